@@ -1,0 +1,12 @@
+"""An endpoint-server network: operators behind firewalls call each other's services.
+
+    programs → services → channels · directories → rpc · datastores → transport → core
+
+Imports point from left to right only (``tests/test_layers.py`` checks it). ``core`` is what the protocol says, without
+sockets, clock or files. The six steps of a brokered connection are told in ``services/public_proxy.py`` (P),
+``channels/grpc_client.py`` (A) and ``services/broker.py`` with ``channels/grpc_server.py`` (B).
+"""
+
+from importlib.metadata import version
+
+__version__ = version("eps")

@@ -1,0 +1,58 @@
+"""The five ways into and out of an EPS server (PROTOCOL.md section 2).
+
+A call flows  jsonrpc_server → broker → grpc_client → (tunnel) → grpc_server → broker → jsonrpc_client
+and its answer returns the same way. Channels don't know each other: an inbound one is given ``deliver`` when it is
+started, an outbound one is asked by the broker.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from eps.core.message import Request, Response
+from eps.core.names import Operator, Token
+
+Deliver = Callable[[Request, Operator], Awaitable[Response]]
+"""Hand a request and its (authenticated) sender to the broker. Never raises but for cancellation: failures are
+answers. The response's ``id`` is the request's address as it came in."""
+
+
+class Inbound(Protocol):
+    """A channel that accepts requests: grpc_server, jsonrpc_server, and grpc_client (the streams it holds)."""
+
+    async def start(self, deliver: Deliver) -> None:
+        """Bind and begin; raises StartError when it can't (port taken, certificate missing)."""
+        ...
+
+    async def close(self) -> None:
+        """Stop accepting, let calls in flight end within a grace time, end all tasks and sockets."""
+        ...
+
+
+class Outbound(Protocol):
+    """A channel that delivers requests: grpc_client, grpc_server (over streams), jsonrpc_client, stdout."""
+
+    def can_deliver(self, operator: Operator) -> bool:
+        """Whether this channel leads to ``operator`` now. Cheap, no I/O."""
+        ...
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        """Deliver and wait for the answer, ``timeout`` seconds at most.
+
+        Raises:
+            DeliveryError (and its kin in eps.errors): no answer came; its ``outcome`` says what is known of the call.
+        """
+        ...
+
+
+class TunnelAcceptor(Protocol):
+    """A channel that can be reached through a proxy (PROTOCOL.md section 7, step 3): grpc_server."""
+
+    async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
+        """Dial ``endpoint``, write the token, and treat the socket as a newly accepted connection.
+
+        Returns when the token is written.
+
+        Raises:
+            EpsError: the endpoint is not one that ``via`` may name, or it can't be reached.
+        """
+        ...

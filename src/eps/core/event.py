@@ -1,0 +1,198 @@
+"""What happens in a server, as typed values.
+
+Every part that does something worth knowing is given one callable, ``emit``, and calls it with one of these. Logs,
+metrics and ``eps demo`` are made from events and from nothing else, so they can't disagree. Events hold no secrets:
+no tokens, no params, no results.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Level(StrEnum):
+    """The command line's ``--level`` words, most severe first."""
+
+    PANIC = "panic"
+    FATAL = "fatal"
+    ERROR = "error"
+    WARN = "warn"
+    INFO = "info"
+    DEBUG = "debug"
+    TRACE = "trace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. ``message()`` is the log line's text, in plain English."""
+
+    level: Level = Level.INFO
+    kind: ClassVar[str] = "event"
+
+    def message(self) -> str:
+        raise NotImplementedError  # each event says its own line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Anything an administrator should read that no other event covers."""
+
+    text: str
+    hint: str = ""
+    kind: ClassVar[str] = "notice"
+
+    def message(self) -> str:
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Event):
+    """One of the six steps of a brokered connection (PROTOCOL.md section 7; README has the picture).
+
+    Attributes:
+        step: 1 to 6.
+        operator: who does it (the reporting server's operator).
+        peer: whom it concerns.
+        seconds: how long the step took, where that is known.
+    """
+
+    step: int
+    operator: str
+    peer: str
+    text: str
+    seconds: float | None = None
+    kind: ClassVar[str] = "step"
+
+    def message(self) -> str:
+        took = f" in {self.seconds * 1000:.1f} ms" if self.seconds is not None else ""
+        return f"step {self.step} of 6: {self.text}{took}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished(Event):
+    """A call that this server made, received or relayed to an application has ended.
+
+    Attributes:
+        direction: ``local`` (from our applications), ``incoming`` (from another operator).
+        outcome: ``ok``, ``error`` (the recipient answered with an error), or an errors.Outcome word.
+        stage: where it failed, errors.Stage word; empty for ``ok``.
+    """
+
+    direction: str
+    sender: str
+    recipient: str
+    method: str
+    outcome: str
+    seconds: float
+    stage: str = ""
+    code: int = 0
+    reason: str = ""
+    kind: ClassVar[str] = "call"
+
+    def message(self) -> str:
+        text = f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"
+        if self.code:
+            text += f" (code {self.code}, stage {self.stage}: {self.reason})"
+        return f"{text} in {self.seconds * 1000:.1f} ms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerChanged(Event):
+    """A connection to or from a peer came up or went down.
+
+    Attributes:
+        link: ``direct`` or ``tunnel`` (a kept gRPC connection), ``stream`` (a ServerCall we hold),
+            ``incoming`` (a gRPC connection accepted), ``connected`` (a ServerCall held to us).
+    """
+
+    link: str
+    peer: str
+    up: bool
+    reason: str = ""
+    kind: ClassVar[str] = "peer"
+
+    def message(self) -> str:
+        return f"{self.link} link with {self.peer} is {'up' if self.up else 'down'}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelFinished(Event):
+    """A relayed connection, or a wait for one, has ended at the proxy. Each ends in exactly one named outcome.
+
+    Attributes:
+        outcome: a word of core.rendezvous.TunnelOutcome; metric label.
+        first_bytes, second_bytes: forwarded from the first (B) and the second (A) side.
+    """
+
+    outcome: str
+    seconds: float
+    caller: str = ""
+    callee: str = ""
+    first_bytes: int = 0
+    second_bytes: int = 0
+    kind: ClassVar[str] = "tunnel"
+
+    def message(self) -> str:
+        who = f" {self.caller} → {self.callee}" if self.caller or self.callee else ""
+        return (
+            f"tunnel{who} ended: {self.outcome} after {self.seconds:.3f} s, "
+            f"{self.second_bytes} bytes from the caller, {self.first_bytes} back"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryChanged(Event):
+    """A new state of the directory was verified and is in use."""
+
+    records: int
+    operators: int
+    tip: str
+    source: str
+    kind: ClassVar[str] = "directory"
+
+    def message(self) -> str:
+        return f"directory: {self.operators} operators from {self.records} records, tip {self.tip[:12]}, from {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryFailed(Event):
+    """The directory could not be read or verified; what was verified before stays in use."""
+
+    reason: str
+    hint: str = ""
+    level: Level = Level.WARN
+    kind: ClassVar[str] = "directory_failed"
+
+    def message(self) -> str:
+        return f"directory not updated: {self.reason}" + (f" ({self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Event):
+    """A connection or a peer was turned away before any call.
+
+    Attributes:
+        listener: the listener's name (``grpc``, ``jsonrpc``, ``relay``).
+        why: a short fixed word for the metric (``rate_limit``, ``pin``, ``tls``, ``token``, ``guard``…).
+    """
+
+    listener: str
+    why: str
+    source: str
+    detail: str = ""
+    level: Level = Level.WARN
+    kind: ClassVar[str] = "refused"
+
+    def message(self) -> str:
+        return f"{self.listener}: refused {self.source} ({self.why})" + (f": {self.detail}" if self.detail else "")
+
+
+Emit = Callable[[Event], None]
+"""How every part reports events; must not block and must not raise."""
+
+
+def ignore(event: Event) -> None:
+    """An ``Emit`` that drops the event."""

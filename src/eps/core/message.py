@@ -1,0 +1,63 @@
+"""Requests and responses as they travel inside the network (PROTOCOL.md section 2)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from eps.core.address import Address
+from eps.core.names import Object
+from eps.errors import EpsError
+
+CLIENT_KEY = "_client"
+"""The key of ``params`` under which each receiving server puts the sender's name and directory entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request addressed to an operator. ``method`` and ``id`` on the wire both derive from the address."""
+
+    address: Address
+    params: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """``error`` of a response. ``data`` is the application's value, already unwrapped; ``{}`` where there is none."""
+
+    code: int
+    message: str
+    data: Any = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: ``result`` (any JSON value, unwrapped) or ``error``, never both.
+
+    ``id`` is the id of the request as the one who asked wrote it.
+    """
+
+    id: str
+    result: Any = None
+    error: Error | None = None
+
+
+def wrap(value: Any) -> Object:
+    """The object in which ``value`` travels: objects as they are, null as ``{}``, others as ``{"_": value}``."""
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    return {"_": value}
+
+
+def unwrap(value: Object | None) -> Any:
+    """The reverse of :func:`wrap`; an absent object is ``{}``."""
+    if value is None:
+        return {}
+    if len(value) == 1 and "_" in value:
+        return value["_"]
+    return value
+
+
+def error_response(request_id: str, error: EpsError) -> Response:
+    """The answer that tells the caller of ``error``, with its stage, side, outcome and hint."""
+    return Response(request_id, error=Error(error.code, error.message, error.data()))

@@ -1,0 +1,216 @@
+"""Every error that this project raises on purpose: one tree.
+
+    EpsError                        code  stage       side       outcome
+    ├─ SettingsError                   –  –           –          –         a settings file is wrong; the program can't start
+    ├─ StartError                      –  –           –          –         a port is taken, a file is missing: can't start
+    ├─ BadRequest                 -32600  call        ours       not_sent  what the caller sent can't be read
+    │  ├─ NotJson                 -32700
+    │  ├─ MethodNotFound          -32601
+    │  ├─ BadParams               -32602
+    │  ├─ AddressError                 1                                   an id that is not OPERATOR.METHOD(ID)
+    │  └─ TooLarge                   400                                   a call or a result over the size limit
+    ├─ InternalError              -32603  call        ours       failed
+    ├─ RecordError                -32603  directory   directory  failed    a change record is refused
+    ├─ UnknownOperator                 1  directory   directory  not_sent  no such entry in the directory
+    ├─ DirectoryUnavailable            1  directory   directory  not_sent  no verified directory yet
+    ├─ NotPermitted                  403  permission  ours       not_sent
+    ├─ NotFound                      404  call        ours       not_sent
+    ├─ Conflict                      409  call        ours       failed
+    └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
+       ├─ NotSent                    500  call        peer       not_sent  certainly not executed
+       │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there
+       │  ├─ Unreachable             500  call        peer       not_sent  could not connect
+       │  ├─ TlsFailed               500  tls         peer       not_sent  handshake, name or pin
+       │  └─ TunnelFailed            500  relay       proxy      not_sent  the proxy brought no tunnel
+       └─ OutcomeUnknown             500  call        peer       unknown   it may have been executed
+
+The table's last four columns are each class's defaults; whoever raises one can say better. ``error.data`` of every
+JSON-RPC error that an EPS server makes itself carries ``stage``, ``side``, ``outcome`` and ``hint``.
+"""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The step at which a call failed."""
+
+    DIRECTORY = "directory"
+    PERMISSION = "permission"
+    BROKER = "broker"
+    RELAY = "relay"
+    TLS = "tls"
+    CALL = "call"
+
+
+class Side(StrEnum):
+    """Whose side a failure lies on, as seen by the server that reports it."""
+
+    OURS = "ours"
+    PROXY = "proxy"
+    PEER = "peer"
+    DIRECTORY = "directory"
+
+
+class Outcome(StrEnum):
+    """What is known of the call's execution. Only a call that was ``not_sent`` may be repeated without a thought."""
+
+    NOT_SENT = "not_sent"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class EpsError(Exception):
+    """Base of all.
+
+    Args:
+        message: one sentence: who, what, why. No trailing full stop is needed.
+        hint: what an administrator can do about it; empty if there is nothing to add.
+        code: JSON-RPC error code (PROTOCOL.md section 5), where it differs from the class's.
+    """
+
+    code: int = 500
+    stage: Stage = Stage.CALL
+    side: Side = Side.OURS
+    outcome: Outcome = Outcome.FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: int | None = None,
+        stage: Stage | None = None,
+        side: Side | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+        if stage is not None:
+            self.stage = stage
+        if side is not None:
+            self.side = side
+        if outcome is not None:
+            self.outcome = outcome
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def data(self) -> dict[str, str]:
+        """What goes into ``error.data``."""
+        return {
+            "stage": self.stage.value,
+            "side": self.side.value,
+            "outcome": self.outcome.value,
+            "hint": self.hint,
+        }
+
+
+class SettingsError(EpsError):
+    """A settings file can't be used. The message starts with ``FILE: key.path:``."""
+
+
+class StartError(EpsError):
+    """A program can't start, for a reason outside its settings' form (port taken, file missing)."""
+
+
+class BadRequest(EpsError):
+    code = -32600
+    outcome = Outcome.NOT_SENT
+
+
+class NotJson(BadRequest):
+    code = -32700
+
+
+class MethodNotFound(BadRequest):
+    code = -32601
+
+
+class BadParams(BadRequest):
+    code = -32602
+
+
+class AddressError(BadRequest):
+    code = 1
+
+
+class TooLarge(BadRequest):
+    code = 400
+
+
+class InternalError(EpsError):
+    code = -32603
+
+
+class RecordError(EpsError):
+    """A change record, or a chain of them, is refused.
+
+    Attributes:
+        index: which record of the submitted list, from 0; None where the list as a whole is meant.
+    """
+
+    code = -32603
+    stage = Stage.DIRECTORY
+    side = Side.DIRECTORY
+
+    def __init__(self, message: str, *, index: int | None = None, hint: str = "", code: int | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.index = index
+
+
+class UnknownOperator(EpsError):
+    code = 1
+    stage = Stage.DIRECTORY
+    side = Side.DIRECTORY
+    outcome = Outcome.NOT_SENT
+
+
+class DirectoryUnavailable(UnknownOperator):
+    pass
+
+
+class NotPermitted(EpsError):
+    code = 403
+    stage = Stage.PERMISSION
+    outcome = Outcome.NOT_SENT
+
+
+class NotFound(EpsError):
+    code = 404
+    outcome = Outcome.NOT_SENT
+
+
+class Conflict(EpsError):
+    code = 409
+
+
+class DeliveryError(EpsError):
+    side = Side.PEER
+
+
+class NotSent(DeliveryError):
+    outcome = Outcome.NOT_SENT
+
+
+class NoRoute(NotSent):
+    stage = Stage.BROKER
+
+
+class Unreachable(NotSent):
+    pass
+
+
+class TlsFailed(NotSent):
+    stage = Stage.TLS
+
+
+class TunnelFailed(NotSent):
+    stage = Stage.RELAY
+    side = Side.PROXY
+
+
+class OutcomeUnknown(DeliveryError):
+    outcome = Outcome.UNKNOWN
