@@ -1,0 +1,303 @@
+"""TLS contexts, and who a peer is: chain, then pin (PROTOCOL.md sections 3 and 5).
+
+The chain is OpenSSL's matter, checked in the handshake. The pin is ours: the SHA-256 of the peer's leaf must stand in
+the directory entry of a name of that leaf. This module doesn't know the directory; it is given a function ``pins``.
+"""
+
+import hashlib
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from eps.core.names import Fingerprint, Operator
+from eps.errors import StartError, TlsFailed
+
+CIPHERS_1_2 = "ECDHE+AESGCM"
+"""Where a peer can't speak TLS 1.3: forward secret and authenticated, nothing else (PROTOCOL.md section 3)."""
+
+MAX_CACHED_CERTIFICATES = 2048
+"""Certificates whose names are remembered; at 1–2 KB each a few MB. A network has a few hundred operators."""
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""A bundle of all public authorities has a quarter of a megabyte; a wrong path may be a device that never ends."""
+
+Pins = Callable[[Operator], frozenset[Fingerprint]]
+"""The ``encryption`` fingerprints of an operator's directory entry; empty for an unknown one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The TLS settings, the same everywhere (PROTOCOL.md section 5), with plain values.
+
+    Attributes:
+        ca_certificate_files: PEM files; the peer's chain must end in one of their certificates.
+        certificate_file: PEM file with our leaf, then its intermediates. Empty for a client without a certificate.
+        key_file: PEM file with the leaf's key, unencrypted. Empty if ``certificate_file`` is.
+        server_name: where we are the client: the name that the server's certificate must carry, and SNI.
+        verify_client: where we are the server: a client certificate from those CAs is required.
+        request_client_cert: where we are the server and ``verify_client`` is false: a client may show a certificate;
+            one that it shows must be from those CAs.
+        insecure_skip_verify: where we are the client: the server's chain and name are not checked. Pins still are.
+        allowed_names: which certificate names may call a JSON-RPC server; None: any.
+    """
+
+    ca_certificate_files: tuple[str, ...] = ()
+    certificate_file: str = ""
+    key_file: str = ""
+    server_name: str | None = None
+    verify_client: bool = True
+    request_client_cert: bool = False
+    insecure_skip_verify: bool = False
+    allowed_names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """Who is at the other end, proven by chain and pin.
+
+    Attributes:
+        names: the operators that pin the peer's leaf, CN first, then in the order of its DNS SANs. Never empty.
+        fingerprint: of that leaf.
+    """
+
+    names: tuple[Operator, ...]
+    fingerprint: Fingerprint
+
+
+def server_context(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+    """A context for accepting connections. ``alpn`` is offered; a client that offers none is accepted.
+
+    Raises:
+        StartError: a file is missing, unreadable, expired or doesn't fit; the message names it and what to do.
+    """
+    if not files.certificate_file:
+        raise StartError("a TLS server needs a certificate", hint="set tls.certificate_file and tls.key_file")
+    context = _context(ssl.PROTOCOL_TLS_SERVER, files, alpn)
+    # A resumed session would carry the client's old certificate past a pin that has changed since.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    if files.verify_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif files.request_client_cert:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    if context.verify_mode != ssl.CERT_NONE:
+        _load_authorities(context, files.ca_certificate_files)
+    return context
+
+
+def client_context(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+    """A context for dialling. The caller passes ``server_hostname`` (SNI and the name that is checked).
+
+    With ``insecure_skip_verify`` neither chain nor name is checked; the peer's leaf is available for pinning anyway.
+
+    Raises:
+        StartError: as :func:`server_context`.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, files, alpn)
+    if files.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load_authorities(context, files.ca_certificate_files)
+    return context
+
+
+def fingerprint(der: bytes) -> Fingerprint:
+    """SHA-256 of a certificate in DER form, lower-case hex."""
+    return Fingerprint(hashlib.sha256(der).hexdigest())
+
+
+def certificate_names(der: bytes) -> list[str]:
+    """The common name, then the DNS SANs, of a certificate in DER form; without repetitions.
+
+    Raises:
+        TlsFailed: the certificate can't be read.
+    """
+    return list(_names(der))
+
+
+def identify(der: bytes, pins: Pins) -> PeerIdentity:
+    """Who shows the leaf ``der``: every name of it whose pins hold its fingerprint (PROTOCOL.md section 3).
+
+    Raises:
+        TlsFailed: no name does, or the certificate can't be read.
+    """
+    names = _names(der)
+    mark = fingerprint(der)
+    matching = tuple(Operator(name) for name in names if mark in pins(Operator(name)))
+    if matching:
+        return PeerIdentity(matching, mark)
+    raise TlsFailed(
+        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})",
+        hint="if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
+    )
+
+
+def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> bytes | None:
+    """The leaf that the peer has shown, DER; None if it showed none, or if the connection has no TLS."""
+    return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+
+
+def shown(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message: a certificate may carry hundreds."""
+    return ", ".join(name[:80] for name in names[:most]) + (", …" if len(names) > most else "") or "no name"
+
+
+def plain_reason(error: BaseException) -> str:
+    """A failed handshake in an administrator's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY_REASONS.get(error.verify_code, f"its certificate was refused: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        return _ALERT_REASONS.get(reason, reason.replace("_", " ").lower())
+    if isinstance(error, TimeoutError):
+        return "the TLS handshake took too long"
+    if isinstance(error, ConnectionError | EOFError):
+        return "the connection was closed during the TLS handshake"
+    return str(error) or type(error).__name__
+
+
+# OpenSSL's X509_V_ERR_ codes, as far as administrators meet them.
+_VERIFY_REASONS = {
+    9: "its certificate is not valid yet (compare the clocks)",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself and not in our ca_certificate_files",
+    19: "its chain ends in a root that is not in our ca_certificate_files",
+    20: "its certificate is not from one of our ca_certificate_files",
+    21: "its certificate is not from one of our ca_certificate_files",
+    62: "its certificate does not carry the name that we dialled",
+    64: "its certificate does not carry the address that we dialled",
+}
+_ALERT_REASONS = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it doesn't know the authority of our certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate and we have none",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",
+    "TLSV1_ALERT_INTERNAL_ERROR": "it failed during the TLS handshake",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS on this port",
+    "HTTP_REQUEST": "it sent plain HTTP to a TLS port",
+    "UNEXPECTED_EOF_WHILE_READING": "it closed the connection during the TLS handshake",
+}
+
+
+@lru_cache(MAX_CACHED_CERTIFICATES)
+def _names(der: bytes) -> tuple[str, ...]:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        names = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[:1]]
+        try:
+            sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            names += sans.get_values_for_type(x509.DNSName)
+        except x509.ExtensionNotFound:
+            pass
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise TlsFailed(f"the peer's certificate can't be read: {error}") from error
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _context(protocol: int, files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if files.certificate_file:
+        _check_own(files.certificate_file, files.key_file)
+        context.load_cert_chain(files.certificate_file, files.key_file)
+    return context
+
+
+def _check_own(certificate_file: str, key_file: str) -> None:
+    """All that can be wrong with our certificate and its key, found before the first connection does."""
+    if not key_file:
+        raise StartError(f"{certificate_file}: no key file is named for it", hint="set tls.key_file")
+    chain = _certificates(certificate_file, "tls.certificate_file")
+    for certificate in chain:
+        _check_dates(certificate, certificate_file)
+    try:
+        key = load_pem_private_key(_read(key_file, "tls.key_file"), None)
+    except TypeError as error:
+        raise StartError(f"{key_file}: the key is encrypted", hint="give the file without a passphrase") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise StartError(f"{key_file}: holds no private key in PEM form", hint="check tls.key_file") from error
+    if _spki(key.public_key()) != _spki(chain[0].public_key()):
+        raise StartError(
+            f"{key_file}: the key does not fit the certificate in {certificate_file}",
+            hint="name a certificate and its own key; the file's first certificate must be the leaf",
+        )
+
+
+def _spki(key: object) -> bytes:
+    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]  # the union of key types has no common base
+    return bytes(encoded)
+
+
+def _check_dates(certificate: x509.Certificate, file: str) -> None:
+    now = datetime.now(UTC)
+    name = certificate.subject.rfc4514_string()
+    if certificate.not_valid_after_utc < now:
+        raise StartError(
+            f"{file}: the certificate of {name} has expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+            hint="renew it (in a development network: make certs)",
+        )
+    if certificate.not_valid_before_utc > now:
+        raise StartError(
+            f"{file}: the certificate of {name} is not valid before "
+            f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            hint="check this machine's clock",
+        )
+
+
+def _load_authorities(context: ssl.SSLContext, files: Sequence[str]) -> None:
+    if not files:
+        raise StartError("no certificate authority is named to check peers with", hint="set tls.ca_certificate_files")
+    expired: list[str] = []
+    valid = 0
+    now = datetime.now(UTC)
+    for file in files:
+        for certificate in _certificates(file, "tls.ca_certificate_files"):
+            if certificate.not_valid_after_utc < now:
+                expired.append(f"{file} on {certificate.not_valid_after_utc:%Y-%m-%d}")
+            else:
+                valid += 1
+        context.load_verify_locations(file)
+    if not valid:  # one of several may be an old root that is being phased out
+        raise StartError(f"every certificate authority has expired: {shown(expired)}", hint="set a current one")
+    # An intermediate that the administrator lists is trusted as such, whether or not its root is listed too.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+def _certificates(file: str, setting: str) -> list[x509.Certificate]:
+    """The certificates in a PEM file, at least one."""
+    content = _read(file, setting)
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise StartError(f"{file}: holds no certificate in PEM form", hint=f"check {setting}") from error
+
+
+def _read(file: str, setting: str) -> bytes:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(MAX_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise StartError(
+            f"{os.path.abspath(file)}: no such file",
+            hint=f"check {setting} (in a development network, make certs makes the certificates)",
+        ) from error
+    except OSError as error:
+        raise StartError(
+            f"{os.path.abspath(file)}: can't be read: {error.strerror}",
+            hint=f"check {setting} and that the user who runs this program may read the file",
+        ) from error
