@@ -1,0 +1,270 @@
+"""Connecting to a ``HOST:PORT``, directly or through an HTTP proxy.
+
+    connect = resolve once → judge each address → race the good ones (RFC 8305) → plain connected socket
+
+The socket comes back non-blocking, with no transport around it: TLS, gRPC, the relay or a tunnel's token go on top.
+"""
+
+import asyncio
+import base64
+import errno
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+
+from eps.core.endpoint import IPAddress, Judge, parse_host_port, render_host_port
+from eps.errors import BadParams, Unreachable
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside the ones still connecting (RFC 8305, section 5)."""
+
+MAX_ADDRESSES = 16
+"""A name with more addresses than this is cut: each costs a socket while the race runs."""
+
+MAX_PROXY_HEADER = 16 * 1024
+"""Bytes of an HTTP proxy's answer to CONNECT; h11 allows as much for a whole header."""
+
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
+"""Seconds, seconds, probes: a peer that vanished is noticed after two minutes. NAT boxes forget after five or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One address of a name, ready to be dialled."""
+
+    ip: IPAddress
+    sockaddr: tuple[str | int, ...]
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return socket.AF_INET if self.ip.version == 4 else socket.AF_INET6
+
+
+async def connect(
+    address: str, timeout: float, *, name: str = "", proxy_url: str | None = None, allow: Judge | None = None
+) -> socket.socket:
+    """Open a TCP connection; the caller owns the socket.
+
+    Args:
+        address: ``HOST:PORT``; ``localhost`` means both address families.
+        timeout: seconds for everything: name, connection, HTTP proxy.
+        name: who is expected there, for the error text (``hd-2``).
+        proxy_url: ``http://[user:password@]host:port`` of an HTTP proxy that is asked to CONNECT.
+        allow: judges every resolved address; addresses it refuses are not dialled. It can't be used together with
+            ``proxy_url``, since the HTTP proxy would resolve the name anew.
+
+    Returns:
+        A non-blocking socket with TCP_NODELAY and keepalive.
+
+    Raises:
+        Unreachable: in plain English, beginning with ``name at address``.
+    """
+    label = f"{name} at {address}" if name else address
+    try:
+        async with asyncio.timeout(timeout):
+            host, port = parse_host_port(address)
+            if proxy_url is not None:
+                assert allow is None, "an HTTP proxy resolves the name itself; nothing can be judged here"
+                return await _connect_through(proxy_url, address, label)
+            candidates = await resolve(host, port)
+            return await _race(candidates if allow is None else _judged(candidates, host, port, allow))
+    except TimeoutError:
+        raise Unreachable(
+            f"{label}: no answer within {timeout:g} s; does a firewall stand in between?",
+            hint="check the address and the firewalls on the way",
+        ) from None
+    except BadParams as error:
+        raise Unreachable(f"{label}: {error.message}", hint=error.hint) from None
+    except OSError as error:
+        raise Unreachable(f"{label}: {explain(error)}", hint="check the address, and that the server runs") from error
+
+
+async def resolve(host: str, port: int) -> list[Candidate]:
+    """The addresses of ``host``, families alternating, in the resolver's order of preference.
+
+    Raises:
+        socket.gaierror (an OSError): the name has no address.
+    """
+    if host in ("localhost", ""):  # whatever /etc/hosts says of it; IPv4 first: peers in use bind only that
+        return [_candidate("127.0.0.1", port), _candidate("::1", port)]
+    try:
+        return [_candidate(host, port)]
+    except ValueError:
+        pass  # not a literal address
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    candidates = [_candidate(str(info[4][0]), port, *info[4][2:]) for info in found]
+    return _interleaved(list(dict.fromkeys(candidates)))[:MAX_ADDRESSES]
+
+
+def tune(sock: socket.socket) -> None:
+    """What every TCP socket here gets: no blocking, no Nagle delay, keepalive."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+
+
+def explain(error: OSError) -> str:
+    """Plain English for why a connection could not be made."""
+    if isinstance(error, socket.gaierror):
+        return "the name has no address; is it spelled right, does DNS know it?"
+    words = {
+        errno.ECONNREFUSED: "connection refused; is the server running?",
+        errno.EHOSTUNREACH: "no route to the host; is the machine up and the network right?",
+        errno.ENETUNREACH: "no route to the network; is this machine connected?",
+        errno.ETIMEDOUT: "no answer; does a firewall stand in between?",
+        errno.ECONNRESET: "the connection was cut while it was being made",
+        errno.EACCES: "this machine's firewall forbids the connection",
+        errno.EPERM: "this machine's firewall forbids the connection",
+        errno.EMFILE: "this program has too many open files; raise its limit (ulimit -n)",
+    }
+    return words.get(error.errno or 0) or error.strerror or str(error)
+
+
+async def readable(sock: socket.socket) -> None:
+    """Wait until ``sock`` has bytes, an end of stream or an error. The socket must have no transport."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    descriptor = sock.fileno()  # kept: a socket that is closed meanwhile no longer knows it
+    loop.add_reader(descriptor, _settle, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def read_header(sock: socket.socket, limit: int = MAX_PROXY_HEADER) -> bytes:
+    """Read up to and with the first empty line, and not one byte more.
+
+    Raises:
+        OSError: the stream ended before, or ``limit`` bytes came without an empty line.
+    """
+    header = b""
+    while len(header) < limit:
+        await readable(sock)
+        try:
+            seen = sock.recv(min(4096, limit - len(header)), socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            continue
+        if not seen:
+            raise ConnectionResetError(errno.ECONNRESET, "the HTTP proxy hung up")
+        known = len(header)
+        end = (header + seen).find(b"\r\n\r\n", max(0, known - 3))
+        take = len(seen) if end < 0 else end + 4 - known
+        header += sock.recv(take)
+        if end >= 0:
+            return header
+    raise OSError(errno.EMSGSIZE, f"the HTTP proxy's answer is longer than {limit} bytes")
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _candidate(host: str, port: int, *scope: str | int) -> Candidate:
+    """``scope`` is an IPv6 address's flow label and interface, as the resolver gave them."""
+    return Candidate(ip_address(host), (host, port, *scope))
+
+
+def _interleaved(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Alternate the families, beginning with the preferred one (RFC 8305, section 4)."""
+    if not candidates:
+        return []
+    first = [c for c in candidates if c.family == candidates[0].family]
+    other = [c for c in candidates if c.family != candidates[0].family]
+    paired = [c for pair in zip(first, other, strict=False) for c in pair]
+    shorter = len(paired) // 2
+    return paired + first[shorter:] + other[shorter:]
+
+
+def _judged(candidates: Sequence[Candidate], host: str, port: int, allow: Judge) -> list[Candidate]:
+    reasons = [(candidate, allow(host, port, candidate.ip)) for candidate in candidates]
+    allowed = [candidate for candidate, reason in reasons if reason is None]
+    if not allowed:
+        why = "; ".join(dict.fromkeys(reason for _, reason in reasons if reason is not None))
+        raise Unreachable(
+            f"{render_host_port(host, port)} must not be dialled: {why}",
+            hint="list it under internal_endpoints in the proxy's directory settings for service proxy, if it is right",
+        )
+    return allowed
+
+
+async def _race(candidates: Sequence[Candidate]) -> socket.socket:
+    """The first connection that comes up; the others are ended. Raises the first attempt's error if none does."""
+    if len(candidates) == 1:
+        return await _attempt(candidates[0])
+    running: list[asyncio.Task[socket.socket]] = []
+    winner: socket.socket | None = None
+    try:
+        waiting = list(candidates)
+        while winner is None and (waiting or any(not task.done() for task in running)):
+            if waiting:
+                running.append(asyncio.create_task(_attempt(waiting.pop(0)), name="dial"))
+            pending = [task for task in running if not task.done()]
+            delay = ATTEMPT_DELAY if waiting else None
+            done, _ = await asyncio.wait(pending, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            winner = next((task.result() for task in done if task.exception() is None), None)
+    finally:
+        await _end_attempts(running, winner)
+    if winner is not None:
+        return winner
+    raise running[0].exception() or OSError(errno.EHOSTUNREACH, "no address could be dialled")
+
+
+async def _end_attempts(running: Sequence["asyncio.Task[socket.socket]"], winner: socket.socket | None) -> None:
+    for task in running:
+        task.cancel()
+    results = await asyncio.gather(*running, return_exceptions=True)
+    for result in results:
+        if isinstance(result, socket.socket) and result is not winner:
+            result.close()
+
+
+async def _attempt(candidate: Candidate) -> socket.socket:
+    sock = socket.socket(candidate.family, socket.SOCK_STREAM)
+    try:
+        tune(sock)
+        await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
+    except BaseException:  # also when cancelled: nobody else knows the socket
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_through(proxy_url: str, address: str, label: str) -> socket.socket:
+    """Ask an HTTP proxy for a connection to ``address`` (RFC 9110, section 9.3.6)."""
+    parts = urlsplit(proxy_url)
+    proxy = render_host_port(parts.hostname or "", parts.port or 80)
+    if parts.scheme != "http" or not parts.hostname:
+        raise Unreachable(f"the proxy_url for {label} is not of the form http://HOST:PORT")
+    try:
+        sock = await _race(await resolve(parts.hostname, parts.port or 80))
+    except OSError as error:
+        raise Unreachable(f"{label}: the HTTP proxy {proxy}: {explain(error)}", hint="check proxy_url") from error
+    try:
+        lines = [f"CONNECT {address} HTTP/1.1", f"Host: {address}"]
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            lines.append(f"Proxy-Authorization: Basic {base64.b64encode(user).decode()}")
+        await asyncio.get_running_loop().sock_sendall(sock, ("\r\n".join(lines) + "\r\n\r\n").encode())
+        _check_connected(await read_header(sock), label, proxy)
+    except BaseException:  # also when cancelled: nobody else knows the socket
+        sock.close()
+        raise
+    return sock
+
+
+def _check_connected(header: bytes, label: str, proxy: str) -> None:
+    status = header.split(b"\r\n", 1)[0].decode("latin-1")
+    version, _, answer = status.partition(" ")
+    if version in ("HTTP/1.0", "HTTP/1.1") and answer[:1] == "2" and answer[:3].isdigit():
+        return
+    hint = "give proxy_url a user and a password" if answer[:3] == "407" else "check proxy_url and the proxy's rules"
+    raise Unreachable(f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT", hint=hint)

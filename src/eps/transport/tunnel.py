@@ -1,0 +1,45 @@
+"""A's and B's side of a relayed connection (PROTOCOL.md section 7, steps 3 and 5): dial the relay, show the token.
+
+What comes back is a plain socket on which TLS runs exactly as if the other operator had been dialled.
+"""
+
+import socket
+
+from eps.core.endpoint import Judge
+from eps.core.names import TOKEN_BYTES, Token
+from eps.errors import TunnelFailed, Unreachable
+from eps.transport.dial import connect, explain
+
+
+async def join(
+    endpoint: str, token: Token, timeout: float, *, name: str = "", allow: Judge | None = None
+) -> socket.socket:
+    """Connect to a proxy's relay and write the token; the caller owns the socket.
+
+    Args:
+        endpoint: ``HOST:PORT`` as the proxy gave it.
+        token: this side's 32 bytes.
+        timeout: seconds for name and connection.
+        name: the proxy's operator name, for the error text.
+        allow: judges each resolved address (``core.endpoint.RelayTrust.judge``); only those it allows are dialled.
+
+    Raises:
+        TunnelFailed: nothing was sent to the other operator; the message says why.
+    """
+    if len(token) != TOKEN_BYTES:
+        raise TunnelFailed(f"{name or endpoint} gave a token of {len(token)} bytes; it must have {TOKEN_BYTES}")
+    try:
+        sock = await connect(endpoint, timeout, name=f"the relay of {name}" if name else "the relay", allow=allow)
+    except Unreachable as error:
+        raise TunnelFailed(error.message, hint=error.hint) from error
+    try:
+        # At once and in one segment: proxies in use read the token in one read (section 9). A new connection's send
+        # buffer is empty, so the kernel takes all 32 bytes or fails.
+        sent = sock.send(token)
+    except OSError as error:
+        sock.close()
+        raise TunnelFailed(f"the relay at {endpoint} hung up before the token: {explain(error)}") from error
+    if sent != TOKEN_BYTES:
+        sock.close()
+        raise TunnelFailed(f"the relay at {endpoint} took only {sent} bytes of the token")
+    return sock
