@@ -1,0 +1,279 @@
+"""Kept connections: one gRPC connection per peer, opened on first use, shared by all calls.
+
+Theory of operation. A ``Slot`` holds at most one connection that new calls may use, and at most one task that is opening
+the next; a hundred first calls wait for the same task, so one tunnel is brokered. A connection leaves its slot when
+
+    its route changed (address, proxy, pins)     it drains; if its pin is gone, it is cut at once
+    the peer says GOAWAY or the connection broke it finishes its calls, or they fail as the connection says
+    no call used it for ``idle_timeout``         it is closed
+    its proxy is about to cut it                 it drains (see ``core/lifetime.py``)
+
+and never returns. A call that was certainly not sent is repeated on a new connection; any other failure is the caller's
+to know. Whether a call may go out a second time is decided here and nowhere else.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.connection import ClientConnection
+from eps.core.event import Emit, PeerChanged
+from eps.core.lifetime import Lifetimes
+from eps.core.names import Fingerprint, Operator
+from eps.directories import DirectorySource
+from eps.errors import NoRoute, NotSent, Unreachable
+
+ATTEMPTS = 3
+"""Connections that one call tries while it is certain that it was not sent: the kept one, a new one, one more."""
+
+DEFAULT_IDLE_TIMEOUT = 300.0
+"""Seconds without a call after which a connection is closed. Longer than the pauses of a busy application; short enough
+that a proxy isn't left holding thousands of forgotten tunnels."""
+
+OPEN_TIMEOUT = 15.0
+"""Seconds for brokering, dialling, TLS and the peer's SETTINGS. Above the 10 s that a proxy keeps half a tunnel."""
+
+DRAIN_GRACE = 30.0
+"""Seconds that calls in flight may take on a connection that left its slot: the usual deadline of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an operator is reached, as the directory has it. Two equal routes share a connection.
+
+    Attributes:
+        address: host:port to dial; for a tunnel the address of the proxy's operator.
+        proxy: the operator that brokers the tunnel; empty where the operator is dialled.
+        pins: the recipient's certificates.
+    """
+
+    address: str
+    proxy: Operator
+    pins: frozenset[Fingerprint]
+
+
+@dataclass(slots=True)
+class Slot:
+    """What is kept for one operator."""
+
+    connection: ClientConnection | None = None
+    route: Route | None = None
+    opening: asyncio.Task[ClientConnection] | None = None
+    last_used: float = 0.0
+
+
+Opener = Callable[[Operator, Route], Awaitable[ClientConnection]]
+"""Opens a connection along a route; raises NotSent kin."""
+
+
+class Pool:
+    """The kept connections of one EPS server.
+
+    Args:
+        source: the directory, watched for changes of routes.
+        route_of: the route to an operator now; None if it can't be dialled.
+        open_connection: opens one.
+        idle_timeout: seconds.
+    """
+
+    def __init__(
+        self,
+        source: DirectorySource,
+        route_of: Callable[[Operator], Route | None],
+        open_connection: Opener,
+        *,
+        emit: Emit,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+    ) -> None:
+        self._source = source
+        self._route_of = route_of
+        self._open = open_connection
+        self._emit = emit
+        self._idle_timeout = idle_timeout
+        self._slots: dict[Operator, Slot] = {}
+        self._lifetimes = Lifetimes()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to watch the directory and the clock."""
+        self._own(self._watch_directory(), "pool: directory")
+        self._own(self._close_idle(), "pool: idle")
+
+    async def close(self) -> None:
+        """Cut all connections and end all tasks; calls in flight end as OutcomeUnknown."""
+        self._closing = True
+        tasks: list[asyncio.Task[None] | asyncio.Task[ClientConnection]] = list(self._tasks)
+        for slot in self._slots.values():
+            if slot.opening is not None:
+                tasks.append(slot.opening)
+            if slot.connection is not None:
+                slot.connection.abort("this server is stopping")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def call(self, operator: Operator, request: pb.Request, timeout: float) -> pb.Response:
+        """Send ``request`` to ``operator`` and wait for the answer.
+
+        Raises:
+            NotSent: certainly not executed. OutcomeUnknown: it may have been. DeliveryError: the peer refused it.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        for attempt in range(1, ATTEMPTS + 1):
+            connection = await self.connection(operator, self._remaining(deadline))
+            try:
+                return await connection.call(request, self._remaining(deadline))
+            except NotSent:
+                # The connection refused it or was gone: it serves no new calls, whatever it says of itself.
+                self._retire(operator, connection)
+                if attempt == ATTEMPTS or self._remaining(deadline) <= 0:
+                    raise
+            finally:
+                self._touch(operator)
+        raise AssertionError("the loop returns or raises")
+
+    async def connection(self, operator: Operator, timeout: float) -> ClientConnection:
+        """The kept connection to ``operator``, opened if there is none.
+
+        Raises:
+            NotSent: it can't be opened, or not within ``timeout`` seconds.
+        """
+        route = self._route_of(operator)
+        if route is None:
+            raise NoRoute(f"the directory names no gRPC server of {operator} that we may dial")
+        slot = self._slots.setdefault(operator, Slot())
+        connection = self._usable(operator, slot, route)
+        if connection is not None:
+            return connection
+        if slot.opening is None or slot.route != route:
+            slot.route = route
+            slot.opening = asyncio.create_task(self._fill(operator, slot, route), name=f"open {operator}")
+            slot.opening.add_done_callback(_retrieve)
+        return await self._wait_for_opening(operator, slot.opening, timeout)
+
+    def _usable(self, operator: Operator, slot: Slot, route: Route) -> ClientConnection | None:
+        connection = slot.connection
+        if connection is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if connection.usable and slot.route == route and not self._about_to_be_cut(connection, route, now):
+            slot.last_used = now
+            return connection
+        if connection.usable and slot.route == route:
+            slot.connection = None
+            self._own(self._linger(operator, connection, route), f"linger {operator}")
+        else:
+            self._retire(operator, connection)
+        return None
+
+    def _about_to_be_cut(self, connection: ClientConnection, route: Route, now: float) -> bool:
+        return bool(route.proxy) and self._lifetimes.is_near_end(route.proxy, now - connection.created_at)
+
+    async def _wait_for_opening(
+        self, operator: Operator, opening: asyncio.Task[ClientConnection], timeout: float
+    ) -> ClientConnection:
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(opening)  # others may wait for the same one
+        except TimeoutError:
+            raise Unreachable(
+                f"no connection to {operator} within the {timeout:.1f} s that were left for the call",
+                hint=f"check that {operator}'s server and, if it has one, its proxy run",
+            ) from None
+        except asyncio.CancelledError:
+            if opening.cancelled() and not self._closing:
+                raise Unreachable(f"opening the connection to {operator} was given up") from None
+            raise
+
+    async def _fill(self, operator: Operator, slot: Slot, route: Route) -> ClientConnection:
+        """Open the slot's next connection; the task that all waiting calls share."""
+        me = asyncio.current_task()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                connection = await self._open(operator, route)
+        except TimeoutError:
+            raise Unreachable(
+                f"no connection to {operator} within {OPEN_TIMEOUT:.0f} s",
+                hint=f"check that {operator}'s server and, if it has one, its proxy run",
+            ) from None
+        finally:
+            if slot.opening is me:
+                slot.opening = None
+        slot.connection, slot.route = connection, route
+        slot.last_used = asyncio.get_running_loop().time()
+        link = "tunnel" if route.proxy else "direct"
+        self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
+        self._own(self._until_closed(operator, slot, connection, route, link), f"watch {operator}")
+        return connection
+
+    async def _until_closed(
+        self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, link: str
+    ) -> None:
+        reason = await asyncio.shield(connection.closed)
+        if slot.connection is connection:
+            slot.connection = None
+            if route.proxy:  # in use until now: not we ended it
+                self._lifetimes.cut(route.proxy, asyncio.get_running_loop().time() - connection.created_at)
+        self._emit(PeerChanged(link=link, peer=operator, up=False, reason=reason))
+
+    def _retire(self, operator: Operator, connection: ClientConnection) -> None:
+        """No new call uses ``connection``; those in flight may finish."""
+        slot = self._slots[operator]
+        if slot.connection is connection:
+            slot.connection = None
+            self._own(connection.drain(DRAIN_GRACE), f"drain {operator}")
+
+    async def _linger(self, operator: Operator, connection: ClientConnection, route: Route) -> None:
+        """Leave a tunnel that may be about to be cut open until it would have been: perhaps it is not."""
+        proof = self._lifetimes.proof_age(route.proxy)
+        if proof is not None:
+            loop = asyncio.get_running_loop()
+            wait = max(connection.created_at + proof - loop.time(), 0.0) + 0.05
+            await asyncio.wait([asyncio.ensure_future(asyncio.shield(connection.closed))], timeout=wait)
+            if not connection.closed.done():
+                self._lifetimes.outlived(route.proxy, loop.time() - connection.created_at)
+        await connection.drain(DRAIN_GRACE)
+
+    def _touch(self, operator: Operator) -> None:
+        self._slots[operator].last_used = asyncio.get_running_loop().time()
+
+    async def _watch_directory(self) -> None:
+        seen = self._source.current
+        while True:
+            seen = await self._source.changed(seen)
+            for operator, slot in self._slots.items():
+                connection, route = slot.connection, self._route_of(operator)
+                if connection is None or slot.route == route:
+                    continue
+                if route is None or connection.peer.fingerprint not in route.pins:
+                    slot.connection = None
+                    connection.abort("the directory no longer pins this certificate or names this server")
+                else:
+                    self._retire(operator, connection)
+
+    async def _close_idle(self) -> None:
+        while True:
+            await asyncio.sleep(max(self._idle_timeout / 4, 0.05))
+            now = asyncio.get_running_loop().time()
+            for operator, slot in self._slots.items():
+                connection = slot.connection
+                if connection and not connection.active and now - slot.last_used >= self._idle_timeout:
+                    self._retire(operator, connection)
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def _remaining(deadline: float) -> float:
+        return max(deadline - asyncio.get_running_loop().time(), 0.0)
+
+
+def _retrieve(task: "asyncio.Task[ClientConnection]") -> None:
+    """Mark the exception as seen: if every caller has given up waiting, nobody else does."""
+    if not task.cancelled():
+        task.exception()

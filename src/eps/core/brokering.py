@@ -1,0 +1,85 @@
+"""What the parties of a brokered connection tell each other (PROTOCOL.md section 7). Pure.
+
+    A → P  requestConnection   {to, channel}                         → {token, endpoint}
+    P → B  _connectionRequest  {endpoint, client, channel, token}    → {}
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from eps.core.names import TOKEN_BYTES, Object, Token
+from eps.errors import BadParams, TunnelFailed
+
+SERVER_CHANNEL = "grpc_server"
+"""The channel that tunnels lead to."""
+
+
+def encode_token(token: Token) -> str:
+    """``token`` as it travels in JSON: standard base64, padded."""
+    return base64.b64encode(token).decode()
+
+
+def parse_connection_request(params: Object) -> tuple[str, str, Token]:
+    """``channel``, ``endpoint`` and ``token`` of a ``_connectionRequest`` (PROTOCOL.md section 7, step 2).
+
+    Raises:
+        BadParams: with code 1, as peers in use answer, naming every key that is wrong.
+    """
+    wrong = []
+    channel, endpoint = params.get("channel"), params.get("endpoint")
+    if not isinstance(channel, str) or not channel:
+        wrong.append("channel: expected the name of a channel")
+    if not isinstance(endpoint, str) or not endpoint:
+        wrong.append("endpoint: expected host:port")
+    token = decode_token(params.get("token"))
+    if token is None:
+        wrong.append(f"token: expected {TOKEN_BYTES} bytes in standard base64")
+    wrong += _wrong_client(params.get("client"))
+    if wrong:
+        raise BadParams("invalid params: " + "; ".join(wrong), code=1, hint="see PROTOCOL section 7, step 2")
+    assert isinstance(channel, str) and isinstance(endpoint, str) and token is not None
+    return channel, endpoint, token
+
+
+def decode_token(value: Any) -> Token | None:
+    """The token that ``value`` spells in standard, padded base64; None if it spells none."""
+    if not isinstance(value, str) or len(value) > 64:
+        return None
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return Token(raw) if len(raw) == TOKEN_BYTES else None
+
+
+def _wrong_client(client: Any) -> list[str]:
+    if not isinstance(client, dict):
+        return ["client: expected an object"]
+    wrong = []
+    if not isinstance(client.get("name"), str):
+        wrong.append("client.name: expected an operator's name")
+    entry = client.get("entry")
+    if not isinstance(entry, dict):
+        return [*wrong, "client.entry: expected an object"]
+    if not isinstance(entry.get("name"), str):
+        wrong.append("client.entry.name: expected an operator's name")
+    if not isinstance(entry.get("channels"), list):
+        wrong.append("client.entry.channels: expected a list")
+    return wrong
+
+
+def parse_offer(result: Any, proxy: str) -> tuple[Token, str]:
+    """Token and endpoint of the proxy's answer to ``requestConnection`` (step 5).
+
+    Raises:
+        TunnelFailed: the answer holds no usable token and endpoint.
+    """
+    offer = result if isinstance(result, dict) else {}
+    token, endpoint = decode_token(offer.get("token")), offer.get("endpoint")
+    if token is None or not isinstance(endpoint, str) or not endpoint:
+        raise TunnelFailed(
+            f"the proxy {proxy} answered without a token of {TOKEN_BYTES} bytes and an endpoint",
+            hint=f"check that {proxy}'s public proxy and not another service answers requestConnection",
+        )
+    return token, endpoint

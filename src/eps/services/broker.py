@@ -1,0 +1,203 @@
+"""The broker of an EPS server: every request, wherever it came from, passes through ``Broker.deliver``.
+
+    who asks, and is it addressed to us → are both in the directory → may they → ``_client`` → ours to answer, or a channel
+
+(PROTOCOL.md section 2, «Delivery».) The broker decides; channels do the input and output. ``_connectionRequest``, step 3
+and 4 of a brokered connection on B's side, is in ``internal_methods.py`` beside this file.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eps.channels import Outbound
+from eps.core.address import Address
+from eps.core.directory import Directory, Entry
+from eps.core.event import CallFinished, Emit, Level, Notice
+from eps.core.message import CLIENT_KEY, Request, Response, error_response
+from eps.core.names import Operator
+from eps.core.permission import Denied, may_call
+from eps.directories import DirectorySource
+from eps.errors import (
+    DirectoryUnavailable,
+    EpsError,
+    InternalError,
+    NoRoute,
+    NotPermitted,
+    UnknownOperator,
+)
+from eps.services.internal_methods import InternalMethods
+
+DEFAULT_CALL_TIMEOUT = 30.0
+"""Seconds that one call may take in all. Peers in use set no deadline of their own, so somebody must."""
+
+
+class Broker:
+    """Decides for each request whether it may pass and where to.
+
+    Args:
+        name: our operator.
+        source: the directory.
+        outbound: the channels that can deliver, in their configured order; the first that can, does.
+        internal: the methods that this server answers itself.
+        call_timeout: seconds from a call's arrival to its answer.
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        source: DirectorySource,
+        outbound: Sequence[Outbound],
+        internal: InternalMethods,
+        *,
+        emit: Emit,
+        call_timeout: float = DEFAULT_CALL_TIMEOUT,
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._outbound = tuple(outbound)
+        self._internal = internal
+        self._emit = emit
+        self._call_timeout = call_timeout
+        self._outstanding: set[Address] = set()
+
+    async def deliver(self, request: Request, sender: Operator) -> Response:
+        """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        failure: EpsError | None = None
+        try:
+            response = await self._deliver(request, sender, started + self._call_timeout)
+        except EpsError as error:
+            failure = error
+            response = error_response(str(request.address), error)
+        except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
+            failure = InternalError(
+                f"{self._name} failed to handle the call: {type(error).__name__}",
+                hint=f"look into {self._name}'s log; this is a defect of the server",
+            )
+            self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
+            response = error_response(str(request.address), failure)
+        self._report(request, sender, response, failure, loop.time() - started)
+        return response
+
+    async def _deliver(self, request: Request, sender: Operator, deadline: float) -> Response:
+        recipient = request.address.operator
+        if sender != self._name and recipient != self._name:
+            raise NotPermitted(
+                f"{sender} asked {self._name} to pass a call on to {recipient}; a server answers only for itself",
+                hint=f"send the call to {recipient}'s own server",
+            )
+        directory = await self._directory_with(sender, recipient)
+        sender_entry = self._entry(directory, sender, "sender")
+        recipient_entry = self._entry(directory, recipient, "recipient")
+        if sender != self._name:
+            self._check_right(sender_entry, recipient_entry, request.address.method)
+        if recipient != self._name:
+            return await self._send_out(request, recipient_entry, deadline)
+        request = with_client(request, sender_entry)
+        if self._internal.handles(request.address.method):
+            result = await self._internal.handle(request, sender, directory)
+            return Response(str(request.address), result)
+        return await self._through_channel(request, recipient_entry, sender, deadline)
+
+    async def _directory_with(self, *operators: Operator) -> Directory:
+        """The directory; asked for news once if it lacks one of ``operators``."""
+        directory = self._source.current
+        if any(directory.entry(operator) is None for operator in operators):
+            await self._source.refresh()
+            directory = self._source.current
+        return directory
+
+    def _entry(self, directory: Directory, operator: Operator, role: str) -> Entry:
+        entry = directory.entry(operator)
+        if entry is not None:
+            return entry
+        if not directory.entries:
+            raise DirectoryUnavailable(
+                f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",
+                hint="check that the service directory runs and that records were submitted (make sd-setup)",
+            )
+        raise UnknownOperator(
+            f"the {role} {operator} is not in the directory that {self._name} has",
+            hint="check the spelling; list the operators with: eps sd get-entries",
+        )
+
+    def _check_right(self, sender: Entry, recipient: Entry, method: str) -> None:
+        verdict = may_call(sender, recipient, method)
+        if isinstance(verdict, Denied):
+            raise NotPermitted(
+                f"{sender.name} may not call {method} on {recipient.name}: {verdict.reason}",
+                hint=f"the operator of {recipient.name} grants rights in the section «services» of its directory entry",
+            )
+
+    async def _send_out(self, request: Request, recipient: Entry, deadline: float) -> Response:
+        """To another operator, under an id that no other call of ours in flight has (PROTOCOL.md section 9)."""
+        address = request.address
+        if address in self._outstanding:
+            address = replace(address, id=secrets.token_hex(16))
+        self._outstanding.add(address)
+        try:
+            sent = replace(request, address=address)
+            response = await self._through_channel(sent, recipient, self._name, deadline)
+        finally:
+            self._outstanding.discard(address)
+        return replace(response, id=str(request.address))
+
+    async def _through_channel(
+        self, request: Request, recipient: Entry, sender: Operator, deadline: float
+    ) -> Response:
+        for channel in self._outbound:
+            if channel.can_deliver(recipient.name):
+                remaining = deadline - asyncio.get_running_loop().time()
+                return await channel.deliver(request, sender, max(remaining, 0.0))
+        raise self._no_route(recipient)
+
+    def _no_route(self, recipient: Entry) -> NoRoute:
+        if recipient.name == self._name:
+            return NoRoute(
+                f"{self._name} has no channel that takes calls for its own services",
+                hint="add a jsonrpc_client channel with the endpoint of your service to the settings",
+            )
+        server = recipient.grpc_server
+        if server is None or server.internal:
+            why = "its directory entry has no gRPC server that others may dial"
+            hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"
+        elif server.proxy == self._name:
+            why = "it is reached through us, but holds no stream to us now"
+            hint = f"check that the server of {recipient.name} runs; it connects again by itself within seconds"
+        else:
+            why = f"{self._name} has no grpc_client channel that may dial it"
+            hint = "add a grpc_client channel to the settings (with useProxy, if the operator is behind a proxy)"
+        return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
+
+    def _report(
+        self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
+    ) -> None:
+        error = response.error
+        outcome, stage = "ok", ""
+        if failure is not None:
+            outcome, stage = failure.outcome.value, failure.stage.value
+        elif error is not None:
+            outcome, stage = "error", "call"
+        self._emit(
+            CallFinished(
+                level=Level.WARN if failure is not None else Level.DEBUG,
+                direction="local" if sender == self._name else "incoming",
+                sender=sender,
+                recipient=request.address.operator,
+                method=request.address.method,
+                outcome=outcome,
+                seconds=seconds,
+                stage=stage,
+                code=error.code if error is not None else 0,
+                reason=str(failure) if failure is not None else error.message[:200] if error is not None else "",
+            )
+        )
+
+
+def with_client(request: Request, sender: Entry) -> Request:
+    """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
+    client = {"name": sender.name, "entry": sender.to_json()}
+    return replace(request, params={**request.params, CLIENT_KEY: client})
