@@ -1,0 +1,112 @@
+"""Where programs keep what must outlive them: the service directory's records, a proxy's announcements.
+
+    services · directories  →  Datastore  ←  sqlite   one file, every acknowledged entry on disk (the default)
+                                          ←  memory   gone with the process (tests)
+
+A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
+What an entry looks like in stores that hold plain bytes is :func:`encode_entry`'s business.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+RECORD = 1
+"""Entry type: a signed record (service directory) or a public announcement (public proxy)."""
+
+PRIVATE_ANNOUNCEMENT = 2
+"""Entry type: an announcement that a private proxy keeps."""
+
+ID_BYTES = 16
+"""PROTOCOL.md section 6: ids are 16 random bytes."""
+
+FORMAT = 1
+"""The first byte of an encoded entry."""
+
+_HEADER = struct.Struct("<BBH")  # format, type, id length
+
+
+@dataclass(frozen=True, slots=True)
+class DataEntry:
+    """One entry of a store.
+
+    Attributes:
+        type: 0 to 255, what ``data`` is.
+        id: 16 bytes in entries of ours; others' may be of any length up to 65,535.
+        data: JSON, in every entry that the protocol defines.
+    """
+
+    type: int
+    id: bytes
+    data: bytes
+
+
+class Datastore(Protocol):
+    """An ordered list of entries that survives the program. One program at a time has it open."""
+
+    @property
+    def location(self) -> str:
+        """Where the entries are, for messages to an administrator."""
+        ...
+
+    async def append(self, entries: Sequence[DataEntry]) -> None:
+        """Add ``entries`` at the end: all of them or none, and durable when this returns.
+
+        A caller that is cancelled does not know whether they were added.
+
+        Raises:
+            InternalError: the store can't be written; nothing was added.
+        """
+        ...
+
+    async def replace(self, entries: Sequence[DataEntry]) -> None:
+        """Make the store hold exactly ``entries``; as atomic and durable as :meth:`append`."""
+        ...
+
+    async def read_all(self) -> list[DataEntry]:
+        """All entries in the order in which they were added.
+
+        Raises:
+            InternalError: the store can't be read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the store back. Waits for a write that is under way; may be called twice."""
+        ...
+
+
+def new_id() -> bytes:
+    """A fresh random id."""
+    return os.urandom(ID_BYTES)
+
+
+def encode_entry(entry: DataEntry) -> bytes:
+    """An entry's bytes, as stores that hold plain bytes keep it (PROTOCOL.md section 6).
+
+    Raises:
+        ValueError: a type beyond one byte or an id beyond 65,535 bytes.
+    """
+    try:
+        return _HEADER.pack(FORMAT, entry.type, len(entry.id)) + entry.id + entry.data
+    except struct.error as error:
+        raise ValueError(f"entry of type {entry.type} with an id of {len(entry.id)} bytes: {error}") from None
+
+
+def decode_entry(encoded: bytes) -> DataEntry:
+    """The entry that ``encoded`` holds; the reverse of :func:`encode_entry`.
+
+    Raises:
+        ValueError: too short, or of an unknown format.
+    """
+    if len(encoded) < _HEADER.size:
+        raise ValueError(f"an entry has at least {_HEADER.size} bytes, this one {len(encoded)}")
+    version, kind, id_length = _HEADER.unpack_from(encoded)
+    if version != FORMAT:
+        raise ValueError(f"entry format {version} is unknown, only {FORMAT} is supported")
+    end = _HEADER.size + id_length
+    if len(encoded) < end:
+        raise ValueError(f"the entry's id should have {id_length} bytes, only {len(encoded) - _HEADER.size} are there")
+    return DataEntry(kind, bytes(encoded[_HEADER.size : end]), bytes(encoded[end:]))
