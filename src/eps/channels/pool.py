@@ -13,9 +13,8 @@ to know. Whether a call may go out a second time is decided here and nowhere els
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
@@ -24,6 +23,7 @@ from eps.core.lifetime import Lifetimes
 from eps.core.names import Fingerprint, Operator
 from eps.directories import DirectorySource
 from eps.errors import NoRoute, NotSent, Unreachable
+from eps.transport.tasks import Tasks
 
 ATTEMPTS = 3
 """Connections that one call tries while it is certain that it was not sent: the kept one, a new one, one more."""
@@ -94,26 +94,21 @@ class Pool:
         self._idle_timeout = idle_timeout
         self._slots: dict[Operator, Slot] = {}
         self._lifetimes = Lifetimes()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._closing = False
 
     def start(self) -> None:
         """Begin to watch the directory and the clock."""
-        self._own(self._watch_directory(), "pool: directory")
-        self._own(self._close_idle(), "pool: idle")
+        self._tasks.start(self._watch_directory(), "pool: directory")
+        self._tasks.start(self._close_idle(), "pool: idle")
 
     async def close(self) -> None:
         """Cut all connections and end all tasks; calls in flight end as OutcomeUnknown."""
         self._closing = True
-        tasks: list[asyncio.Task[None] | asyncio.Task[ClientConnection]] = list(self._tasks)
         for slot in self._slots.values():
-            if slot.opening is not None:
-                tasks.append(slot.opening)
             if slot.connection is not None:
                 slot.connection.abort("this server is stopping")
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def call(self, operator: Operator, request: pb.Request, timeout: float) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
@@ -150,7 +145,7 @@ class Pool:
             return connection
         if slot.opening is None or slot.route != route:
             slot.route = route
-            slot.opening = asyncio.create_task(self._fill(operator, slot, route), name=f"open {operator}")
+            slot.opening = self._tasks.start(self._fill(operator, slot, route), f"open {operator}")
             slot.opening.add_done_callback(_retrieve)
         return await self._wait_for_opening(operator, slot.opening, timeout)
 
@@ -164,7 +159,7 @@ class Pool:
             return connection
         if connection.usable and slot.route == route:
             slot.connection = None
-            self._own(self._linger(operator, connection, route), f"linger {operator}")
+            self._tasks.start(self._linger(operator, connection, route), f"linger {operator}")
         else:
             self._retire(operator, connection)
         return None
@@ -206,7 +201,7 @@ class Pool:
         slot.last_used = asyncio.get_running_loop().time()
         link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
-        self._own(self._until_closed(operator, slot, connection, route, link), f"watch {operator}")
+        self._tasks.start(self._until_closed(operator, slot, connection, route, link), f"watch {operator}")
         return connection
 
     async def _until_closed(
@@ -224,7 +219,7 @@ class Pool:
         slot = self._slots[operator]
         if slot.connection is connection:
             slot.connection = None
-            self._own(connection.drain(DRAIN_GRACE), f"drain {operator}")
+            self._tasks.start(connection.drain(DRAIN_GRACE), f"drain {operator}")
 
     async def _linger(self, operator: Operator, connection: ClientConnection, route: Route) -> None:
         """Leave a tunnel that may be about to be cut open until it would have been: perhaps it is not."""
@@ -232,7 +227,7 @@ class Pool:
         if proof is not None:
             loop = asyncio.get_running_loop()
             wait = max(connection.created_at + proof - loop.time(), 0.0) + 0.05
-            await asyncio.wait([asyncio.ensure_future(asyncio.shield(connection.closed))], timeout=wait)
+            await asyncio.wait({connection.closed}, timeout=wait)
             if not connection.closed.done():
                 self._lifetimes.outlived(route.proxy, loop.time() - connection.created_at)
         await connection.drain(DRAIN_GRACE)
@@ -262,11 +257,6 @@ class Pool:
                 connection = slot.connection
                 if connection and not connection.active and now - slot.last_used >= self._idle_timeout:
                     self._retire(operator, connection)
-
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     @staticmethod
     def _remaining(deadline: float) -> float:

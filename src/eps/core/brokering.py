@@ -1,7 +1,7 @@
 """What the parties of a brokered connection tell each other (PROTOCOL.md section 7). Pure.
 
-    A → P  requestConnection   {to, channel}                         → {token, endpoint}
-    P → B  _connectionRequest  {endpoint, client, channel, token}    → {}
+A → P  requestConnection   {to, channel}                         → {token, endpoint}
+P → B  _connectionRequest  {endpoint, client, channel, token}    → {}
 """
 
 import base64

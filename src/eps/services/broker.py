@@ -145,9 +145,7 @@ class Broker:
             self._outstanding.discard(address)
         return replace(response, id=str(request.address))
 
-    async def _through_channel(
-        self, request: Request, recipient: Entry, sender: Operator, deadline: float
-    ) -> Response:
+    async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
         for channel in self._outbound:
             if channel.can_deliver(recipient.name):
                 remaining = deadline - asyncio.get_running_loop().time()

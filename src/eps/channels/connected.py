@@ -1,0 +1,156 @@
+"""The operators that hold a ``ServerCall`` stream to us: how to call those that nobody can dial.
+
+PROTOCOL.md section 3. One stream per operator: a newer one takes over and the older is ended; when an old one ends, the
+newer stays. Requests go down as they come, answers are matched by id, and every call still waiting fails at once when
+its stream ends.
+"""
+
+import asyncio
+
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.server import ServerStream
+from eps.core.event import Emit, PeerChanged, Refused
+from eps.core.names import Operator
+from eps.errors import DeliveryError, EpsError, NotSent, OutcomeUnknown
+from eps.transport.tls import PeerIdentity
+
+ANNOUNCE_TIMEOUT = 10.0
+"""Seconds that a client has to say who it is after opening a stream."""
+
+MAX_WAITING = 10_000
+"""Calls waiting for answers on one stream; beyond, further ones are refused rather than piled up."""
+
+
+class ConnectedStream:
+    """One stream and the calls that wait for answers on it."""
+
+    def __init__(self, operator: Operator, stream: ServerStream) -> None:
+        self.operator = operator
+        self._stream = stream
+        self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
+        self._ended = ""
+
+    async def call(self, request: pb.Request, timeout: float) -> pb.Response:
+        """Send ``request`` down the stream and wait for the answer with its id.
+
+        Raises:
+            NotSent: the stream was gone, or is full. OutcomeUnknown: no answer came.
+        """
+        self._check(request)
+        answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = answer
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stream.send(request)
+                return await answer
+        except TimeoutError:
+            raise OutcomeUnknown(
+                f"{self.operator} did not answer {request.method} within {timeout:.1f} s",
+                hint=f"the call may have been executed; look into {self.operator}'s log before you repeat it",
+            ) from None
+        finally:
+            del self._waiting[request.id]
+            if answer.done() and not answer.cancelled():
+                answer.exception()
+
+    def _check(self, request: pb.Request) -> None:
+        if self._ended:
+            raise NotSent(f"{self.operator} is not connected: {self._ended}")
+        if len(self._waiting) >= MAX_WAITING:
+            raise NotSent(f"{MAX_WAITING} calls to {self.operator} are waiting for answers already")
+        if request.id in self._waiting:
+            raise DeliveryError(f"a call with the id {request.id[:80]} is under way already")
+
+    async def read(self) -> None:
+        """Match answers to calls until the stream ends."""
+        while (response := await self._stream.recv()) is not None:
+            answer = self._waiting.get(response.id)
+            if answer is not None and not answer.done():
+                answer.set_result(response)
+
+    def end(self, reason: str) -> None:
+        """Fail every waiting call; take no more."""
+        if self._ended:
+            return
+        self._ended = reason
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(
+                    OutcomeUnknown(
+                        f"the stream of {self.operator} ended while the call was under way: {reason}",
+                        hint="the call may have been executed; it connects again by itself within seconds",
+                    )
+                )
+
+    def abort(self, reason: str) -> None:
+        """End the stream itself, with a status that makes peers in use come back."""
+        self.end(reason)
+        self._stream.abort()
+
+
+class Connected:
+    """All the streams that are held to us."""
+
+    def __init__(self, name: Operator, emit: Emit) -> None:
+        self._name = name
+        self._emit = emit
+        self._streams: dict[Operator, ConnectedStream] = {}
+
+    def __contains__(self, operator: Operator) -> bool:
+        return operator in self._streams
+
+    def get(self, operator: Operator) -> ConnectedStream:
+        """The stream of ``operator``; raises NotSent if it holds none."""
+        stream = self._streams.get(operator)
+        if stream is None:
+            raise NotSent(f"{operator} is not connected", hint=f"check that {operator}'s server runs")
+        return stream
+
+    async def run(self, peer: PeerIdentity, stream: ServerStream) -> None:
+        """Serve one stream until it ends; called for each that a client opens."""
+        operator = await self._announced(peer, stream)
+        if operator is None:
+            return
+        connected = ConnectedStream(operator, stream)
+        older = self._streams.get(operator)
+        self._streams[operator] = connected
+        if older is not None:
+            older.abort(f"{operator} opened a newer stream")
+        self._emit(PeerChanged(link="connected", peer=operator, up=True))
+        reason = "the client closed it"
+        try:
+            await connected.read()
+        except EpsError as error:
+            reason = str(error)
+        finally:
+            connected.end(reason)
+            if self._streams.get(operator) is connected:  # a newer one may have taken over
+                del self._streams[operator]
+                self._emit(PeerChanged(link="connected", peer=operator, up=False, reason=reason))
+
+    async def _announced(self, peer: PeerIdentity, stream: ServerStream) -> Operator | None:
+        """The name that the stream's first message gives, if it is one of the certificate's."""
+        try:
+            async with asyncio.timeout(ANNOUNCE_TIMEOUT):
+                first = await stream.recv()
+        except TimeoutError:
+            first = None
+        except EpsError:
+            return None
+        name = first.result["name"] if first is not None and "name" in first.result.fields else None
+        if name in peer.names:
+            return Operator(str(name))
+        self._emit(
+            Refused(
+                listener="grpc",
+                why="stream",
+                source=peer.names[0],
+                detail=f"it opened a stream as {str(name)[:60]!r}, which is no name of its certificate",
+            )
+        )
+        return None
+
+    def close(self) -> None:
+        """End all streams."""
+        for stream in list(self._streams.values()):
+            stream.abort(f"{self._name} is stopping")

@@ -1,0 +1,169 @@
+"""The ``grpc_client`` channel: dials other operators, directly or through a proxy, and holds streams to them.
+
+A's part of the six steps of a brokered connection (PROTOCOL.md section 7) is told in ``_open_tunnel``:
+
+    1  A sees in B's directory entry that B is reached through proxy P
+    2  A asks P for a connection to B's gRPC server            (P's part: services/public_proxy.py)
+    5  P has answered with token and endpoint; A connects and sends the token
+    6  P joins the two; TLS and gRPC run end to end            (ClientConnection.open, as if B had been dialled)
+"""
+
+import asyncio
+import secrets
+import socket
+import ssl
+
+from eps.channels import Deliver
+from eps.channels.grpc import codec
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.connection import ClientConnection
+from eps.channels.held_streams import HeldStreams
+from eps.channels.peers import answer_request, from_peer, relay_trust_of
+from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
+from eps.core.address import Address
+from eps.core.brokering import SERVER_CHANNEL, parse_offer
+from eps.core.event import Emit, Step
+from eps.core.message import Error, Request, Response
+from eps.core.names import Operator
+from eps.directories import DirectorySource
+from eps.errors import NoRoute, Side, TunnelFailed
+from eps.transport.dial import connect
+from eps.transport.tunnel import join
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for one dial, and for one TLS handshake with the peer's SETTINGS."""
+
+
+class GrpcClientChannel:
+    """Outbound to operators with a gRPC server; inbound for what comes down the streams that we hold.
+
+    Args:
+        name: our operator.
+        source: the directory.
+        context: a TLS client context with our certificate, ALPN h2.
+        use_proxy: whether operators behind a proxy are dialled through it.
+        proxy_url: an HTTP proxy for outgoing connections; None: none.
+        idle_timeout: seconds without calls after which a kept connection is closed.
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        source: DirectorySource,
+        context: ssl.SSLContext,
+        *,
+        emit: Emit,
+        use_proxy: bool = True,
+        proxy_url: str | None = None,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        trusted_endpoints: tuple[str, ...] = (),
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._context = context
+        self._emit = emit
+        self._use_proxy = use_proxy
+        self._proxy_url = proxy_url
+        self._trusted_endpoints = trusted_endpoints
+        self._deliver: Deliver | None = None
+        self._pool = Pool(source, self._route, self._open, emit=emit, idle_timeout=idle_timeout)
+        self._streams = HeldStreams(name, source, self._pool.connection, self._answer, emit)
+
+    async def start(self, deliver: Deliver) -> None:
+        """Begin to hold streams. Nothing is dialled before the directory names somebody."""
+        self._deliver = deliver
+        self._pool.start()
+        self._streams.start()
+
+    async def close(self) -> None:
+        """End streams and connections."""
+        await self._streams.close()
+        await self._pool.close()
+
+    def can_deliver(self, operator: Operator) -> bool:
+        """Whether the directory names a gRPC server of ``operator`` that we may dial."""
+        return operator != self._name and self._route(operator) is not None
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        """Call the recipient over its kept connection; see ``channels.Outbound``."""
+        operator = request.address.operator
+        message = codec.encode_request(request, sender)
+        answer = await self._pool.call(operator, message, timeout)
+        return from_peer(codec.decode_response(answer, str(request.address)), operator)
+
+    def _route(self, operator: Operator) -> Route | None:
+        """How the directory says that ``operator`` is reached; None if not by us."""
+        directory = self._source.current
+        entry = directory.entry(operator)
+        server = entry.grpc_server if entry is not None else None
+        if server is None or server.internal or server.proxy == self._name:
+            return None
+        if not server.proxy:
+            return Route(server.address, Operator(""), directory.pins(operator))
+        if not self._use_proxy:
+            return None
+        proxy = directory.entry(server.proxy)
+        address = proxy.grpc_server.address if proxy is not None and proxy.grpc_server is not None else ""
+        return Route(address, server.proxy, directory.pins(operator))
+
+    async def _open(self, operator: Operator, route: Route) -> ClientConnection:
+        if route.proxy:
+            return await self._open_tunnel(operator, route.proxy)
+        sock = await connect(route.address, CONNECT_TIMEOUT, name=operator, proxy_url=self._proxy_url)
+        return await self._secure(sock, operator)
+
+    async def _open_tunnel(self, operator: Operator, proxy: Operator) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
+        self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
+        token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
+        trust = relay_trust_of(self._source, proxy, self._name, self._trusted_endpoints)
+        sock = await join(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge)
+        self._step(5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", loop.time() - started)
+        asked = loop.time()
+        connection = await self._secure(sock, operator)
+        self._step(6, operator, f"speaking TLS with {operator}, end to end", loop.time() - asked)
+        return connection
+
+    async def _ask_proxy(self, operator: Operator, proxy: Operator) -> object:
+        """Step 2, over our own direct connection to the proxy's operator."""
+        route = self._route(proxy)
+        if route is None or route.proxy:
+            raise NoRoute(
+                f"{operator} is reached through {proxy}, which we can't dial: the directory names "
+                + (f"a proxy before it ({route.proxy})" if route is not None else "no gRPC server of it"),
+                hint=f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy",
+                side=Side.DIRECTORY,
+            )
+        address = Address(proxy, "requestConnection", secrets.token_hex(16))
+        request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
+        answer = await self._pool.call(proxy, codec.encode_request(request, self._name), CONNECT_TIMEOUT)
+        response = codec.decode_response(answer, str(address))
+        if response.error is not None:
+            raise tunnel_refused(operator, proxy, response.error)
+        return response.result
+
+    async def _secure(self, sock: socket.socket, operator: Operator) -> ClientConnection:
+        return await ClientConnection.open(
+            sock,
+            operator=operator,
+            context=self._context,
+            pins=lambda name: self._source.current.pins(name),
+            timeout=CONNECT_TIMEOUT,
+            emit=self._emit,
+        )
+
+    async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
+        assert self._deliver is not None
+        return await answer_request(self._deliver, connection.peer, message)
+
+    def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
+        self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))
+
+
+def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelFailed:
+    """Why the proxy brought no tunnel; nothing of the call has left us."""
+    data = error.data if isinstance(error.data, dict) else {}
+    hint = str(data.get("hint") or f"look into the logs of {proxy} and {operator}")
+    return TunnelFailed(f"{proxy} brought no tunnel to {operator}: {error.message}", hint=hint)

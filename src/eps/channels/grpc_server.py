@@ -1,0 +1,127 @@
+"""The ``grpc_server`` channel: accepts other operators, and reaches those that hold a stream to us.
+
+B's part of step 4 of a brokered connection (PROTOCOL.md section 7) is ``accept_tunnel``: connect to the proxy's
+endpoint, send the token, and treat the socket as a newly accepted connection. (Step 3, who may ask for that, is in
+services/internal_methods.py.)
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+
+from eps.channels import Deliver
+from eps.channels.connected import Connected
+from eps.channels.grpc import codec
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.server import ServerEndpoint
+from eps.channels.peers import answer_request, from_peer, relay_trust_of
+from eps.core.event import Emit, Step
+from eps.core.message import Request, Response
+from eps.core.names import Operator, Token
+from eps.directories import DirectorySource
+from eps.transport.listener import Listener, RateLimit
+from eps.transport.tasks import Tasks
+from eps.transport.tls import PeerIdentity
+from eps.transport.tunnel import join
+
+TUNNEL_TIMEOUT = 10.0
+"""Seconds for dialling the relay."""
+
+CLOSE_GRACE = 5.0
+"""Seconds that calls in flight may take when the server stops."""
+
+
+class GrpcServerChannel:
+    """Inbound for whoever dials us or comes through a proxy; outbound over the streams that others hold to us.
+
+    Args:
+        name: our operator.
+        source: the directory.
+        context: a TLS server context that requires client certificates, ALPN h2.
+        bind_address: host:port to listen on.
+        trusted_endpoints: relay endpoints that we dial whatever their address (setting ``internal_endpoints``).
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        source: DirectorySource,
+        context: ssl.SSLContext,
+        *,
+        bind_address: str,
+        emit: Emit,
+        rate_limits: Sequence[RateLimit] = (),
+        trusted_endpoints: tuple[str, ...] = (),
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._emit = emit
+        self._trusted_endpoints = trusted_endpoints
+        self._deliver: Deliver | None = None
+        self._connected = Connected(name, emit)
+        self._tasks = Tasks()
+        self._endpoint = ServerEndpoint(
+            context=context,
+            pins=lambda operator: source.current.pins(operator),
+            on_call=self._answer,
+            on_stream=self._connected.run,
+            emit=emit,
+        )
+        self._listener = Listener("grpc", bind_address, self._endpoint.accept, rate_limits=rate_limits, emit=emit)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return self._listener.addresses
+
+    async def start(self, deliver: Deliver) -> None:
+        """Bind; raises StartError if the port is taken."""
+        self._deliver = deliver
+        await self._listener.start()
+        self._tasks.start(self._watch_directory(), "grpc_server: directory")
+
+    async def close(self) -> None:
+        """Accept no more, end streams so that peers come back, let calls in flight end."""
+        await self._listener.close()
+        self._connected.close()
+        await self._tasks.close()
+        await self._endpoint.close(CLOSE_GRACE)
+
+    def can_deliver(self, operator: Operator) -> bool:
+        """Whether ``operator`` holds a stream to us now."""
+        return operator in self._connected
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        """Send down the recipient's stream; see ``channels.Outbound``."""
+        operator = request.address.operator
+        message = codec.encode_request(request, sender)
+        answer = await self._connected.get(operator).call(message, timeout)
+        return from_peer(codec.decode_response(answer, str(request.address)), operator)
+
+    async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
+        """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
+        sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge)
+        self._tasks.start(self._serve_tunnel(sock), f"tunnel through {via}")
+        text = f"connected to {via} at {endpoint} and sent the token"
+        self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=loop.time() - started))
+
+    async def _serve_tunnel(self, sock: socket.socket) -> None:
+        await self._endpoint.accept(sock)
+
+    async def _answer(self, peer: PeerIdentity, message: pb.Request) -> pb.Response:
+        assert self._deliver is not None
+        return await answer_request(self._deliver, peer, message)
+
+    async def _watch_directory(self) -> None:
+        """Cut the connections of peers whose certificates the directory no longer pins."""
+        seen = self._source.current
+        while True:
+            seen = await self._source.changed(seen)
+            for connection in self._endpoint.connections:
+                peer = connection.peer
+                if not any(peer.fingerprint in seen.pins(name) for name in peer.names):
+                    connection.abort("the directory no longer pins its certificate")

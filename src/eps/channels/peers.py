@@ -1,0 +1,67 @@
+"""What the two gRPC channels share: a peer's request to its answer, a peer's errors, and whose relays we dial."""
+
+from collections.abc import Sequence
+
+from eps.channels import Deliver
+from eps.channels.grpc import codec
+from eps.channels.grpc import eps_pb2 as pb
+from eps.core.endpoint import RelayTrust, relay_trust
+from eps.core.message import Error, Response, error_response
+from eps.core.names import Operator
+from eps.directories import DirectorySource
+from eps.errors import EpsError, NotFound, Outcome, Side, Stage
+from eps.transport.tls import PeerIdentity, shown
+
+
+async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request) -> pb.Response:
+    """Who sends is decided by the certificate, what is asked by the one parsed address; failures are answers."""
+    try:
+        sender = sender_of(peer, message.clientName)
+        request = codec.decode_request(message)
+        response = await deliver(request, sender)
+        return codec.encode_response(response, message.id)
+    except EpsError as error:
+        return codec.encode_response(error_response(message.id, error), message.id)
+
+
+def sender_of(peer: PeerIdentity, client_name: str) -> Operator:
+    """The operator that sends: ``clientName``, if the certificate proves it, else the certificate's first name.
+
+    Raises:
+        NotFound: with code 404 (PROTOCOL.md section 3).
+    """
+    if not client_name:
+        return peer.names[0]
+    if client_name in peer.names:
+        return Operator(client_name)
+    raise NotFound(
+        f"the certificate of {shown(peer.names)} does not prove the clientName {client_name[:60]!r}",
+        hint="a server may send only in the name of an operator whose directory entry pins its certificate",
+    )
+
+
+def from_peer(response: Response, peer: Operator) -> Response:
+    """``response`` with its error told from our side: what ``peer`` calls «ours» is the peer's."""
+    error = response.error
+    if error is None:
+        return response
+    data = error.data
+    if data is None or data == {}:
+        data = {
+            "stage": Stage.CALL.value,
+            "side": Side.PEER.value,
+            "outcome": Outcome.FAILED.value,
+            "hint": f"look into the log of {peer}",
+        }
+    elif isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
+        data = {**data, "side": Side.PEER.value}
+    return Response(response.id, error=Error(error.code, error.message, data))
+
+
+def relay_trust_of(source: DirectorySource, proxy: Operator, own: Operator, ours: Sequence[str]) -> RelayTrust:
+    """Which relay endpoints of ``proxy`` we dial: by its directory settings, our settings, its own address."""
+    directory = source.current
+    entry = directory.entry(proxy)
+    server = entry.grpc_server if entry is not None else None
+    settings = directory.service_settings(proxy, "proxy", own)
+    return relay_trust(settings, ours, server.address if server is not None else "")
