@@ -1,0 +1,308 @@
+"""JSON-RPC 2.0 as the network speaks it: bytes ↔ messages (PROTOCOL.md section 5). Pure; no HTTP here.
+
+A request's bytes go through three gates: size, syntax (jiter: UTF-8, no duplicate keys, no NaN, no lone surrogates),
+and values (integers, infinities, nesting). What passes can be carried over gRPC without loss. The functions that parse
+raise nothing but classes of ``eps.errors``.
+"""
+
+import math
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import jiter
+import orjson
+
+from eps.core.message import Error, Response, unwrap
+from eps.core.names import Object
+from eps.errors import BadRequest, DeliveryError, InternalError, NotJson, OutcomeUnknown, TooLarge
+
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes of a request or an answer, as for gRPC messages (PROTOCOL.md section 3)."""
+
+MAX_METHOD_BYTES = 100
+MAX_ID_BYTES = 1024
+"""PROTOCOL.md section 5."""
+
+MAX_INTEGER = 2**53
+"""Beyond it an IEEE 754 double, which is what numbers travel as (Struct), can't tell neighbours apart."""
+
+MAX_OBJECTS = 32
+"""Objects inside each other, ``params`` or ``result`` counting as the first."""
+
+OBJECT_LEVELS, LIST_LEVELS, MAX_LEVELS = 3, 2, 99
+"""Protobuf parsers in use stop at 100 levels; an object in a Struct takes three, a list two, and the message that holds
+the Struct of an error's data takes one: 32 objects, or 48 lists in one object, are what gets through."""
+
+EXPECTED_CONTENT_TYPE = "application/json"
+
+_INT_ID = re.compile(r"n:-?[0-9]+")
+_ESCAPED_ID = re.compile(r"(n+):-?[0-9]+")
+_SUSPICIOUS_NUMBER = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]{3}")
+_SHOWN_CHARS = 120
+"""How much of somebody else's text a message of ours repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class RpcRequest:
+    """A request as it arrived.
+
+    Attributes:
+        id: in the form it has inside the network, never empty: see :func:`network_id`.
+    """
+
+    method: str
+    params: Object
+    id: str
+
+
+def strict_loads(body: bytes, *, max_bytes: int = MAX_BODY) -> Any:
+    """The value of untrusted JSON text, without anything that doesn't survive the network.
+
+    Raises:
+        TooLarge: more than ``max_bytes``; nothing is parsed then.
+        NotJson: not UTF-8, not JSON, NaN, Infinity, a lone surrogate.
+        BadRequest: a duplicate key, an integer beyond ±2^53, a number beyond a double's range, or too deep nesting;
+            the message has the path.
+    """
+    value = _parse(body, max_bytes)
+    if _needs_check(body):
+        check_value(value, "")
+    return value
+
+
+def check_value(value: Any, path: str) -> None:
+    """Refuse integers, infinities and nesting that can't travel; ``path`` is where ``value`` stands, for the message.
+
+    Raises:
+        BadRequest: with the path of the first offender.
+    """
+    try:
+        _check(value, 0, 0)
+    except _Beyond as beyond:
+        where = (path + "".join(reversed(beyond.path))).lstrip(".")
+        raise BadRequest(f"{_cut(where or 'the value')}: {beyond.what}", hint=beyond.hint) from None
+
+
+def parse_request(
+    body: bytes,
+    content_type: str | None,
+    *,
+    max_bytes: int = MAX_BODY,
+    new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> RpcRequest:
+    """The request in an HTTP POST's body.
+
+    Args:
+        content_type: the header's value; parameters and case don't matter.
+        new_id: makes the id of a request that comes without one.
+
+    Raises:
+        NotJson: another content type, or the body isn't a JSON object.
+        BadRequest: a member is missing, has the wrong type or is too long (also the reasons of ``strict_loads``).
+        TooLarge: a body of more than ``max_bytes``.
+    """
+    kind = (content_type or "").split(";")[0].strip().lower()
+    if kind != EXPECTED_CONTENT_TYPE:
+        raise NotJson(
+            f"the request's Content-Type is {_cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
+            hint="send the header Content-Type: application/json",
+        )
+    envelope = _parse(body, max_bytes)
+    if not isinstance(envelope, dict):
+        raise NotJson(f"the body is {_kind(envelope)}, not an object", hint="send one request per POST; no batches")
+    if envelope.get("jsonrpc") != "2.0":
+        raise BadRequest('"jsonrpc" must be "2.0"', hint='add "jsonrpc": "2.0" to the request')
+    method = envelope.get("method")
+    if not isinstance(method, str) or not 1 <= len(method.encode()) <= MAX_METHOD_BYTES:
+        raise BadRequest(f'"method" must be a string of 1 to {MAX_METHOD_BYTES} bytes', hint="name it OPERATOR.METHOD")
+    params = envelope.get("params")
+    if not isinstance(params, dict):
+        raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
+    if _needs_check(body):
+        check_value(params, "params")
+    return RpcRequest(method, params, network_id(envelope.get("id")) or new_id())
+
+
+def network_id(value: Any) -> str:
+    """A JSON-RPC id in its form inside the network; "" where there is none and a random one is due.
+
+    Integers become ``n:7``; a string that looks like one of those gets its n's doubled, so that it comes back as it
+    was.
+
+    Raises:
+        BadRequest: neither a string of up to 1,024 bytes nor a 32-bit integer nor null.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str) and len(value.encode()) <= MAX_ID_BYTES:
+        match = _ESCAPED_ID.fullmatch(value)
+        return match[1] + value if match else value
+    if isinstance(value, int | float) and not isinstance(value, bool) and -(2**31) <= value < 2**31 and value % 1 == 0:
+        return f"n:{int(value)}"
+    raise BadRequest(f'"id" must be a string of at most {MAX_ID_BYTES} bytes or a 32-bit integer, not {_kind(value)}')
+
+
+def caller_id(request_id: str) -> str | int | None:
+    """The reverse of :func:`network_id`: the id as the caller wrote it; null for ""."""
+    if not request_id:
+        return None
+    if _INT_ID.fullmatch(request_id) and len(request_id) < 20:  # longer ones are no integers of ours
+        return int(request_id[2:])
+    match = _ESCAPED_ID.fullmatch(request_id)
+    if match and len(match[1]) % 2 == 0:
+        return request_id[len(match[1]) // 2 :]
+    return request_id
+
+
+def render_request(method: str, params: Object, request_id: str) -> bytes:
+    """A request's body. ``request_id`` is sent as it is, as a string.
+
+    Raises:
+        InternalError: ``params`` holds something that JSON can't express.
+    """
+    return _dump({"jsonrpc": "2.0", "method": method, "params": params, "id": request_id})
+
+
+def render_response(response: Response) -> bytes:
+    """An answer's body; ``response.id`` is the request's in network form, "" where it never became known.
+
+    Raises:
+        InternalError: the result holds something that JSON can't express.
+    """
+    answered = caller_id(response.id)
+    if response.error is None:
+        return _dump({"jsonrpc": "2.0", "result": response.result, "id": answered})
+    error = {"code": response.error.code, "message": response.error.message, "data": response.error.data}
+    return _dump({"jsonrpc": "2.0", "error": error, "id": answered})
+
+
+def parse_response(
+    body: bytes, request_id: str, *, source: str, status: int = 200, max_bytes: int = MAX_BODY
+) -> Response:
+    """The answer in an HTTP response's body. An error that the other side answered is a ``Response`` with ``error``.
+
+    Accepts what peers in use send (``"jsonrpc": "2.0,"``, errors with a null id, an absent result for ``{}``), but no
+    body that doesn't answer this request: an HTML page is an error, never an empty success.
+
+    Args:
+        request_id: the id that was sent, and must come back.
+        source: the endpoint, for messages.
+        status: the HTTP status.
+
+    Raises:
+        OutcomeUnknown: HTTP status 2xx, but the body is no answer to this request: it may have been executed.
+        DeliveryError: the same with another status.
+    """
+    try:
+        answer = strict_loads(body, max_bytes=max_bytes)
+    except BadRequest as refused:
+        _no_answer(body, source, status, refused.message)
+    if not isinstance(answer, dict):
+        _no_answer(body, source, status, f"the body is {_kind(answer)}, not an object")
+    answered, error = answer.get("id"), answer.get("error")
+    if error is not None and answered in (request_id, None):
+        return Response(request_id, error=_parse_error(error, body, source, status))
+    if answered != request_id:
+        _no_answer(body, source, status, f"its id is {_cut(str(answered))!r}, not {_cut(request_id)!r}")
+    if not 200 <= status < 300:
+        _no_answer(body, source, status, "it has no error")
+    return Response(request_id, result=answer.get("result", {}))
+
+
+def _parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
+    code, message = (error.get("code"), error.get("message", "")) if isinstance(error, dict) else (None, None)
+    if isinstance(code, bool) or not isinstance(code, int) or not -(2**31) <= code < 2**31:
+        _no_answer(body, source, status, "its error has no 32-bit integer code")
+    if not isinstance(message, str):
+        _no_answer(body, source, status, "its error's message is not a string")
+    data = error.get("data")
+    return Error(code, message, {} if data is None else unwrap(data) if isinstance(data, dict) else data)
+
+
+def _no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
+    beginning = _cut(" ".join(body[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split()))
+    kind = OutcomeUnknown if 200 <= status < 300 else DeliveryError
+    raise kind(
+        f"{source} answered HTTP {status} with no JSON-RPC answer to our request: {why}; it begins {beginning!r}",
+        hint="check that the endpoint, with its path, is that of a JSON-RPC server",
+    )
+
+
+def _parse(body: bytes, max_bytes: int) -> Any:
+    if len(body) > max_bytes:
+        raise TooLarge(f"{len(body)} bytes of JSON, the limit is {max_bytes}", hint="send less at once")
+    try:
+        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+    except ValueError as error:
+        reason = str(error)
+    if "duplicate key" in reason or "recursion limit" in reason:
+        raise BadRequest(f"the JSON is refused: {_cut(reason)}", hint="each key once, at most 32 objects deep")
+    raise NotJson(f"this is not JSON in UTF-8: {_cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
+
+
+def _needs_check(body: bytes) -> bool:
+    """False if nothing in ``body`` can be beyond the limits: most bodies are small, and looking at bytes is quick."""
+    levels = OBJECT_LEVELS * body.count(b"{") + LIST_LEVELS * body.count(b"[")
+    return levels + OBJECT_LEVELS >= MAX_LEVELS or _SUSPICIOUS_NUMBER.search(body) is not None
+
+
+class _Beyond(Exception):  # not an error of the tree: it never leaves this module
+    """A limit is crossed at ``path``, whose parts are collected innermost first."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        self.what = what
+        self.hint = hint
+        self.path: list[str] = []
+
+
+def _check(value: Any, objects: int, levels: int) -> None:
+    if isinstance(value, dict):
+        _check_depth(objects + 1, levels + OBJECT_LEVELS)
+        for key, item in value.items():
+            try:
+                _check(item, objects + 1, levels + OBJECT_LEVELS)
+            except _Beyond as beyond:
+                beyond.path.append(f".{key}")
+                raise
+    elif isinstance(value, list):
+        _check_depth(objects, levels + LIST_LEVELS)
+        for index, item in enumerate(value):
+            try:
+                _check(item, objects, levels + LIST_LEVELS)
+            except _Beyond as beyond:
+                beyond.path.append(f"[{index}]")
+                raise
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _Beyond("the number is beyond what a double can hold", "send it as a string")
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise _Beyond(f"the integer {_cut(str(value))} is beyond ±2^53", "send it as a string")
+
+
+def _check_depth(objects: int, levels: int) -> None:
+    if objects > MAX_OBJECTS or levels > MAX_LEVELS:
+        raise _Beyond(
+            f"nested too deep: at most {MAX_OBJECTS} objects, or 48 lists, inside each other",
+            "send a flatter structure",
+        )
+
+
+def _dump(value: Object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise InternalError(f"a message can't be written as JSON: {_cut(str(error))}") from error
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null or absent"
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
