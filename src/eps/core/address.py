@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from eps.core.names import Operator
 from eps.errors import AddressError
 
-
 MAX_ID_CHARS = 8192
 """Far above what our own servers make (1,024 for the local id, 100 for the method); keeps the parser's work small."""
 
@@ -46,7 +45,12 @@ def parse_address(text: str) -> Address:
             previous = text.rfind("(", first, opening)
             if dot < 0:
                 break
-            if dot > previous and dot + 1 < opening and "(" not in text[dot + 1 : opening] and "\n" not in text[:opening]:
+            if (
+                dot > previous
+                and dot + 1 < opening
+                and "(" not in text[dot + 1 : opening]
+                and "\n" not in text[:opening]
+            ):
                 return Address(Operator(text[:dot]), text[dot + 1 : opening], text[opening + 1 : end])
             opening = previous
     raise AddressError(

@@ -1,0 +1,301 @@
+"""The chain of signed records: which directory is the true one (PROTOCOL.md section 4).
+
+Theory of operation. A ``Chain`` is a value: what was verified, and the directory that follows from it. ``extend`` makes
+a longer one or refuses, whole or not at all. A record is judged by those before it: its parent is the one directly
+before, and its signer must use the certificate that the chain so far pins. So what was verified once need never be
+verified again, and extending costs what the new records cost.
+
+Verifying takes about a quarter of a millisecond each. An event loop that must go on meanwhile uses the generators
+(``extending``, ``accepting``, ``replacing_root``): each step does one slice and yields the chain so far; only the last
+is whole.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import overload
+
+from eps.core.directory import Directory, Entry
+from eps.core.instant import nanoseconds_of
+from eps.core.names import Operator, RecordHash
+from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
+from eps.core.signature import CLOCK_TOLERANCE, Subject, TrustStore, verify
+from eps.errors import RecordError
+
+ADMIN_GROUP = "sd-admin"
+"""Whose certificate names this group may change the directory."""
+
+SLICE = 50
+"""Records per step: some 10 to 15 ms, so that an event loop is never held for more than 50 ms on a slow machine."""
+
+
+class Records(Sequence[SignedRecord]):
+    """The first ``count`` records of a list that only ever grows, and that chains grown from each other share."""
+
+    __slots__ = ("_count", "_items", "_positions")
+
+    def __init__(self) -> None:
+        self._items: list[SignedRecord] = []
+        self._positions: dict[RecordHash, int] = {}
+        self._count = 0
+
+    def grown(self, records: Sequence[SignedRecord]) -> "Records":
+        """These and ``records`` behind them. Shares the list, unless another chain has grown from this one already."""
+        longer = Records()
+        if len(self._items) == self._count:
+            longer._items, longer._positions = self._items, self._positions
+        else:
+            longer._items = self._items[: self._count]
+            longer._positions = {record.hash: index for index, record in enumerate(longer._items)}
+        for index, record in enumerate(records, self._count):
+            longer._positions[record.hash] = index
+        longer._items.extend(records)
+        longer._count = len(longer._items)
+        return longer
+
+    def position(self, record_hash: str) -> int | None:
+        """The index of the record with this hash."""
+        index = self._positions.get(RecordHash(record_hash))
+        return index if index is not None and index < self._count else None
+
+    def after(self, record_hash: str) -> Sequence[SignedRecord]:
+        """All records behind the one with this hash; all there are if there is no such one (``getRecords``)."""
+        index = self.position(record_hash)
+        return self[0 if index is None else index + 1 :]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> SignedRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SignedRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> SignedRecord | Sequence[SignedRecord]:
+        if isinstance(index, slice):
+            return [self._items[i] for i in range(*index.indices(self._count))]
+        return self._items[range(self._count)[index]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Records that were verified, from the root to the tip."""
+
+    trust: TrustStore
+    records: Records = field(default_factory=Records, repr=False)
+    directory: Directory = field(default_factory=Directory.empty, repr=False)
+
+    @classmethod
+    def empty(cls, trust: TrustStore) -> "Chain":
+        return cls(trust)
+
+    @property
+    def root(self) -> SignedRecord | None:
+        return self.records[0] if self.records else None
+
+    @property
+    def tip(self) -> RecordHash:
+        """The last record's hash; empty for an empty chain."""
+        return self.records[-1].hash if self.records else NO_PARENT
+
+    @property
+    def root_created_at(self) -> str | None:
+        """The root's date, as it was signed."""
+        return self.root.record.created_at if self.root else None
+
+    # Growing
+
+    def extend(self, records: Sequence[SignedRecord], now: datetime, *, first: int = 0) -> "Chain":
+        """The chain with ``records`` behind its tip (from a root on, if it is empty).
+
+        Args:
+            now: the time (with a time zone) beyond which no record may be dated.
+            first: the index of ``records[0]`` in the submitted list, for the message.
+
+        Raises:
+            RecordError: one of them is not to be believed; this chain stays as it is.
+        """
+        changed: dict[Operator, Entry] = {}
+        tip = self.tip
+        for index, signed in enumerate(records, first):
+            try:
+                _check_link(signed, tip)
+                signer = _check_signature(signed, now, self.trust)
+                entry = changed.get(signer.name) or self.directory.entry(signer.name)
+                _check_pin(signer, entry, "the directory")
+            except RecordError as error:
+                raise _refusal(error, index, signed) from None
+            name = signed.record.name
+            before = changed.get(name) or self.directory.entry(name) or Entry(name)
+            changed[name] = before.with_record(signed.record, signed)
+            tip = signed.hash
+        return Chain(self.trust, self.records.grown(records), self.directory.replace(changed.values(), tip))
+
+    def extending(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """:meth:`extend` in steps; yields the chain after each. Raises like it."""
+        chain = self
+        for first in range(0, len(records), SLICE):
+            chain = chain.extend(records[first : first + SLICE], now, first=first)
+            yield chain
+
+    def replace_root(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
+        """The chain that starts with the root ``records[0]``, in place of this one (``submitRecords``).
+
+        Raises:
+            RecordError: the root is not strictly newer than the present one, its signer is not the one pinned at
+                present, or the new chain does not verify.
+        """
+        return _last(self.replacing_root(records, now), self)
+
+    def replacing_root(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """:meth:`replace_root` in steps; yields the new chain after each. Raises like it."""
+        if records:
+            try:
+                self._check_newer(records[0])
+                signer = _check_signature(records[0], now, self.trust)
+                _check_pin(signer, self.directory.entry(signer.name), "the present directory")
+            except RecordError as error:
+                raise _refusal(error, 0, records[0]) from None
+        yield from Chain.empty(self.trust).extending(records, now)
+
+    def submit(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
+        """The chain after a ``submitRecords``: a batch that starts with a root replaces, any other extends.
+
+        Raises:
+            RecordError: refused; this chain stays as it is.
+        """
+        return _last(self.submitting(records, now), self)
+
+    def submitting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """:meth:`submit` in steps; yields the new chain after each. Raises like it."""
+        starts_anew = bool(records) and records[0].is_root
+        return self.replacing_root(records, now) if starts_anew else self.extending(records, now)
+
+    def _check_newer(self, root: SignedRecord) -> None:
+        if self.root and root.record.instant.nanoseconds <= self.root.record.instant.nanoseconds:
+            raise RecordError(
+                f"a new root must be dated after the present one ({self.root.record.created_at}), "
+                f"this one is of {root.record.created_at}",
+                hint="sign it again, with the clock set right",
+            )
+
+    # Following
+
+    def accept(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
+        """The chain after an answer to ``getRecords`` with ``after`` = :attr:`tip`.
+
+        An empty answer means that nothing is new. Records that go on from the tip extend the chain. Everything else is
+        a whole list, which may hold several chains: the one with the newest root counts, and it replaces this one if
+        that root is newer.
+
+        Raises:
+            RecordError: the answer is not to be believed; this chain stays as it is.
+        """
+        return _last(self.accepting(records, now), self)
+
+    def accepting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """:meth:`accept` in steps; yields the new chain after each, nothing if it stays. Raises like it."""
+        if not records:
+            return
+        if self.records and records[0].parent_hash == self.tip:
+            yield from self.extending(records, now)
+            return
+        newest = pick_newest_root(records)
+        if self.root is None or newest[0].hash != self.root.hash:
+            try:
+                self._check_newer(newest[0])
+            except RecordError as error:
+                raise _refusal(error, 0, newest[0]) from None
+            yield from Chain.empty(self.trust).extending(newest, now)
+            return
+        yield from self.extending(self._continuation(newest), now)
+
+    def _continuation(self, records: Sequence[SignedRecord]) -> Sequence[SignedRecord]:
+        """What ``records``, a whole list from our root, holds behind our tip."""
+        count = len(self.records)
+        if len(records) < count or records[count - 1].hash != self.tip:
+            raise RecordError(
+                f"the service directory now shows another history from the same root, without record {self.tip[:12]}",
+                hint="it lost records or was tampered with; changing history takes a new root (--reset)",
+            )
+        return records[count:]
+
+
+def pick_newest_root(records: Sequence[SignedRecord]) -> list[SignedRecord]:
+    """Of several chains in one list, the one whose root has the latest ``created_at``.
+
+    Each chain is a root and its descendants, in the list's order; of equally new roots the first counts. A record whose
+    parent is not in the list stays with the one before it, where verification will refuse it: it is not passed over.
+    """
+    chains: list[list[SignedRecord]] = []
+    chain_of: dict[RecordHash, list[SignedRecord]] = {}
+    last: list[SignedRecord] | None = None
+    for record in records:
+        chain = None if record.is_root else chain_of.get(record.parent_hash, last)
+        if chain is None:
+            chain = []
+            chains.append(chain)
+        chain.append(record)
+        chain_of[record.hash] = last = chain
+    return max(chains, key=lambda chain: chain[0].record.instant.nanoseconds, default=[])
+
+
+def _last(steps: Iterator[Chain], default: Chain) -> Chain:
+    for chain in steps:
+        default = chain
+    return default
+
+
+# The checks of one record
+
+
+def _check_link(signed: SignedRecord, tip: RecordHash) -> None:
+    if signed.hash != signed.record.hash():
+        raise RecordError("its hash is not that of its content", hint="the record was changed after it was signed")
+    if signed.parent_hash == tip:
+        return
+    if not signed.parent_hash:
+        raise RecordError(
+            "it is a root, but not the first record", hint="only the first record of a batch can be a root"
+        )
+    if not tip:
+        raise RecordError("the chain does not begin with a root", hint="start one with submit-records --reset")
+    raise RecordError(
+        f"it is stale: it follows record {signed.parent_hash[:12]}, but the last one is {tip[:12]}",
+        hint="somebody else may have submitted records meanwhile; submit again",
+    )
+
+
+def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore) -> Subject:
+    """The signer, an administrator; the certificate is judged at the record's own date, the date by ``now``."""
+    instant = signed.record.instant
+    if instant.nanoseconds > nanoseconds_of(now + CLOCK_TOLERANCE):
+        raise RecordError(
+            f"it is dated {instant.text}, more than {CLOCK_TOLERANCE.seconds // 60} minutes in the future",
+            hint="set the clock of the machine that signed, or ours",
+        )
+    digest = signed_payload_hash(signed.hash, signed.parent_hash, signed.record)
+    signer = verify(digest, signed.signature, instant.time, trust)
+    if not signer.name or ADMIN_GROUP not in signer.groups:
+        raise RecordError(
+            f"its signer {signer} may not change the directory: the certificate does not name "
+            + (f"the group {ADMIN_GROUP}" if signer.name else "an operator"),
+            hint=f"sign with a certificate that has the URIs iris-name://OPERATOR and iris-group://{ADMIN_GROUP}",
+        )
+    return signer
+
+
+def _check_pin(signer: Subject, entry: Entry | None, where: str) -> None:
+    pin = entry.signing_pin if entry else None
+    if pin is not None and pin != signer.fingerprint:
+        raise RecordError(
+            f"its signer {signer.name} used certificate {signer.fingerprint[:12]}, "
+            f"but {where} pins {pin[:12]} as the one that {signer.name} signs with",
+            hint="sign with the pinned certificate, or first submit a certificates record that pins the new one",
+        )
+
+
+def _refusal(error: RecordError, index: int, signed: SignedRecord) -> RecordError:
+    what = f"record {index} ({signed.record.name}, {signed.record.section}, {signed.hash[:12]})"
+    return RecordError(f"{what} is refused: {error.message}", index=index, hint=error.hint)

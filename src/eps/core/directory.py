@@ -1,0 +1,378 @@
+"""The directory: who is in the network, where, and what each may do (PROTOCOL.md section 4).
+
+A ``Directory`` is a snapshot that never changes; a change makes a new one, which shares all unchanged entries.
+Entries are typed values; what questions need again and again is worked out once per entry, on first use.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from eps.core.names import Fingerprint, Object, Operator
+from eps.core.record import ChangeRecord, SignedRecord
+from eps.errors import BadParams
+
+GRPC_SERVER = "grpc_server"
+GRPC_CLIENT = "grpc_client"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to reach an operator; ``settings`` is None where the type needs none."""
+
+    type: str
+    settings: Object | None = None
+
+    def to_json(self) -> Object:
+        return {"type": self.type, "settings": self.settings}
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcServerInfo:
+    """The settings of an entry's ``grpc_server`` channel.
+
+    Attributes:
+        address: host:port; empty where an entry lacks it, against the rule.
+        internal: not to be dialled by other operators.
+        proxy: the operator through whose proxy it is reached; empty: directly.
+    """
+
+    address: str
+    internal: bool
+    proxy: Operator
+
+    @property
+    def direct(self) -> bool:
+        """Whether other operators dial it without a proxy."""
+        return bool(self.address) and not self.internal and not self.proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    group: str
+    rights: tuple[str, ...]
+
+    def to_json(self) -> Object:
+        return {"group": self.group, "rights": list(self.rights)}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A service's method. ``parameters`` is free-form, None where nothing is said."""
+
+    name: str
+    permissions: tuple[Permission, ...]
+    parameters: Any = None
+
+    def to_json(self) -> Object:
+        permissions = [permission.to_json() for permission in self.permissions]
+        return {"name": self.name, "permissions": permissions, "parameters": self.parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Methods that an operator offers, with permissions for all and for each of them."""
+
+    name: str
+    permissions: tuple[Permission, ...]
+    methods: tuple[Method, ...]
+
+    def to_json(self) -> Object:
+        return {
+            "name": self.name,
+            "permissions": [permission.to_json() for permission in self.permissions],
+            "methods": [method.to_json() for method in self.methods],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedCertificate:
+    """A certificate that an operator uses; ``key_usage`` is ``encryption`` (TLS) or ``signing``."""
+
+    fingerprint: Fingerprint
+    key_usage: str
+
+    def to_json(self) -> Object:
+        return {"fingerprint": self.fingerprint, "key_usage": self.key_usage}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Settings that the directory gives an operator's service; an empty ``operator`` or ``service`` means any."""
+
+    operator: str
+    service: str
+    environment: str
+    settings: Object
+
+    def to_json(self) -> Object:
+        return {
+            "operator": self.operator,
+            "service": self.service,
+            "environment": self.environment,
+            "settings": self.settings,
+        }
+
+
+@dataclass(frozen=True)  # no slots: cached_property needs the instance's __dict__
+class Entry:
+    """What the directory says of one operator.
+
+    Attributes:
+        records: the signed records that the present sections come from, oldest first; empty for unsigned directories.
+    """
+
+    name: Operator
+    groups: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    services: tuple[Service, ...] = ()
+    certificates: tuple[PinnedCertificate, ...] = ()
+    settings: tuple[ServiceSettings, ...] = ()
+    preferences: tuple[ServiceSettings, ...] = ()
+    records: tuple[SignedRecord, ...] = field(default=(), repr=False)
+    display_name: str = ""
+
+    def with_record(self, record: ChangeRecord, signed: SignedRecord | None = None) -> "Entry":
+        """The entry after ``record`` has replaced its section."""
+        kept = tuple(old for old in self.records if old.record.section != record.section)
+        section: dict[str, Any] = {record.section: _read_section(record.section, record.data)}
+        return replace(self, records=(*kept, signed) if signed else kept, **section)
+
+    def to_json(self) -> Object:
+        """The entry as ``getEntries`` shows it, records included. Made once: not to be changed."""
+        return self._json
+
+    def for_peers(self) -> Object:
+        """The entry as other operators' servers are told of it, in ``_client`` and ``client``. Not to be changed.
+
+        Peers in use are upset by ``preferences`` and by a ``grpc_server`` without address (PROTOCOL.md section 9), so
+        neither is in it. Signed records, which nobody reads there, would make every call some KiB longer.
+        """
+        return self._json_for_peers
+
+    @cached_property
+    def _json(self) -> Object:
+        return {
+            "name": self.name,
+            "groups": list(self.groups),
+            "channels": [channel.to_json() for channel in self.channels],
+            "services": [service.to_json() for service in self.services],
+            "certificates": [certificate.to_json() for certificate in self.certificates],
+            "settings": [item.to_json() for item in self.settings],
+            "preferences": [item.to_json() for item in self.preferences] or None,
+            "records": [record.to_json() for record in self.records],
+            "properties": {"displayName": self.display_name},
+        }
+
+    @cached_property
+    def _json_for_peers(self) -> Object:
+        channels = [c.to_json() for c in self.channels if c.type != GRPC_SERVER or _grpc_server(c).address]
+        return self._json | {"channels": channels, "preferences": None, "records": []}
+
+    @cached_property
+    def grpc_server(self) -> GrpcServerInfo | None:
+        """The first ``grpc_server`` channel."""
+        return next((_grpc_server(channel) for channel in self.channels if channel.type == GRPC_SERVER), None)
+
+    def has_channel(self, kind: str) -> bool:
+        """Whether a channel of this type is listed."""
+        return any(channel.type == kind for channel in self.channels)
+
+    @cached_property
+    def pins(self) -> frozenset[Fingerprint]:
+        """Fingerprints of the TLS certificates that the operator may show."""
+        return frozenset(c.fingerprint for c in self.certificates if c.key_usage == "encryption")
+
+    @cached_property
+    def signing_pin(self) -> Fingerprint | None:
+        """Fingerprint of the certificate that the operator signs with: the last one listed."""
+        return next((c.fingerprint for c in reversed(self.certificates) if c.key_usage == "signing"), None)
+
+    @cached_property
+    def callers(self) -> Mapping[str, frozenset[str]]:
+        """For each method, the groups that may call it; of a name offered twice, the first service's."""
+        found: dict[str, frozenset[str]] = {}
+        for service in self.services:
+            shared = _groups_that_call(service.permissions)
+            for method in reversed({method.name: method for method in reversed(service.methods)}.values()):
+                found.setdefault(method.name, shared | _groups_that_call(method.permissions))
+        return MappingProxyType(found)
+
+    @cached_property
+    def named_groups(self) -> frozenset[str]:
+        """All groups that the services and methods name, shadowed ones included (section 4, peers)."""
+        permissions = [p for s in self.services for p in s.permissions]
+        permissions += [p for s in self.services for m in s.methods for p in m.permissions]
+        return _groups_that_call(permissions)
+
+
+def _groups_that_call(permissions: Iterable[Permission]) -> frozenset[str]:
+    return frozenset(permission.group for permission in permissions if "call" in permission.rights)
+
+
+def _grpc_server(channel: Channel) -> GrpcServerInfo:
+    """Lenient: a value of another type than the rule wants counts as absent."""
+    settings = channel.settings or {}
+    address, proxy = settings.get("address"), settings.get("proxy")
+    return GrpcServerInfo(
+        address if isinstance(address, str) else "",
+        settings.get("internal") is True,
+        Operator(proxy if isinstance(proxy, str) else ""),
+    )
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A state of the directory.
+
+    Attributes:
+        entries: by operator, in the order of their first record.
+        version: the hash of the last record it was made from; changes with every change. Empty: no record yet.
+    """
+
+    entries: Mapping[Operator, Entry]
+    version: str = ""
+
+    @classmethod
+    def empty(cls) -> "Directory":
+        return cls(MappingProxyType({}))
+
+    @classmethod
+    def from_records(cls, records: Iterable[ChangeRecord], version: str = "") -> "Directory":
+        """From unsigned records, in their order (a ``json`` directory)."""
+        entries: dict[Operator, Entry] = {}
+        for record in records:
+            entries[record.name] = entries.get(record.name, Entry(record.name)).with_record(record)
+        return cls(MappingProxyType(entries), version)
+
+    def replace(self, entries: Iterable[Entry], version: str) -> "Directory":
+        """A directory in which ``entries`` stand in place of those of the same names, or behind the others."""
+        changed = dict(self.entries)
+        changed.update((entry.name, entry) for entry in entries)
+        return Directory(MappingProxyType(changed), version)
+
+    def entry(self, name: str) -> Entry | None:
+        return self.entries.get(Operator(name))
+
+    def pins(self, name: str) -> frozenset[Fingerprint]:
+        """The TLS certificates pinned for ``name``; none for an unknown operator."""
+        entry = self.entry(name)
+        return entry.pins if entry else frozenset()
+
+    def signing_pin(self, name: str) -> Fingerprint | None:
+        """The signing certificate pinned for ``name``, if any."""
+        entry = self.entry(name)
+        return entry.signing_pin if entry else None
+
+    def peers(self, name: str, incoming_only: bool) -> list[Operator]:
+        """Those who may call ``name`` and, unless ``incoming_only``, those on whom it may call something.
+
+        Groups are compared by plain equality: ``*`` matches only a group called ``*`` (section 4). An operator is no
+        peer of itself. In the order of :attr:`entries`.
+        """
+        base = self.entry(name)
+        if base is None:
+            return []
+        groups = frozenset(base.groups)
+        return [
+            other.name
+            for other in self.entries.values()
+            if other is not base
+            and (
+                not base.named_groups.isdisjoint(other.groups)
+                or (not incoming_only and not other.named_groups.isdisjoint(groups))
+            )
+        ]
+
+    def stream_targets(self, name: str) -> list[Operator]:
+        """To whom an EPS server of ``name`` with a ``grpc_client`` holds a stream (section 3)."""
+        own = self.entry(name)
+        dialled = own is not None and own.grpc_server is not None and own.grpc_server.direct
+        peers = [self.entries[peer] for peer in self.peers(name, incoming_only=True)]
+        return [
+            peer.name
+            for peer in peers
+            if peer.grpc_server is not None
+            and peer.grpc_server.direct
+            and not (dialled and peer.has_channel(GRPC_CLIENT))
+        ]
+
+    def service_settings(self, owner: str, service: str, asking: str) -> Object | None:
+        """The settings that the directory gives ``owner``'s ``service``, as the server of ``asking`` is to see them."""
+        entry = self.entry(owner)
+        for item in entry.settings if entry else ():
+            if item.service in (service, "") and item.operator in (asking, ""):
+                return item.settings
+        return None
+
+
+# Reading entries
+
+
+def entry_from_json(value: object) -> Entry:
+    """An entry as another server sends it (PROTOCOL.md section 7).
+
+    ``name`` and ``channels`` (a list, may be empty) are mandatory; all other sections may be null or absent, and keys
+    that are not ours are ignored. ``records`` are not read: what another server says needs more than their look.
+
+    Raises:
+        BadParams: naming the place that has another form.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        raise BadParams("entry.name: must name an operator")
+    if not isinstance(value.get("channels"), list):
+        raise BadParams("entry.channels: must be a list")
+    sections: dict[str, Any] = {}
+    for section in _SECTION_READERS:
+        try:
+            sections[section] = _read_section(section, value.get(section) or [])
+        except (KeyError, TypeError, AttributeError):
+            raise BadParams(f"entry.{section}: is not of the form that a directory entry has") from None
+    properties = value.get("properties")
+    display_name = properties.get("displayName") if isinstance(properties, dict) else None
+    return Entry(
+        Operator(value["name"]), **sections, display_name=display_name if isinstance(display_name, str) else ""
+    )
+
+
+def _read_section(section: str, data: list[Any]) -> tuple[Any, ...]:
+    """The typed form of a section: of normalised records, and leniently (null lists) of entries."""
+    reader = _SECTION_READERS[section]
+    return tuple(reader(item) for item in data)
+
+
+def _read_channel(item: Object) -> Channel:
+    return Channel(item["type"], item.get("settings"))
+
+
+def _read_service(item: Object) -> Service:
+    methods = tuple(
+        Method(method["name"], _read_permissions(method), method.get("parameters"))
+        for method in item.get("methods") or []
+    )
+    return Service(item["name"], _read_permissions(item), methods)
+
+
+def _read_permissions(item: Object) -> tuple[Permission, ...]:
+    return tuple(Permission(p["group"], tuple(p.get("rights") or ())) for p in item.get("permissions") or ())
+
+
+def _read_certificate(item: Object) -> PinnedCertificate:
+    return PinnedCertificate(Fingerprint(item["fingerprint"]), item["key_usage"])
+
+
+def _read_settings(item: Object) -> ServiceSettings:
+    words = (item.get("operator") or "", item.get("service") or "", item.get("environment") or "")
+    return ServiceSettings(*words, item["settings"])
+
+
+_SECTION_READERS: dict[str, Any] = {
+    "groups": str,
+    "channels": _read_channel,
+    "services": _read_service,
+    "certificates": _read_certificate,
+    "settings": _read_settings,
+    "preferences": _read_settings,
+}

@@ -1,0 +1,34 @@
+"""Who may call what (PROTOCOL.md section 4)."""
+
+from dataclasses import dataclass
+
+from eps.core.directory import Entry
+
+EVERYONE = "*"
+"""The group that every operator with an entry belongs to, where a call is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The caller may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The caller may not; ``reason`` is a sentence for the administrator."""
+
+    reason: str
+
+
+def may_call(caller: Entry, callee: Entry, method: str) -> Allowed | Denied:
+    """Whether ``caller`` may call ``method`` on ``callee``: by the first service of ``callee`` that has the method."""
+    groups = callee.callers.get(method)
+    if groups is None:
+        return Denied(f"the directory lists no service of {callee.name} with a method {method!r}")
+    if EVERYONE in groups or not groups.isdisjoint(caller.groups):
+        return Allowed()
+    if not groups:
+        return Denied(f"the directory permits nobody to call {method!r} on {callee.name}")
+    needed = " or ".join(sorted(groups))
+    own = ", ".join(caller.groups) or "none"
+    return Denied(f"{method!r} on {callee.name} is for the group {needed}; the groups of {caller.name}: {own}")

@@ -1,0 +1,402 @@
+"""Change records: what changes a section of an operator's directory entry (PROTOCOL.md section 4).
+
+Records come from strangers as JSON values. They are read into normalised values, whose form alone decides the hash:
+unknown keys of typed data are dropped, absent optional ones become empty, free ``settings`` objects stay as they are.
+Reading what was written gives the same value again. Whether a record may be believed is for ``core.chain`` to say.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NoReturn
+
+from eps.core.instant import Instant, parse_instant
+from eps.core.names import Object, Operator, RecordHash
+from eps.errors import BadParams
+
+MAX_EXACT_INTEGER = 2**53
+"""The hash knows doubles only: beyond this, two different integers would share one hash."""
+
+MAX_SETTINGS_NESTING = 24
+"""Objects and lists inside each other in a free ``settings`` object. An entry travels as ``params._client.entry``, and
+protobuf implementations in use read at most 32 nested objects in a message."""
+
+MAX_CERTIFICATE_CHARS = 65536
+"""A signer's leaf has 1 to 2 KB; this leaves room for any key and keeps a hostile one cheap."""
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"[0-9]{10,100}")
+
+
+# The structured hash
+
+
+def structured_hash(value: object) -> bytes:
+    """The 32-byte structured hash of a JSON value (PROTOCOL.md section 4).
+
+    Raises:
+        ValueError: something that is no JSON value, or a number that is no finite double, or a lone surrogate.
+    """
+    parts: list[bytes] = []
+    _write(value, parts)
+    return sha256(b"".join(parts)).digest()
+
+
+def _tag(text: str) -> bytes:
+    return b"string" + text.encode()
+
+
+_FLOAT, _LIST, _MAP = _tag("float"), _tag("list"), _tag("map")
+_TRUE = _tag("bool") + b"\x02" + bytes(9)
+_DOUBLE = struct.Struct("<d2x")
+
+
+def _is_empty(value: object) -> bool:
+    """Null, "", 0, false or a list without elements. -0.0 is not empty, nor is an object without keys."""
+    if isinstance(value, float):
+        return value == 0 and math.copysign(1, value) > 0
+    return not value and not isinstance(value, dict)
+
+
+def _write(value: object, parts: list[bytes]) -> None:
+    """Append the bytes that ``value`` contributes to the hash; nothing for an empty one."""
+    if _is_empty(value):
+        return
+    if isinstance(value, str):
+        parts.append(_tag(value))
+    elif value is True:
+        parts.append(_TRUE)
+    elif isinstance(value, int | float):
+        parts += (_FLOAT, _DOUBLE.pack(_double(value)))
+    elif isinstance(value, list | tuple):
+        parts.append(_LIST)
+        for index, element in enumerate(value):
+            parts.append(_tag(str(index)))
+            _write(element, parts)
+    elif isinstance(value, dict):
+        parts.append(_MAP)
+        for key in sorted(value):  # by code points, which is the order of their UTF-8 bytes
+            if not _is_empty(value[key]):
+                _write(value[key], parts)
+                parts.append(_tag(key) if key else b"")
+    else:
+        raise ValueError(f"{type(value).__name__} is no JSON value")
+
+
+def _double(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+# Values
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """What a section of an operator's entry is to be from now on.
+
+    Attributes:
+        section: one of :data:`SECTIONS`.
+        data: the section's new content, normalised; belongs to the record and is not to be changed.
+        created_at: normalised RFC 3339, as it is hashed.
+    """
+
+    name: Operator
+    section: str
+    data: Any
+    created_at: str
+
+    @property
+    def instant(self) -> Instant:
+        """``created_at`` as a point in time."""
+        return parse_instant(self.created_at)
+
+    def hash(self) -> RecordHash:
+        """What a signed record's ``hash`` must be."""
+        return RecordHash(structured_hash(self.to_json()).hex())
+
+    def to_json(self) -> Object:
+        """The record as it is sent and stored."""
+        return {"name": self.name, "section": self.section, "data": self.data, "created_at": self.created_at}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """An ECDSA signature: ``r`` and ``s`` in decimal, ``c`` the PEM of the signer's leaf certificate."""
+
+    r: str
+    s: str
+    c: str
+
+    def to_json(self) -> Object:
+        return {"r": self.r, "s": self.s, "c": self.c}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRecord:
+    """A link of the chain. ``parent_hash`` is empty for a root."""
+
+    hash: RecordHash
+    parent_hash: RecordHash
+    record: ChangeRecord
+    signature: Signature
+
+    @property
+    def is_root(self) -> bool:
+        return not self.parent_hash
+
+    def to_json(self) -> Object:
+        """The record as ``getRecords`` shows it and a datastore keeps it."""
+        return {
+            "parent_hash": self.parent_hash,
+            "hash": self.hash,
+            "signature": self.signature.to_json(),
+            "record": self.record.to_json(),
+        }
+
+
+NO_PARENT = RecordHash("")
+"""The ``parent_hash`` of a root."""
+
+
+def signed_payload_hash(record_hash: RecordHash, parent_hash: RecordHash, record: ChangeRecord) -> bytes:
+    """The 32 bytes that a record's signature covers: its place in the chain as well as its content."""
+    return structured_hash({"hash": record_hash, "parent_hash": parent_hash, "record": record.to_json()})
+
+
+# Reading
+
+
+def parse_change_record(value: object, place: str = "") -> ChangeRecord:
+    """The normalised record that the JSON value ``value`` spells.
+
+    Args:
+        place: where the value stands in the request, for the message; ``records[3]``.
+
+    Raises:
+        BadParams: naming the place and what is wrong there.
+    """
+    fields = _object(value, place)
+    name = _text(fields.get("name"), _join(place, "name"))
+    if not name:
+        _refuse(_join(place, "name"), "must name an operator, it is empty")
+    section = _text(fields.get("section"), _join(place, "section"))
+    reader = _READERS.get(section)
+    if reader is None:
+        _refuse(_join(place, "section"), f"must be one of {', '.join(SECTIONS)}, not {section[:40]!r}")
+    data = _list(fields.get("data"), _join(place, "data"), reader)
+    created_at = _text(fields.get("created_at"), _join(place, "created_at"))
+    try:
+        instant = parse_instant(created_at)
+    except ValueError as error:
+        _refuse(_join(place, "created_at"), f"{error}: {created_at[:40]!r}")
+    return ChangeRecord(Operator(name), section, data, instant.text)
+
+
+def parse_signed_record(value: object, place: str = "") -> SignedRecord:
+    """The signed record that the JSON value ``value`` spells; nothing about it is verified yet.
+
+    Raises:
+        BadParams: naming the place and what is wrong there.
+    """
+    fields = _object(value, place)
+    parent = fields.get("parent_hash")
+    return SignedRecord(
+        _record_hash(fields.get("hash"), _join(place, "hash")),
+        NO_PARENT if parent is None or parent == "" else _record_hash(parent, _join(place, "parent_hash")),
+        parse_change_record(fields.get("record"), _join(place, "record")),
+        parse_signature(fields.get("signature"), _join(place, "signature")),
+    )
+
+
+def parse_signed_records(values: Sequence[object], place: str = "records", first: int = 0) -> list[SignedRecord]:
+    """Read many; ``first`` is the index of ``values[0]`` in the whole list, for those who read it in slices."""
+    return [parse_signed_record(value, f"{place}[{index}]") for index, value in enumerate(values, first)]
+
+
+def parse_signature(value: object, place: str = "signature") -> Signature:
+    """The signature that the JSON value ``value`` spells.
+
+    Raises:
+        BadParams: naming the place and what is wrong there.
+    """
+    fields = _object(value, place)
+    r, s = (_decimal(fields.get(key), _join(place, key)) for key in ("r", "s"))
+    certificate = _text(fields.get("c"), _join(place, "c"))
+    if len(certificate) > MAX_CERTIFICATE_CHARS:
+        _refuse(_join(place, "c"), f"is longer than {MAX_CERTIFICATE_CHARS} characters")
+    return Signature(r, s, certificate)
+
+
+def _record_hash(value: object, place: str) -> RecordHash:
+    text = _text(value, place)
+    if not _HASH.fullmatch(text):
+        _refuse(place, "must be 64 lower-case hex digits")
+    return RecordHash(text)
+
+
+def _decimal(value: object, place: str) -> str:
+    text = _text(value, place)
+    if not _NUMBER.fullmatch(text):
+        _refuse(place, "must be a string of 10 to 100 decimal digits")
+    return text
+
+
+# Sections: each reader gives the normalised form of one element of the section's list
+
+
+def _channel(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    settings = fields.get("settings")
+    channel = {} if settings is None else {"settings": free_object(settings, _join(place, "settings"))}
+    return channel | {"type": _text(fields.get("type"), _join(place, "type"))}
+
+
+def _certificate(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    return {key: _text(fields.get(key), _join(place, key)) for key in ("fingerprint", "key_usage")}
+
+
+def _service(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    return {
+        "methods": _optional_list(fields.get("methods"), _join(place, "methods"), _method),
+        "name": _text(fields.get("name"), _join(place, "name")),
+        "permissions": _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission),
+    }
+
+
+def _method(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    method: Object = {"name": _text(fields.get("name"), _join(place, "name"))}
+    parameters = _optional_list(fields.get("parameters"), _join(place, "parameters"), free_object)
+    if parameters:
+        method["parameters"] = parameters
+    method["permissions"] = _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission)
+    return method
+
+
+def _permission(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    return {
+        "group": _text(fields.get("group"), _join(place, "group")),
+        "rights": _optional_list(fields.get("rights"), _join(place, "rights"), _right),
+    }
+
+
+def _right(value: object, place: str) -> str:
+    if value != "call":
+        _refuse(place, f"the only right is 'call', not {str(value)[:40]!r}")
+    return "call"
+
+
+def _setting(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    item: Object = {
+        key: _text(fields.get(key) or "", _join(place, key)) for key in ("environment", "operator", "service")
+    }
+    return item | {"settings": free_object(fields.get("settings"), _join(place, "settings"))}
+
+
+def _group(value: object, place: str) -> str:
+    return _text(value, place)
+
+
+_READERS: dict[str, Callable[[object, str], Any]] = {
+    "channels": _channel,
+    "certificates": _certificate,
+    "services": _service,
+    "preferences": _setting,
+    "settings": _setting,
+    "groups": _group,
+}
+
+SECTIONS = tuple(_READERS)
+"""The sections that a record can replace."""
+
+
+# Basic forms
+
+
+def _join(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+def _refuse(place: str, what: str) -> NoReturn:
+    raise BadParams(f"{place or 'record'}: {what}", hint="see PROTOCOL.md section 4 for the form of change records")
+
+
+def _object(value: object, place: str) -> Object:
+    if not isinstance(value, dict):
+        _refuse(place, f"must be an object, not {_kind(value)}")
+    return value
+
+
+def _list(value: object, place: str, reader: Callable[[object, str], Any]) -> list[Any]:
+    if not isinstance(value, list):
+        _refuse(place, f"must be a list, not {_kind(value)}")
+    return [reader(element, f"{place}[{index}]") for index, element in enumerate(value)]
+
+
+def _optional_list(value: object, place: str, reader: Callable[[object, str], Any]) -> list[Any]:
+    return [] if value is None else _list(value, place, reader)
+
+
+def _text(value: object, place: str) -> str:
+    if not isinstance(value, str):
+        _refuse(place, f"must be a string, not {_kind(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        _refuse(place, "holds half of a surrogate pair")
+    return value
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null or absent"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def free_object(value: object, place: str) -> Object:
+    """A copy of a free-form object, nulls inside kept.
+
+    Raises:
+        BadParams: not an object, or something inside that can't be hashed or sent, with its place.
+    """
+    return {key: _free(item, _join(place, key), 1) for key, item in _keyed(_object(value, place), place)}
+
+
+def _keyed(value: Object, place: str) -> list[tuple[str, object]]:
+    return [(_text(key, f"{place}: a key"), item) for key, item in value.items()]
+
+
+def _free(value: object, place: str, depth: int) -> object:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value, place)
+    if isinstance(value, int | float):
+        return _number(value, place)
+    if depth >= MAX_SETTINGS_NESTING:
+        _refuse(place, f"lies more than {MAX_SETTINGS_NESTING} objects or lists deep")
+    if isinstance(value, list):
+        return [_free(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
+    return {key: _free(item, _join(place, key), depth + 1) for key, item in _keyed(_object(value, place), place)}
+
+
+def _number(value: float, place: str) -> float:
+    if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
+        _refuse(place, "is an integer beyond ±2^53, which other servers would read as another number")
+    if not math.isfinite(value):
+        _refuse(place, "is not a finite number")
+    return value
