@@ -24,7 +24,7 @@ from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
 from eps.core.event import Emit, Step
 from eps.core.message import Error, Request, Response
-from eps.core.names import Operator
+from eps.core.names import Fingerprint, Operator
 from eps.directories import DirectorySource
 from eps.errors import NoRoute, Side, TunnelFailed
 from eps.transport.dial import connect
@@ -149,10 +149,13 @@ class GrpcClientChannel:
             sock,
             operator=operator,
             context=self._context,
-            pins=lambda name: self._source.current.pins(name),
+            pins=self._pins,
             timeout=CONNECT_TIMEOUT,
             emit=self._emit,
         )
+
+    def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
+        return self._source.current.pins(operator)
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None

@@ -18,7 +18,7 @@ from eps.channels.grpc.server import ServerEndpoint
 from eps.channels.peers import answer_request, from_peer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.message import Request, Response
-from eps.core.names import Operator, Token
+from eps.core.names import Fingerprint, Operator, Token
 from eps.directories import DirectorySource
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
@@ -63,7 +63,7 @@ class GrpcServerChannel:
         self._tasks = Tasks()
         self._endpoint = ServerEndpoint(
             context=context,
-            pins=lambda operator: source.current.pins(operator),
+            pins=self._pins,
             on_call=self._answer,
             on_stream=self._connected.run,
             emit=emit,
@@ -111,6 +111,9 @@ class GrpcServerChannel:
 
     async def _serve_tunnel(self, sock: socket.socket) -> None:
         await self._endpoint.accept(sock)
+
+    def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
+        return self._source.current.pins(operator)
 
     async def _answer(self, peer: PeerIdentity, message: pb.Request) -> pb.Response:
         assert self._deliver is not None

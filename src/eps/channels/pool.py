@@ -1,7 +1,8 @@
 """Kept connections: one gRPC connection per peer, opened on first use, shared by all calls.
 
-Theory of operation. A ``Slot`` holds at most one connection that new calls may use, and at most one task that is opening
-the next; a hundred first calls wait for the same task, so one tunnel is brokered. A connection leaves its slot when
+Theory of operation. A ``Slot`` holds at most one connection that new calls may use, and at most one task that is
+opening the next; a hundred first calls wait for the same task, so one tunnel is brokered. A connection leaves its slot
+when
 
     its route changed (address, proxy, pins)     it drains; if its pin is gone, it is cut at once
     the peer says GOAWAY or the connection broke it finishes its calls, or they fail as the connection says

@@ -1,9 +1,9 @@
 """The broker of an EPS server: every request, wherever it came from, passes through ``Broker.deliver``.
 
-    who asks, and is it addressed to us → are both in the directory → may they → ``_client`` → ours to answer, or a channel
+    who asks, and is it for us → are both in the directory → may they → ``_client`` → ours to answer, or a channel's
 
-(PROTOCOL.md section 2, «Delivery».) The broker decides; channels do the input and output. ``_connectionRequest``, step 3
-and 4 of a brokered connection on B's side, is in ``internal_methods.py`` beside this file.
+(PROTOCOL.md section 2, «Delivery».) The broker decides; channels do the input and output. ``_connectionRequest``,
+steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`` beside this file.
 """
 
 import asyncio

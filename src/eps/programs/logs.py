@@ -1,0 +1,117 @@
+"""Events as log lines on standard error: for people (``text``), for old log readers (``iris``), for scripts (``json``).
+
+Three renderers of one line each stand here rather than a logging library: events are structured already, and a
+program that is started by hand should be up in a blink.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import IO
+
+from eps.core.event import Event, Level, Notice
+
+SEVERITY = {level: rank for rank, level in enumerate(Level)}
+"""0 is the most severe."""
+
+COLOURS = {Level.PANIC: 31, Level.FATAL: 31, Level.ERROR: 31, Level.WARN: 33, Level.DEBUG: 2, Level.TRACE: 2}
+"""ANSI codes, on terminals only."""
+
+
+class Format(StrEnum):
+    """The words of ``--format``."""
+
+    TEXT = "text"
+    IRIS = "iris"
+    JSON = "json"
+
+
+class LogWriter:
+    """Writes the events of one program; an ``Emit``.
+
+    Args:
+        service: ``EPS``, ``PRO`` or ``SD_`` (PROTOCOL.md section 1).
+        level: the least severe level that is written.
+        style: how.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        level: Level,
+        style: Format,
+        *,
+        stream: IO[str] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._service = service
+        self._least = SEVERITY[level]
+        self._stream = stream if stream is not None else sys.stderr
+        self._now = now
+        self._colour = style is Format.TEXT and self._stream.isatty()
+        self._render = {Format.TEXT: self._text, Format.IRIS: self._iris, Format.JSON: self._json}[style]
+
+    def __call__(self, event: Event) -> None:
+        """Write ``event`` if its level is asked for. A closed stream (a pipe whose reader left) is no reason to end."""
+        if SEVERITY[event.level] > self._least:
+            return
+        try:
+            self._stream.write(self._render(event) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def _text(self, event: Event) -> str:
+        time = self._now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+        line = f"{time} {event.level.value:<5} {one_line(event.message())}"
+        code = COLOURS.get(event.level)
+        return f"\x1b[{code}m{line}\x1b[0m" if self._colour and code else line
+
+    def _iris(self, event: Event) -> str:
+        time = self._now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        head = f"{time} {event.level.value.upper()} {os.getpid()} {self._service} [nan] {event.kind}"
+        return f"{head} : {one_line(event.message())}"
+
+    def _json(self, event: Event) -> str:
+        values = {field.name: getattr(event, field.name) for field in fields(event)}
+        line = {
+            "time": self._now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "pid": os.getpid(),
+            "service": self._service,
+            "kind": event.kind,
+            **values,
+            "message": event.message(),
+        }
+        return json.dumps(line, ensure_ascii=False)
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks and control characters: what a peer sends must not forge log lines."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+class LibraryLogs(logging.Handler):
+    """Passes on what the libraries log, as events; warnings and worse only."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
+        text = f"{record.name}: {record.getMessage()}"
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({record.exc_info[1]!r})"
+        self._emit(Notice(level=level, text=text))
+
+
+def adopt_library_logs(emit: Callable[[Event], None]) -> None:
+    """From now on the libraries' warnings go to ``emit`` and nowhere else."""
+    root = logging.getLogger()
+    root.handlers = [LibraryLogs(emit)]
+    root.setLevel(logging.WARNING)

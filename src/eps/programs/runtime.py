@@ -1,0 +1,144 @@
+"""What all three programs do around their servers: event loop, signals, file limit, logs, profiles, exit codes."""
+
+import asyncio
+import contextlib
+import cProfile
+import resource
+import signal
+import sys
+import tracemalloc
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from eps.core.event import Emit, Event, Level, Notice
+from eps.errors import EpsError
+from eps.programs.logs import Format, LogWriter, adopt_library_logs
+from eps.programs.metrics import Metrics
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+"""A command that failed."""
+
+EXIT_CANNOT_START = 2
+"""Settings or surroundings don't let the program start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options before the command, the same for all programs."""
+
+    level: Level = Level.INFO
+    format: Format = Format.TEXT
+    profile: str = ""
+
+
+class Server(Protocol):
+    """What a program runs."""
+
+    async def start(self) -> None:
+        """Open everything; raises EpsError if it can't, having closed what it had opened."""
+        ...
+
+    async def close(self) -> None:
+        """End everything that was started."""
+        ...
+
+
+Build = Callable[[Emit, Metrics], Server]
+"""Makes the server from its settings; raises SettingsError or StartError."""
+
+
+def run_server(service: str, options: Options, build: Build) -> int:
+    """Run a server until SIGINT or SIGTERM; the program's exit code."""
+    log = LogWriter(service, options.level, options.format)
+    metrics = Metrics()
+    emit = fan_out([log, metrics])
+    adopt_library_logs(log)
+    raise_file_limit(emit)
+    try:
+        server = build(emit, metrics)
+        with profiled(options.profile, emit):
+            run(_serve(server, emit))
+    except EpsError as error:
+        log(Notice(level=Level.FATAL, text=error.message, hint=error.hint))
+        return EXIT_CANNOT_START
+    return 0
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end on uvloop, or on asyncio's own event loop where uvloop is missing."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def _serve(server: Server, emit: Emit) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await server.start()
+    try:
+        emit(Notice(text="running"))
+        await stopped.wait()
+        emit(Notice(text="stopping"))
+    finally:
+        await server.close()
+    emit(Notice(text="stopped"))
+
+
+def fan_out(emits: Sequence[Emit]) -> Emit:
+    """One ``Emit`` that passes each event to all of ``emits``."""
+
+    def emit(event: Event) -> None:
+        for each in emits:
+            each(event)
+
+    return emit
+
+
+def raise_file_limit(emit: Emit) -> None:
+    """Allow as many open files as the system lets us: every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        emit(Notice(level=Level.WARN, text=f"at most {soft} open files, since the limit can't be raised: {error}"))
+    else:
+        emit(Notice(level=Level.DEBUG, text=f"the limit of open files was raised from {soft} to {hard}"))
+
+
+@contextlib.contextmanager
+def profiled(name: str, emit: Emit) -> Iterator[None]:
+    """Write ``NAME.cpu.prof`` (for pstats) and ``NAME.memory.txt`` (the places that hold most) at the end."""
+    if not name:
+        yield
+        return
+    profile = cProfile.Profile()
+    tracemalloc.start()
+    profile.enable()
+    try:
+        yield
+    finally:
+        profile.disable()
+        profile.dump_stats(f"{name}.cpu.prof")
+        places = tracemalloc.take_snapshot().statistics("lineno")[:100]
+        tracemalloc.stop()
+        Path(f"{name}.memory.txt").write_text("".join(f"{place}\n" for place in places))
+        emit(Notice(text=f"profiles are in {name}.cpu.prof and {name}.memory.txt"))
+
+
+def fail(error: EpsError) -> int:
+    """Say on standard error why a command failed; its exit code."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint:  {error.hint}", file=sys.stderr)
+    return EXIT_FAILED
