@@ -1,0 +1,253 @@
+"""Two connections made one: every byte that one side sends reaches the other (PROTOCOL.md section 7, step 6).
+
+    first ──▶ flow ──▶ second        a flow either waits until its source has bytes,
+    first ◀── flow ◀── second        or, holding bytes, until its sink takes them; never both
+
+Each flow moves at most one carrier's load (``transport.pipes``: 1 MiB) when the event loop says that a socket is
+ready, and returns: so a busy tunnel can't starve the others, a side that does not read stops the other one through
+TCP's own back-pressure, and there is no task, and nothing to schedule, for any chunk.
+
+How a relay ends:
+- A side's end of stream is passed on once all its bytes are out; the other direction goes on. When both have ended,
+  the relay has finished.
+- A side that breaks off (reset) ends its direction like an end of stream, since what it sent before must still arrive.
+  What is sent to it is read and thrown away, for closing a socket with unread bytes would make the kernel destroy bytes
+  that are on their way to the healthy side. A broken relay gets only ``LINGER`` seconds without progress.
+- No byte either way for the idle limit: both are closed.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eps.core.rendezvous import TunnelOutcome
+from eps.transport.pipes import GIVE_UP_ON_SPLICE, Carrier, CopyCarrier, best_carrier
+
+LINGER = 5.0
+"""Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
+
+IDLE_TIMEOUT = 3600.0
+"""Seconds; the default idle limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpliceResult:
+    """How a relay ended.
+
+    Attributes:
+        first_bytes, second_bytes: forwarded from the first and from the second side.
+        seconds: from the join to the end.
+    """
+
+    outcome: TunnelOutcome
+    first_bytes: int
+    second_bytes: int
+    seconds: float
+
+
+async def splice(
+    first: socket.socket,
+    second: socket.socket,
+    *,
+    first_head: bytes = b"",
+    second_head: bytes = b"",
+    idle_timeout: float = IDLE_TIMEOUT,
+    make_carrier: Callable[[], Carrier] = best_carrier,
+) -> SpliceResult:
+    """Run a :class:`Relay` to its end. Both sockets are closed when this returns, raises or is cancelled."""
+    ended: asyncio.Future[SpliceResult] = asyncio.get_running_loop().create_future()
+    relay = Relay(
+        first,
+        second,
+        first_head=first_head,
+        second_head=second_head,
+        idle_timeout=idle_timeout,
+        on_end=lambda result: None if ended.done() else ended.set_result(result),
+        make_carrier=make_carrier,
+    )
+    try:
+        relay.start()
+        return await ended
+    finally:
+        relay.stop()
+
+
+class Relay:
+    """Two joined sockets.
+
+    Args:
+        first, second: connected, non-blocking, without transports; owned by the relay from here on.
+        first_head, second_head: bytes already read from that side, forwarded before all others.
+        idle_timeout: seconds without a byte either way.
+        on_end: called once, with both sockets closed. Must not raise.
+        make_carrier: what moves the bytes; tests choose.
+    """
+
+    __slots__ = ("_broken", "_flows", "_idle", "_on_end", "_sockets", "_started_at", "_timer", "last_progress", "loop")
+
+    def __init__(
+        self,
+        first: socket.socket,
+        second: socket.socket,
+        *,
+        first_head: bytes = b"",
+        second_head: bytes = b"",
+        idle_timeout: float = IDLE_TIMEOUT,
+        on_end: Callable[[SpliceResult], None],
+        make_carrier: Callable[[], Carrier] = best_carrier,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._started_at = self.last_progress = self.loop.time()
+        self._sockets = first, second
+        self._flows = (
+            _Flow(self, first, second, first_head, make_carrier),
+            _Flow(self, second, first, second_head, make_carrier),
+        )
+        self._idle = idle_timeout
+        self._broken = False
+        self._on_end: Callable[[SpliceResult], None] | None = on_end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to forward."""
+        self._timer = self.loop.call_later(self._idle, self._check_idle)
+        for flow in self._flows:
+            flow.start()
+
+    def stop(self) -> None:
+        """Close both sides now; nothing happens if the relay has ended already."""
+        self._end(TunnelOutcome.STOPPED)
+
+    def flow_ended(self) -> None:
+        """A direction is through; called by the flows."""
+        if all(flow.ended for flow in self._flows):
+            self._end(TunnelOutcome.RESET if self._broken else TunnelOutcome.FINISHED)
+
+    def side_broke(self) -> None:
+        """A side was reset; called by the flows."""
+        if self._broken or self._timer is None:
+            return  # known already
+        self._broken = True
+        self._idle = min(self._idle, LINGER)
+        self._timer.cancel()
+        self._timer = self.loop.call_later(self._idle, self._check_idle)
+
+    def _check_idle(self) -> None:
+        due = self.last_progress + self._idle
+        if self.loop.time() < due:
+            self._timer = self.loop.call_at(due, self._check_idle)
+        else:
+            self._end(TunnelOutcome.RESET if self._broken else TunnelOutcome.IDLE)
+
+    def _end(self, outcome: TunnelOutcome) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for flow in self._flows:
+            flow.detach()
+        for sock in self._sockets:
+            sock.close()
+        first, second = (flow.moved for flow in self._flows)
+        on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
+
+
+class _Flow:
+    """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
+    pending then), or its sink's room."""
+
+    __slots__ = ("_after_head", "_carrier", "_discarding", "_loop", "_relay", "_sink", "_source", "ended", "moved")
+
+    def __init__(
+        self,
+        relay: Relay,
+        source: socket.socket,
+        sink: socket.socket,
+        head: bytes,
+        make_carrier: Callable[[], Carrier],
+    ) -> None:
+        self._relay = relay
+        self._loop = relay.loop
+        self._source = source
+        self._sink = sink
+        self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
+        self._after_head = make_carrier if head else None
+        self._discarding = False
+        self.ended = False
+        self.moved = 0
+
+    def start(self) -> None:
+        if self._carrier.pending:
+            self._loop.add_writer(self._sink.fileno(), self._on_writable)
+        else:
+            self._loop.add_reader(self._source.fileno(), self._on_readable)
+
+    def detach(self) -> None:
+        """Leave the event loop and give back what is borrowed."""
+        if not self.ended:
+            self.ended = True
+            self._loop.remove_reader(self._source.fileno())
+            self._loop.remove_writer(self._sink.fileno())
+        self._carrier.drop()
+
+    def _on_readable(self) -> None:
+        try:
+            taken = self._carrier.take(self._source)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._cannot_take(error)
+            return
+        if not taken:
+            self._finish()
+        elif self._discarding:
+            self._carrier.drop()
+        elif not self._put():
+            self._loop.remove_reader(self._source.fileno())
+            self._loop.add_writer(self._sink.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        if self._put():
+            if self._after_head is not None:
+                self._carrier, self._after_head = self._after_head(), None
+            self._loop.remove_writer(self._sink.fileno())
+            self._loop.add_reader(self._source.fileno(), self._on_readable)
+
+    def _put(self) -> bool:
+        """Give the sink what it takes; whether nothing is pending any more."""
+        try:
+            self.moved += self._carrier.put(self._sink)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            self._discard()
+            return True
+        self._relay.last_progress = self._loop.time()
+        return not self._carrier.pending
+
+    def _cannot_take(self, error: OSError) -> None:
+        if error.errno in GIVE_UP_ON_SPLICE and not isinstance(self._carrier, CopyCarrier):
+            self._carrier = CopyCarrier()  # the event loop calls again: the bytes are still there
+            return
+        self._relay.side_broke()
+        self._finish()
+
+    def _discard(self) -> None:
+        """The sink is gone: from now on read and throw away, until the source ends too."""
+        self._carrier.drop()
+        self._carrier, self._after_head = CopyCarrier(), None
+        self._discarding = True
+        self._relay.side_broke()
+
+    def _finish(self) -> None:
+        """The source has ended and nothing is pending: pass the end on."""
+        self._loop.remove_reader(self._source.fileno())
+        self.ended = True
+        try:
+            self._sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the sink is gone; the flow that reads from it finds out
+        self._relay.flow_ended()
