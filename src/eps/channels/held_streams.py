@@ -12,7 +12,7 @@ from typing import Any
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection, ReverseStream
-from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered
+from eps.channels.grpc.framing import STREAMS_KEY, STREAMS_UNORDERED
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.names import Operator
 from eps.directories import DirectorySource
@@ -90,12 +90,12 @@ class HeldStreams:
         up = False
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
-            async with connection.open_stream(STREAM_METADATA) as stream:
+            async with connection.open_stream({STREAMS_KEY: STREAMS_UNORDERED}) as stream:
                 await stream.send(announcement(self._name))
                 up = True
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
                 await self._serve(connection, stream)
-            reason = "the other side ended the stream"
+                reason = stream.reason
         except EpsError as error:
             reason = str(error)
         if up:
@@ -109,7 +109,8 @@ class HeldStreams:
             while (request := await stream.recv()) is not None:
                 if server is None:
                     # The server's metadata is there by now: it comes before its first message.
-                    unordered = answers_unordered(await stream.server_metadata())
+                    metadata = await stream.server_metadata()
+                    unordered = metadata.get(STREAMS_KEY) == STREAMS_UNORDERED
                     server = _Unordered(stream, tasks) if unordered else _InOrder(stream, tasks)
                 await server.handle(self._answer(connection, request))
         finally:
