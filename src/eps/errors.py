@@ -11,6 +11,7 @@
     │  └─ TooLarge                   400                                   a call or a result over the size limit
     ├─ InternalError              -32603  call        ours       failed
     ├─ RecordError                -32603  directory   directory  failed    a change record is refused
+    │  └─ StaleRecord                                                   it follows another record than the tip
     ├─ UnknownOperator                 1  directory   directory  not_sent  no such entry in the directory
     ├─ DirectoryUnavailable            1  directory   directory  not_sent  no verified directory yet
     ├─ NotPermitted                  403  permission  ours       not_sent
@@ -159,6 +160,16 @@ class RecordError(EpsError):
     def __init__(self, message: str, *, index: int | None = None, hint: str = "", code: int | None = None) -> None:
         super().__init__(message, hint=hint, code=code)
         self.index = index
+
+
+class StaleRecord(RecordError):
+    """The first record of a batch follows another one than the tip: somebody else submitted in between.
+
+    Certainly nothing was stored, so the batch may be chained anew. ``error.data`` says so to clients of ours.
+    """
+
+    def data(self) -> dict[str, str]:
+        return super().data() | {"reason": "stale"}
 
 
 class UnknownOperator(EpsError):

@@ -1,0 +1,74 @@
+"""Signed records for tests: a small certificate authority, an administrator, and chains that she signs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from eps.core.names import Object
+from eps.core.record import SignedRecord, parse_change_record, signed_payload_hash
+from eps.core.signature import Signer, TrustStore, load_signer
+from eps.pki import Authority
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+"""The time in these tests."""
+
+AUTHORITY = Authority.create(fast=True, now=NOW - timedelta(days=2))
+STRANGER = Authority.create(fast=True, now=NOW - timedelta(days=2))
+
+
+def trust(authority: Authority = AUTHORITY) -> TrustStore:
+    return TrustStore.from_pem([authority.root_pem], [authority.intermediate_pem])
+
+
+def signer(name: str = "admin", groups: Sequence[str] = ("sd-admin",), authority: Authority = AUTHORITY) -> Signer:
+    issued = authority.issue_signing(name, groups)
+    return load_signer(issued.cert_pem, issued.key_pem)
+
+
+ADMIN = signer()
+
+
+def group_record(name: str, *groups: str, at: datetime = NOW) -> Object:
+    """An unsigned change record of section ``groups``."""
+    return {"name": name, "section": "groups", "data": list(groups), "created_at": at.isoformat()}
+
+
+def signing_pin_record(who: Signer, at: datetime = NOW) -> Object:
+    """The record that pins the certificate with which ``who`` signs."""
+    pin = {"fingerprint": str(who.subject.fingerprint), "key_usage": "signing"}
+    return {"name": str(who.subject.name), "section": "certificates", "data": [pin], "created_at": at.isoformat()}
+
+
+def sign_chain(records: Sequence[Object], parent: str = "", by: Signer = ADMIN) -> list[SignedRecord]:
+    """Chain ``records`` behind ``parent`` and sign them."""
+    chain: list[SignedRecord] = []
+    for value in records:
+        record = parse_change_record(value)
+        record_hash = record.hash()
+        signature = by.sign(signed_payload_hash(record_hash, parent, record))  # type: ignore[arg-type]  # a plain str
+        chain.append(SignedRecord(record_hash, parent, record, signature))  # type: ignore[arg-type]
+        parent = record_hash
+    return chain
+
+
+def chain_of(
+    count: int, *, parent: str = "", at: datetime = NOW, name: str = "op", by: Signer = ADMIN
+) -> list[SignedRecord]:
+    """``count`` records of ``count`` operators, a microsecond apart."""
+    step = timedelta(microseconds=1)
+    return sign_chain([group_record(f"{name}-{i}", "g", at=at + i * step) for i in range(count)], parent, by)
+
+
+def as_json(records: Sequence[SignedRecord]) -> list[Any]:
+    return [record.to_json() for record in records]
+
+
+@dataclass
+class Clock:
+    """A settable time."""
+
+    time: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.time
