@@ -65,8 +65,6 @@ class TunnelOutcome(StrEnum):
     """A connection showed a token that is unknown, used or expired."""
     NO_TOKEN = "no_token"  # noqa: S105 - the name of an outcome
     """A connection ended, or its time was up, before 32 bytes had come."""
-    CROWDED = "crowded"
-    """Both halves came while as many tunnels were joined as may be."""
 
 
 class State(Enum):

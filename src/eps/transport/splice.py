@@ -110,10 +110,14 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to forward."""
+        """Begin to forward. If that fails, both sides are closed."""
         self._timer = self.loop.call_later(self._idle, self._check_idle)
-        for flow in self._flows:
-            flow.start()
+        try:
+            for flow in self._flows:
+                flow.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Close both sides now; nothing happens if the relay has ended already."""
