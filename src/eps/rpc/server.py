@@ -1,8 +1,60 @@
-"""JSON-RPC over HTTP(S): the server (PROTOCOL.md section 5)."""
+"""JSON-RPC over HTTP(S): the server (PROTOCOL.md section 5).
 
-from dataclasses import dataclass
+    Listener → TLS → aiohttp's HTTP parser → _exchange: CORS, path, body → core.jsonrpc → handler → answer
 
+Connections are kept alive. A client that goes away does not stop its call: a call half done is worse than an answer
+that nobody reads, and every handler has a deadline of its own. ``close`` lets calls in flight finish for a while.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+
+from eps.core.event import Emit, Level, Notice, ignore
+from eps.core.jsonrpc import MAX_BODY, parse_request, render_response
+from eps.core.message import Response, error_response
 from eps.core.names import Object
+from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
+from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
+from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, plain_reason, server_context, shown
+
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake takes milliseconds of work and a few round trips."""
+
+TLS_CLOSE_SECONDS = 2.0
+"""How long the other side may take to acknowledge the end of TLS before the socket is closed anyway."""
+
+KEEP_ALIVE_SECONDS = 75.0
+"""An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
+
+BODY_SECONDS = 30.0
+BODY_BYTES_PER_SECOND = 1024 * 1024
+"""A body may take 30 s, and a second more per MiB that the server accepts at all."""
+
+ANSWER_SECONDS = 60.0
+"""How long a client may take to read its answer; then the connection is cut."""
+
+GRACE_SECONDS = 5.0
+"""How long calls in flight may go on once the server closes."""
+
+MAX_HEADER_LINE = 8190
+"""aiohttp's and Apache's default."""
+
+DEFAULT_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
+CORS_MAX_AGE = "60"
+"""As recorded from servers in use (vectors/jsonrpc_http.json)."""
+
+_JSON_TYPE = "application/json; charset=utf-8"
+_NOT_FOUND = b'{"message":"not found"}'
+_KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +72,318 @@ class Call:
     params: Object
     id: str
     client_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which web pages may call.
+
+    Attributes:
+        allowed_hosts: regular expressions, searched in the Origin header.
+        allowed_headers: of those that the browser asks for; empty: all of them.
+        allowed_methods: what a browser is told; empty: the usual ones.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_headers: tuple[str, ...] = ()
+    allowed_methods: tuple[str, ...] = ()
+
+    def headers(self, origin: str, asked: str) -> dict[str, str]:
+        """The answer's headers for a page from ``origin``; none if it isn't allowed.
+
+        Args:
+            asked: the request's Access-Control-Request-Headers.
+        """
+        if not origin or not any(re.search(pattern, origin) for pattern in self.allowed_hosts):
+            return {}
+        known = {name.lower() for name in self.allowed_headers}
+        names = [name.strip() for name in asked.split(",")]
+        allowed = [name for name in names if not known or "*" in known or name.lower() in known]
+        return {
+            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(self.allowed_methods or DEFAULT_METHODS),
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(allowed),
+            hdrs.ACCESS_CONTROL_MAX_AGE: CORS_MAX_AGE,
+            hdrs.VARY: hdrs.ORIGIN,
+        }
+
+    def check(self) -> None:
+        """Raises:
+        StartError: an expression isn't one.
+        """
+        for pattern in self.allowed_hosts:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise StartError(
+                    f"cors.allowed_hosts: {pattern!r} is no regular expression: {error}",
+                    hint="write it like ^https://app\\.example\\.org$",
+                ) from error
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+"""Answers a call, within a deadline of its own. An ``EpsError`` that it raises becomes the answer's error."""
+
+
+class JsonRpcServer:
+    """Accepts calls over HTTP or, with ``tls``, HTTPS.
+
+    Args:
+        name: for messages and metrics.
+        bind_address: see :class:`eps.transport.listener.Listener`.
+        handler: see :data:`Handler`.
+        path: where calls are posted to; everything else is HTTP 404.
+        tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
+        cors: None: no page from elsewhere may call.
+        max_body: bytes of a request.
+        grace: seconds that calls in flight may go on for when the server closes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bind_address: str,
+        handler: Handler,
+        *,
+        path: str = "/jsonrpc",
+        tls: TlsFiles | None = None,
+        cors: Cors | None = None,
+        rate_limits: Sequence[RateLimit] = (),
+        max_body: int = MAX_BODY,
+        max_connections: int = MAX_CONNECTIONS,
+        grace: float = GRACE_SECONDS,
+        emit: Emit = ignore,
+    ) -> None:
+        self._name = name
+        self._handler = handler
+        self._path = "/" + path.lstrip("/")
+        self._tls = tls
+        self._cors = cors or Cors()
+        self._max_body = max_body
+        self._body_seconds = BODY_SECONDS + max_body / BODY_BYTES_PER_SECOND
+        self._grace = grace
+        self._emit = emit
+        self._context: ssl.SSLContext | None = None
+        self._http: _Http | None = None
+        self._exchanges: set[asyncio.Task[Any]] = set()
+        self._listener = Listener(
+            name,
+            bind_address,
+            self._connected,
+            rate_limits=rate_limits,
+            max_connections=max_connections,
+            emit=emit,
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+        return self._listener.addresses[0][1]
+
+    async def start(self) -> None:
+        """Bind and begin to accept.
+
+        Raises:
+            StartError: a certificate file is missing or wrong, or the port is taken.
+        """
+        self._cors.check()
+        self._context = server_context(self._tls, ["http/1.1"]) if self._tls else None
+        self._http = _Http(self._exchange)
+        await self._listener.start()
+
+    async def close(self) -> None:
+        """Stop accepting, let calls in flight finish within the grace time, end every connection."""
+        await self._listener.close()
+        if self._http is None:
+            return
+        self._http.pre_shutdown()
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=self._grace)
+        for exchange in self._exchanges:
+            exchange.cancel()
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=self._grace)
+        await self._http.shutdown(self._grace)
+
+    async def _connected(self, accepted: socket.socket) -> None:
+        """TLS, then HTTP takes over the socket."""
+        assert self._http is not None
+        options: dict[str, Any] = {}
+        if self._context is not None:
+            options = {
+                "ssl": self._context,
+                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                "ssl_shutdown_timeout": TLS_CLOSE_SECONDS,
+            }
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._http, accepted, **options)
+        except OSError as error:  # also ssl.SSLError and TimeoutError
+            raise TlsFailed(plain_reason(error)) from error
+
+    async def _exchange(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One HTTP request to its end; aiohttp calls this in a task of its own."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._exchanges.add(task)
+        try:
+            answer = await self._answer(request)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await answer.prepare(request)
+                await answer.write_eof()
+            return answer
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client did not read its answer") from None
+        finally:
+            self._exchanges.discard(task)
+
+    async def _answer(self, request: web.BaseRequest) -> "_Answer":
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+        headers = self._cors.headers(origin, asked) if origin else {}
+        if request.path != self._path:
+            return _Answer(404, _NOT_FOUND, headers)
+        if headers and request.method == hdrs.METH_OPTIONS:
+            return _Answer(200, b"", headers)
+        return self._rendered(await self._respond(request), headers)
+
+    async def _respond(self, request: web.BaseRequest) -> Response:
+        call_id = ""
+        try:
+            if request.method != hdrs.METH_POST:
+                raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
+            body = await self._body(request)
+            parsed = parse_request(body, request.headers.get(hdrs.CONTENT_TYPE), max_bytes=self._max_body)
+            call_id = parsed.id
+            names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
+            self._check_allowed(names)
+            response = await self._handler(Call(parsed.method, parsed.params, parsed.id, names))
+        except EpsError as error:
+            return error_response(call_id, error)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a handler does wrong, the caller gets an answer
+            return self._surprise(call_id, error)
+        return response if response.id == call_id else replace(response, id=call_id)
+
+    def _rendered(self, response: Response, headers: dict[str, str]) -> "_Answer":
+        try:
+            body = render_response(response)
+        except InternalError as error:
+            response = error_response(response.id, error)
+            body = render_response(response)
+        return _Answer(400 if response.error else 200, body, headers)
+
+    def _surprise(self, call_id: str, error: Exception) -> Response:
+        text = f"{self._name}: an error inside this server: {type(error).__name__}: {error}"
+        self._emit(Notice(level=Level.ERROR, text=text, hint="please report this"))
+        return error_response(call_id, InternalError("an error inside this server", hint="its log says more"))
+
+    def _check_allowed(self, names: tuple[str, ...]) -> None:
+        allowed = self._tls.allowed_names if self._tls else None
+        if allowed is None or not set(allowed).isdisjoint(names):
+            return
+        who = f"your certificate carries {shown(names)}" if names else "you show no certificate"
+        raise NotPermitted(
+            f"{self._name}: only certificates of {shown(allowed)} may call here; {who}",
+            hint="call with such a certificate, or add the name to tls.allowed_names of this server's settings",
+        )
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The request's body.
+
+        Raises:
+            TooLarge: beyond ``max_body``; what is left is not kept.
+            BadRequest: it doesn't arrive in time.
+        """
+        if (request.content_length or 0) > self._max_body:
+            raise self._too_large(request.content_length or 0)
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # as aiohttp's own handling of Expect: the answer hasn't begun
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while part := await request.content.readany():
+                    size += len(part)
+                    if size > self._max_body:
+                        raise self._too_large(size)
+                    parts.append(part)
+        except TimeoutError:
+            raise BadRequest(
+                f"the body did not arrive within {self._body_seconds:.0f} s", hint="check the network"
+            ) from None
+        except (RequestPayloadError, HttpProcessingError) as error:
+            raise NotJson(f"the body can't be read: {error}", hint="check the client's Content-Length") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"a request of {size} bytes or more, the limit is {self._max_body}",
+            hint="send less at once",
+            side=Side.OURS,
+        )
+
+
+class _Answer(web.Response):
+    """An HTTP answer without aiohttp's name in it."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(status=status, body=body, headers=headers)
+        if body:
+            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+        if self.headers.get(hdrs.CONNECTION) != "close":
+            self.headers["Keep-Alive"] = _KEEP_ALIVE
+
+
+class _Connection(RequestHandler):
+    """aiohttp's side of one connection; adds who is at its other end, and answers broken HTTP in our words."""
+
+    client_names: tuple[str, ...] = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        leaf = peer_certificate(transport.get_extra_info("ssl_object"))
+        if leaf is not None:
+            try:
+                self.client_names = tuple(certificate_names(leaf))
+            except TlsFailed:
+                self.client_names = ()  # a certificate that can't be read names nobody
+        super().connection_made(transport)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("an answer has begun already")
+        error: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
+        if status >= 500:
+            error = InternalError("an error inside this server", hint="its log says more")
+        answer = _Answer(400, render_response(error_response("", error)), {})
+        answer.force_close()
+        return answer
+
+
+class _Http(web.Server):
+    """Makes a :class:`_Connection` per accepted socket."""
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(
+            self,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own AppRunner passes None, too: no access log
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            tcp_keepalive=False,  # the listener has set it
+            max_line_size=MAX_HEADER_LINE,
+            max_field_size=MAX_HEADER_LINE,
+            auto_decompress=False,  # nobody compresses here, and a bomb is compressed
+        )

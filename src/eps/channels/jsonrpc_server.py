@@ -1,0 +1,63 @@
+"""The channel that takes calls from our own applications (PROTOCOL.md section 2, «Channels»)."""
+
+from typing import Any
+
+from eps.channels import Deliver
+from eps.core.address import Address, parse_address
+from eps.core.message import Request, Response
+from eps.core.names import Operator
+from eps.errors import AddressError
+from eps.rpc.server import Call, JsonRpcServer
+
+
+class JsonRpcServerChannel:
+    """An ``Inbound``: whoever may call the local port acts as our own operator.
+
+    Args:
+        own: our operator.
+        bind_address: where to listen.
+        options: the keyword arguments of :class:`eps.rpc.server.JsonRpcServer`.
+    """
+
+    def __init__(self, own: Operator, bind_address: str, **options: Any) -> None:
+        self._own = own
+        self._deliver: Deliver | None = None
+        self._server = JsonRpcServer(options.pop("name", "jsonrpc"), bind_address, self.handle, **options)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+        return self._server.port
+
+    async def start(self, deliver: Deliver) -> None:
+        """Bind and begin; raises StartError when it can't."""
+        self._deliver = deliver
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Stop accepting; calls in flight get a grace time."""
+        await self._server.close()
+
+    async def handle(self, call: Call) -> Response:
+        """One local call, through the broker, to its answer.
+
+        Raises:
+            AddressError: the method and id make no address; the server answers it with code 1.
+        """
+        assert self._deliver is not None, "the server accepts nothing before start"
+        return await self._deliver(Request(address_of(call), call.params), self._own)
+
+
+def address_of(call: Call) -> Address:
+    """The address that a local call names: its method is ``OPERATOR.METHOD``, its id the local id.
+
+    Raises:
+        AddressError: they make none, e.g. the method has no dot or the id a parenthesis.
+    """
+    address = parse_address(f"{call.method}({call.id})")
+    if address.target != call.method:  # parentheses in the method or the id have moved the boundary between them
+        raise AddressError(
+            f"{call.method[:80]!r} is not of the form OPERATOR.METHOD",
+            hint="neither the method nor the id may contain parentheses that make the address ambiguous",
+        )
+    return address
