@@ -1,5 +1,6 @@
 """``OPERATOR.METHOD(ID)``: the address that is a request's id inside the network (PROTOCOL.md section 2)."""
 
+import re
 from dataclasses import dataclass
 
 from eps.core.names import Operator
@@ -7,6 +8,8 @@ from eps.errors import AddressError
 
 MAX_ID_CHARS = 8192
 """Far above what our own servers make (1,024 for the local id, 100 for the method); keeps the parser's work small."""
+
+_METHOD = re.compile(r"\.([^.(]++)\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +38,19 @@ def parse_address(text: str) -> Address:
     Raises:
         AddressError: with code 1, the one that peers in use answer.
     """
-    if text.endswith(")") and len(text) <= MAX_ID_CHARS:
+    if len(text) <= MAX_ID_CHARS and text.endswith(")"):
         end = len(text) - 1
         first = text.rfind(")", 0, end) + 1  # the local id holds no ")", so its "(" lies behind any other one
-        opening = text.rfind("(", first, end - 1)  # - 1: the local id is not empty
-        while opening >= 0:
-            # Between the method's dot and this "(" there may be no other "(".
-            dot = text.rfind(".", 0, opening)
-            previous = text.rfind("(", first, opening)
-            if dot < 0:
-                break
-            if (
-                dot > previous
-                and dot + 1 < opening
-                and "(" not in text[dot + 1 : opening]
-                and "\n" not in text[:opening]
-            ):
-                return Address(Operator(text[:dot]), text[dot + 1 : opening], text[opening + 1 : end])
-            opening = previous
+        newline = text.find("\n")
+        # Up to end - 1, as the local id is not empty; nothing before its "(" may be a newline.
+        candidates = _METHOD.finditer(text, 0, end - 1 if newline < 0 else min(newline, end - 1))
+        found = None
+        for match in candidates:  # the last possible one counts
+            if match.end() > first:
+                found = match
+        if found is not None:
+            operator, local_id = text[: found.start()], text[found.end() : end]
+            return Address(Operator(operator), found[1], local_id)
     raise AddressError(
         f"{text[:80]!r} is not of the form OPERATOR.METHOD(ID)",
         hint="name the method as OPERATOR.METHOD; an id must not contain a closing parenthesis",

@@ -168,8 +168,17 @@ class Chain:
         return _last(self.submitting(records, now), self)
 
     def submitting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
-        """:meth:`submit` in steps; yields the new chain after each. Raises like it."""
+        """:meth:`submit` in steps; yields the new chain after each. Raises like it.
+
+        A record that comes twice is refused here, and only here: by its hash alone ``getRecords`` could not tell where
+        a client stands.
+        """
         starts_anew = bool(records) and records[0].is_root
+        known: set[RecordHash] = set()
+        for index, signed in enumerate(records):
+            if signed.hash in known or (not starts_anew and self.records.position(signed.hash) is not None):
+                raise _refusal(RecordError("it is in the chain already", hint="submit it once"), index, signed)
+            known.add(signed.hash)
         return self.replacing_root(records, now) if starts_anew else self.extending(records, now)
 
     def _check_newer(self, root: SignedRecord) -> None:
@@ -214,7 +223,7 @@ class Chain:
     def _continuation(self, records: Sequence[SignedRecord]) -> Sequence[SignedRecord]:
         """What ``records``, a whole list from our root, holds behind our tip."""
         count = len(self.records)
-        if len(records) < count or records[count - 1].hash != self.tip:
+        if [record.hash for record in records[:count]] != [record.hash for record in self.records]:
             raise RecordError(
                 f"the service directory now shows another history from the same root, without record {self.tip[:12]}",
                 hint="it lost records or was tampered with; changing history takes a new root (--reset)",

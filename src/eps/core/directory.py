@@ -4,14 +4,14 @@ A ``Directory`` is a snapshot that never changes; a change makes a new one, whic
 Entries are typed values; what questions need again and again is worked out once per entry, on first use.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from eps.core.names import Fingerprint, Object, Operator
-from eps.core.record import ChangeRecord, SignedRecord
+from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, parse_section
 from eps.errors import BadParams
 
 GRPC_SERVER = "grpc_server"
@@ -137,7 +137,7 @@ class Entry:
     def with_record(self, record: ChangeRecord, signed: SignedRecord | None = None) -> "Entry":
         """The entry after ``record`` has replaced its section."""
         kept = tuple(old for old in self.records if old.record.section != record.section)
-        section: dict[str, Any] = {record.section: _read_section(record.section, record.data)}
+        section: dict[str, Any] = {record.section: _typed(record.section, record.data)}
         return replace(self, records=(*kept, signed) if signed else kept, **section)
 
     def to_json(self) -> Object:
@@ -196,7 +196,7 @@ class Entry:
         found: dict[str, frozenset[str]] = {}
         for service in self.services:
             shared = _groups_that_call(service.permissions)
-            for method in reversed({method.name: method for method in reversed(service.methods)}.values()):
+            for method in service.methods:
                 found.setdefault(method.name, shared | _groups_that_call(method.permissions))
         return MappingProxyType(found)
 
@@ -308,7 +308,7 @@ class Directory:
         return None
 
 
-# Reading entries
+# Reading
 
 
 def entry_from_json(value: object) -> Entry:
@@ -320,59 +320,52 @@ def entry_from_json(value: object) -> Entry:
     Raises:
         BadParams: naming the place that has another form.
     """
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+    if not isinstance(value, dict):
+        raise BadParams("entry: must be an object")
+    name, properties = value.get("name"), value.get("properties")
+    if not isinstance(name, str) or not name:
         raise BadParams("entry.name: must name an operator")
-    if not isinstance(value.get("channels"), list):
-        raise BadParams("entry.channels: must be a list")
-    sections: dict[str, Any] = {}
-    for section in _SECTION_READERS:
-        try:
-            sections[section] = _read_section(section, value.get(section) or [])
-        except (KeyError, TypeError, AttributeError):
-            raise BadParams(f"entry.{section}: is not of the form that a directory entry has") from None
-    properties = value.get("properties")
+    sections = {section: value.get(section) for section in SECTIONS}
+    typed = {
+        section: _typed(section, parse_section(section, data, f"entry.{section}"))
+        for section, data in sections.items()
+        if data is not None or section == "channels"
+    }
     display_name = properties.get("displayName") if isinstance(properties, dict) else None
-    return Entry(
-        Operator(value["name"]), **sections, display_name=display_name if isinstance(display_name, str) else ""
-    )
+    return Entry(Operator(name), **typed, display_name=display_name if isinstance(display_name, str) else "")
 
 
-def _read_section(section: str, data: list[Any]) -> tuple[Any, ...]:
-    """The typed form of a section: of normalised records, and leniently (null lists) of entries."""
-    reader = _SECTION_READERS[section]
-    return tuple(reader(item) for item in data)
+def _typed(section: str, data: list[Any]) -> Any:
+    """The typed form of a section's normalised content."""
+    return tuple(_TYPES[section](item) for item in data)
 
 
-def _read_channel(item: Object) -> Channel:
+def _channel(item: Object) -> Channel:
     return Channel(item["type"], item.get("settings"))
 
 
-def _read_service(item: Object) -> Service:
-    methods = tuple(
-        Method(method["name"], _read_permissions(method), method.get("parameters"))
-        for method in item.get("methods") or []
-    )
-    return Service(item["name"], _read_permissions(item), methods)
+def _service(item: Object) -> Service:
+    methods = (Method(method["name"], _permissions(method), method.get("parameters")) for method in item["methods"])
+    return Service(item["name"], _permissions(item), tuple(methods))
 
 
-def _read_permissions(item: Object) -> tuple[Permission, ...]:
-    return tuple(Permission(p["group"], tuple(p.get("rights") or ())) for p in item.get("permissions") or ())
+def _permissions(item: Object) -> tuple[Permission, ...]:
+    return tuple(Permission(permission["group"], tuple(permission["rights"])) for permission in item["permissions"])
 
 
-def _read_certificate(item: Object) -> PinnedCertificate:
+def _certificate(item: Object) -> PinnedCertificate:
     return PinnedCertificate(Fingerprint(item["fingerprint"]), item["key_usage"])
 
 
-def _read_settings(item: Object) -> ServiceSettings:
-    words = (item.get("operator") or "", item.get("service") or "", item.get("environment") or "")
-    return ServiceSettings(*words, item["settings"])
+def _settings(item: Object) -> ServiceSettings:
+    return ServiceSettings(item["operator"], item["service"], item["environment"], item["settings"])
 
 
-_SECTION_READERS: dict[str, Any] = {
+_TYPES: dict[str, Callable[[Any], Any]] = {
+    "channels": _channel,
+    "certificates": _certificate,
+    "services": _service,
+    "preferences": _settings,
+    "settings": _settings,
     "groups": str,
-    "channels": _read_channel,
-    "services": _read_service,
-    "certificates": _read_certificate,
-    "settings": _read_settings,
-    "preferences": _read_settings,
 }

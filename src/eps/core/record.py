@@ -7,14 +7,14 @@ Reading what was written gives the same value again. Whether a record may be bel
 
 import math
 import re
-import struct
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, NoReturn
 
 from eps.core.instant import Instant, parse_instant
 from eps.core.names import Object, Operator, RecordHash
+from eps.core.structure import structured_hash as structured_hash
 from eps.errors import BadParams
 
 MAX_EXACT_INTEGER = 2**53
@@ -29,71 +29,6 @@ MAX_CERTIFICATE_CHARS = 65536
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{10,100}")
-
-
-# The structured hash
-
-
-def structured_hash(value: object) -> bytes:
-    """The 32-byte structured hash of a JSON value (PROTOCOL.md section 4).
-
-    Raises:
-        ValueError: something that is no JSON value, or a number that is no finite double, or a lone surrogate.
-    """
-    parts: list[bytes] = []
-    _write(value, parts)
-    return sha256(b"".join(parts)).digest()
-
-
-def _tag(text: str) -> bytes:
-    return b"string" + text.encode()
-
-
-_FLOAT, _LIST, _MAP = _tag("float"), _tag("list"), _tag("map")
-_TRUE = _tag("bool") + b"\x02" + bytes(9)
-_DOUBLE = struct.Struct("<d2x")
-
-
-def _is_empty(value: object) -> bool:
-    """Null, "", 0, false or a list without elements. -0.0 is not empty, nor is an object without keys."""
-    if isinstance(value, float):
-        return value == 0 and math.copysign(1, value) > 0
-    return not value and not isinstance(value, dict)
-
-
-def _write(value: object, parts: list[bytes]) -> None:
-    """Append the bytes that ``value`` contributes to the hash; nothing for an empty one."""
-    if _is_empty(value):
-        return
-    if isinstance(value, str):
-        parts.append(_tag(value))
-    elif value is True:
-        parts.append(_TRUE)
-    elif isinstance(value, int | float):
-        parts += (_FLOAT, _DOUBLE.pack(_double(value)))
-    elif isinstance(value, list | tuple):
-        parts.append(_LIST)
-        for index, element in enumerate(value):
-            parts.append(_tag(str(index)))
-            _write(element, parts)
-    elif isinstance(value, dict):
-        parts.append(_MAP)
-        for key in sorted(value):  # by code points, which is the order of their UTF-8 bytes
-            if not _is_empty(value[key]):
-                _write(value[key], parts)
-                parts.append(_tag(key) if key else b"")
-    else:
-        raise ValueError(f"{type(value).__name__} is no JSON value")
-
-
-def _double(value: float) -> float:
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError("a number is not finite")
-    return number
 
 
 # Values
@@ -189,16 +124,24 @@ def parse_change_record(value: object, place: str = "") -> ChangeRecord:
     if not name:
         _refuse(_join(place, "name"), "must name an operator, it is empty")
     section = _text(fields.get("section"), _join(place, "section"))
-    reader = _READERS.get(section)
-    if reader is None:
+    if section not in SECTIONS:
         _refuse(_join(place, "section"), f"must be one of {', '.join(SECTIONS)}, not {section[:40]!r}")
-    data = _list(fields.get("data"), _join(place, "data"), reader)
+    data = parse_section(section, fields.get("data"), _join(place, "data"))
     created_at = _text(fields.get("created_at"), _join(place, "created_at"))
     try:
         instant = parse_instant(created_at)
     except ValueError as error:
         _refuse(_join(place, "created_at"), f"{error}: {created_at[:40]!r}")
     return ChangeRecord(Operator(name), section, data, instant.text)
+
+
+def parse_section(section: str, value: object, place: str) -> list[Any]:
+    """The normalised content of a section, one of :data:`SECTIONS`; also what entries hold under that name.
+
+    Raises:
+        BadParams: naming the place and what is wrong there.
+    """
+    return _list(value, place, _READERS[section])
 
 
 def parse_signed_record(value: object, place: str = "") -> SignedRecord:
@@ -233,7 +176,7 @@ def parse_signature(value: object, place: str = "signature") -> Signature:
     certificate = _text(fields.get("c"), _join(place, "c"))
     if len(certificate) > MAX_CERTIFICATE_CHARS:
         _refuse(_join(place, "c"), f"is longer than {MAX_CERTIFICATE_CHARS} characters")
-    return Signature(r, s, certificate)
+    return Signature(r, s, sys.intern(certificate))  # thousands of records have few signers: one string for each
 
 
 def _record_hash(value: object, place: str) -> RecordHash:
@@ -256,7 +199,7 @@ def _decimal(value: object, place: str) -> str:
 def _channel(value: object, place: str) -> Object:
     fields = _object(value, place)
     settings = fields.get("settings")
-    channel = {} if settings is None else {"settings": free_object(settings, _join(place, "settings"))}
+    channel = {} if settings is None else {"settings": _free_object(settings, _join(place, "settings"))}
     return channel | {"type": _text(fields.get("type"), _join(place, "type"))}
 
 
@@ -277,9 +220,8 @@ def _service(value: object, place: str) -> Object:
 def _method(value: object, place: str) -> Object:
     fields = _object(value, place)
     method: Object = {"name": _text(fields.get("name"), _join(place, "name"))}
-    parameters = _optional_list(fields.get("parameters"), _join(place, "parameters"), free_object)
-    if parameters:
-        method["parameters"] = parameters
+    if fields.get("parameters") is not None:
+        method["parameters"] = _free(fields["parameters"], _join(place, "parameters"), 0)
     method["permissions"] = _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission)
     return method
 
@@ -303,7 +245,7 @@ def _setting(value: object, place: str) -> Object:
     item: Object = {
         key: _text(fields.get(key) or "", _join(place, key)) for key in ("environment", "operator", "service")
     }
-    return item | {"settings": free_object(fields.get("settings"), _join(place, "settings"))}
+    return item | {"settings": _free_object(fields.get("settings"), _join(place, "settings"))}
 
 
 def _group(value: object, place: str) -> str:
@@ -367,17 +309,17 @@ def _kind(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def free_object(value: object, place: str) -> Object:
-    """A copy of a free-form object, nulls inside kept.
-
-    Raises:
-        BadParams: not an object, or something inside that can't be hashed or sent, with its place.
-    """
-    return {key: _free(item, _join(place, key), 1) for key, item in _keyed(_object(value, place), place)}
+# Free-form values: copied as they are, nulls inside included, once it is sure that they can be hashed and sent. Their
+# keys are put in order, as other servers do, so that one record has one text.
 
 
-def _keyed(value: Object, place: str) -> list[tuple[str, object]]:
-    return [(_text(key, f"{place}: a key"), item) for key, item in value.items()]
+def _free_object(value: object, place: str) -> Object:
+    fields = _object(value, place)
+    return {_key(key, place): _free(fields[key], _join(place, key), 1) for key in sorted(fields)}
+
+
+def _key(key: str, place: str) -> str:
+    return _text(key, f"{place}: a key")
 
 
 def _free(value: object, place: str, depth: int) -> object:
@@ -391,7 +333,8 @@ def _free(value: object, place: str, depth: int) -> object:
         _refuse(place, f"lies more than {MAX_SETTINGS_NESTING} objects or lists deep")
     if isinstance(value, list):
         return [_free(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
-    return {key: _free(item, _join(place, key), depth + 1) for key, item in _keyed(_object(value, place), place)}
+    fields = _object(value, place)
+    return {_key(key, place): _free(fields[key], _join(place, key), depth + 1) for key in sorted(fields)}
 
 
 def _number(value: float, place: str) -> float:
