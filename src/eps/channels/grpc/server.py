@@ -1,0 +1,451 @@
+"""The server's side: accepted sockets become connections, their streams become calls of ``on_call`` and ``on_stream``.
+
+A ``Call`` runs as a task from the moment its request is complete until its answer is written; a ``ServerCall`` from
+the moment it is opened. A peer that resets a stream cancels its task. ``ServerCall`` never ends with status OK: peers
+in use would spin on it and never come back (PROTOCOL.md section 9).
+"""
+
+import asyncio
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError, EncodeError
+from h2.errors import ErrorCodes
+
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.connection import CALL_PATH, SERVER_CALL_PATH
+from eps.channels.grpc.framing import (
+    FramingError,
+    Status,
+    frame,
+    metadata_of,
+    read_timeout,
+    response_headers,
+    trailers,
+)
+from eps.channels.grpc.streams import STREAM_METADATA
+from eps.channels.grpc.wire import StreamLost, Wire, WireLimits, WireStream
+from eps.core.event import Emit, Event, Level, Notice, PeerChanged, Refused
+from eps.errors import EpsError, NotSent, TlsFailed, TooLarge
+from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason
+
+MAX_TASKS = 1_000
+"""Calls and streams that one connection may have running. As many as it may have streams; a stream that was reset no
+longer counts there, but its task may take a moment to end."""
+
+MAX_OUTGOING_BYTES = 64 * 1024 * 1024
+"""Answers that a connection may leave unread: sixteen of the greatest size. Beyond, calls end RESOURCE_EXHAUSTED."""
+
+OnCall = Callable[[PeerIdentity, pb.Request], Awaitable[pb.Response]]
+OnStream = Callable[[PeerIdentity, "ServerStream"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Times in seconds.
+
+    Attributes:
+        handshake_timeout: for TLS.
+        request_timeout: from a call's headers to the end of its message.
+        idle_timeout: a connection without a stream for that long is ended (GOAWAY). Clients of this project close
+            theirs sooner; peers in use open one for each call.
+        max_age: so old, a connection is ended (GOAWAY), give or take a tenth, so that they don't all end at once.
+        age_grace: what runs then may take that long.
+        wire: see there. Servers ping after 60 s (PROTOCOL.md section 3).
+    """
+
+    handshake_timeout: float = 10.0
+    request_timeout: float = 30.0
+    idle_timeout: float = 3_600.0
+    max_age: float = 86_400.0
+    age_grace: float = 60.0
+    wire: WireLimits = field(default_factory=lambda: WireLimits(ping_interval=60.0))
+
+
+class ServerStream:
+    """A ``ServerCall`` that a client opened: requests go down, answers come. One task receives, any number may send.
+
+    Attributes:
+        client_metadata: what the client sent when it opened the stream.
+        reason: why the stream is over; empty while it lives.
+    """
+
+    def __init__(self, stream: WireStream) -> None:
+        self._stream = stream
+        self._end_text = ""
+        self.client_metadata: Mapping[str, str] = metadata_of(stream.headers or {})
+        self.reason = ""
+
+    async def send(self, request: pb.Request) -> None:
+        """Send a request; returns when its last byte is written.
+
+        Raises:
+            NotSent: the stream ended before that: the client can't have run it.
+            TooLarge: it is over 4 MiB.
+        """
+        try:
+            body = frame(request.SerializeToString())
+        except FramingError as error:
+            raise TooLarge(str(error)) from error
+        try:
+            await self._stream.send(body)
+        except StreamLost as lost:
+            raise NotSent(f"the stream is over: {self.reason or lost}") from lost
+
+    async def recv(self) -> pb.Response | None:
+        """The next answer; None when the stream is over, and then ``reason`` says why."""
+        try:
+            message = await self._stream.receive()
+            if message is not None:
+                return pb.Response.FromString(message)
+            self.reason = self.reason or "the client ended it"
+        except StreamLost as lost:
+            self.reason = self.reason or str(lost)
+        except DecodeError:
+            self.reason = "the client sent an answer that can't be read"
+        return None
+
+    def abort(self, reason: str = "ended by the server") -> None:
+        """End the stream with status UNAVAILABLE; ``recv`` returns None, ``send`` raises."""
+        self.reason = self.reason or reason
+        _end(self._stream, Status.UNAVAILABLE, reason, started=True)
+
+
+class _ServerWire(Wire):
+    """The wire, with the server's opinions."""
+
+    def __init__(self, endpoint: "ServerEndpoint", source: str) -> None:
+        self.endpoint = endpoint
+        self.source = source
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.outgoing = 0
+        self.idle_since = asyncio.get_running_loop().time()
+        self._max_age = endpoint.limits.max_age * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnections, no secret
+        super().__init__(client=False, verify=self._identify, peer_name=source, limits=endpoint.limits.wire)
+
+    def _identify(self, der: bytes | None) -> PeerIdentity:
+        if der is None:
+            raise TlsFailed("it showed no certificate")
+        identity = identify(der, self.endpoint.pins)
+        self.peer_name = identity.names[0]
+        return identity
+
+    # -- streams
+
+    def on_request(self, stream: WireStream) -> None:
+        headers = stream.headers or {}
+        path = headers.get(":path", "")
+        if self.leaving.done() or len(self.tasks) >= MAX_TASKS:
+            stream.reset(ErrorCodes.REFUSED_STREAM, "no new streams")
+            stream.release()
+            return
+        stream.on_lost = lambda: self._stream_lost(stream)
+        problem = _problem(headers)
+        if problem is not None:
+            self._answer_status(stream, *problem)
+        elif path == CALL_PATH:
+            stream.on_complete = lambda: self._start(stream, self._run_call(stream))
+        else:
+            stream.send_headers(response_headers(STREAM_METADATA))
+            self._start(stream, self._run_stream(stream))
+
+    def refuse(self, stream: WireStream, error: FramingError) -> None:
+        self.endpoint.emit(
+            Refused(listener="grpc", why="message", source=self.source, detail=f"{self.peer_name}: {error}")
+        )
+        self._answer_status(stream, error.status, str(error), started=stream.id in self.tasks)
+
+    def _answer_status(self, stream: WireStream, status: Status, text: str, *, started: bool = False) -> None:
+        _end(stream, status, text, started=started)
+        if stream.id in self.tasks:
+            stream.fail(StreamLost(text))
+        else:
+            stream.release()
+
+    def _start(self, stream: WireStream, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:  # type: ignore[name-defined]
+        task = self.loop.create_task(work, name=f"grpc {self.peer_name} {stream.id}")
+        self.tasks[stream.id] = task
+        task.add_done_callback(lambda _: self._ended(stream))
+
+    def _ended(self, stream: WireStream) -> None:
+        self.tasks.pop(stream.id, None)
+        stream.release()
+
+    def _stream_lost(self, stream: WireStream) -> None:
+        task = self.tasks.get(stream.id)
+        if task is None:
+            stream.release()
+        elif stream.on_complete is not None:  # a Call; who holds a ServerCall learns it from recv and tidies up
+            task.cancel()
+
+    async def _run_call(self, stream: WireStream) -> None:
+        try:
+            status, text = await self._answer(stream)
+        except StreamLost:
+            return
+        if status is Status.OK:
+            stream.send_headers(trailers(Status.OK), end=True)
+        else:
+            _end(stream, status, text, started=False)
+
+    async def _answer(self, stream: WireStream) -> tuple[Status, str]:
+        """Run one call and write its answer; the status to end it with."""
+        try:
+            request = pb.Request.FromString(await _only_message(stream))
+            async with asyncio.timeout(_deadline(stream)):
+                response = await self._handler(request)
+            body = frame(response.SerializeToString())
+        except (FramingError, DecodeError, EncodeError) as error:
+            status = error.status if isinstance(error, FramingError) else Status.INVALID_ARGUMENT
+            return status, str(error) if isinstance(error, FramingError) else "the message can't be read"
+        except TimeoutError:
+            return Status.DEADLINE_EXCEEDED, "the deadline that the client set has passed"
+        except EpsError as error:
+            return Status.UNKNOWN, str(error)
+        except StreamLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - one call's failure ends one call
+            self.endpoint.emit(Notice(level=Level.ERROR, text=f"a call of {self.peer_name} failed here: {error!r}"))
+            return Status.INTERNAL, "internal error"
+        return await self._write(stream, body)
+
+    async def _handler(self, request: pb.Request) -> pb.Response:
+        assert self.peer is not None
+        return await self.endpoint.on_call(self.peer, request)
+
+    async def _write(self, stream: WireStream, body: bytes) -> tuple[Status, str]:
+        if self.outgoing + len(body) > MAX_OUTGOING_BYTES:
+            return Status.RESOURCE_EXHAUSTED, "too many answers on this connection are waiting to be read"
+        self.outgoing += len(body)
+        try:
+            async with asyncio.timeout(self.limits.write_timeout):
+                stream.send_headers(response_headers({}))
+                await stream.send(body)
+        except TimeoutError:
+            stream.reset(ErrorCodes.CANCEL, "the peer did not read the answer")
+        finally:
+            self.outgoing -= len(body)
+        return Status.OK, ""
+
+    async def _run_stream(self, stream: WireStream) -> None:
+        assert self.peer is not None
+        served = ServerStream(stream)
+        text = "ended by the server"
+        try:
+            await self.endpoint.on_stream(self.peer, served)
+            text = served.reason or text
+        except EpsError as error:
+            text = error.message
+        except Exception as error:  # noqa: BLE001 - one stream's failure ends one stream
+            self.endpoint.emit(Notice(level=Level.ERROR, text=f"the stream of {self.peer_name} failed here: {error!r}"))
+        finally:
+            _end(stream, Status.UNAVAILABLE, text, started=True)
+
+    # -- the connection
+
+    def on_released(self) -> None:
+        if not self.streams:
+            self.idle_since = self.clock()
+            if self.leaving.done() and not self.reason:
+                self.end(self.leaving.result())
+
+    def on_tick(self, now: float) -> None:
+        limits = self.endpoint.limits
+        for stream in list(self.streams.values()):
+            if stream.id not in self.tasks and now - stream.created >= limits.request_timeout:
+                text = f"the request did not arrive within {limits.request_timeout:g} s"
+                self._answer_status(stream, Status.DEADLINE_EXCEEDED, text)
+        if self.leaving.done():
+            return
+        if now - self.created_at >= self._max_age:
+            self.drain("the connection reached its greatest age")
+            self.after("age", limits.age_grace, lambda: self.end("the connection reached its greatest age"))
+        elif not self.streams and now - self.idle_since >= limits.idle_timeout:
+            self.drain(f"idle for {limits.idle_timeout:g} s")
+
+    def cut(self, code: ErrorCodes, reason: str) -> None:
+        if not self.reason:
+            self.endpoint.emit(Refused(listener="grpc", why="guard", source=self.source, detail=reason))
+        super().cut(code, reason)
+
+    def drain(self, reason: str) -> None:
+        """Take no new streams; end when the last one is over."""
+        if not self.reason and self._transport is not None:
+            self.leave(reason)
+            self.send_goaway()
+            self.on_released()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for stream_id, task in self.tasks.items():
+            if stream_id not in self.streams or self.streams[stream_id].on_complete is not None:
+                task.cancel()
+
+
+class ServerConnection:
+    """An accepted connection, as others see it.
+
+    Attributes:
+        peer: who it is.
+        created_at: event loop time.
+        closed: resolved with the reason when the socket is gone.
+    """
+
+    def __init__(self, wire: _ServerWire) -> None:
+        assert wire.peer is not None
+        self._wire = wire
+        self.peer: PeerIdentity = wire.peer
+        self.created_at: float = wire.created_at
+        self.closed: asyncio.Future[str] = wire.closed
+
+    @property
+    def active(self) -> int:
+        """Calls and streams in flight."""
+        return len(self._wire.streams)
+
+    def abort(self, reason: str) -> None:
+        """Cut it."""
+        self._wire.abort(reason)
+
+
+class ServerEndpoint:
+    """Everything that was accepted. The sockets come from a listener, or out of a tunnel.
+
+    Args:
+        context: TLS with the client's certificate required, ALPN h2.
+        pins: whose certificates are known.
+        on_call: answers a ``Call``. An EpsError becomes status UNKNOWN with its text.
+        on_stream: serves a ``ServerCall`` until it returns; then the stream ends with status UNAVAILABLE.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext,
+        pins: Pins,
+        on_call: OnCall,
+        on_stream: OnStream,
+        emit: Emit,
+        limits: ServerLimits | None = None,
+    ) -> None:
+        self.pins = pins
+        self.on_call = on_call
+        self.on_stream = on_stream
+        self.limits = limits or ServerLimits()
+        self._emit = emit
+        self._context = context
+        self._wires: set[_ServerWire] = set()
+        self._closing = False
+
+    def emit(self, event: Event) -> None:
+        """Report an event."""
+        self._emit(event)
+
+    @property
+    def connections(self) -> list[ServerConnection]:
+        """Those that are up."""
+        return [ServerConnection(wire) for wire in self._wires if not wire.reason]
+
+    async def accept(self, sock: socket.socket) -> None:
+        """Serve a connected, non-blocking socket, which belongs to this endpoint from now on.
+
+        Returns after the TLS handshake. Failures are events, not exceptions.
+        """
+        source = _source(sock)
+        wire = _ServerWire(self, source)
+        timeout = self.limits.handshake_timeout
+        try:
+            await wire.loop.connect_accepted_socket(
+                lambda: wire, sock, ssl=self._context, ssl_handshake_timeout=timeout, ssl_shutdown_timeout=1.0
+            )
+        except asyncio.CancelledError:
+            wire.abort("the server is closing")
+            raise
+        except (OSError, ssl.SSLError) as error:
+            sock.close()
+            why = f"no TLS within {timeout:g} s" if isinstance(error, ConnectionAbortedError) else plain_reason(error)
+            self.emit(Refused(listener="grpc", why="tls", source=source, detail=why))
+            return
+        if wire.peer is None or self._closing:
+            wire.abort("the server is closing")
+            if wire.peer is None:
+                self.emit(Refused(listener="grpc", why="pin", source=source, detail=wire.reason))
+            return
+        self._adopt(wire)
+
+    def _adopt(self, wire: _ServerWire) -> None:
+        if wire.closed.done():
+            return
+        self._wires.add(wire)
+        self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=True, level=Level.DEBUG))
+        wire.closed.add_done_callback(lambda closed: self._lost(wire, closed.result()))
+
+    def _lost(self, wire: _ServerWire, reason: str) -> None:
+        self._wires.discard(wire)
+        self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=False, reason=reason, level=Level.DEBUG))
+
+    async def close(self, grace: float) -> None:
+        """GOAWAY to everyone; what runs may finish within ``grace`` seconds. Nothing is left running afterwards."""
+        self._closing = True
+        wires = list(self._wires)
+        for wire in wires:
+            wire.drain("the server is closing")
+        if wires:
+            await asyncio.wait([wire.closed for wire in wires], timeout=max(grace, 0.0))
+        tasks = [task for wire in wires for task in wire.tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for wire in wires:
+            wire.end("the server is closing")
+        if wires:
+            await asyncio.wait([wire.closed for wire in wires])
+
+
+def _end(stream: WireStream, status: Status, text: str, *, started: bool) -> None:
+    """End a stream with a status other than OK; ``started``: its headers went out already."""
+    if stream.lost is None and not stream.sent_end:
+        head = [] if started else response_headers({})
+        stream.send_headers(head + trailers(status, text), end=True)
+        if not stream.ended:
+            stream.reset(ErrorCodes.NO_ERROR, text)  # nobody reads the rest
+        else:
+            stream.fail(StreamLost(text))
+
+
+def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
+    """Why a request can't be a gRPC call of ours."""
+    if headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
+        return Status.INTERNAL, "not a gRPC request"
+    if headers.get(":path") not in (CALL_PATH, SERVER_CALL_PATH):
+        return Status.UNIMPLEMENTED, f"unknown method {headers.get(':path', '')[:80]}"
+    if headers.get("grpc-encoding", "identity") != "identity":
+        return Status.UNIMPLEMENTED, "compressed messages are not accepted"
+    try:
+        read_timeout(headers.get("grpc-timeout", "1S"))
+    except FramingError as error:
+        return error.status, str(error)
+    return None
+
+
+def _deadline(stream: WireStream) -> float | None:
+    value = (stream.headers or {}).get("grpc-timeout")
+    return None if value is None else read_timeout(value)
+
+
+async def _only_message(stream: WireStream) -> bytes:
+    message = await stream.receive()
+    if message is None or stream.waiting_messages:
+        raise FramingError(Status.INVALID_ARGUMENT, "a call has exactly one request message")
+    return message
+
+
+def _source(sock: socket.socket) -> str:
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "a peer that is gone"
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a local socket"
