@@ -1,0 +1,42 @@
+"""The channel that delivers to our own application, by JSON-RPC (PROTOCOL.md section 2, «Channels»)."""
+
+from dataclasses import replace
+
+from eps.core.message import Request, Response, unwrap
+from eps.core.names import Operator
+from eps.rpc.client import JsonRpcClient
+
+
+class JsonRpcClientChannel:
+    """An ``Outbound`` that leads to ourselves.
+
+    Args:
+        own: our operator.
+        client: calls the application's endpoint; closed by :meth:`close`.
+    """
+
+    def __init__(self, own: Operator, client: JsonRpcClient) -> None:
+        self._own = own
+        self._client = client
+
+    def can_deliver(self, operator: Operator) -> bool:
+        """Whether it is ourselves."""
+        return operator == self._own
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        """Post the call to the application: the method without the operator's name, the whole address as id.
+
+        The application's own errors come back unchanged, as does its result, without a wrapping ``{"_": …}``.
+
+        Raises:
+            DeliveryError: no answer came; see :meth:`eps.rpc.client.JsonRpcClient.call`.
+        """
+        address = request.address
+        answer = await self._client.call(address.method, request.params, request_id=str(address), timeout=timeout)
+        if answer.error is None and isinstance(answer.result, dict):
+            return replace(answer, result=unwrap(answer.result))
+        return answer
+
+    async def close(self) -> None:
+        """End the connections to the application."""
+        await self._client.close()
