@@ -1,0 +1,203 @@
+"""``eps dev certs`` (``make certs``): certificates for settings/dev and settings/test, and a network without a past.
+
+Each of the two trees gets its own authority. A new authority makes the chain of change records that was signed under
+the old one worthless, so the state that the trees' programs kept is removed as well.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eps.errors import StartError
+from eps.pki import Authority, Issued
+from eps.settings import PROGRAMS
+from eps.settings.loader import read_settings
+from eps.settings.node import plain
+
+NAMES = (
+    "hd-1",
+    "hd-2",
+    "ls-1",
+    "op-1",
+    "op-2",
+    "public-proxy-1.ga",
+    "private-proxy-1.ga",
+    "sd-1",
+    "internal-server",
+    "demo-app",
+)
+"""Who has certificates (PROTOCOL.md section 1)."""
+
+GROUPS = {"hd-1": ("sd-admin",)}
+"""Groups in signing certificates: hd-1 may sign change records."""
+
+TREES = ("dev", "test")
+
+Tell = Callable[[str], None]
+"""Shows one line to the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """One operator's certificates."""
+
+    tls: Issued
+    signing: Issued
+
+
+def make_dev_certs(root: Path, tell: Tell) -> None:
+    """Make all certificates of the development network anew, under ``root``/settings, and forget its state.
+
+    Certificates, keys (readable by their owner only) and ``002_certificates.json`` replace the old ones only when all
+    are written.
+
+    Args:
+        root: the folder that holds ``settings``; state lies in its ``.eps``.
+        tell: given one line for each thing done.
+
+    Raises:
+        StartError: there is no such tree, a server of the network is running, or a file can't be written.
+    """
+    trees = [root / "settings" / name for name in TREES if (root / "settings" / name / "roles").is_dir()]
+    if not trees:
+        raise StartError(
+            f"there is no settings/dev/roles in {root}", hint="run this in the root of the repository, or name it"
+        )
+    states = [state for tree in trees for state in _state_folders(tree, root)]
+    try:
+        with _nobody_running(states):
+            for tree in trees:
+                _make_tree(tree)
+                tell(f"made the certificates in {tree.relative_to(root) / 'certs'}, by a new authority")
+                tell(f"wrote their fingerprints to {(tree / _DIRECTORY_FILE).relative_to(root)}")
+            removed = [state for state in states if _remove(state)]
+    except OSError as error:
+        raise StartError(f"can't write {error.filename}: {error.strerror}", hint="check the folder's owner") from None
+    if removed:
+        names = ", ".join(str(state.relative_to(root)) for state in removed)
+        tell(f"removed the old network's state, which the new authority makes worthless: {names}")
+    tell("the directory is empty now: start the service directory, then run make sd-setup")
+
+
+_DIRECTORY_FILE = Path("directory") / "002_certificates.json"
+
+
+# --- certificates ---
+
+
+def _make_tree(tree: Path) -> None:
+    """Issue and write one tree's certificates: first aside, then in place of the old ones."""
+    authority = Authority.create()
+    # RSA keys are made outside Python's lock, so as many at once as there are processors.
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        pinned = dict(zip(NAMES, pool.map(lambda name: _issue(authority, name), NAMES), strict=True))
+        others = dict(zip(NAMES, pool.map(lambda name: _issue(authority, name), NAMES), strict=True))
+    with tempfile.TemporaryDirectory(prefix=".certs-", dir=tree) as folder:
+        new = Path(folder) / "certs"
+        new.mkdir()
+        (new / "root.crt").write_bytes(authority.root_pem)
+        (new / "intermediate.crt").write_bytes(authority.intermediate_pem)
+        for name in NAMES:
+            _write(new, name, pinned[name], "")
+            _write(new, name, others[name], "-alt")
+        records = Path(folder) / _DIRECTORY_FILE.name
+        records.write_text(json.dumps(_records(pinned), indent=2) + "\n")
+        certs = tree / "certs"
+        if certs.exists():
+            certs.rename(Path(folder) / "old")
+        new.rename(certs)
+        (tree / _DIRECTORY_FILE).parent.mkdir(exist_ok=True)
+        records.replace(tree / _DIRECTORY_FILE)
+
+
+def _issue(authority: Authority, name: str) -> Certificates:
+    return Certificates(authority.issue_tls(name), authority.issue_signing(name, GROUPS.get(name, ())))
+
+
+def _write(folder: Path, name: str, certificates: Certificates, suffix: str) -> None:
+    certificates.tls.write(folder, f"{name}{suffix}")
+    certificates.signing.write(folder, f"{name}-sign{suffix}")
+
+
+def _records(pinned: dict[str, Certificates]) -> dict[str, Any]:
+    """Unsigned change records (PROTOCOL.md section 4) that pin everybody's certificates."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "records": [
+            {
+                "name": name,
+                "section": "certificates",
+                "data": [
+                    {"fingerprint": certificates.signing.fingerprint, "key_usage": "signing"},
+                    {"fingerprint": certificates.tls.fingerprint, "key_usage": "encryption"},
+                ],
+                "created_at": now,
+            }
+            for name, certificates in pinned.items()
+        ]
+    }
+
+
+# --- state ---
+
+
+def _state_folders(tree: Path, root: Path) -> list[Path]:
+    """Where the tree's programs keep their state, as far as it lies in ``root``/.eps; nothing else is ever removed."""
+    inside = (root / ".eps").resolve()
+    found = []
+    for role in sorted((tree / "roles").iterdir()):
+        settings = _plain_settings(role)
+        state = settings.get("state_path")
+        if isinstance(state, str):
+            folder = root / state
+            if inside in folder.resolve().parents:
+                found.append(folder)
+    return found
+
+
+def _plain_settings(role: Path) -> dict[str, Any]:
+    """A role's settings, unchecked: their certificates need not exist yet."""
+    variable = PROGRAMS["eps"].variable
+    tree, _ = read_settings(variable, {variable: str(role.absolute())}, role)
+    settings = plain(tree)
+    return settings if isinstance(settings, dict) else {}
+
+
+@contextmanager
+def _nobody_running(states: list[Path]) -> Iterator[None]:
+    """Hold the locks that running programs hold on their state.
+
+    Raises:
+        StartError: one of them is held.
+    """
+    held = []
+    try:
+        for lock in (lock for state in states for lock in sorted(state.rglob("*.lock"))):
+            file = lock.open("rb")
+            held.append(file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StartError(
+                    f"a server is running on {lock.parent}", hint="stop the development network, then try again"
+                ) from None
+        yield
+    finally:
+        for file in held:
+            file.close()
+
+
+def _remove(state: Path) -> bool:
+    if not state.exists():
+        return False
+    shutil.rmtree(state)
+    return True

@@ -1,0 +1,195 @@
+"""The kinds of value that settings are made of, each with the error that an administrator gets for a bad one."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from eps.settings.problems import Loc
+
+
+def bad(text: str, hint: str = "", at: Loc = ()) -> PydanticCustomError:
+    """The error for a bad value; ``at`` leads on from the value being checked to what is wrong inside it."""
+    # The texts travel in the context: pydantic's own template would treat braces in them as places to fill in.
+    return PydanticCustomError("settings", "{text}", {"text": text, "hint": hint, "at": at})
+
+
+class Model(BaseModel):
+    """Base of all settings: immutable; unknown keys are ignored here and warned about by eps.settings.validate."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+def _list(value: Any) -> Any:
+    """Lists only: pydantic would take sets and such for a tuple, and settings have none of these."""
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    raise bad("must be a list", "write it as [a, b]")
+
+
+AsList = BeforeValidator(_list)
+"""Marks a tuple field as one that is written as a list."""
+
+
+def _folder(info: ValidationInfo) -> Path | None:
+    return (info.context or {}).get("folder")
+
+
+def absolute(path: str, folder: Path) -> str:
+    """``path`` as seen from ``folder``, without ``..`` where that does not change where it leads."""
+    joined = os.path.join(folder, path)
+    tidy = os.path.normpath(joined)
+    return tidy if os.path.realpath(tidy) == os.path.realpath(joined) else joined
+
+
+def _existing(path: str, info: ValidationInfo) -> str:
+    if not path:
+        raise bad("must name a file")
+    folder = _folder(info)
+    if folder is None:
+        return path
+    full = absolute(path, folder)
+    if os.path.isfile(full):
+        if not os.access(full, os.R_OK):
+            raise bad(f"can't be read: {full}", "let the program's user read it")
+        return full
+    if os.path.exists(full):
+        raise bad(f"is not a file: {full}")
+    raise bad(f"no such file: {full}", _file_hint(full))
+
+
+def _file_hint(path: str) -> str:
+    if re.search(r"settings/(dev|test)/certs/[^/]+$", path):
+        return "make certs (or: eps dev certs) makes the development network's certificates"
+    return "paths are relative to the working directory; $DIR stands for the settings file's folder"
+
+
+ExistingFile = Annotated[str, AfterValidator(_existing)]
+"""A file that must exist and be readable; absolute once validated (from the context's ``folder``)."""
+
+ExistingFiles = Annotated[tuple[ExistingFile, ...], AsList]
+
+
+def _existing_path(path: str, info: ValidationInfo) -> str:
+    folder = _folder(info)
+    if folder is None:
+        return path
+    full = absolute(path, folder)
+    if not os.path.exists(full):
+        raise bad(f"no such file or folder: {full}")
+    return full
+
+
+ExistingPath = Annotated[str, Field(min_length=1), AfterValidator(_existing_path)]
+"""A file or folder that must exist; absolute once validated."""
+
+
+def _state_file(path: str, info: ValidationInfo) -> str:
+    state = (info.context or {}).get("state_path")
+    return path if state is None else absolute(path, state)
+
+
+StateFile = Annotated[str, Field(min_length=1), AfterValidator(_state_file)]
+"""A file the program keeps, seen from ``state_path`` (the context's); absolute once validated. Need not exist yet."""
+
+
+def _path(path: str, info: ValidationInfo) -> str:
+    folder = _folder(info)
+    return path if folder is None else absolute(path, folder)
+
+
+FolderPath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+"""A folder that the program makes if it is missing; absolute once validated."""
+
+_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]*)):(\d{1,5})")
+
+
+def _host_port(text: str, need_host: bool) -> str:
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        raise bad("must be HOST:PORT", "as in localhost:8888 or [::1]:8888")
+    if need_host and not (match[1] or match[2]):
+        raise bad("names no host", "as in localhost:8888")
+    return text
+
+
+def _bind(text: str) -> str:
+    return _host_port(text, need_host=False)
+
+
+def _endpoint(text: str) -> str:
+    return _host_port(text, need_host=True)
+
+
+BindAddress = Annotated[str, AfterValidator(_bind)]
+"""``HOST:PORT`` to listen on; without a host: all interfaces; port 0: any free one."""
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+"""``HOST:PORT`` to dial."""
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_valid = urlsplit(""), False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
+        raise bad("must be a URL that begins with http:// or https://", "as in https://localhost:5555/jsonrpc")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise bad(f"is not a regular expression: {error}") from None
+    return text
+
+
+RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
+
+
+def _url_path(text: str) -> str:
+    if not text.startswith("/"):
+        raise bad("must begin with a slash", "as in /jsonrpc")
+    return text
+
+
+UrlPath = Annotated[str, AfterValidator(_url_path)]
+
+
+def _operator(text: str) -> str:
+    if not re.fullmatch(r"[^\s()/]{1,253}", text) or not text.strip("."):
+        raise bad("must be an operator's name", "up to 253 characters without spaces, slashes and parentheses")
+    return text
+
+
+OperatorName = Annotated[str, AfterValidator(_operator)]
+"""An operator's name; 253 is what a DNS name in a certificate can hold."""
+
+Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+"""A time span."""
+
+Bytes = Annotated[StrictInt, Field(gt=0)]
+"""A size."""
+
+Count = Annotated[StrictInt, Field(gt=0)]
+
+Flag = StrictBool
