@@ -11,7 +11,7 @@ from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.server import ServerStream
 from eps.core.event import Emit, PeerChanged, Refused
 from eps.core.names import Operator
-from eps.errors import DeliveryError, EpsError, NotSent, OutcomeUnknown
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0
@@ -85,7 +85,7 @@ class ConnectedStream:
     def abort(self, reason: str) -> None:
         """End the stream itself, with a status that makes peers in use come back."""
         self.end(reason)
-        self._stream.abort()
+        self._stream.abort(reason)
 
 
 class Connected:
@@ -117,12 +117,10 @@ class Connected:
         if older is not None:
             older.abort(f"{operator} opened a newer stream")
         self._emit(PeerChanged(link="connected", peer=operator, up=True))
-        reason = "the client closed it"
         try:
             await connected.read()
-        except EpsError as error:
-            reason = str(error)
         finally:
+            reason = stream.reason or "this server is stopping"
             connected.end(reason)
             if self._streams.get(operator) is connected:  # a newer one may have taken over
                 del self._streams[operator]
@@ -135,8 +133,6 @@ class Connected:
                 first = await stream.recv()
         except TimeoutError:
             first = None
-        except EpsError:
-            return None
         name = first.result["name"] if first is not None and "name" in first.result.fields else None
         if name in peer.names:
             return Operator(str(name))

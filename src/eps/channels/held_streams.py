@@ -12,7 +12,7 @@ from typing import Any
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection, ReverseStream
-from eps.channels.grpc.framing import STREAMS_KEY, STREAMS_UNORDERED
+from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.names import Operator
 from eps.directories import DirectorySource
@@ -90,7 +90,7 @@ class HeldStreams:
         up = False
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
-            async with connection.open_stream({STREAMS_KEY: STREAMS_UNORDERED}) as stream:
+            async with connection.open_stream(STREAM_METADATA) as stream:
                 await stream.send(announcement(self._name))
                 up = True
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
@@ -109,8 +109,7 @@ class HeldStreams:
             while (request := await stream.recv()) is not None:
                 if server is None:
                     # The server's metadata is there by now: it comes before its first message.
-                    metadata = await stream.server_metadata()
-                    unordered = metadata.get(STREAMS_KEY) == STREAMS_UNORDERED
+                    unordered = answers_unordered(await stream.server_metadata())
                     server = _Unordered(stream, tasks) if unordered else _InOrder(stream, tasks)
                 await server.handle(self._answer(connection, request))
         finally:

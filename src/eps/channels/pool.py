@@ -176,7 +176,7 @@ class Pool:
                 return await asyncio.shield(opening)  # others may wait for the same one
         except TimeoutError:
             raise Unreachable(
-                f"no connection to {operator} within the {timeout:.1f} s that were left for the call",
+                f"no connection to {operator} within the {timeout:.2g} s that were left for the call",
                 hint=f"check that {operator}'s server and, if it has one, its proxy run",
             ) from None
         except asyncio.CancelledError:
@@ -198,8 +198,11 @@ class Pool:
         finally:
             if slot.opening is me:
                 slot.opening = None
-        slot.connection, slot.route = connection, route
-        slot.last_used = asyncio.get_running_loop().time()
+        if slot.route == route and not self._closing:
+            slot.connection = connection
+            slot.last_used = asyncio.get_running_loop().time()
+        else:  # the directory changed while it was being opened; who waits for it opens the next
+            self._tasks.start(connection.drain(0.0), f"drain {operator}")
         link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
         self._tasks.start(self._until_closed(operator, slot, connection, route, link), f"watch {operator}")

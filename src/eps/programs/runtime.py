@@ -63,19 +63,24 @@ def run_server(service: str, options: Options, build: Build) -> int:
         with profiled(options.profile, emit):
             run(_serve(server, emit))
     except EpsError as error:
-        log(Notice(level=Level.FATAL, text=error.message, hint=error.hint))
+        for line in error.message.splitlines():
+            log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint))
         return EXIT_CANNOT_START
     return 0
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` to its end on uvloop, or on asyncio's own event loop where uvloop is missing."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        from asyncio import new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
 
 
 async def _serve(server: Server, emit: Emit) -> None:

@@ -1,0 +1,87 @@
+"""What the three command lines share: the options before the command, ``version``, and how they fail."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from eps import __version__
+from eps.core.event import Level
+from eps.errors import EpsError
+from eps.programs.logs import Format
+from eps.programs.runtime import Options, fail
+
+SETTINGS_HELP = (
+    "Settings come from the files and folders that the environment variable {variable} lists, "
+    "separated by colons, for example {variable}={example}"
+)
+
+
+def make_app(program: str, summary: str, *, example: str) -> typer.Typer:
+    """An app with the common options and the ``version`` command."""
+    variable = f"{program.upper()}_SETTINGS"
+    app = typer.Typer(
+        name=program,
+        help=f"{summary}\n\n{SETTINGS_HELP.format(variable=variable, example=example)}",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_common)
+    app.command("version", help="Print the version.")(print_version)
+    return app
+
+
+def _version_option(wanted: bool) -> None:
+    if wanted:
+        print_version()
+        raise typer.Exit
+
+
+def _common(
+    context: typer.Context,
+    level: Annotated[Level, typer.Option(help="The least severe messages to log.", show_default=True)] = Level.INFO,
+    style: Annotated[
+        Format,
+        typer.Option("--format", help="How log lines look: for people, as older servers wrote them, or as JSON."),
+    ] = Format.TEXT,
+    profile: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Write a CPU and a memory profile to NAME.cpu.prof and NAME.memory.txt."),
+    ] = "",
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version_option),
+    ] = False,
+) -> None:
+    context.obj = Options(level=level, format=style, profile=profile)
+
+
+def print_version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def options_of(context: typer.Context) -> Options:
+    """The options before the command."""
+    options = context.find_object(Options)
+    assert options is not None
+    return options
+
+
+def guarded(work: Callable[[], int | None]) -> None:
+    """Do a command's work and leave with its exit code; an expected failure is one clear message, never a traceback."""
+    try:
+        code = work() or 0
+    except EpsError as error:
+        code = fail(error)
+    except BrokenPipeError:
+        # Whoever read our output has enough (head, less). Python would complain once more at exit.
+        sys.stderr.close()
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)

@@ -1,0 +1,248 @@
+"""``eps demo``: the development network on this machine; hd-1 pings hd-2 through the proxy, shown step by step."""
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.json import JSON
+from rich.text import Text
+
+from eps.core.message import Response
+from eps.errors import EpsError, StartError
+from eps.programs.dev_certs import make_dev_certs
+from eps.programs.dev_network import DEV, PORTS, PROGRAMS, Port, call_as, setup_directory
+from eps.programs.processes import Children, LogLine
+
+UP_TIMEOUT = 20.0
+"""Seconds from starting the programs to a working network; on an idle machine it takes two or three."""
+
+HOLD = 0.04
+"""Seconds that a step is held back before it is shown, so that steps of different programs come in order."""
+
+SETTLE = 0.15
+"""Seconds to wait after the answer for log lines of the other programs that are still on their way."""
+
+CURL = (
+    "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key \\\n"
+    "     --cacert settings/dev/certs/root.crt --resolve hd-1:5555:127.0.0.1 \\\n"
+    '     --header "Content-Type: application/json" \\\n'
+    """     --data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}' \\\n"""
+    "     https://hd-1:5555/jsonrpc"
+)
+
+
+@dataclass(slots=True)
+class Signs:
+    """What the programs' logs have told so far; the demo waits for these rather than for time to pass."""
+
+    running: set[str]
+    connected: set[str]
+    directory: set[str]
+
+    def ready(self) -> bool:
+        """Whether hd-1 can call hd-2: both know the directory, and both are connected to the proxy's operator."""
+        return {"hd-1", "hd-2"} <= self.connected and {"hd-1", "hd-2", "public-proxy-eps-1"} <= self.directory
+
+
+class Demo:
+    """Starts, shows, ends.
+
+    Args:
+        root: the repository's root.
+        once: end after the ping rather than at Ctrl-C.
+        console: where to show it.
+    """
+
+    def __init__(self, root: Path, console: Console, *, once: bool) -> None:
+        self._root = root
+        self._console = console
+        self._once = once
+        self._signs = Signs(set(), set(), set())
+        self._news = asyncio.Event()
+        self._steps: list[LogLine] = []
+        self._logs = root / ".eps" / "demo-logs"
+
+    async def run(self) -> None:
+        """The whole show; raises EpsError if some part fails."""
+        started = time.monotonic()
+        self._say("The network on this machine", style="bold")
+        self._check_place()
+        await asyncio.to_thread(self._certificates)
+        check_ports_free(PORTS)
+        async with Children(self._logs, self._on_event) as children:
+            self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
+            await children.start(PROGRAMS)
+            ending = asyncio.create_task(children.first_to_end())
+            showing = asyncio.create_task(self._show(started))
+            try:
+                await asyncio.wait({showing, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if ending.done():
+                    ending.result()  # raises: a program has ended by itself
+                showing.result()
+                if not self._once:
+                    await ending
+            finally:
+                showing.cancel()
+                ending.cancel()
+                await asyncio.gather(showing, ending, return_exceptions=True)
+
+    async def _show(self, started: float) -> None:
+        await self._wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
+        count = await setup_directory(self._root)
+        self._say(f"signed and submitted the directory: {count} records")
+        await self._wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
+        self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
+        await self._ping()
+        self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
+        if not self._once:
+            self._how_to_go_on()
+
+    async def _ping(self) -> None:
+        self._say("\nhd-1 calls hd-2._ping. Neither can dial the other, so:", style="bold")
+        showing = asyncio.create_task(self._show_steps(time.time()))
+        try:
+            asked = time.perf_counter()
+            response = await call_as(self._root, "hd-1", "hd-2._ping", {})
+            took = time.perf_counter() - asked
+            await asyncio.sleep(SETTLE)
+        finally:
+            showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await showing
+        self._show_answer(response, took)
+        asked = time.perf_counter()
+        await call_as(self._root, "hd-1", "hd-2._ping", {})
+        self._say(f"a second call, on the kept connection: {(time.perf_counter() - asked) * 1000:.1f} ms")
+
+    async def _show_steps(self, asked: float) -> None:
+        """Print the steps as they happen, in the order of their times: the programs' logs come by different pipes."""
+        while True:
+            await asyncio.sleep(HOLD / 2)
+            ripe = [step for step in self._steps if time.time() - seconds_of(step) >= HOLD]
+            for step in sorted(ripe, key=seconds_of):
+                self._steps.remove(step)
+                self._console.print(render_step(step, asked))
+
+    def _show_answer(self, response: Response, seconds: float) -> None:
+        if response.error is not None:
+            raise EpsError(f"the ping failed: {response.error.message}", hint=f"the logs are in {self._logs}")
+        self._say(f"\nThe answer from hd-2, after {seconds * 1000:.0f} ms in all (shortened):", style="bold")
+        self._console.print(JSON(json.dumps(shortened(response.result)), indent=2))
+
+    def _how_to_go_on(self) -> None:
+        self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
+        self._say(f"\n{CURL}\n")
+        self._say("or, with .venv/bin on PATH:  EPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping")
+        self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
+
+    async def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(UP_TIMEOUT):
+                while not condition():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise StartError(
+                f"{what} did not come up within {UP_TIMEOUT:.0f} s", hint=f"look into the logs in {self._logs}"
+            ) from None
+
+    def _on_event(self, program: str, event: LogLine) -> None:
+        kind = event.get("kind")
+        if kind == "notice" and event.get("text") == "running":
+            self._signs.running.add(program)
+        elif kind == "directory" and event.get("operators"):
+            self._signs.directory.add(program)
+        elif kind == "peer" and event.get("link") == "connected" and event.get("up"):
+            self._signs.connected.add(str(event.get("peer")))
+        elif kind == "step":
+            self._steps.append(event)
+        self._news.set()
+
+    def _certificates(self) -> None:
+        if not (self._root / DEV / "directory" / "002_certificates.json").exists():
+            make_dev_certs(self._root, self._say)
+
+    def _check_place(self) -> None:
+        if not (self._root / DEV / "roles").is_dir():
+            raise StartError(
+                f"there is no {DEV}/roles in {self._root}", hint="run the demo from the root of the eps repository"
+            )
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+def seconds_of(line: LogLine) -> float:
+    """The time of a log line, in seconds since the epoch."""
+    return datetime.fromisoformat(str(line["time"])).timestamp()
+
+
+def render_step(step: LogLine, asked: float) -> Text:
+    """One line of the show: which step, how long after the call, who, what."""
+    line = Text(f"  {step['step']}  ", style="bold cyan")
+    line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
+    line.append(f"{step['operator']:<18} ", style="bold")
+    line.append(str(step["text"]), style="")
+    return line
+
+
+def shortened(value: object, key: str = "") -> object:
+    """``value`` without what fills screens: signed records and fingerprints."""
+    if key == "records" and isinstance(value, list):
+        return f"… {len(value)} signed records"
+    if isinstance(value, dict):
+        return {name: shortened(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shortened(item) for item in value]
+    if key == "fingerprint":
+        return f"{str(value)[:12]}…"
+    return value
+
+
+def check_ports_free(ports: Sequence[Port]) -> None:
+    """Refuse early, and by name, if another program has one of the ports.
+
+    Raises:
+        StartError: names every port that is taken.
+    """
+    taken = [port for port in ports if not is_free(port.number)]
+    if taken:
+        listed = ", ".join(f"{port.number} (for {port.program})" for port in taken)
+        raise StartError(
+            f"ports on localhost are taken: {listed}",
+            hint="another demo or development network may be running; stop it first, or see who has them: ss -ltnp",
+        )
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on ``port`` of localhost."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
+
+
+async def show(root: Path, *, once: bool) -> None:
+    """Run the demo until it ends, Ctrl-C or SIGTERM; nothing it started is left."""
+    demo = asyncio.ensure_future(Demo(root, Console(file=sys.stdout, highlight=False), once=once).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, demo.cancel)
+    try:
+        await demo
+    except asyncio.CancelledError:
+        if once:
+            raise StartError("the demo was interrupted") from None

@@ -1,0 +1,74 @@
+"""The development network of PROTOCOL.md section 1: its programs, ports and files, for ``eps demo`` and tests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eps.core.message import Response
+from eps.core.names import Object
+from eps.programs.processes import Program
+from eps.rpc.client import JsonRpcClient
+from eps.transport.tls import TlsFiles
+
+DEV = Path("settings/dev")
+"""The development network's settings, relative to the repository's root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A TCP port on localhost that a program of the network needs."""
+
+    number: int
+    program: str
+
+
+PORTS = (
+    Port(3322, "sd-1"),
+    Port(8888, "hd-1"),
+    Port(5555, "hd-1"),
+    Port(2112, "hd-1"),
+    Port(8889, "hd-2"),
+    Port(3334, "hd-2"),
+    Port(2113, "hd-2"),
+    Port(5556, "public-proxy-eps-1"),
+    Port(5544, "public-proxy-eps-1"),
+    Port(4433, "public-proxy-1"),
+    Port(9999, "public-proxy-1"),
+    Port(6655, "public-proxy-1"),
+)
+
+
+def _program(role: str, program: str, *command: str) -> Program:
+    arguments = (f"eps.programs.{program}", "--format", "json", "--level", "debug", *command)
+    return Program(role, arguments, {f"{program.upper()}_SETTINGS": str(DEV / "roles" / role)})
+
+
+PROGRAMS = (
+    _program("sd-1", "sd", "run"),
+    _program("public-proxy-1", "proxy", "run", "public"),
+    _program("public-proxy-eps-1", "eps", "server", "run"),
+    _program("hd-1", "eps", "server", "run"),
+    _program("hd-2", "eps", "server", "run"),
+)
+
+JSONRPC_PORTS = {"hd-1": 5555, "hd-2": 3334}
+
+
+def client_files(root: Path, name: str, server_name: str) -> TlsFiles:
+    """TLS for an application of operator ``name`` that calls ``server_name``."""
+    certs = root / DEV / "certs"
+    return TlsFiles(
+        ca_certificate_files=(str(certs / "root.crt"),),
+        certificate_file=str(certs / f"{name}.crt"),
+        key_file=str(certs / f"{name}.key"),
+        server_name=server_name,
+    )
+
+
+async def call_as(root: Path, operator: str, method: str, params: Object) -> Response:
+    """Call ``method`` through the JSON-RPC port of ``operator``'s server, as curl would."""
+    endpoint = f"https://localhost:{JSONRPC_PORTS[operator]}/jsonrpc"
+    client = JsonRpcClient(endpoint, tls=client_files(root, operator, operator), server_name=operator)
+    try:
+        return await client.call(method, params, request_id="1")
+    finally:
+        await client.close()

@@ -1,0 +1,151 @@
+"""The ``eps`` program: the EPS server, and the administrator's commands."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eps.core.event import Emit
+from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.metrics import Metrics
+from eps.programs.runtime import Server, run, run_server
+
+app = make_app(
+    "eps",
+    "Endpoint server: calls other operators' services, and lets them call ours.",
+    example="settings/dev/roles/hd-1",
+)
+
+
+def _group(name: str, text: str) -> typer.Typer:
+    group = typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group)
+    return group
+
+
+server = _group("server", "The EPS server.")
+sd = _group("sd", "The service directory: submit, look up, sign, verify.")
+config = _group("config", "Settings files.")
+dev = _group("dev", "The development network.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+File = Annotated[Path, typer.Argument(help="A file with a JSON object.")]
+
+
+@server.command("run")
+def server_run(context: typer.Context) -> None:
+    """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
+    guarded(lambda: run_server("EPS", options_of(context), _build))
+
+
+def _build(emit: Emit, metrics: Metrics) -> Server:
+    from eps.programs.wiring import build_eps, tell_warnings
+    from eps.settings import load_eps
+
+    loaded = load_eps(os.environ, Path.cwd())
+    tell_warnings(loaded.warnings, emit)
+    return build_eps(loaded.settings, emit, metrics)
+
+
+@sd.command("submit-records")
+def submit_records(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help='Files with {"records": [...]}, in order.')],
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Start the directory anew: these records replace everything.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
+    ] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Sign the change records in FILE... with our signing key and submit them as one batch: all of them, or none."""
+    from eps.programs import admin
+
+    guarded(lambda: run(admin.submit_records(files, reset=reset, wait=wait, as_json=as_json)))
+
+
+@sd.command("get-entries")
+def get_entries(
+    name: Annotated[str, typer.Option(metavar="NAME", help="Only the entry of this operator.")] = "",
+) -> None:
+    """Print the directory's entries as JSON."""
+    from eps.programs import admin
+
+    guarded(lambda: run(admin.get_entries(name)))
+
+
+@sd.command("sign")
+def sign(file: File) -> None:
+    """Print the JSON object in FILE with a signature made with our signing key."""
+    from eps.programs import admin
+
+    guarded(lambda: admin.sign(file))
+
+
+@sd.command("verify")
+def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Who must have signed.")]) -> None:
+    """Check a signed JSON object: exit code 0 if NAME has signed what is in FILE, 1 if not."""
+    from eps.programs import admin
+
+    guarded(lambda: admin.verify(file, name))
+
+
+@config.command("check")
+def config_check(
+    program: Annotated[
+        str, typer.Option(metavar="eps|sd|proxy", help="Whose settings; default: of each whose variable is set.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
+    from eps.programs import admin
+
+    guarded(lambda: admin.check_config(program, as_json=as_json))
+
+
+@dev.command("certs")
+def dev_certs() -> None:
+    """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
+    from eps.programs.dev_certs import make_dev_certs
+
+    guarded(lambda: make_dev_certs(Path.cwd(), print))
+
+
+@app.command("call")
+def call(
+    method: Annotated[str, typer.Argument(metavar="OPERATOR.METHOD", help="For example hd-2._ping.")],
+    params: Annotated[
+        str, typer.Argument(metavar="[JSON]", help="The params, a JSON object; - reads them from stdin.")
+    ] = "{}",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 60.0,
+) -> None:
+    """Call a method through our own running EPS server and print its result as JSON.
+
+    The server is found through its settings, and its certificate is ours. A failure is told on standard error: what,
+    at which stage, on whose side, whether the call was executed, and what to try.
+    """
+    from eps.programs import admin
+
+    text = sys.stdin.read() if params == "-" else params
+    guarded(lambda: run(admin.call(method, text, timeout)))
+
+
+@app.command("demo")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,
+) -> None:
+    """Start the development network on this machine and show, step by step, how hd-1 pings hd-2 through the proxy."""
+    from eps.programs import demo as show
+
+    guarded(lambda: run(show.show(Path.cwd(), once=once)))
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="eps")
+
+
+if __name__ == "__main__":
+    main()

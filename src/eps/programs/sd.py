@@ -1,0 +1,41 @@
+"""The ``sd`` program: the service directory."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from eps.core.event import Emit
+from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.metrics import Metrics
+from eps.programs.runtime import Server, run_server
+
+app = make_app(
+    "sd",
+    "Service directory: keeps the signed records that say who is in the network and who may do what.",
+    example="settings/dev/roles/sd-1",
+)
+
+
+@app.command("run")
+def run(context: typer.Context) -> None:
+    """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
+    guarded(lambda: run_server("SD_", options_of(context), _build))
+
+
+def _build(emit: Emit, metrics: Metrics) -> Server:
+    from eps.programs.wiring import build_sd, tell_warnings
+    from eps.settings import load_sd
+
+    loaded = load_sd(os.environ, Path.cwd())
+    tell_warnings(loaded.warnings, emit)
+    return build_sd(loaded.settings, emit, metrics)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="sd")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""From settings to running servers: the one place where the parts are put together.
+
+build_eps      directory source → channels → broker → started in that order, closed in the reverse
+build_sd       datastore → service directory → JSON-RPC server
+build_proxy    public proxy → JSON-RPC server
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from eps import __version__
+from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
+from eps.channels.grpc_client import GrpcClientChannel
+from eps.channels.grpc_server import GrpcServerChannel
+from eps.channels.jsonrpc_client import JsonRpcClientChannel
+from eps.channels.jsonrpc_server import JsonRpcServerChannel
+from eps.channels.stdout import StdoutChannel
+from eps.core.brokering import SERVER_CHANNEL
+from eps.core.event import Emit, Level, Notice
+from eps.core.message import Response
+from eps.core.names import Object, Operator
+from eps.core.signature import TrustStore
+from eps.datastores import Datastore
+from eps.datastores.memory import MemoryDatastore
+from eps.datastores.sqlite import SqliteDatastore
+from eps.directories import DirectorySource
+from eps.directories.api import ApiDirectory
+from eps.directories.endpoints import ServiceDirectoryClients
+from eps.directories.json_files import JsonDirectory
+from eps.errors import StartError
+from eps.programs.metrics import Metrics, MetricsServer
+from eps.rpc.client import JsonRpcClient
+from eps.rpc.server import Cors, JsonRpcServer
+from eps.services.broker import Broker
+from eps.services.internal_methods import InternalMethods
+from eps.services.public_proxy import PublicProxy
+from eps.services.service_directory import ServiceDirectory
+from eps.settings import EpsSettings, ProxySettings, SdSettings, models
+from eps.transport.listener import RateLimit
+from eps.transport.tls import TlsFiles, client_context, server_context
+
+ALPN = ("h2",)
+
+Channel = GrpcClientChannel | GrpcServerChannel | JsonRpcServerChannel | JsonRpcClientChannel | StdoutChannel
+
+
+def now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+class _Part(Protocol):
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Composite:
+    """Parts that are started in order and closed in the reverse; what had started is closed if a later one fails."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
+        self._stack = AsyncExitStack()
+
+    def add(self, part: _Part) -> None:
+        """Another part, started behind those that are here."""
+        self.add_steps(part.start, part.close)
+
+    def add_steps(self, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]) -> None:
+        """As :meth:`add`, for what is no object with both methods."""
+        self._steps.append((start, close))
+
+    async def start(self) -> None:
+        """Start all parts; raises what the first failing one does, after closing the others."""
+        async with AsyncExitStack() as stack:
+            for start, close in self._steps:
+                stack.push_async_callback(close)
+                await start()
+            self._stack = stack.pop_all()
+
+    async def close(self) -> None:
+        """Close all parts."""
+        await self._stack.aclose()
+
+
+async def nothing() -> None:
+    """A step that does nothing."""
+
+
+# EPS server
+
+
+class EpsServer(Composite):
+    """An EPS server, with what tests and ``eps demo`` look at."""
+
+    def __init__(self, name: Operator, source: DirectorySource, channels: Sequence[Channel]) -> None:
+        super().__init__()
+        self.name = name
+        self.source = source
+        self.channels = channels
+
+    def channel(self, kind: type[Any]) -> Any:
+        """The channel of that class."""
+        return next(channel for channel in self.channels if isinstance(channel, kind))
+
+
+def build_eps(settings: EpsSettings, emit: Emit, metrics: Metrics) -> EpsServer:
+    """An EPS server from its settings; raises StartError naming the file that can't be used."""
+    name = Operator(settings.name)
+    source = _directory_source(settings, emit)
+    channels = [_channel(channel, name, source, settings, emit) for channel in settings.channels]
+    tunnels: dict[str, TunnelAcceptor] = {}
+    for channel in channels:
+        if isinstance(channel, GrpcServerChannel):
+            tunnels[SERVER_CHANNEL] = channel
+    internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now)
+    outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
+    broker = Broker(name, source, outbound, internal, emit=emit, call_timeout=settings.call_timeout)
+    server = EpsServer(name, source, channels)
+    server.add(source)
+    _add_metrics(server, settings.metrics, metrics, emit)
+    for channel in channels:
+        server.add_steps(_starter(channel, broker.deliver), channel.close)
+    return server
+
+
+def _starter(channel: Channel, deliver: Deliver) -> Callable[[], Awaitable[None]]:
+    if isinstance(channel, JsonRpcClientChannel | StdoutChannel):
+        return nothing
+    inbound: Inbound = channel
+    return lambda: inbound.start(deliver)
+
+
+def _channel(
+    channel: models.Channel, name: Operator, source: DirectorySource, settings: EpsSettings, emit: Emit
+) -> Channel:
+    match channel:
+        case models.GrpcClientChannel(settings=given):
+            return GrpcClientChannel(
+                name,
+                source,
+                client_context(tls_files(given.tls), ALPN),
+                emit=emit,
+                use_proxy=given.use_proxy,
+                idle_timeout=given.idle_timeout,
+                trusted_endpoints=_trusted_endpoints(settings),
+            )
+        case models.GrpcServerChannel(settings=given):
+            return GrpcServerChannel(
+                name,
+                source,
+                server_context(tls_files(given.tls), ALPN),
+                bind_address=given.bind_address,
+                emit=emit,
+                rate_limits=rate_limits(given.tcp_rate_limits),
+                trusted_endpoints=_trusted_endpoints(settings),
+            )
+        case models.JsonRpcServerChannel(settings=given):
+            return JsonRpcServerChannel(name, given.bind_address, **_jsonrpc_server_options(given, name, emit))
+        case models.JsonRpcClientChannel(settings=given):
+            return JsonRpcClientChannel(name, _jsonrpc_client(given))
+        case models.StdoutChannel():
+            return StdoutChannel(name)
+
+
+def _trusted_endpoints(settings: EpsSettings) -> tuple[str, ...]:
+    server = settings.grpc_server
+    return (server.internal_endpoints or ()) if server is not None else ()
+
+
+def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
+    match settings.directory:
+        case models.JsonDirectory(settings=given):
+            return JsonDirectory(given.path)
+        case models.ApiDirectory(settings=given):
+            clients = directory_clients(given)
+            return ApiDirectory(
+                clients.call,
+                given.endpoints,
+                trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files),
+                emit=emit,
+                cache_path=str(Path(settings.state_path) / "directory-cache.sqlite"),
+                own_name=Operator(settings.name),
+                cache_entries_for=given.cache_entries_for,
+                now=now,
+                release=clients.close,
+            )
+
+
+def directory_clients(given: models.ApiDirectorySettings) -> ServiceDirectoryClients:
+    """Clients for the service directories that settings name."""
+    tls = given.jsonrpc_client.tls
+    return ServiceDirectoryClients(
+        given.endpoints,
+        given.server_names,
+        tls=tls_files(tls) if tls is not None else None,
+        proxy_url=given.jsonrpc_client.proxy_url,
+        max_answer=given.max_answer,
+    )
+
+
+# Service directory
+
+
+class SdServer(Composite):
+    """A service directory and its JSON-RPC server."""
+
+    def __init__(self, settings: SdSettings, emit: Emit) -> None:
+        super().__init__()
+        self._settings = settings
+        self._emit = emit
+        self._trust = trust_store(
+            settings.directory.ca_certificate_files, settings.directory.ca_intermediate_certificate_files
+        )
+        self._store: Datastore | None = None
+        self._service: ServiceDirectory | None = None
+        given = settings.jsonrpc_server
+        options = _jsonrpc_server_options(given, None, emit)
+        self.rpc = JsonRpcServer(
+            "jsonrpc", given.bind_address, self._handle, max_body=given.max_request_body, **options
+        )
+        self.add_steps(self._load, self._unload)
+
+    async def _load(self) -> None:
+        self._store = await open_datastore(self._settings.directory.datastore)
+        self._service = ServiceDirectory(self._store, self._trust, now, self._emit)
+        await self._service.load()
+
+    async def _unload(self) -> None:
+        if self._service is not None:
+            await self._service.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _handle(self, call: Any) -> Response:
+        assert self._service is not None, "the server accepts nothing before the store is loaded"
+        return await self._service.handle(call)
+
+
+def build_sd(settings: SdSettings, emit: Emit, metrics: Metrics) -> SdServer:
+    """A service directory from its settings."""
+    server = SdServer(settings, emit)
+    _add_metrics(server, settings.metrics, metrics, emit)
+    server.add(server.rpc)
+    return server
+
+
+async def open_datastore(given: models.Datastore) -> Datastore:
+    """The datastore that settings name.
+
+    Raises:
+        StartError: it can't be opened, or this version doesn't have the type yet.
+    """
+    match given:
+        case models.SqliteDatastore():
+            return await SqliteDatastore.open(given.settings.path)
+        case models.MemoryDatastore():
+            return MemoryDatastore()
+        case _:
+            raise StartError(
+                f"this version has no datastore of type {given.type}", hint="use type: sqlite, with settings: {path: …}"
+            )
+
+
+# Public proxy
+
+
+class ProxyServer(Composite):
+    """A public proxy, its JSON-RPC server, and its client to its EPS server."""
+
+    def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
+        super().__init__()
+        self._client = _jsonrpc_client(settings.jsonrpc_client)
+        name = Operator(settings.name)
+        self.proxy = PublicProxy(
+            name,
+            self._call_network,
+            internal_bind_address=settings.internal_bind_address,
+            internal_endpoint=settings.internal_endpoint,
+            accept_timeout=settings.accept_timeout,
+            idle_timeout=settings.idle_timeout,
+            rate_limits=rate_limits(settings.tcp_rate_limits),
+            emit=emit,
+        )
+        given = settings.jsonrpc_server
+        options = _jsonrpc_server_options(given, name, emit)
+        self.rpc = JsonRpcServer("jsonrpc", given.bind_address, self.proxy.handle, **options)
+
+    async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
+        return await self._client.call(method, params, timeout=timeout)
+
+    def assemble(self) -> None:
+        """Put the parts in the order in which they start."""
+        self.add_steps(nothing, self._client.close)
+        self.add(self.proxy)
+        self.add(self.rpc)
+
+
+def build_public_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> ProxyServer:
+    """A public proxy from its settings."""
+    if settings.public is None:
+        raise StartError("the settings have no section «public»", hint="or did you mean: proxy run private?")
+    server = ProxyServer(settings.public, emit)
+    _add_metrics(server, settings.metrics, metrics, emit)
+    server.assemble()
+    return server
+
+
+# Values of settings as the lower layers take them
+
+
+def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
+    """TLS settings as plain values; ``own`` is always among the allowed names."""
+    allowed = given.allowed_names
+    if allowed is not None and own is not None:
+        allowed = (own, *allowed)
+    return TlsFiles(
+        ca_certificate_files=given.ca_certificate_files,
+        certificate_file=given.certificate_file or "",
+        key_file=given.key_file or "",
+        server_name=given.server_name,
+        verify_client=given.verify_client,
+        request_client_cert=given.request_client_cert,
+        insecure_skip_verify=given.insecure_skip_verify,
+        allowed_names=allowed,
+    )
+
+
+def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, ...]:
+    """``tcp_rate_limits``."""
+    return tuple(RateLimit(item.type, item.limit) for item in given)
+
+
+def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
+    """Whose signatures count; raises StartError naming a file that can't be used."""
+    return TrustStore.from_pem([_read(path) for path in roots], [_read(path) for path in intermediates])
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
+
+
+def _jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
+    cors = given.cors
+    if cors is not None:
+        cors = Cors(cors.allowed_hosts, cors.allowed_headers, cors.allowed_methods)
+    return {
+        "path": given.path,
+        "tls": tls_files(given.tls, own) if given.tls is not None else None,
+        "cors": cors,
+        "rate_limits": rate_limits(given.tcp_rate_limits),
+        "emit": emit,
+    }
+
+
+def _jsonrpc_client(given: models.JsonRpcClientSettings) -> JsonRpcClient:
+    return JsonRpcClient(
+        given.endpoint,
+        tls=tls_files(given.tls) if given.tls is not None else None,
+        proxy_url=given.proxy_url,
+        keep_alive=given.keep_alive,
+    )
+
+
+def _add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
+    if given is not None:
+        server.add(MetricsServer(given.bind_address, metrics, emit))
+
+
+def tell_warnings(warnings: Sequence[Any], emit: Emit) -> None:
+    """Log what was noticed about the settings."""
+    for warning in warnings:
+        emit(Notice(level=Level.WARN, text=str(warning)))
