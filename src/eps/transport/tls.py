@@ -156,7 +156,7 @@ def plain_reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY_REASONS.get(error.verify_code, f"its certificate was refused: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or str(error)
+        reason = getattr(error, "reason", None) or str(error)  # absent on those that Python code makes
         return _ALERT_REASONS.get(reason, reason.replace("_", " ").lower())
     if isinstance(error, TimeoutError):
         return "the TLS handshake took too long"
