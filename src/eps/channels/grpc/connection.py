@@ -26,8 +26,9 @@ from eps.channels.grpc.framing import (
 )
 from eps.channels.grpc.guard import GoAway
 from eps.channels.grpc.streams import STREAM_METADATA
-from eps.channels.grpc.wire import StreamLost, Wire, WireLimits, WireStream
-from eps.core.event import Emit, Level, PeerChanged, ignore
+from eps.channels.grpc.wire import Wire, WireLimits
+from eps.channels.grpc.wire_stream import StreamLost, WireStream
+from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, TooLarge, Unreachable
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason, shown
@@ -164,17 +165,8 @@ class ClientConnection:
         except (OSError, ssl.SSLError) as error:
             sock.close()
             raise _handshake_error(operator, error, timeout) from error
-        connection = cls(wire, operator)
-        connection._report(emit)
-        return connection
-
-    def _report(self, emit: Emit) -> None:
-        emit(PeerChanged(link="connection", peer=self.operator, up=True, level=Level.DEBUG))
-        self.closed.add_done_callback(
-            lambda closed: emit(
-                PeerChanged(link="connection", peer=self.operator, up=False, reason=closed.result(), level=Level.DEBUG)
-            )
-        )
+        emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({wire.describe_tls()})"))
+        return cls(wire, operator)
 
     @property
     def usable(self) -> bool:
@@ -199,12 +191,13 @@ class ClientConnection:
             TooLarge: the request is over 4 MiB.
         """
         body = _framed(request)
+        if timeout <= 0:
+            raise NotSent(f"no time was left to call {self.operator}")
         stream: WireStream | None = None
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
-                headers = request_headers(CALL_PATH, self.operator, timeout, {})
-                stream = self._wire.open_stream(headers)
+                stream = self._wire.open_stream(request_headers(CALL_PATH, self.operator, timeout, {}))
                 return await self._exchange(stream, body)
         except TimeoutError as error:
             if stream is None:
@@ -316,7 +309,10 @@ class ReverseStream:
         except TimeoutError as error:
             raise NotSent(f"{self._connection.operator} has no room for another stream") from error
         headers = request_headers(SERVER_CALL_PATH, self._connection.operator, None, self._metadata)
-        self._stream = self._connection._wire.open_stream(headers)
+        try:
+            self._stream = self._connection._wire.open_stream(headers)
+        except StreamLost as lost:
+            raise NotSent(str(lost)) from lost
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -67,7 +67,7 @@ class GuardLimits:
     settings: int = 50  # gRPC peers change their window size now and then
     priorities: int = 100  # gRPC peers send none
     empty_data: int = 500  # C-core ends a stream with an empty DATA frame; with END_STREAM it is not counted
-    fragments: int = 2_000  # DATA below 1 KiB that completes no message
+    fragments: int = 2_000  # DATA frames; 1 KiB of data earns one back, and so does a complete message
     window_updates: int = 2_000  # plus four for each DATA frame that we sent
     unknown: int = 200  # RFC 9113 section 4.1: unknown types are ignored (section 5.5 lets us treat floods as errors)
 
@@ -149,6 +149,7 @@ class FrameGuard:
         self._buckets = {kind: _Bucket(limits.of(kind), limits.window, clock()) for kind in Kind}
         self._ping_bucket = self._buckets[Kind.PING]
         self._window_bucket = self._buckets[Kind.WINDOW_UPDATE]
+        self._fragments = self._buckets[Kind.FRAGMENT]
 
     def feed(self, data: bytes) -> list[bytes | GoAway]:
         """Take what came in; return whole frames for h2, as few pieces as possible, with GOAWAYs in their place.
@@ -187,18 +188,17 @@ class FrameGuard:
         del buffer[:position]
         return pieces
 
-    def count(self, kind: Kind) -> None:
-        """Count something that only a later stage can recognise.
-
-        Raises:
-            Violation: it was one too many.
-        """
+    def _count(self, kind: Kind) -> None:
         if not self._buckets[kind].take(self._clock()):
             raise Violation(ErrorCodes.ENHANCE_YOUR_CALM, f"too many {kind.value} frames")
 
     def sent_data(self) -> None:
         """We sent a DATA frame: the peer answers with WINDOW_UPDATEs."""
         self._window_bucket.earn(4.0)
+
+    def messages_completed(self, number: int) -> None:
+        """The data so far completed messages: it was no dribble."""
+        self._fragments.earn(number)
 
     def _skip_preface(self, pieces: list[bytes | GoAway]) -> bool:
         """Compare what is there of the preface; True when it is complete and handed on."""
@@ -220,15 +220,17 @@ class FrameGuard:
             payload = length - 1 - buffer[position + FRAME_HEADER_BYTES] if flags & PADDED and length else length
             if payload > 0:
                 self._ping_bucket.earn(1.0)
+                self._fragments.earn(payload / 1024)
+                self._count(Kind.FRAGMENT)
             elif not flags & END_STREAM:
-                self.count(Kind.EMPTY_DATA)
+                self._count(Kind.EMPTY_DATA)
         elif kind in (HEADERS, CONTINUATION):
             self._ping_bucket.earn(1.0)
             self._block = length if kind == HEADERS else self._block + length
             if self._block > MAX_HEADER_BLOCK_BYTES:
                 raise Violation(ErrorCodes.ENHANCE_YOUR_CALM, f"a header block over {MAX_HEADER_BLOCK_BYTES} bytes")
         elif kind != PUSH_PROMISE:
-            self.count(_COUNTED.get(kind, Kind.UNKNOWN))
+            self._count(_COUNTED.get(kind, Kind.UNKNOWN))
 
 
 def _goaway(frame: bytes | bytearray) -> GoAway:

@@ -9,7 +9,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -27,7 +27,8 @@ from eps.channels.grpc.framing import (
     trailers,
 )
 from eps.channels.grpc.streams import STREAM_METADATA
-from eps.channels.grpc.wire import StreamLost, Wire, WireLimits, WireStream
+from eps.channels.grpc.wire import Wire, WireLimits
+from eps.channels.grpc.wire_stream import StreamLost, WireStream
 from eps.core.event import Emit, Event, Level, Notice, PeerChanged, Refused
 from eps.errors import EpsError, NotSent, TlsFailed, TooLarge
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason
@@ -165,7 +166,7 @@ class _ServerWire(Wire):
         else:
             stream.release()
 
-    def _start(self, stream: WireStream, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:  # type: ignore[name-defined]
+    def _start(self, stream: WireStream, work: Coroutine[object, object, None]) -> None:
         task = self.loop.create_task(work, name=f"grpc {self.peer_name} {stream.id}")
         self.tasks[stream.id] = task
         task.add_done_callback(lambda _: self._ended(stream))
@@ -277,12 +278,6 @@ class _ServerWire(Wire):
             self.leave(reason)
             self.send_goaway()
             self.on_released()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        for stream_id, task in self.tasks.items():
-            if stream_id not in self.streams or self.streams[stream_id].on_complete is not None:
-                task.cancel()
 
 
 class ServerConnection:

@@ -30,13 +30,11 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from eps.channels.grpc.framing import Assembler, FramingError, Headers, headers_map
-from eps.channels.grpc.guard import FrameGuard, GoAway, GuardLimits, Kind, Violation
+from eps.channels.grpc.framing import FramingError, Headers, headers_map
+from eps.channels.grpc.guard import FrameGuard, GoAway, GuardLimits, Violation
+from eps.channels.grpc.wire_stream import STREAM_WINDOW_BYTES, StreamLost, WireStream
 from eps.errors import TlsFailed
 from eps.transport.tls import PeerIdentity, peer_certificate
-
-STREAM_WINDOW_BYTES = 65_535
-"""RFC 9113's initial window; messages beyond it are given more when their length is known."""
 
 CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 """Never the bottleneck: opened again as the bytes arrive. The streams' windows bound what is buffered."""
@@ -50,11 +48,11 @@ MAX_STREAMS = 1_000
 MAX_HEADER_LIST_BYTES = 16_384
 """Twice what gRPC peers accept from us; ids and names travel in messages, not in headers."""
 
+HEADER_TABLE_BYTES = 4_096
+"""HPACK's default table for what we send. A peer may offer more; h2 would take any amount."""
+
 FLUSH_BYTES = 65_536
 """What is collected before it is handed to the transport within one turn of the event loop."""
-
-FRAGMENT_BYTES = 1_024
-"""DATA smaller than this that completes no message is counted (guard.Kind.FRAGMENT)."""
 
 CLOSE_GRACE = 1.0
 """Seconds for the last bytes and TLS's goodbye; then the socket is aborted."""
@@ -65,6 +63,16 @@ class _H2(H2Connection):
 
     DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEADER_LIST_BYTES
     MAX_CLOSED_STREAMS = 512  # of how streams ended, for frames that cross; 65,536 by default, for each connection
+
+
+class _Silent:
+    """A logger for h2, which calls one a dozen times per frame: the standard one costs a tenth of all our time."""
+
+    def debug(self, *_args: object) -> None:
+        pass
+
+    def trace(self, *_args: object) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,215 +93,6 @@ class WireLimits:
     ping_timeout: float = 15.0
     tick: float = 2.5
     guard: GuardLimits = field(default_factory=GuardLimits)
-
-
-class StreamLost(Exception):
-    """A stream ended other than by its END_STREAM. ``str()`` says how.
-
-    Attributes:
-        not_processed: whether the peer certainly didn't look at it (REFUSED_STREAM, GOAWAY below it).
-    """
-
-    def __init__(self, text: str, *, not_processed: bool = False) -> None:
-        super().__init__(text)
-        self.not_processed = not_processed
-
-
-class WireStream:
-    """One stream: headers, messages and trailers coming in, the same going out.
-
-    Used by one owner at a time in each direction (plus any number that wait for the headers). Whoever opened or
-    accepted it calls :meth:`release` in the end, always.
-    """
-
-    __slots__ = (
-        "_inbox",
-        "_reserved",
-        "_send_lock",
-        "_waiters",
-        "_wire",
-        "assembler",
-        "created",
-        "ended",
-        "headers",
-        "id",
-        "lost",
-        "on_complete",
-        "on_lost",
-        "sent_end",
-        "trailers",
-        "wanted",
-        "window",
-    )
-
-    def __init__(self, wire: "Wire", stream_id: int) -> None:
-        self._wire = wire
-        self.id = stream_id
-        self.created = wire.clock()
-        self.headers: dict[str, str] | None = None
-        self.trailers: dict[str, str] | None = None
-        self.ended = False
-        self.sent_end = False
-        self.lost: StreamLost | None = None
-        self.assembler = Assembler()
-        self.window = STREAM_WINDOW_BYTES
-        self.wanted = 0
-        self.on_complete: Callable[[], None] | None = None
-        self.on_lost: Callable[[], None] | None = None
-        self._reserved = 0
-        self._inbox: deque[bytes] = deque()
-        self._waiters: list[asyncio.Future[None]] = []
-        self._send_lock = asyncio.Lock()
-
-    # -- coming in
-
-    async def wait_headers(self) -> dict[str, str]:
-        """The peer's first headers (the request's, or the answer's).
-
-        Raises:
-            StreamLost: the stream ended without.
-        """
-        while self.headers is None:
-            if self.lost is not None:
-                raise self.lost
-            await self._change()
-        return self.headers
-
-    async def receive(self) -> bytes | None:
-        """The next message; None when the peer has ended its side.
-
-        Raises:
-            StreamLost: the stream broke off, or ended amid a message. Messages that were complete come first.
-        """
-        while not self._inbox:
-            if self.lost is not None:
-                raise self.lost
-            if self.ended:
-                return None
-            await self._change()
-        message = self._inbox.popleft()
-        self._make_room()
-        return message
-
-    @property
-    def waiting_messages(self) -> int:
-        """How many complete messages have not been received yet."""
-        return len(self._inbox)
-
-    def feed(self, data: bytes, flow_bytes: int) -> None:
-        """DATA came in."""
-        self.window -= flow_bytes
-        if self.lost is not None:
-            return
-        try:
-            messages = self.assembler.feed(data)
-        except FramingError as error:
-            self._wire.refuse(self, error)
-            return
-        if messages:
-            self._inbox.extend(messages)
-            self.wake()
-        elif len(data) < FRAGMENT_BYTES and data:
-            self._wire.guard.count(Kind.FRAGMENT)
-        missing = self.assembler.missing - self.window
-        if missing > 0:
-            self.wanted = missing
-            self._wire.admit(self)
-        elif not self._inbox and self._reserved == 0:
-            self._make_room()
-
-    def finish(self) -> None:
-        """END_STREAM came in."""
-        self.ended = True
-        if self.assembler.partial:
-            self.fail(StreamLost(f"{self._wire.peer_name} ended the stream amid a message"))
-        self.wake()
-        if self.lost is None and self.on_complete is not None:
-            self.on_complete()
-
-    def fail(self, error: StreamLost) -> None:
-        """The stream is over; everyone who waits learns it."""
-        if self.lost is None:
-            self.lost = error
-            self.wake()
-            if self.on_lost is not None:
-                self.on_lost()
-
-    def grant(self, more: int, *, reserve: bool) -> None:
-        """Let the peer send ``more`` bytes on this stream."""
-        if reserve:
-            self._reserved += more
-        self.window += more
-        self._wire.open_window(self.id, more)
-
-    def _make_room(self) -> None:
-        if self._inbox or self.lost is not None or self.ended:
-            return
-        if self._reserved:
-            self._wire.free(self._reserved)
-            self._reserved = 0
-        if self.window < STREAM_WINDOW_BYTES // 2 and not self.wanted:
-            self.grant(STREAM_WINDOW_BYTES - self.window, reserve=False)
-
-    # -- going out
-
-    async def send(self, data: bytes, *, end: bool = False) -> None:
-        """Send framed messages, as the peer takes them. Concurrent senders' data don't mix.
-
-        Raises:
-            StreamLost: the stream ended before the last byte was written.
-        """
-        async with self._send_lock:
-            rest = memoryview(data)
-            while True:
-                if self.lost is not None:
-                    raise self.lost
-                sent = self._wire.write_data(self, rest, end=end)
-                rest = rest[sent:]
-                if not rest:
-                    return
-                self._wire.blocked.add(self)
-                try:
-                    await self._change()
-                finally:
-                    self._wire.blocked.discard(self)
-
-    def send_headers(self, headers: Headers, *, end: bool = False) -> None:
-        """Headers or trailers. Nothing happens on a stream that is over."""
-        if self.lost is None and not self.sent_end:
-            self.sent_end = end
-            self._wire.write_headers(self.id, headers, end=end)
-
-    def reset(self, code: ErrorCodes, reason: str = "reset by us") -> None:
-        """Break the stream off (RST_STREAM), unless it is over."""
-        if self.lost is None and not (self.ended and self.sent_end):
-            self._wire.write_reset(self.id, code)
-        self.fail(StreamLost(reason))
-
-    def release(self) -> None:
-        """The owner is done with the stream: what is left of it is dropped, what it held is free again."""
-        self.on_lost = None
-        if self.lost is None and not (self.ended and self.sent_end):
-            # Behind our trailers it says: no need to send the rest (RFC 9113 section 8.1).
-            self._wire.write_reset(self.id, ErrorCodes.NO_ERROR if self.sent_end else ErrorCodes.CANCEL)
-        self.fail(StreamLost("released"))
-        self._inbox.clear()
-        self._wire.forget(self)
-        if self._reserved:
-            self._wire.free(self._reserved)
-            self._reserved = 0
-
-    def wake(self) -> None:
-        """Let everyone who waits on this stream look again."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def _change(self) -> None:
-        waiter: asyncio.Future[None] = self._wire.loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
 
 
 class Wire(asyncio.Protocol):
@@ -340,6 +139,7 @@ class Wire(asyncio.Protocol):
         self._writable = True
         self._flush_planned = False
         self._pending = 0
+        self._extra = b""
         self._owed = 0
         self._buffered = 0
         self._admissions: deque[WireStream] = deque()
@@ -355,6 +155,7 @@ class Wire(asyncio.Protocol):
             header_encoding=None,
             validate_outbound_headers=False,
             normalize_outbound_headers=False,
+            logger=_Silent(),  # type: ignore[arg-type]  # what h2 calls of a logger, which is all its documentation asks
         )
         connection = _H2(config)
         connection.local_settings = Settings(
@@ -462,6 +263,13 @@ class Wire(asyncio.Protocol):
         """Why the connection ended; empty while it lives."""
         return self._reason
 
+    def describe_tls(self) -> str:
+        """Version, cipher and the peer's certificate, for the log."""
+        ssl_object = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        cipher = ssl_object.cipher() if ssl_object is not None else None
+        mark = self.peer.fingerprint[:16] if self.peer is not None else "none"
+        return f"{ssl_object.version()}, {cipher[0]}, certificate {mark}…" if ssl_object and cipher else "no TLS"
+
     def leave(self, reason: str) -> None:
         """Take no new streams from now on."""
         if not self.leaving.done():
@@ -499,8 +307,6 @@ class Wire(asyncio.Protocol):
 
     def _collect_goaway(self, code: ErrorCodes, last_stream_id: int) -> None:
         self._extra += GoAwayFrame(0, last_stream_id=last_stream_id, error_code=int(code)).serialize()
-
-    _extra: bytes = b""
 
     def _lost(self, reason: str, exc: Exception | None) -> None:
         """Everyone who waits learns that the connection is over, and why; the first reason counts."""
@@ -562,8 +368,10 @@ class Wire(asyncio.Protocol):
 
     def _on_stream_reset(self, event: h2.events.StreamReset) -> None:
         stream = self.streams.get(event.stream_id)
+        if stream is not None and not event.remote_reset:
+            stream.fail(StreamLost(f"{self.peer_name} broke the HTTP/2 protocol on the stream"))
         # gRPC servers may reset a stream behind its trailers: it has ended well then.
-        if stream is not None and not stream.ended:
+        elif stream is not None and not stream.ended:
             code = int(event.error_code or 0)
             refused = code == ErrorCodes.REFUSED_STREAM
             text = f"{self.peer_name} broke off the stream ({_code_name(code)})"
@@ -582,8 +390,9 @@ class Wire(asyncio.Protocol):
         if not self.up.done():
             self.cancel_timer("settings")
             self.up.set_result(None)
+        if self.h2.encoder.header_table_size > HEADER_TABLE_BYTES:
+            self.h2.encoder.header_table_size = HEADER_TABLE_BYTES
         self._wake_blocked()
-        self.on_released()
 
     def _handle_goaway(self, goaway: GoAway) -> None:
         name = _code_name(goaway.code)
@@ -632,10 +441,10 @@ class Wire(asyncio.Protocol):
     # -- writing
 
     def write_headers(self, stream_id: int, headers: Headers, *, end: bool) -> None:
-        """Headers for a stream that is open, or that they open."""
+        """Headers or trailers on a stream that is open."""
         if self._reason:
             return
-        if self.client or stream_id in self.h2.streams:
+        if stream_id in self.h2.streams:
             try:
                 self.h2.send_headers(stream_id, headers, end_stream=end)
             except ProtocolError:
@@ -648,7 +457,10 @@ class Wire(asyncio.Protocol):
         while self._writable and not self._reason:
             try:
                 room = min(
-                    self.h2.local_flow_control_window(stream.id), self.h2.max_outbound_frame_size, len(data) - sent
+                    self.h2.local_flow_control_window(stream.id),
+                    self.h2.max_outbound_frame_size,
+                    FLUSH_BYTES,
+                    len(data) - sent,
                 )
                 if room <= 0:
                     break
@@ -707,10 +519,19 @@ class Wire(asyncio.Protocol):
     # -- streams
 
     def open_stream(self, headers: Headers) -> WireStream:
-        """Open a stream with these headers (client)."""
-        stream = WireStream(self, self.h2.get_next_available_stream_id())
+        """Open a stream with these headers (client).
+
+        Raises:
+            StreamLost: the connection has none left; it takes no new streams from now on.
+        """
+        try:
+            stream = WireStream(self, self.h2.get_next_available_stream_id())
+            self.h2.send_headers(stream.id, headers)
+        except ProtocolError as error:
+            self.leave(f"the connection with {self.peer_name} is used up")
+            raise StreamLost(f"no stream left: {error}", not_processed=True) from error
         self.streams[stream.id] = stream
-        self.write_headers(stream.id, headers, end=False)
+        self._plan_flush()
         return stream
 
     def forget(self, stream: WireStream) -> None:
