@@ -94,7 +94,10 @@ async def resolve(host: str, port: int) -> list[Candidate]:
     except ValueError:
         pass  # not a literal address
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except UnicodeError as error:  # what IDNA can't encode: a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
     candidates = [_candidate(str(info[4][0]), port, *info[4][2:]) for info in found]
     return _interleaved(list(dict.fromkeys(candidates)))[:MAX_ADDRESSES]
 
@@ -175,8 +178,6 @@ def _candidate(host: str, port: int, *scope: str | int) -> Candidate:
 
 def _interleaved(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Alternate the families, beginning with the preferred one (RFC 8305, section 4)."""
-    if not candidates:
-        return []
     first = [c for c in candidates if c.family == candidates[0].family]
     other = [c for c in candidates if c.family != candidates[0].family]
     paired = [c for pair in zip(first, other, strict=False) for c in pair]
@@ -197,7 +198,11 @@ def _judged(candidates: Sequence[Candidate], host: str, port: int, allow: Judge)
 
 
 async def _race(candidates: Sequence[Candidate]) -> socket.socket:
-    """The first connection that comes up; the others are ended. Raises the first attempt's error if none does."""
+    """The first connection that comes up; the others are ended. Raises the first attempt's error if none does.
+
+    Args:
+        candidates: at least one.
+    """
     if len(candidates) == 1:
         return await _attempt(candidates[0])
     running: list[asyncio.Task[socket.socket]] = []
@@ -215,7 +220,9 @@ async def _race(candidates: Sequence[Candidate]) -> socket.socket:
         await _end_attempts(running, winner)
     if winner is not None:
         return winner
-    raise running[0].exception() or OSError(errno.EHOSTUNREACH, "no address could be dialled")
+    failure = running[0].exception()
+    assert failure is not None  # it has ended, and not with a socket
+    raise failure
 
 
 async def _end_attempts(running: Sequence["asyncio.Task[socket.socket]"], winner: socket.socket | None) -> None:
