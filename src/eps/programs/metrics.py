@@ -106,7 +106,7 @@ class MetricsServer:
 
     def __init__(self, bind_address: str, metrics: Metrics, emit: Emit) -> None:
         self._metrics = metrics
-        self._server = web.Server(self._answer, access_log=None)
+        self._server: web.Server[web.BaseRequest] | None = None
         self._listener = Listener("metrics", bind_address, self._accept, emit=emit)
 
     @property
@@ -116,14 +116,17 @@ class MetricsServer:
 
     async def start(self) -> None:
         """Bind; raises StartError if the port is taken."""
+        self._server = web.Server(self._answer, access_log=None)
         await self._listener.start()
 
     async def close(self) -> None:
         """Stop."""
         await self._listener.close()
-        await self._server.shutdown(1.0)
+        if self._server is not None:
+            await self._server.shutdown(1.0)
 
     async def _accept(self, sock: socket.socket) -> None:
+        assert self._server is not None
         await asyncio.get_running_loop().connect_accepted_socket(self._server, sock)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
