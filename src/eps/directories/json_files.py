@@ -8,13 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from eps.core.directory import Directory
+from eps.core.jsonrpc import strict_loads
 from eps.core.names import Object
 from eps.core.record import ChangeRecord, parse_change_record
-from eps.errors import BadParams, SettingsError
+from eps.errors import BadParams, EpsError, SettingsError
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """What a client accepts of a service directory's answer; no file of records needs more."""
@@ -44,7 +44,7 @@ def read_record_file(path: str | os.PathLike[str], created_at: str | None = None
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
     """
-    values = _list_of(_load(Path(path)), str(path))
+    values = _list_of(read_json(path), str(path))
     records = []
     for index, value in enumerate(values):
         try:
@@ -108,16 +108,18 @@ class JsonDirectory:
         return Directory.from_records([item.record for item in found])
 
 
-def _load(path: Path) -> object:
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value of a JSON file, read as strictly as what comes over a wire: no duplicate keys, no lossy numbers.
+
+    Raises:
+        SettingsError: naming the file and what is wrong with it.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise SettingsError(f"{path}: has {size} bytes, at most {MAX_FILE_BYTES} are read")
-        return orjson.loads(path.read_bytes())
+        return strict_loads(Path(path).read_bytes(), max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror or error}", hint="check the path") from error
-    except orjson.JSONDecodeError as error:
-        raise SettingsError(f"{path}: is not JSON: {error}") from None
+    except EpsError as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 def _list_of(content: object, path: str) -> Sequence[object]:
