@@ -24,13 +24,10 @@ from eps.core.message import Response, error_response
 from eps.core.names import Object
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
-from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, plain_reason, server_context, shown
+from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
 
 HANDSHAKE_SECONDS = 10.0
 """A TLS handshake takes milliseconds of work and a few round trips."""
-
-TLS_CLOSE_SECONDS = 2.0
-"""How long the other side may take to acknowledge the end of TLS before the socket is closed anyway."""
 
 KEEP_ALIVE_SECONDS = 75.0
 """An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
@@ -208,17 +205,10 @@ class JsonRpcServer:
     async def _connected(self, accepted: socket.socket) -> None:
         """TLS, then HTTP takes over the socket."""
         assert self._http is not None
-        options: dict[str, Any] = {}
         if self._context is not None:
-            options = {
-                "ssl": self._context,
-                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
-                "ssl_shutdown_timeout": TLS_CLOSE_SECONDS,
-            }
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._http, accepted, **options)
-        except OSError as error:  # also ssl.SSLError and TimeoutError
-            raise TlsFailed(plain_reason(error)) from error
+            await accept_tls(self._http, accepted, self._context, timeout=HANDSHAKE_SECONDS)
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(self._http, accepted)
 
     async def _exchange(self, request: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request to its end; aiohttp calls this in a task of its own."""

@@ -4,13 +4,18 @@ The chain is OpenSSL's matter, checked in the handshake. The pin is ours: the SH
 the directory entry of a name of that leaf. This module doesn't know the directory; it is given a function ``pins``.
 """
 
+import asyncio
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,6 +27,9 @@ from eps.errors import StartError, TlsFailed
 
 CIPHERS_1_2 = "ECDHE+AESGCM"
 """Where a peer can't speak TLS 1.3: forward secret and authenticated, nothing else (PROTOCOL.md section 3)."""
+
+TLS_CLOSE_SECONDS = 2.0
+"""How long the other side may take to acknowledge the end of TLS before the socket is closed anyway."""
 
 MAX_CACHED_CERTIFICATES = 2048
 """Certificates whose names are remembered; at 1–2 KB each a few MB. A network has a few hundred operators."""
@@ -110,6 +118,39 @@ def client_context(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     return context
 
 
+async def accept_tls(
+    factory: Callable[[], asyncio.BaseProtocol], accepted: socket.socket, context: ssl.SSLContext, *, timeout: float
+) -> asyncio.BaseTransport:
+    """Hand an accepted, non-blocking socket to the protocol that ``factory`` makes, after a TLS handshake.
+
+    asyncio and uvloop drop the alert that says why a handshake failed, so that a refused client sees a connection that
+    just ends. Contexts of :func:`server_context` send it, through this function.
+
+    Args:
+        timeout: seconds for the handshake.
+
+    Raises:
+        TlsFailed: with the reason in plain words; the socket is closed.
+    """
+    told = [accepted]
+    token = _handshaking.set(told)
+    try:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            factory,
+            accepted,
+            ssl=context,
+            ssl_handshake_timeout=timeout,
+            ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
+        )
+    except OSError as error:  # ssl.SSLError and TimeoutError are such, too
+        accepted.close()
+        raise TlsFailed(plain_reason(error)) from error
+    finally:
+        told.clear()  # protocols inherit this context; a later handshake of theirs is another socket's
+        _handshaking.reset(token)
+    return transport
+
+
 def fingerprint(der: bytes) -> Fingerprint:
     """SHA-256 of a certificate in DER form, lower-case hex."""
     return Fingerprint(hashlib.sha256(der).hexdigest())
@@ -190,6 +231,40 @@ _ALERT_REASONS = {
 }
 
 
+_handshaking: ContextVar[list[socket.socket] | None] = ContextVar("_handshaking", default=None)
+"""The socket of the handshake that :func:`accept_tls` waits for, while it waits."""
+
+
+class _TellingObject(ssl.SSLObject):
+    """A TLS session that lets a refused client know why."""
+
+    told: list[socket.socket] | None = None
+    outgoing: ssl.MemoryBIO | None = None
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError:
+            if self.told and self.outgoing is not None:
+                with suppress(OSError):  # it may be gone already
+                    self.told[0].send(self.outgoing.read())
+            raise
+
+
+class _TellingContext(ssl.SSLContext):
+    """Makes such sessions."""
+
+    sslobject_class = _TellingObject
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
+        made = super().wrap_bio(incoming, outgoing, *args, **named)
+        if isinstance(made, _TellingObject) and made.server_side:
+            made.told, made.outgoing = _handshaking.get(), outgoing
+        return made
+
+
 @lru_cache(MAX_CACHED_CERTIFICATES)
 def _names(der: bytes) -> tuple[str, ...]:
     try:
@@ -206,7 +281,7 @@ def _names(der: bytes) -> tuple[str, ...]:
 
 
 def _context(protocol: int, files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+    context = _TellingContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION
