@@ -194,9 +194,9 @@ class Chain:
     def accept(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
         """The chain after an answer to ``getRecords`` with ``after`` = :attr:`tip`.
 
-        An empty answer means that nothing is new. Records that go on from the tip extend the chain. Everything else is
-        a whole list, which may hold several chains: the one with the newest root counts, and it replaces this one if
-        that root is newer.
+        An empty answer means that nothing is new. Records without a root extend the chain. A list with roots is a whole
+        one and may hold several chains: the one with the newest root counts. It replaces this one if it has another
+        root and that is newer, and extends it if it has the same.
 
         Raises:
             RecordError: the answer is not to be believed; this chain stays as it is.
@@ -205,9 +205,7 @@ class Chain:
 
     def accepting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
         """:meth:`accept` in steps; yields the new chain after each, nothing if it stays. Raises like it."""
-        if not records:
-            return
-        if self.records and records[0].parent_hash == self.tip:
+        if not any(signed.is_root for signed in records):
             yield from self.extending(records, now)
             return
         newest = pick_newest_root(records)
@@ -235,7 +233,8 @@ def pick_newest_root(records: Sequence[SignedRecord]) -> list[SignedRecord]:
     """Of several chains in one list, the one whose root has the latest ``created_at``.
 
     Each chain is a root and its descendants, in the list's order; of equally new roots the first counts. A record whose
-    parent is not in the list stays with the one before it, where verification will refuse it: it is not passed over.
+    parent is not in the list stays with the one before it, where verification will refuse it: it is not passed over,
+    unless it stands before all roots.
     """
     chains: list[list[SignedRecord]] = []
     chain_of: dict[RecordHash, list[SignedRecord]] = {}
@@ -247,7 +246,7 @@ def pick_newest_root(records: Sequence[SignedRecord]) -> list[SignedRecord]:
             chains.append(chain)
         chain.append(record)
         chain_of[record.hash] = last = chain
-    return max(chains, key=lambda chain: chain[0].record.instant.nanoseconds, default=[])
+    return max(chains, key=lambda chain: (chain[0].is_root, chain[0].record.instant.nanoseconds), default=[])
 
 
 def _last(steps: Iterator[Chain], default: Chain) -> Chain:

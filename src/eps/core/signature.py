@@ -55,7 +55,7 @@ class Subject:
     """What a certificate says of its holder.
 
     Attributes:
-        name: of the ``iris-name://`` URI; empty if there is none.
+        name: of the first ``iris-name://`` URI; empty if there is none.
         groups: of the ``iris-group://`` URIs.
     """
 
@@ -217,12 +217,10 @@ class TrustStore:
 
     def leaf(self, pem: str) -> Leaf:
         """What is known of the signer's certificate ``pem``; found out at its first appearance."""
-        leaf = self._leaves.get(pem)
-        if leaf is None:
-            leaf = _judge(pem, self)
-            self._leaves[pem] = leaf
-            while len(self._leaves) > MAX_CACHED_LEAVES:
-                self._leaves.popitem(last=False)
+        leaf = self._leaves.pop(pem, None) or _judge(pem, self)
+        self._leaves[pem] = leaf  # behind the others: those that nobody asks for are forgotten first
+        if len(self._leaves) > MAX_CACHED_LEAVES:
+            self._leaves.popitem(last=False)
         return leaf
 
 
@@ -351,7 +349,7 @@ def sign_object(data: Object, signer: Signer) -> Object:
     """``{"signature", "data"}``, as ``eps sd sign`` prints it.
 
     Raises:
-        BadParams: ``data`` holds a value that can't be hashed.
+        BadParams: ``data`` holds a value that can't be hashed: a number that is no double, half a surrogate pair.
     """
     return {"signature": signer.sign(_digest(data)).to_json(), "data": data}
 
@@ -376,5 +374,7 @@ def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) ->
 def _digest(data: Object) -> bytes:
     try:
         return structured_hash(data)
+    except RecursionError:
+        raise BadParams("data: is nested too deep") from None
     except ValueError as error:
         raise BadParams(f"data: {error}") from None

@@ -1,0 +1,399 @@
+"""The chain: what is believed, what is refused and why, and what it costs."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core import certs
+from core.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
+from core.vectors import load, pem
+from eps.core.chain import SLICE, Chain, pick_newest_root
+from eps.core.instant import instant_of
+from eps.core.record import (
+    NO_PARENT,
+    SignedRecord,
+    parse_change_record,
+    parse_signed_record,
+    parse_signed_records,
+    signed_payload_hash,
+)
+from eps.core.signature import TrustStore, fingerprint_of
+from eps.errors import BadParams, RecordError
+
+VECTOR_NOW = datetime(2026, 11, 22, 11, tzinfo=UTC)
+EMPTY = Chain.empty(trust())
+
+
+def vector_trust() -> TrustStore:
+    return TrustStore.from_pem([pem("root.crt")], [pem("intermediate.crt")])
+
+
+def link(
+    parent: SignedRecord | None,
+    name: str = "hd-1",
+    section: str = "groups",
+    data: Any = (),
+    *,
+    by: Made = HD_1,
+    at: datetime = NOW,
+) -> SignedRecord:
+    """A record behind ``parent``, properly signed."""
+    value = {"name": name, "section": section, "data": list(data), "created_at": instant_of(at).text}
+    record = parse_change_record(value)
+    parent_hash = parent.hash if parent else NO_PARENT
+    signature = by.signer.sign(signed_payload_hash(record.hash(), parent_hash, record))
+    return SignedRecord(record.hash(), parent_hash, record, signature)
+
+
+def line(count: int, behind: SignedRecord | None = None, *, mark: str = "op", at: datetime = NOW) -> list[SignedRecord]:
+    """Records of so many operators, each behind the one before."""
+    records: list[SignedRecord] = []
+    for number in range(count):
+        records.append(link(records[-1] if records else behind, f"{mark}-{number}", data=[mark], at=at))
+    return records
+
+
+def pins(*made: Made, usage: str = "signing") -> list[dict[str, str]]:
+    return [{"fingerprint": fingerprint_of(one.certificate), "key_usage": usage} for one in made]
+
+
+def refused(chain: Chain, records: Sequence[SignedRecord], reason: str, index: int = 0, now: datetime = NOW) -> None:
+    with pytest.raises(RecordError, match=reason) as caught:
+        chain.extend(records, now)
+    assert caught.value.index == index
+    assert caught.value.message.startswith(f"record {index} (")
+    assert caught.value.code == -32603
+    assert caught.value.hint
+
+
+# Vectors
+
+
+def test_vector_chain() -> None:
+    records = parse_signed_records(load("records.json"))
+    chain = Chain.empty(vector_trust()).extend(records, VECTOR_NOW)
+    assert list(chain.records) == records
+    assert chain.tip == records[-1].hash == chain.directory.version
+    assert chain.root == records[0]
+    assert chain.root_created_at == "2026-11-22T10:44:19.931477456Z"
+    assert chain.directory.signing_pin("hd-1") == "85b32b30f3af66e8b55ff582be34cf2f414954eff4799e3f96acdbd50ae34598"
+    entry = chain.directory.entry("hd-1")
+    assert entry is not None
+    sections = [record.record.section for record in entry.records]
+    assert sections == ["channels", "groups", "settings", "services", "certificates"]
+
+
+@pytest.mark.parametrize("case", load("record_verification.json")["cases"], ids=lambda case: case["name"])
+def test_vector_verification(case: Any) -> None:
+    before = parse_signed_records(load("records.json")[: case["prior_records"]])
+    chain = Chain.empty(vector_trust()).extend(before, VECTOR_NOW)
+    if case["name"] == "other root":
+        chain = dataclasses.replace(chain, trust=trust())
+    try:
+        longer = chain.extend([parse_signed_record(case["record"])], VECTOR_NOW)
+    except (RecordError, BadParams):
+        assert not case["valid"]
+    else:
+        assert case["valid"]
+        assert len(longer.records) == len(before) + 1
+
+
+# Extending
+
+
+def test_an_empty_chain() -> None:
+    assert (EMPTY.tip, EMPTY.root, EMPTY.root_created_at, len(EMPTY.records)) == ("", None, None, 0)
+    assert EMPTY.extend([], NOW).tip == ""
+    assert list(EMPTY.extending([], NOW)) == []
+
+
+def test_whole_or_not_at_all() -> None:
+    chain = EMPTY.extend(line(3), NOW)
+    more = line(2, chain.records[-1], mark="more")
+    refused(chain, [*more, link(None, "stray")], "it is a root, but not the first record", 2)
+    assert len(chain.records) == 3
+    assert chain.directory.entry("more-0") is None
+    assert len(chain.extend(more, NOW).records) == 5
+    assert len(chain.records) == 3
+
+
+def test_the_index_counts_from_where_the_slice_begins() -> None:
+    with pytest.raises(RecordError, match=r"^record 7 \(hd-1, groups, [0-9a-f]{12}\) is refused: ") as caught:
+        EMPTY.extend([link(None, by=HD_2)], NOW, first=7)
+    assert caught.value.index == 7
+
+
+def test_links() -> None:
+    chain = EMPTY.extend(line(2), NOW)
+    refused(chain, [link(chain.records[0])], r"it is stale: it follows record \w{12}, but the last one is \w{12}")
+    refused(chain, [link(None)], "it is a root")
+    refused(EMPTY, [chain.records[1]], "does not begin with a root")
+    first = link(chain.records[-1], "x")
+    refused(chain, [first, link(chain.records[-1], "y")], "it is stale", 1)
+
+
+def test_content() -> None:
+    record = link(None, data=["a"])
+    other = link(None, data=["b"])
+    refused(EMPTY, [dataclasses.replace(record, record=other.record)], "its hash is not that of its content")
+    swapped = dataclasses.replace(record, record=other.record, hash=other.hash)
+    refused(EMPTY, [swapped], "the signature is not one that hd-1 made")
+    chain = EMPTY.extend([other], NOW)
+    moved = dataclasses.replace(record, parent_hash=other.hash)
+    refused(chain, [moved], "the signature is not one that hd-1 made")
+
+
+def test_dates_lie_at_most_five_minutes_ahead() -> None:
+    assert EMPTY.extend([link(None, at=NOW + minutes(5))], NOW)
+    refused(EMPTY, [link(None, at=NOW + minutes(5) + timedelta(microseconds=1))], "more than 5 minutes in the future")
+
+
+def test_certificates_are_judged_at_the_date_of_the_record() -> None:
+    late = certs.END + timedelta(days=1000)
+    assert EMPTY.extend([link(None, at=NOW)], late)
+    refused(EMPTY, [link(None, at=late)], "is not valid at", now=late)
+    refused(EMPTY, [link(None, at=START - minutes(6))], "is not valid at")
+
+
+def test_signers_are_administrators_with_a_name() -> None:
+    refused(EMPTY, [link(None, by=HD_2)], "its signer hd-2 may not .* does not name the group sd-admin")
+    extensions = [
+        (certs.x509.SubjectAlternativeName([certs.x509.UniformResourceIdentifier("iris-group://sd-admin")]), False),
+        (certs.usage(digital_signature=True), False),
+    ]
+    nameless = certs.make("someone", INTERMEDIATE, extensions=extensions)
+    refused(EMPTY, [link(None, by=nameless)], "its signer someone may not .* does not name an operator")
+    refused(EMPTY, [link(None, by=signing("hd-1", authority("elsewhere")))], "does not lead through")
+
+
+def test_pins_hold_from_the_record_that_sets_them() -> None:
+    root = link(None, "hd-1", "certificates", pins(HD_1), by=HD_1_ALT)
+    assert EMPTY.extend([root, link(root, by=HD_1)], NOW)
+    refused(EMPTY, [root, link(root, by=HD_1_ALT)], r"its signer hd-1 used certificate \w{12}, but .* pins \w{12}", 1)
+    chain = EMPTY.extend([root], NOW)
+    refused(chain, [link(root, by=HD_1_ALT)], "its signer hd-1 used certificate")
+    other = signing("hd-3", INTERMEDIATE)
+    assert chain.extend([link(root, by=other)], NOW)
+
+
+def test_the_last_signing_pin_counts() -> None:
+    root = link(None, "hd-1", "certificates", [*pins(HD_1, HD_1_ALT), *pins(HD_1, usage="encryption")])
+    chain = EMPTY.extend([root], NOW)
+    assert chain.extend([link(root, by=HD_1_ALT)], NOW)
+    refused(chain, [link(root, by=HD_1)], "pins")
+    moved = link(root, "hd-1", "certificates", pins(HD_1), by=HD_1_ALT)
+    assert chain.extend([moved, link(moved, by=HD_1)], NOW)
+    encryption_only = link(root, "hd-1", "certificates", pins(HD_1, usage="encryption"), by=HD_1_ALT)
+    assert chain.extend([encryption_only, link(encryption_only, by=HD_1)], NOW)
+
+
+def test_chains_that_grow_from_one_do_not_disturb_each_other() -> None:
+    base = EMPTY.extend(line(3), NOW)
+    first = base.extend(line(2, base.records[-1], mark="a"), NOW)
+    second = base.extend(line(3, base.records[-1], mark="b"), NOW)
+    third = first.extend(line(1, first.records[-1], mark="c"), NOW)
+    names = [[signed.record.name for signed in chain.records] for chain in (base, first, second, third)]
+    assert names[0] == ["op-0", "op-1", "op-2"]
+    assert names[1] == [*names[0], "a-0", "a-1"]
+    assert names[2] == [*names[0], "b-0", "b-1", "b-2"]
+    assert names[3] == [*names[1], "c-0"]
+    assert second.records.position(first.tip) is None
+    assert base.records.position(first.tip) is None
+    assert first.records.position(first.tip) == 4
+
+
+def test_records_are_a_sequence_that_answers_get_records() -> None:
+    chain = EMPTY.extend(line(5), NOW)
+    chain.extend(line(2, chain.records[-1], mark="more"), NOW)
+    records = chain.records
+    assert records[-1].record.name == "op-4"
+    assert [signed.record.name for signed in records[1:3]] == ["op-1", "op-2"]
+    assert list(records[::-1]) == list(reversed(records))
+    with pytest.raises(IndexError):
+        records[5]
+    assert records.after("") == records.after("0" * 64) == list(records)
+    assert records.after(records[2].hash) == list(records)[3:]
+    assert records.after(chain.tip) == []
+
+
+def test_steps() -> None:
+    records = line(2 * SLICE + 10)
+    steps = list(EMPTY.extending(records, NOW))
+    assert [len(chain.records) for chain in steps] == [SLICE, 2 * SLICE, 2 * SLICE + 10]
+    assert steps[-1].tip == EMPTY.extend(records, NOW).tip
+    broken = [*records[: SLICE + 3], link(None, "x")]
+    with pytest.raises(RecordError) as caught:
+        list(EMPTY.extending(broken, NOW))
+    assert caught.value.index == SLICE + 3
+
+
+# Submitting
+
+
+def test_submitting_extends_or_starts_anew() -> None:
+    chain = EMPTY.submit(line(2), NOW)
+    longer = chain.submit([link(chain.records[-1], "x")], NOW)
+    assert len(longer.records) == 3
+    assert chain.submit([], NOW) is chain
+    anew = longer.submit(line(2, mark="new", at=NOW + minutes(1)), NOW)
+    assert [signed.record.name for signed in anew.records] == ["new-0", "new-1"]
+    assert list(anew.directory.entries) == ["new-0", "new-1"]
+    assert list(chain.replacing_root([], NOW)) == []
+
+
+@pytest.mark.parametrize("later", [0, -1])
+def test_a_new_root_is_strictly_newer(later: int) -> None:
+    chain = EMPTY.submit(line(2), NOW)
+    with pytest.raises(
+        RecordError, match=r"^record 0 \(new-0, .* must be dated after the present one \(2026-06"
+    ) as caught:
+        chain.replace_root(line(1, mark="new", at=NOW + timedelta(microseconds=later)), NOW)
+    assert caught.value.index == 0
+
+
+def test_a_new_root_satisfies_the_present_pins() -> None:
+    chain = EMPTY.submit([link(None, "hd-1", "certificates", pins(HD_1))], NOW)
+    later = NOW + minutes(1)
+    with pytest.raises(RecordError, match="but the present directory pins"):
+        chain.submit([link(None, by=HD_1_ALT, at=later)], NOW)
+    with pytest.raises(RecordError, match="hd-2 may not change the directory"):
+        chain.submit([link(None, by=HD_2, at=later)], NOW)
+    root = link(None, at=later)
+    assert len(chain.submit([root, link(root, by=HD_1_ALT)], NOW).records) == 2
+
+
+def test_what_follows_a_new_root_is_checked_too() -> None:
+    chain = EMPTY.submit(line(1), NOW)
+    root = link(None, at=NOW + minutes(1))
+    with pytest.raises(RecordError, match="hd-2") as caught:
+        chain.submit([root, link(root, by=HD_2)], NOW)
+    assert caught.value.index == 1
+
+
+def test_a_record_is_submitted_once() -> None:
+    chain = EMPTY.submit(line(2), NOW)
+    with pytest.raises(RecordError, match="it is in the chain already") as caught:
+        chain.submit([link(chain.records[-1], "x"), link(chain.records[-1], "op-0", data=["op"])], NOW)
+    assert caught.value.index == 1
+    with pytest.raises(RecordError, match="it is in the chain already"):
+        EMPTY.submit([link(None), link(link(None))], NOW)
+
+
+# Following
+
+
+def test_following_from_nothing_and_on() -> None:
+    records = line(4)
+    chain = EMPTY.accept(records[:2], NOW)
+    assert len(chain.records) == 2
+    assert chain.accept([], NOW) is chain
+    chain = chain.accept(records[2:], NOW)
+    assert chain.tip == records[-1].hash
+
+
+def test_a_whole_list_with_our_root_continues_our_chain() -> None:
+    records = line(4)
+    chain = EMPTY.accept(records[:2], NOW)
+    assert len(chain.accept(records, NOW).records) == 4
+    assert chain.accept(records[:2], NOW) is chain
+    assert list(chain.accepting(records[:2], NOW)) == []
+
+
+def test_another_history_from_the_same_root_is_refused() -> None:
+    records = line(3)
+    chain = EMPTY.accept(records, NOW)
+    other = [records[0], *line(3, records[0], mark="other")]
+    spliced = [records[0], link(records[0], "x"), dataclasses.replace(records[2])]
+    for answer in (records[:2], other, spliced, [*records[:1]]):
+        with pytest.raises(RecordError, match="another history from the same root") as caught:
+            chain.accept(answer, NOW)
+        assert caught.value.index is None
+
+
+def test_a_newer_root_replaces_and_an_older_one_does_not() -> None:
+    chain = EMPTY.accept(line(2), NOW)
+    newer = line(2, mark="new", at=NOW + minutes(1))
+    replaced = chain.accept(newer, NOW)
+    assert replaced.tip == newer[-1].hash
+    assert list(replaced.directory.entries) == ["new-0", "new-1"]
+    for at in (NOW, NOW - minutes(1)):
+        with pytest.raises(RecordError, match="must be dated after the present one"):
+            chain.accept(line(2, mark="old", at=at), NOW)
+
+
+def test_a_client_does_not_hold_a_new_root_to_the_old_pins() -> None:
+    chain = EMPTY.accept([link(None, "hd-1", "certificates", pins(HD_1))], NOW)
+    assert chain.accept([link(None, by=HD_1_ALT, at=NOW + minutes(1))], NOW).root_created_at
+
+
+def test_a_newer_chain_that_does_not_verify_changes_nothing() -> None:
+    chain = EMPTY.accept(line(2), NOW)
+    root = link(None, at=NOW + minutes(1))
+    with pytest.raises(RecordError) as caught:
+        chain.accept([root, link(root, by=HD_2)], NOW)
+    assert caught.value.index == 1
+    assert len(chain.records) == 2
+
+
+def test_of_several_chains_in_a_list_the_newest_counts() -> None:
+    old, new = line(3), line(3, mark="new", at=NOW + minutes(1))
+    oldest = line(2, mark="oldest", at=NOW - minutes(1))
+    mixed = [old[0], new[0], old[1], oldest[0], new[1], oldest[1], old[2], new[2]]
+    assert pick_newest_root(mixed) == new
+    assert pick_newest_root(list(reversed([*old, *new]))[-6:][::-1]) == new
+    assert pick_newest_root([*old, *new, *oldest]) == new
+    assert pick_newest_root([*new, *old]) == new
+    assert EMPTY.accept(mixed, NOW).tip == new[-1].hash
+    same_age = line(1, mark="same")
+    assert pick_newest_root([*old, *same_age]) == old
+    assert pick_newest_root([]) == []
+
+
+def test_a_record_without_its_parent_is_not_passed_over() -> None:
+    records = line(4)
+    with_hole = [records[0], records[1], records[3]]
+    assert pick_newest_root(with_hole) == with_hole
+    with pytest.raises(RecordError, match="stale") as caught:
+        EMPTY.accept(with_hole, NOW)
+    assert caught.value.index == 2
+    with pytest.raises(RecordError, match="does not begin with a root"):
+        EMPTY.accept(records[1:], NOW)
+
+
+def test_a_tail_that_runs_into_a_new_root_is_followed() -> None:
+    chain = EMPTY.accept(line(2), NOW)
+    tail = line(2, chain.records[-1], mark="more")
+    newer = line(2, mark="new", at=NOW + minutes(1))
+    assert chain.accept([*tail, *newer], NOW).tip == newer[-1].hash
+    assert pick_newest_root([*line(1, chain.records[-1], at=NOW + minutes(2)), *newer]) == newer
+    with pytest.raises(RecordError, match="stale"):
+        chain.accept(line(2, tail[0]), NOW)
+
+
+# Cost
+
+
+def cpu(chain: Chain, records: Sequence[SignedRecord]) -> float:
+    """The least CPU time of some attempts, in seconds."""
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        chain.extend(records, NOW)
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def test_the_cost_is_that_of_the_new_records() -> None:
+    records = line(4500)
+    short, long = cpu(EMPTY, records[:500]), cpu(EMPTY.extend(records[:4000], NOW), records[4000:])
+    assert short < 0.5, "1,000 records must be verified in well under a second"
+    assert long < 2 * short + 0.05
+
+
+def test_a_step_is_short() -> None:
+    records = line(SLICE)
+    assert cpu(EMPTY, records) < 0.05

@@ -1,0 +1,352 @@
+"""Signatures, whose they are, and the paths from their certificates to a root."""
+
+import dataclasses
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from core import certs
+from core.certs import END, HD_1, HD_2, INTERMEDIATE, NOW, ROOT, START, Made, authority, make, minutes, signing, trust
+from core.vectors import load, pem
+from eps.core.record import Signature
+from eps.core.signature import (
+    CLOCK_TOLERANCE,
+    MAX_CACHED_LEAVES,
+    MAX_PATH_CERTIFICATES,
+    Span,
+    TrustStore,
+    load_signer,
+    path_spans,
+    sign_object,
+    subject_of,
+    verify,
+    verify_object,
+)
+from eps.errors import BadParams, RecordError, StartError
+
+DIGEST = bytes(range(32))
+
+
+@pytest.mark.parametrize("vector", load("certificates.json"), ids=lambda vector: vector["common_name"])
+def test_vector(vector: Any) -> None:
+    subject = subject_of(x509.load_pem_x509_certificate(vector["pem"].encode()))
+    expected = vector["subject_info"]
+    assert subject.common_name == vector["common_name"]
+    assert subject.name == expected["Name"]
+    assert list(subject.dns_names) == expected["DNSNames"]
+    assert list(subject.groups) == expected["Groups"]
+    store = TrustStore.from_pem([pem("root.crt")], [pem("intermediate.crt")])
+    flaw = store.leaf(vector["pem"]).flaw
+    assert bool(flaw) == ("signing_error" in vector)
+
+
+def spans(leaf: Made, *, roots: Any = (ROOT,), intermediates: Any = (INTERMEDIATE,)) -> tuple[Span, ...]:
+    return path_spans(leaf.certificate, *([made.certificate for made in mades] for mades in (roots, intermediates)))
+
+
+# Paths
+
+
+def test_a_path_holds_while_all_of_it_is_valid() -> None:
+    root = authority("root", end=END + timedelta(days=9))
+    issuer = authority("issuer", root, start=START + timedelta(days=5), end=END + timedelta(days=5))
+    leaf = signing("hd-1", issuer, start=START + timedelta(days=7), end=END)
+    (span,) = spans(leaf, roots=[root], intermediates=[issuer])
+    assert span == Span(START + timedelta(days=7), END)
+    assert span.holds(span.start - CLOCK_TOLERANCE)
+    assert span.holds(span.end + CLOCK_TOLERANCE)
+    assert not span.holds(span.start - CLOCK_TOLERANCE - timedelta(seconds=1))
+    assert not span.holds(span.end + CLOCK_TOLERANCE + timedelta(seconds=1))
+
+
+def test_a_leaf_may_hang_on_a_root_itself() -> None:
+    assert spans(signing("hd-1", ROOT), intermediates=[])
+
+
+def test_each_path_has_its_own_span() -> None:
+    renewed = authority("intermediate", ROOT, key=INTERMEDIATE.key, start=START + timedelta(days=100))
+    assert {span.start for span in spans(HD_1, intermediates=[INTERMEDIATE, renewed])} == {
+        START,
+        START + timedelta(days=100),
+    }
+
+
+def leaf_under(issuer: Made) -> Made:
+    return signing("hd-1", issuer)
+
+
+NO_CA = make("issuer", ROOT)
+HOSTILE = {
+    "unknown root": ([authority("root")], [INTERMEDIATE], HD_1),
+    "intermediate not known": ([ROOT], [], HD_1),
+    "intermediate without root": ([ROOT], [authority("intermediate", key=INTERMEDIATE.key)], HD_1),
+    "another intermediate of that name": ([ROOT], [authority("intermediate", ROOT)], HD_1),
+    "issuer's name is not the intermediate's": ([ROOT], [INTERMEDIATE], signing("x", INTERMEDIATE, issuer_name="y")),
+    "intermediate is a leaf": ([ROOT], [HD_2], leaf_under(HD_2)),
+    "intermediate is no CA": ([ROOT], [made := authority("i", ROOT, ca=False)], leaf_under(made)),
+    "intermediate says nothing of CA": ([ROOT], [NO_CA], leaf_under(NO_CA)),
+    "intermediate may not sign": ([ROOT], [made := authority("i", ROOT, cert_sign=False)], leaf_under(made)),
+    "root is no CA": ([made := make("root")], [], leaf_under(made)),
+    "root may not sign": ([made := authority("root", cert_sign=False)], [], leaf_under(made)),
+    "root's path length": (
+        [made := authority("root", path_length=0)],
+        [second := authority("i", made)],
+        leaf_under(second),
+    ),
+    "intermediate's path length": ([ROOT], [INTERMEDIATE, made := authority("i", INTERMEDIATE)], leaf_under(made)),
+    "unknown critical extension in the leaf": (
+        [ROOT],
+        [INTERMEDIATE],
+        signing("hd-1", INTERMEDIATE, extra=[(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), True)]),
+    ),
+    "name constraints, which we do not read": (
+        [ROOT],
+        [made := authority("i", ROOT, extra=[(x509.NameConstraints([x509.DNSName("example.org")], None), True)])],
+        leaf_under(made),
+    ),
+    "unknown critical extension in the root": (
+        [made := authority("r", extra=[(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), True)])],
+        [],
+        leaf_under(made),
+    ),
+    "signed by itself": ([ROOT], [INTERMEDIATE], make("hd-1")),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_no_path(case: str) -> None:
+    roots, intermediates, leaf = HOSTILE[case]
+    assert spans(leaf, roots=roots, intermediates=intermediates) == ()
+
+
+def test_extensions_that_are_not_critical_do_not_matter() -> None:
+    extra = [(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), False)]
+    assert spans(signing("hd-1", INTERMEDIATE, extra=extra))
+
+
+def test_a_root_without_key_usage_is_fine_as_in_the_vectors() -> None:
+    root = make("root", extensions=[(x509.BasicConstraints(True, None), True)])
+    assert spans(leaf_under(root), roots=[root])
+
+
+def test_certificates_issued_to_oneself_do_not_count_for_the_path_length() -> None:
+    root = authority("root", path_length=1)
+    issuer = authority("issuer", root)
+    rolled_over = authority("issuer", issuer)
+    assert spans(leaf_under(rolled_over), roots=[root], intermediates=[issuer, rolled_over])
+
+
+def test_issuers_of_each_other_end_the_search() -> None:
+    first = authority("first", authority("second"))
+    second = authority("second", first)
+    first_again = authority("first", second, key=first.key)
+    leaf = leaf_under(second)
+    assert spans(leaf, intermediates=[first_again, second, first]) == ()
+    crossed = authority("first", ROOT, key=first.key)
+    assert spans(leaf, intermediates=[first_again, second, first, crossed])
+
+
+def test_paths_have_a_greatest_length() -> None:
+    def line(length: int) -> list[Made]:
+        made = [ROOT]
+        for number in range(length):
+            made.append(authority(f"issuer {number}", made[-1]))
+        return made[1:]
+
+    longest = line(MAX_PATH_CERTIFICATES - 1)
+    assert spans(leaf_under(longest[-1]), intermediates=longest)
+    too_long = line(MAX_PATH_CERTIFICATES)
+    assert spans(leaf_under(too_long[-1]), intermediates=too_long) == ()
+
+
+# Signatures
+
+
+def test_what_is_signed_verifies_and_names_its_signer() -> None:
+    signature = HD_1.signer.sign(DIGEST)
+    subject = verify(DIGEST, signature, NOW, trust())
+    assert (subject.name, subject.groups, subject.dns_names) == ("hd-1", ("sd-admin",), ("hd-1",))
+    assert str(subject) == "hd-1"
+    assert len(subject.fingerprint) == 64
+    assert 10 <= len(signature.r) <= 100
+
+
+@pytest.mark.parametrize("changes", [{"r": "1" * 100}, {"s": "0" * 10}, {"r": "0" * 100}, {"s": "12345678901"}])
+def test_wrong_numbers_do_not_verify(changes: dict[str, str]) -> None:
+    signature = dataclasses.replace(HD_1.signer.sign(DIGEST), **changes)
+    with pytest.raises(RecordError, match="not one that hd-1 made"):
+        verify(DIGEST, signature, NOW, trust())
+
+
+def test_another_digest_does_not_verify() -> None:
+    with pytest.raises(RecordError, match="not one that hd-1 made"):
+        verify(bytes(32), HD_1.signer.sign(DIGEST), NOW, trust())
+
+
+@pytest.mark.parametrize("at", [START - minutes(6), END + minutes(6)])
+def test_the_certificate_is_judged_at_the_given_time(at: datetime) -> None:
+    signature = HD_1.signer.sign(DIGEST)
+    assert verify(DIGEST, signature, START - minutes(4), trust())
+    assert verify(DIGEST, signature, END + minutes(4), trust())
+    with pytest.raises(RecordError, match=r"is not valid at .*only from 2026-01-01 00:00:00 to 2027-01-01 00:00:00"):
+        verify(DIGEST, signature, at, trust())
+
+
+def broken_san() -> Made:
+    extension = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x01\x02")
+    return make("hd-1", INTERMEDIATE, extensions=[(extension, False), (certs.usage(digital_signature=True), False)])
+
+
+UNFIT = {
+    "holds no ECDSA P-256 key": [
+        signing("hd-1", INTERMEDIATE, key=rsa.generate_private_key(65537, 2048)),
+        signing("hd-1", INTERMEDIATE, key=ec.generate_private_key(ec.SECP384R1())),
+    ],
+    "lacks the key usage digitalSignature": [
+        make("hd-1", INTERMEDIATE, extensions=[(certs.names("hd-1"), False)]),
+        make("hd-1", INTERMEDIATE, extensions=[(certs.usage(key_agreement=True), False)]),
+    ],
+    "does not lead through the known intermediates": [
+        signing("hd-1", authority("elsewhere")),
+        make("", authority("elsewhere"), extensions=[(certs.usage(digital_signature=True), False)]),
+    ],
+    "can't be read": [broken_san()],
+}
+
+
+@pytest.mark.parametrize(("reason", "made"), [(reason, made) for reason, mades in UNFIT.items() for made in mades])
+def test_unfit_certificates_are_refused_with_the_reason(reason: str, made: Made) -> None:
+    signature = dataclasses.replace(HD_1.signer.sign(DIGEST), c=made.pem.decode())
+    with pytest.raises(RecordError, match=reason) as caught:
+        verify(DIGEST, signature, NOW, trust())
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "ä"])
+def test_what_is_no_certificate_is_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="can't be read"):
+        verify(DIGEST, dataclasses.replace(HD_1.signer.sign(DIGEST), c=text), NOW, trust())
+
+
+def test_a_leaf_is_judged_once_and_strangers_cannot_fill_the_memory() -> None:
+    store = trust()
+    pem_text = HD_1.pem.decode()
+    assert store.leaf(pem_text) is store.leaf(pem_text)
+    for number in range(MAX_CACHED_LEAVES + 5):
+        store.leaf(f"made up {number}")
+    assert len(store._leaves) == MAX_CACHED_LEAVES
+    assert not store.leaf(pem_text).flaw
+
+
+def test_a_signer_in_use_stays_known_while_strangers_come_and_go() -> None:
+    store = trust()
+    known = store.leaf(HD_1.pem.decode())
+    for number in range(2 * MAX_CACHED_LEAVES):
+        store.leaf(f"made up {number}")
+        assert store.leaf(HD_1.pem.decode()) is known
+
+
+def test_names_without_alternatives() -> None:
+    subject = subject_of(make("plain").certificate)
+    assert (subject.name, subject.groups, subject.dns_names, str(subject)) == ("", (), (), "plain")
+    assert str(subject_of(make("").certificate)).startswith("certificate ")
+
+
+# Trust stores
+
+
+def test_trust_from_files_with_several_certificates() -> None:
+    store = TrustStore.from_pem([ROOT.pem + pem("root.crt")], [INTERMEDIATE.pem, pem("intermediate.crt")])
+    assert (len(store.roots), len(store.intermediates)) == (2, 2)
+    assert verify(DIGEST, HD_1.signer.sign(DIGEST), NOW, store)
+
+
+def test_trust_needs_readable_files_and_a_root() -> None:
+    with pytest.raises(StartError, match="no root certificate"):
+        TrustStore.from_pem([], [INTERMEDIATE.pem])
+    with pytest.raises(StartError, match="one of the root certificates can't be read"):
+        TrustStore.from_pem([b"nothing"], [])
+    with pytest.raises(StartError, match="one of the intermediate certificates can't be read"):
+        TrustStore.from_pem([ROOT.pem], [b"nothing"])
+
+
+# Signers
+
+
+def test_loads_the_first_certificate_and_a_key_behind_its_parameters() -> None:
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    signer = load_signer(HD_1.pem + INTERMEDIATE.pem, parameters + HD_1.key_pem)
+    assert signer.certificate_pem.encode() == HD_1.pem
+    assert signer.subject.name == "hd-1"
+    assert "key" not in repr(signer).replace("key_", "")
+
+
+def pkcs8(made: Made) -> bytes:
+    return bytes(made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "reason"),
+    [
+        (b"nothing", HD_1.key_pem, "the signing certificate can't be read"),
+        (broken_san().pem, HD_1.key_pem, "the signing certificate can't be read"),
+        (INTERMEDIATE.pem, pkcs8(HD_1), "not a PEM file with an EC PRIVATE KEY"),
+        (UNFIT["holds no ECDSA P-256 key"][0].pem, HD_1.key_pem, "holds no ECDSA P-256 key"),
+        (HD_1.pem, b"", "not a PEM file with an EC PRIVATE KEY"),
+        (HD_1.pem, pkcs8(HD_1), "not a PEM file with an EC PRIVATE KEY"),
+        (HD_1.pem, HD_1.key_pem[:120] + b"\n-----END EC PRIVATE KEY-----\n", "the signing key can't be read"),
+        (HD_1.pem, HD_2.key_pem, "does not belong to the certificate of hd-1"),
+        (HD_1.pem, make("x", key=ec.generate_private_key(ec.SECP384R1())).key_pem, "does not belong"),
+    ],
+)
+def test_refuses_files_to_sign_with(certificate: bytes, key: bytes, reason: str) -> None:
+    with pytest.raises(StartError, match=reason) as caught:
+        load_signer(certificate, key)
+    assert caught.value.hint
+
+
+# Signed objects
+
+
+def test_a_signed_object_verifies_for_its_dns_name_only() -> None:
+    signed = sign_object({"b": [1, None], "a": "ä"}, HD_1.signer)
+    assert list(signed) == ["signature", "data"]
+    verify_object(signed, "hd-1", NOW, trust())
+    with pytest.raises(RecordError, match=r"no DNS name 'hd-2' \(its DNS names: hd-1\)"):
+        verify_object(signed, "hd-2", NOW, trust())
+    with pytest.raises(RecordError, match="not one that hd-1 made"):
+        verify_object(signed | {"data": {"a": "b"}}, "hd-1", NOW, trust())
+    nameless = [(certs.names("hd-1", dns=[]), False), (certs.usage(digital_signature=True), False)]
+    with pytest.raises(RecordError, match="its DNS names: none"):
+        verify_object(sign_object({}, make("hd-1", INTERMEDIATE, extensions=nameless).signer), "hd-1", NOW, trust())
+
+
+def test_any_signer_of_the_network_may_sign_objects() -> None:
+    verify_object(sign_object({"a": 1}, HD_2.signer), "hd-2", NOW, trust())
+
+
+def deep() -> Any:
+    value: Any = {}
+    for _ in range(5000):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("data", [{"a": float("nan")}, {"a": "\ud800"}, deep()], ids=["nan", "surrogate", "deep"])
+def test_what_cannot_be_hashed_is_refused(data: Any) -> None:
+    with pytest.raises(BadParams, match=r"^data: "):
+        sign_object(data, HD_1.signer)
+
+
+@pytest.mark.parametrize("signed", [None, [], {}, {"data": []}, {"data": {}}, {"data": {}, "signature": {"r": 1}}])
+def test_signed_objects_have_a_form(signed: Any) -> None:
+    with pytest.raises(BadParams):
+        verify_object(signed, "hd-1", NOW, trust())
+
+
+def test_signatures_as_json() -> None:
+    assert Signature("1", "2", "c").to_json() == {"r": "1", "s": "2", "c": "c"}
