@@ -24,3 +24,56 @@ $(VENV)/.run: requirements.lock pyproject.toml
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/eps demo $(if $(ONCE),--once)
+
+certs: $(VENV)/.run
+	$(BIN)/eps dev certs
+
+sd-setup: $(VENV)/.run
+	EPS_SETTINGS=settings/dev/roles/hd-1 $(BIN)/eps sd submit-records --reset --wait 30 \
+		settings/dev/directory/001_base.json settings/dev/directory/002_certificates.json
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	$(BIN)/coverage report --format=total --precision=2
+	$(BIN)/coverage report --fail-under=92
+	$(BIN)/coverage report --include='src/eps/core/*' --fail-under=100
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak --timeout=1800 -s tests/soak
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python fuzz/run.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/run.py
+
+# The generated protobuf code is committed, so that nobody needs a compiler to install.
+proto: $(VENV)/.dev
+	$(BIN)/python -m grpc_tools.protoc -Isrc/eps/channels/grpc --python_out=src/eps/channels/grpc \
+		--pyi_out=src/eps/channels/grpc src/eps/channels/grpc/eps.proto
+
+LOCK := pip-compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --strip-extras --allow-unsafe
+
+# The development lock first; the shorter one is made from the same versions.
+lock: $(VENV)/.dev
+	$(BIN)/$(LOCK) --extra dev --output-file requirements-dev.lock pyproject.toml
+	grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' requirements-dev.lock > .constraints
+	$(BIN)/$(LOCK) --build-deps-for editable --constraint .constraints --output-file requirements.lock pyproject.toml
+	rm -f .constraints
+
+clean:
+	rm -rf $(VENV) .eps .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,185 @@
+"""Operators that hold a stream to us."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from eps.channels.connected import MAX_WAITING, Connected
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.held_streams import announcement
+from eps.core.event import PeerChanged, Refused
+from eps.core.names import Fingerprint, Operator
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown
+from eps.testing import Events
+from eps.transport.tls import PeerIdentity
+
+HD_2 = Operator("hd-2")
+PEER = PeerIdentity((HD_2, Operator("hd-2b")), Fingerprint("aa"))
+
+
+class FakeStream:
+    """The server's end of a stream; the test plays the client."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[pb.Request] = asyncio.Queue()
+        self.answers: asyncio.Queue[pb.Response | None] = asyncio.Queue()
+        self.reason = ""
+        self.aborted = ""
+
+    async def send(self, request: pb.Request) -> None:
+        if self.reason:
+            raise NotSent("the stream is over")
+        await self.sent.put(request)
+
+    async def recv(self) -> pb.Response | None:
+        answer = await self.answers.get()
+        if answer is None:
+            self.reason = self.reason or "the client ended it"
+        return answer
+
+    def abort(self, reason: str = "") -> None:
+        self.aborted = self.reason = reason
+        self.answers.put_nowait(None)
+
+
+class Setup:
+    def __init__(self) -> None:
+        self.events = Events()
+        self.connected = Connected(Operator("p"), self.events)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, name: str = "hd-2") -> FakeStream:
+        stream = FakeStream()
+        seen = len(self.events.all)
+        stream.answers.put_nowait(announcement(Operator(name)))
+        run = self.connected.run(PEER, stream)  # type: ignore[arg-type]  # a fake stream
+        self.tasks.append(asyncio.create_task(run))
+        async with asyncio.timeout(5):
+            while len(self.events.all) == seen:
+                await asyncio.sleep(0)
+        return stream
+
+    def call(self, request_id: str = "1", timeout: float = 5.0) -> "asyncio.Task[pb.Response]":
+        request = pb.Request(method="hd-2.f", id=request_id)
+        return asyncio.create_task(self.connected.get(HD_2).call(request, timeout))
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    made = Setup()
+    yield made
+    made.connected.close()
+    await asyncio.gather(*made.tasks)
+
+
+async def test_answers_are_matched_by_id_in_any_order(setup: Setup) -> None:
+    stream = await setup.open()
+    first, second = setup.call("1"), setup.call("2")
+    assert [(await stream.sent.get()).id, (await stream.sent.get()).id] == ["1", "2"]
+    stream.answers.put_nowait(pb.Response(id="unknown"))
+    stream.answers.put_nowait(pb.Response(id="2"))
+    assert (await second).id == "2"
+    assert not first.done()
+    stream.answers.put_nowait(pb.Response(id="1"))
+    assert (await first).id == "1"
+
+
+async def test_every_waiting_call_fails_at_once_when_the_stream_ends(setup: Setup) -> None:
+    stream = await setup.open()
+    calls = [setup.call(str(number)) for number in range(3)]
+    for _ in calls:
+        await stream.sent.get()
+    stream.answers.put_nowait(None)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [OutcomeUnknown] * 3
+    assert HD_2 not in setup.connected
+    with pytest.raises(NotSent):
+        setup.connected.get(HD_2)
+
+
+async def test_a_newer_stream_takes_over_and_the_end_of_the_old_one_leaves_it(setup: Setup) -> None:
+    old = await setup.open()
+    waiting = setup.call("1")
+    await old.sent.get()
+    new = await setup.open()
+    assert "newer stream" in old.aborted
+    with pytest.raises(OutcomeUnknown):
+        await waiting
+    await setup.tasks[0]
+    assert HD_2 in setup.connected
+    call = setup.call("2")
+    assert (await new.sent.get()).id == "2"
+    new.answers.put_nowait(pb.Response(id="2"))
+    await call
+    ups = [event.up for event in setup.events.of(PeerChanged)]
+    assert ups == [True, True]
+
+
+async def test_a_name_that_the_certificate_lacks_is_refused(setup: Setup) -> None:
+    await setup.open("evil")
+    assert setup.events.of(Refused)[0].why == "stream"
+    assert "evil" not in setup.connected
+
+
+async def test_the_second_name_of_a_certificate_may_announce_itself(setup: Setup) -> None:
+    await setup.open("hd-2b")
+    assert "hd-2b" in setup.connected
+
+
+async def test_no_announcement_is_refused(setup: Setup) -> None:
+    stream = FakeStream()
+    stream.answers.put_nowait(None)
+    await setup.connected.run(PEER, stream)  # type: ignore[arg-type]  # a fake stream
+    assert setup.events.of(Refused)
+
+
+async def test_silence_before_the_announcement_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.channels.connected.ANNOUNCE_TIMEOUT", 0.02)
+    await setup.connected.run(PEER, FakeStream())  # type: ignore[arg-type]  # a fake stream
+    assert setup.events.of(Refused)
+
+
+async def test_a_call_without_an_answer_ends_with_its_deadline(setup: Setup) -> None:
+    await setup.open()
+    with pytest.raises(OutcomeUnknown, match="did not answer"):
+        await setup.call(timeout=0.02)
+
+
+async def test_a_call_on_a_stream_that_broke_before_was_not_sent(setup: Setup) -> None:
+    stream = await setup.open()
+    stream.reason = "broken"
+    with pytest.raises(NotSent):
+        await setup.call()
+
+
+async def test_an_id_under_way_is_not_sent_twice(setup: Setup) -> None:
+    stream = await setup.open()
+    first = setup.call("1")
+    await stream.sent.get()
+    with pytest.raises(DeliveryError, match="under way"):
+        await setup.call("1")
+    stream.answers.put_nowait(pb.Response(id="1"))
+    await first
+
+
+async def test_waiting_calls_are_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_WAITING > 1
+    monkeypatch.setattr("eps.channels.connected.MAX_WAITING", 1)
+    stream = await setup.open()
+    first = setup.call("1")
+    await stream.sent.get()
+    with pytest.raises(NotSent, match="waiting"):
+        await setup.call("2")
+    stream.answers.put_nowait(pb.Response(id="1"))
+    await first
+
+
+async def test_closing_ends_streams_with_a_reason(setup: Setup) -> None:
+    stream = await setup.open()
+    connected = setup.connected.get(HD_2)
+    setup.connected.close()
+    assert "stopping" in stream.aborted
+    with pytest.raises(NotSent):
+        await connected.call(pb.Request(id="1"), 1.0)
+    connected.end("again")  # ending twice changes nothing

@@ -1,0 +1,180 @@
+"""The streams that we hold: to whom, how they come back, and in which order answers go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Self
+
+import pytest
+
+from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.connection import ClientConnection
+from eps.channels.grpc.streams import STREAM_METADATA
+from eps.channels.held_streams import HeldStreams
+from eps.core.event import Notice, PeerChanged
+from eps.core.names import Operator
+from eps.errors import NotSent, Unreachable
+from eps.testing import Events
+from fakes import FakeSource, network_directory
+
+HD_1, PROXY = Operator("hd-1"), Operator("public-proxy-1.ga")
+
+
+class FakeStream:
+    """The client's end of a stream; the test plays the server."""
+
+    def __init__(self, *, ours: bool) -> None:
+        self.metadata = dict(STREAM_METADATA) if ours else {}
+        self.sent: asyncio.Queue[pb.Response] = asyncio.Queue()
+        self.requests: asyncio.Queue[pb.Request | None] = asyncio.Queue()
+        self.reason = ""
+        self.open = False
+        self.broken = False
+
+    async def __aenter__(self) -> Self:
+        self.open = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.open = False
+
+    async def server_metadata(self) -> dict[str, str]:
+        return self.metadata
+
+    async def send(self, response: pb.Response) -> None:
+        if self.broken:
+            raise NotSent("broken")
+        await self.sent.put(response)
+
+    async def recv(self) -> pb.Request | None:
+        request = await self.requests.get()
+        if request is None:
+            self.reason = self.reason or "the server ended it"
+        return request
+
+    def abort(self, reason: str = "aborted") -> None:
+        self.reason = reason
+        self.requests.put_nowait(None)
+
+    def ask(self, request_id: str) -> None:
+        self.requests.put_nowait(pb.Request(method="hd-1.f", id=request_id))
+
+
+class Setup:
+    """Holds streams for hd-1, whose only target in the development network is the proxy's operator."""
+
+    def __init__(self) -> None:
+        self.source = FakeSource(network_directory())
+        self.events = Events()
+        self.ours = True
+        self.failures: list[Exception] = []
+        self.streams: list[FakeStream] = []
+        self.opened: asyncio.Queue[FakeStream] = asyncio.Queue()
+        self.gates: dict[str, asyncio.Event] = {}
+        self.held = HeldStreams(HD_1, self.source, self.connect, self.answer, self.events)
+
+    async def connect(self, operator: Operator, timeout: float) -> ClientConnection:
+        assert operator == PROXY
+        if self.failures:
+            raise self.failures.pop(0)
+        connection = SimpleNamespace(open_stream=self.open_stream)
+        return connection  # type: ignore[return-value]  # what HeldStreams uses of it
+
+    def open_stream(self, metadata: dict[str, str]) -> FakeStream:
+        assert metadata == STREAM_METADATA
+        assert not any(stream.open for stream in self.streams), "the old stream ends before the next is opened"
+        stream = FakeStream(ours=self.ours)
+        self.streams.append(stream)
+        self.opened.put_nowait(stream)
+        return stream
+
+    async def answer(self, connection: ClientConnection, request: pb.Request) -> pb.Response:
+        if request.id in self.gates:
+            await self.gates[request.id].wait()
+        return pb.Response(id=request.id)
+
+    async def next_stream(self) -> FakeStream:
+        async with asyncio.timeout(5):
+            stream = await self.opened.get()
+            first = await stream.sent.get()
+        assert (first.id, first.result["name"]) == ("1", "hd-1")
+        return stream
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    made = Setup()
+    made.held.start()
+    yield made
+    await made.held.close()
+    assert not any(stream.open for stream in made.streams)
+
+
+async def answers(stream: FakeStream, count: int) -> list[str]:
+    async with asyncio.timeout(5):
+        return [(await stream.sent.get()).id for _ in range(count)]
+
+
+async def test_to_a_server_of_ours_a_slow_call_delays_no_other(setup: Setup) -> None:
+    stream = await setup.next_stream()
+    setup.gates["slow"] = asyncio.Event()
+    stream.ask("slow")
+    stream.ask("quick")
+    assert await answers(stream, 1) == ["quick"]
+    setup.gates["slow"].set()
+    assert await answers(stream, 1) == ["slow"]
+
+
+async def test_to_any_other_server_answers_go_in_the_order_of_the_requests(setup: Setup) -> None:
+    (await setup.next_stream()).requests.put_nowait(None)
+    setup.ours = False
+    stream = await setup.next_stream()
+    setup.gates["slow"] = asyncio.Event()
+    stream.ask("slow")
+    stream.ask("quick")
+    await asyncio.sleep(0.02)
+    assert stream.sent.empty()
+    setup.gates["slow"].set()
+    assert await answers(stream, 2) == ["slow", "quick"]
+    await asyncio.sleep(0.02)
+    assert stream.sent.empty()  # each request is answered exactly once
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_stream_that_breaks_is_opened_again(setup: Setup, ours: bool) -> None:
+    setup.ours = ours
+    (await setup.next_stream()).requests.put_nowait(None)
+    stream = await setup.next_stream()
+    stream.broken = True
+    stream.ask("1")
+    await setup.next_stream()
+    downs = [event.reason for event in setup.events.of(PeerChanged) if not event.up]
+    assert downs == ["the server ended it", "aborted"]
+
+
+async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
+    setup.failures = [Unreachable("refused"), Unreachable("refused"), Unreachable("no route")]
+    await setup.next_stream()
+    texts = [notice.text for notice in setup.events.of(Notice)]
+    assert texts == [f"no stream to {PROXY}: refused", f"no stream to {PROXY}: no route"]
+
+
+async def test_the_list_follows_the_directory(setup: Setup) -> None:
+    stream = await setup.next_stream()
+    setup.source.current = network_directory(without=PROXY)
+    async with asyncio.timeout(5):
+        while stream.open:
+            await asyncio.sleep(0.005)
+    setup.source.current = network_directory()
+    await setup.next_stream()
+
+
+async def test_calls_in_flight_end_with_the_stream(setup: Setup) -> None:
+    stream = await setup.next_stream()
+    setup.gates["never"] = asyncio.Event()
+    stream.ask("never")
+    await asyncio.sleep(0)
+    stream.requests.put_nowait(None)
+    again = await setup.next_stream()
+    again.ask("1")
+    assert await answers(again, 1) == ["1"]
