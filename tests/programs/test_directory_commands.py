@@ -202,6 +202,7 @@ async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
     file = file_of(tmp_path / "1.json", group_record("a"))
     done = await submit_records([file], reset=True, signer=ADMIN, call=call, now=sd.clock)
     assert done.tip == sd.service.chain.tip
+    sd.clock.time += timedelta(seconds=1)
     sd.before = {"submitRecords": [fails(unknown)]}
     with pytest.raises(OutcomeUnknown, match="not stored up to now"):
         await sd.submit(file)

@@ -182,7 +182,7 @@ async def _patiently(call: Call, method: str, params: Object, deadline: float) -
 
 
 async def _reach(call: Call, method: str, params: Object, deadline: float) -> Response:
-    """Call, until ``deadline`` again and again: what only reads, and what the service directory certainly didn't get."""
+    """Call; until ``deadline`` again and again, if it only reads or the service directory certainly didn't get it."""
     repeatable: type[DeliveryError] = NotSent if method == "submitRecords" else DeliveryError
     while True:
         try:
