@@ -77,8 +77,7 @@ class Setup:
         assert operator == PROXY
         if self.failures:
             raise self.failures.pop(0)
-        connection = SimpleNamespace(open_stream=self.open_stream)
-        return connection  # type: ignore[return-value]  # what HeldStreams uses of it
+        return SimpleNamespace(open_stream=self.open_stream)  # type: ignore[return-value]  # what HeldStreams uses of it
 
     def open_stream(self, metadata: dict[str, str]) -> FakeStream:
         assert metadata == STREAM_METADATA
@@ -153,10 +152,12 @@ async def test_a_stream_that_breaks_is_opened_again(setup: Setup, ours: bool) ->
 
 
 async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
+    stream = await setup.next_stream()
     setup.failures = [Unreachable("refused"), Unreachable("refused"), Unreachable("no route")]
+    stream.requests.put_nowait(None)
     await setup.next_stream()
     texts = [notice.text for notice in setup.events.of(Notice)]
-    assert texts == [f"no stream to {PROXY}: refused", f"no stream to {PROXY}: no route"]
+    assert texts == [f"no stream to {PROXY}: {why}" for why in ("the server ended it", "refused", "no route")]
 
 
 async def test_the_list_follows_the_directory(setup: Setup) -> None:
