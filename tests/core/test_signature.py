@@ -201,6 +201,20 @@ def broken_san() -> Made:
     return make("hd-1", INTERMEDIATE, extensions=[(extension, False), (certs.usage(digital_signature=True), False)])
 
 
+def strange_san() -> Made:
+    x400 = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x02\xa3\x00")
+    return make("hd-1", INTERMEDIATE, extensions=[(x400, False), (certs.usage(digital_signature=True), False)])
+
+
+def twice_the_same_extension() -> Made:
+    twins = [x509.ObjectIdentifier(f"1.3.6.1.4.1.99999.{number}") for number in (1, 2)]
+    made = signing("hd-1", INTERMEDIATE, extra=[(x509.UnrecognizedExtension(oid, b"\x05\x00"), False) for oid in twins])
+    der = made.certificate.public_bytes(Encoding.DER)
+    first, second = (bytes.fromhex("2b06010401868d1f") + bytes([number]) for number in (1, 2))
+    assert second in der
+    return Made(x509.load_der_x509_certificate(der.replace(second, first)), made.key)
+
+
 UNFIT = {
     "holds no ECDSA P-256 key": [
         signing("hd-1", INTERMEDIATE, key=rsa.generate_private_key(65537, 2048)),
@@ -214,7 +228,7 @@ UNFIT = {
         signing("hd-1", authority("elsewhere")),
         make("", authority("elsewhere"), extensions=[(certs.usage(digital_signature=True), False)]),
     ],
-    "can't be read": [broken_san()],
+    "can't be read": [broken_san(), strange_san(), twice_the_same_extension()],
 }
 
 

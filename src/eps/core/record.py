@@ -265,6 +265,34 @@ SECTIONS = tuple(_READERS)
 """The sections that a record can replace."""
 
 
+# Advice
+
+
+def doubts(record: ChangeRecord) -> list[str]:
+    """What is allowed in ``record``, but probably not meant, or upsets servers in use (PROTOCOL.md section 9).
+
+    For those who write records: one sentence for each doubt. Nobody's record is refused for them.
+    """
+    if record.section == "preferences" and record.data:
+        return ["servers in use are upset by an entry with preferences"]
+    found = []
+    for index, item in enumerate(record.data):
+        place = f"data[{index}]"
+        if record.section == "channels" and item["type"] == "grpc_server" and not _address(item):
+            found.append(f"{place}: a grpc_server without settings.address (host:port) upsets servers in use")
+        if record.section == "certificates":
+            if not _HASH.fullmatch(item["fingerprint"]):
+                found.append(f"{place}.fingerprint: matches no certificate, as it is not 64 lower-case hex digits")
+            if item["key_usage"] not in ("encryption", "signing"):
+                found.append(f"{place}.key_usage: has no effect, as it is neither 'encryption' nor 'signing'")
+    return found
+
+
+def _address(channel: Object) -> bool:
+    address = (channel.get("settings") or {}).get("address")
+    return isinstance(address, str) and ":" in address
+
+
 # Basic forms
 
 

@@ -37,6 +37,9 @@ MAX_CACHED_LEAVES = 1024
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises for certificates that it can't make sense of."""
+
 _NAME_URI = "iris-name://"
 _GROUP_URI = "iris-group://"
 _ECDSA = ec.ECDSA(Prehashed(SHA256()))
@@ -242,7 +245,7 @@ def _judge(pem: str, trust: TrustStore) -> Leaf:
             return Leaf(flaw)
         subject, key = subject_of(certificate), certificate.public_key()
         spans = path_spans(certificate, trust.roots, trust.intermediates)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         return Leaf(f"the signer's certificate can't be read: {error}")
     assert isinstance(key, ec.EllipticCurvePublicKey)  # _flaw has seen to it
     if not spans:
@@ -315,7 +318,7 @@ def load_signer(certificate_pem: bytes, key_pem: bytes) -> Signer:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         flaw = _flaw(certificate)
         subject = subject_of(certificate)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise StartError(f"the signing certificate can't be read: {error}", hint="it must be PEM") from None
     if flaw:
         raise StartError(flaw, hint="set signing.certificate_file to a NAME-sign.crt")
