@@ -146,7 +146,7 @@ async def accept_tls(
         accepted.close()
         raise TlsFailed(plain_reason(error)) from error
     finally:
-        told.clear()  # protocols inherit this context; a later handshake of theirs is another socket's
+        told.clear()  # what runs in this context later may shake hands over another socket
         _handshaking.reset(token)
     return transport
 
@@ -199,7 +199,7 @@ def plain_reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "reason", None) or str(error)  # absent on those that Python code makes
         return _ALERT_REASONS.get(reason, reason.replace("_", " ").lower())
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's word for it
         return "the TLS handshake took too long"
     if isinstance(error, ConnectionError | EOFError):
         return "the connection was closed during the TLS handshake"
@@ -251,6 +251,8 @@ class _TellingObject(ssl.SSLObject):
                 with suppress(OSError):  # it may be gone already
                     self.told[0].send(self.outgoing.read())
             raise
+        if self.told:
+            self.told.clear()  # from here on the socket is its transport's alone
 
 
 class _TellingContext(ssl.SSLContext):
