@@ -11,6 +11,7 @@ An operator whose server is ours is not run here: :meth:`Network.publish` its ad
 
 import ssl
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +67,10 @@ class Network:
         directory: shared by all foreign servers of this network.
         servers: the foreign EPS servers that run, by name.
         proxy: the foreign public proxy, once :meth:`run_proxy` was called.
+        relay_endpoints: what the proxy's directory settings list as ``internal_endpoints``.
+        behind_proxy: operators whose entries name the proxy.
+        extra_groups: more groups by operator.
+        watchers: called after each :meth:`publish`.
     """
 
     def __init__(self) -> None:
@@ -80,7 +85,9 @@ class Network:
         (self.folder / "root.crt").write_bytes(self.authority.root_pem)
         self.relay_endpoints: list[str] = []
         self.behind_proxy = {HD_1, HD_2}
+        self.extra_groups: dict[str, list[str]] = {}
         self.directory = Directory()
+        self.watchers: list[Callable[[], None]] = []
         self.publish()
 
     def __enter__(self) -> Self:
@@ -125,6 +132,8 @@ class Network:
         """Set gRPC addresses by operator (``publish(**{"hd-1": "127.0.0.1:7"})``) and give all the new entries."""
         self._addresses |= addresses
         self.directory.replace(self.entries)
+        for watcher in self.watchers:
+            watcher()
 
     @property
     def entries(self) -> list[Object]:
@@ -140,7 +149,7 @@ class Network:
         ]
         return {
             "name": name,
-            "groups": _GROUPS[name],
+            "groups": [*_GROUPS[name], *self.extra_groups.get(name, [])],
             "channels": channels,
             "services": _SERVICES[name],
             "certificates": [{"fingerprint": self.issued(name).fingerprint, "key_usage": "encryption"}],

@@ -93,10 +93,15 @@ class StreamHolder:
         with self._changed:
             return self._changed.wait_for(lambda: self.opened >= count, timeout)
 
-    def close(self) -> None:
+    def break_off(self) -> None:
+        """Cancel the open stream, whatever it is doing; it is opened again like after any other end."""
         with self._changed:
-            self._closing.set()
             call = self._call
         if call is not None:
             call.cancel()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing.set()
+        self.break_off()
         self._thread.join()
