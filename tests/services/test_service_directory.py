@@ -1,6 +1,7 @@
 """The service directory's methods, over real SQLite files (PROTOCOL.md section 4)."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from eps.core.event import DirectoryChanged, Event, Notice
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.record import SignedRecord
+from eps.core.signature import TrustStore
 from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
@@ -253,6 +255,16 @@ async def test_a_record_from_the_future_is_refused(network: Network) -> None:
 
 
 # The store
+
+
+async def test_a_chain_of_servers_in_use_is_taken_and_given_as_it_is(tmp_path: Path) -> None:
+    vectors = Path(__file__).parents[1] / "vectors"
+    trusted = TrustStore.from_pem([(vectors / "root.crt").read_bytes()], [(vectors / "intermediate.crt").read_bytes()])
+    records = json.loads((vectors / "records.json").read_text())
+    service = ServiceDirectory(MemoryDatastore(), trusted, Clock(), lambda event: None)
+    assert (await service.handle(Call("submitRecords", {"records": records}, "1"))).result == "ok"
+    answer = await service.handle(Call("getRecords", {"after": records[4]["hash"]}, "1"))
+    assert orjson.loads(orjson.dumps(answer.result)) == records[5:]
 
 
 async def damaged(path: Path, entries: Sequence[DataEntry]) -> str:
