@@ -171,7 +171,7 @@ def _check_dates(loc: Loc, name: str, certificate: x509.Certificate, now: dateti
 def _check_key(loc: Loc, name: str, leaf: x509.Certificate, certificate_file: str, signing: bool) -> Iterator[Finding]:
     try:
         data = Path(name).read_bytes()
-        key = load_pem_private_key(data, None)
+        key = load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)  # it is compared, not used
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         hint = "it must be PEM, without a password"
         yield loc, f"{name} holds no private key that can be read: {type(error).__name__}", hint, Severity.ERROR

@@ -177,8 +177,10 @@ class _File:
         if (children := node.children) is not None:
             own = {key: self.expand(value, (*loc, key)) for key, value in children.items()}
             included = own.pop(INCLUDE, None)
-            made = map_node(own, node.origin, node.replaces)
-            return made if included is None else self.include(included, made, (*loc, INCLUDE))
+            made = map_node(own, node.origin)
+            if included is not None:
+                made = self.include(included, made, (*loc, INCLUDE))
+            return replace(made, replaces=node.replaces)
         if isinstance(node.value, str):
             return self.substitute(node, node.value, loc)
         return node
@@ -194,10 +196,11 @@ class _File:
     def include(self, names: Node, own: Node, loc: Loc) -> Node:
         """The named files, in order, then what stands beside ``$include``: each may override what comes before."""
         merged = map_node({}, own.origin)
-        for index, name in enumerate(names.elements or [names]):
+        listed = names.elements
+        for index, name in enumerate([names] if listed is None else listed):
             if isinstance(name.value, Broken):
                 continue
-            place = loc if names.elements is None else (*loc, index)
+            place = loc if listed is None else (*loc, index)
             if not isinstance(name.value, str) or os.path.isabs(name.value):
                 self.report.unreadable = True
                 text = "takes a relative path, or a list of them"
@@ -207,7 +210,7 @@ class _File:
             patch = self.loader.load(shown, self.path.parent / name.value, self.including)
             if patch is not None:
                 merged = compose(merged, patch)
-        return replace(compose(merged, own), replaces=own.replaces)
+        return compose(merged, own)
 
 
 class _References:

@@ -84,7 +84,9 @@ def kind(value: object) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true or false"
-    for types, word in ((str, "text"), (int, "a whole number"), (float, "a number"), (list, "a list")):
-        if isinstance(value, types):
+    if isinstance(value, list | tuple):
+        return "a list"
+    for type_, word in ((str, "text"), (int, "a whole number"), (float, "a number")):
+        if isinstance(value, type_):
             return word
     return "a map"

@@ -92,20 +92,21 @@ def _writable(value: str, line: int) -> str:
 
 
 def _parse_yaml(text: str, file: str) -> Node:
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        if root is None:
-            return map_node({}, Origin(file, 1))
-        return _YamlReader(file, loader).node(root)
+        node = None if root is None else _YamlReader(file, loader).node(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise TextError(f"is not YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise TextError(f"is not YAML: {error.reason}", line) from None
-    finally:
-        loader.dispose()
+    except (ValueError, OverflowError) as error:  # "\UFFFFFFFF" in a string
+        raise TextError(f"is not YAML: {error}") from None
+    if node is None or node.value is None:
+        return map_node({}, Origin(file, 1))
+    return node
 
 
 class _YamlReader:
@@ -153,7 +154,7 @@ class _YamlReader:
 
     def merge(self, merged: dict[str, Node], source: Node, line: int) -> None:
         """YAML's ``<<``: keys of other maps, the first of which wins."""
-        for item in source.elements or [source]:
+        for item in [source] if source.elements is None else source.elements:
             if item.children is None:
                 raise TextError("<< takes a map or a list of maps", line)
             for key, node in item.children.items():
