@@ -7,21 +7,23 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
-from rich.json import JSON
 from rich.text import Text
 
 from eps.core.message import Response
 from eps.errors import EpsError, StartError
 from eps.programs.dev_certs import make_dev_certs
-from eps.programs.dev_network import DEV, PORTS, PROGRAMS, Port, call_as, setup_directory
+from eps.programs.dev_network import DEV, PORTS, PROGRAMS, Port, application_of, setup_directory
 from eps.programs.processes import Children, LogLine
+
+T = TypeVar("T")
 
 UP_TIMEOUT = 20.0
 """Seconds from starting the programs to a working network; on an idle machine it takes two or three."""
@@ -109,20 +111,18 @@ class Demo:
 
     async def _ping(self) -> None:
         self._say("\nhd-1 calls hd-2._ping. Neither can dial the other, so:", style="bold")
-        showing = asyncio.create_task(self._show_steps(time.time()))
-        try:
-            asked = time.perf_counter()
-            response = await call_as(self._root, "hd-1", "hd-2._ping", {})
-            took = time.perf_counter() - asked
-            await asyncio.sleep(SETTLE)
-        finally:
-            showing.cancel()
-            with suppress(asyncio.CancelledError):
-                await showing
-        self._show_answer(response, took)
-        asked = time.perf_counter()
-        await call_as(self._root, "hd-1", "hd-2._ping", {})
-        self._say(f"a second call, on the kept connection: {(time.perf_counter() - asked) * 1000:.1f} ms")
+        async with application_of(self._root, "hd-1") as hd_1:
+            showing = asyncio.create_task(self._show_steps(time.time()))
+            try:
+                response, took = await timed(hd_1.call("hd-2._ping", {}, request_id="1"))
+                await asyncio.sleep(SETTLE)
+            finally:
+                showing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await showing
+            self._show_answer(response, took)
+            _, took = await timed(hd_1.call("hd-2._ping", {}, request_id="2"))
+        self._say(f"\na second call, on the kept connections: {took * 1000:.1f} ms")
 
     async def _show_steps(self, asked: float) -> None:
         """Print the steps as they happen, in the order of their times: the programs' logs come by different pipes."""
@@ -131,13 +131,13 @@ class Demo:
             ripe = [step for step in self._steps if time.time() - seconds_of(step) >= HOLD]
             for step in sorted(ripe, key=seconds_of):
                 self._steps.remove(step)
-                self._console.print(render_step(step, asked))
+                self._console.print(render_step(step, asked), soft_wrap=True)
 
     def _show_answer(self, response: Response, seconds: float) -> None:
         if response.error is not None:
             raise EpsError(f"the ping failed: {response.error.message}", hint=f"the logs are in {self._logs}")
         self._say(f"\nThe answer from hd-2, after {seconds * 1000:.0f} ms in all (shortened):", style="bold")
-        self._console.print(JSON(json.dumps(shortened(response.result)), indent=2))
+        self._say(compact(shortened(response.result)))
 
     def _how_to_go_on(self) -> None:
         self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
@@ -207,6 +207,26 @@ def shortened(value: object, key: str = "") -> object:
     if key == "fingerprint":
         return f"{str(value)[:12]}…"
     return value
+
+
+async def timed(work: Awaitable[T]) -> tuple[T, float]:
+    """The result of ``work``, and the seconds that it took."""
+    began = time.perf_counter()
+    result = await work
+    return result, time.perf_counter() - began
+
+
+def compact(value: object, indent: int = 0, width: int = 100) -> str:
+    """``value`` as JSON on few lines: what fits into a line stands in one."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {compact(item, indent + 2, width)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "}"
+    items = [compact(item, indent + 2, width) for item in value]
+    return "[\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "]"
 
 
 def check_ports_free(ports: Sequence[Port]) -> None:

@@ -1,11 +1,14 @@
 """The development network of PROTOCOL.md section 1: its programs, ports and files, for ``eps demo`` and tests."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eps.core.message import Response
-from eps.core.names import Object
+from eps.programs import admin
+from eps.programs.directory_commands import submit_records
 from eps.programs.processes import Program
+from eps.programs.wiring import now
 from eps.rpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
 
@@ -64,11 +67,23 @@ def client_files(root: Path, name: str, server_name: str) -> TlsFiles:
     )
 
 
-async def call_as(root: Path, operator: str, method: str, params: Object) -> Response:
-    """Call ``method`` through the JSON-RPC port of ``operator``'s server, as curl would."""
+@asynccontextmanager
+async def application_of(root: Path, operator: str) -> AsyncIterator[JsonRpcClient]:
+    """What an application of ``operator`` has: a client for its server's JSON-RPC port."""
     endpoint = f"https://localhost:{JSONRPC_PORTS[operator]}/jsonrpc"
     client = JsonRpcClient(endpoint, tls=client_files(root, operator, operator), server_name=operator)
     try:
-        return await client.call(method, params, request_id="1")
+        yield client
     finally:
         await client.close()
+
+
+async def setup_directory(root: Path) -> int:
+    """Sign and submit the development network's directory, as ``make sd-setup`` does; the number of records."""
+    settings = admin.own_settings({"EPS_SETTINGS": str(DEV / "roles" / "hd-1")}, root)
+    folder = root / DEV / "directory"
+    files = [folder / "001_base.json", folder / "002_certificates.json"]
+    signer = admin.signer_of(settings)
+    async with admin.directory_of(settings) as call:
+        done = await submit_records(files, reset=True, signer=signer, call=call, now=now, wait=30.0)
+    return done.count

@@ -106,7 +106,7 @@ class MetricsServer:
 
     def __init__(self, bind_address: str, metrics: Metrics, emit: Emit) -> None:
         self._metrics = metrics
-        self._server: web.Server[web.BaseRequest] | None = None
+        self._server: web.Server | None = None
         self._listener = Listener("metrics", bind_address, self._accept, emit=emit)
 
     @property

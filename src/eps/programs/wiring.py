@@ -347,13 +347,10 @@ def _read(path: str) -> bytes:
 
 
 def _jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
-    cors = given.cors
-    if cors is not None:
-        cors = Cors(cors.allowed_hosts, cors.allowed_headers, cors.allowed_methods)
     return {
         "path": given.path,
         "tls": tls_files(given.tls, own) if given.tls is not None else None,
-        "cors": cors,
+        "cors": Cors(**dict(given.cors)) if given.cors is not None else None,
         "rate_limits": rate_limits(given.tcp_rate_limits),
         "emit": emit,
     }
