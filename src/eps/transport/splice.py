@@ -163,7 +163,10 @@ class _Flow:
     """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
     pending then), or its sink's room."""
 
-    __slots__ = ("_after_head", "_carrier", "_discarding", "_loop", "_relay", "_sink", "_source", "ended", "moved")
+    __slots__ = (
+        *("_after_head", "_carrier", "_discarding", "_loop", "_relay"),
+        *("_sink", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
+    )
 
     def __init__(
         self,
@@ -177,6 +180,8 @@ class _Flow:
         self._loop = relay.loop
         self._source = source
         self._sink = sink
+        self._source_fd = source.fileno()  # a socket that was closed behind our back no longer knows it
+        self._sink_fd = sink.fileno()
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
         self._discarding = False
@@ -185,16 +190,16 @@ class _Flow:
 
     def start(self) -> None:
         if self._carrier.pending:
-            self._loop.add_writer(self._sink.fileno(), self._on_writable)
+            self._loop.add_writer(self._sink_fd, self._on_writable)
         else:
-            self._loop.add_reader(self._source.fileno(), self._on_readable)
+            self._loop.add_reader(self._source_fd, self._on_readable)
 
     def detach(self) -> None:
         """Leave the event loop and give back what is borrowed."""
         if not self.ended:
             self.ended = True
-            self._loop.remove_reader(self._source.fileno())
-            self._loop.remove_writer(self._sink.fileno())
+            self._loop.remove_reader(self._source_fd)
+            self._loop.remove_writer(self._sink_fd)
         self._carrier.drop()
 
     def _on_readable(self) -> None:
@@ -210,15 +215,15 @@ class _Flow:
         elif self._discarding:
             self._carrier.drop()
         elif not self._put():
-            self._loop.remove_reader(self._source.fileno())
-            self._loop.add_writer(self._sink.fileno(), self._on_writable)
+            self._loop.remove_reader(self._source_fd)
+            self._loop.add_writer(self._sink_fd, self._on_writable)
 
     def _on_writable(self) -> None:
         if self._put():
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
-            self._loop.remove_writer(self._sink.fileno())
-            self._loop.add_reader(self._source.fileno(), self._on_readable)
+            self._loop.remove_writer(self._sink_fd)
+            self._loop.add_reader(self._source_fd, self._on_readable)
 
     def _put(self) -> bool:
         """Give the sink what it takes; whether nothing is pending any more."""
@@ -248,7 +253,7 @@ class _Flow:
 
     def _finish(self) -> None:
         """The source has ended and nothing is pending: pass the end on."""
-        self._loop.remove_reader(self._source.fileno())
+        self._loop.remove_reader(self._source_fd)
         self.ended = True
         try:
             self._sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,395 @@
+"""The relay: with both carriers, on both event loops, the same tests."""
+
+import asyncio
+import errno
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from eps.core.rendezvous import TunnelOutcome
+from eps.transport import splice as splice_module
+from eps.transport.pipes import COPY_BYTES, PIPE_BYTES, Carrier, CopyCarrier, PipePool, SpliceCarrier, splice_works
+from eps.transport.splice import Relay, SpliceResult, splice
+from sockets import fill, open_files, recv, recv_all, recv_exactly, reset, send, tcp_pair
+
+BOTH_LOOPS = True
+
+MakeCarrier = Callable[[], Carrier]
+
+
+@pytest.fixture
+def pool() -> Iterator[PipePool]:
+    pool = PipePool()
+    yield pool
+    assert pool.lent == 0, "a pipe was not given back"
+    pool.close()
+
+
+@pytest.fixture(params=["splice", "copy"])
+def carrier(request: pytest.FixtureRequest, pool: PipePool) -> MakeCarrier:
+    if request.param == "copy":
+        return CopyCarrier
+    if not splice_works():
+        pytest.skip("this kernel does not splice between sockets and pipes")
+    return lambda: SpliceCarrier(pool)
+
+
+@pytest.fixture(autouse=True)
+async def _no_leaks(pool: PipePool) -> AsyncIterator[None]:
+    splice_works()  # the probe leaves a pipe in the shared pool
+    before = open_files()
+    yield
+    pool.close()
+    assert open_files() <= before, "a file was left open"
+
+
+@dataclass
+class Tunnel:
+    """A relay with the two peers at its ends."""
+
+    first: socket.socket
+    second: socket.socket
+    task: "asyncio.Task[SpliceResult]"
+    inside: tuple[socket.socket, socket.socket]
+
+    async def result(self) -> SpliceResult:
+        return await asyncio.wait_for(self.task, 30)
+
+
+@dataclass
+class Tunnels:
+    make_carrier: MakeCarrier
+    open: list[Tunnel] = field(default_factory=list)
+
+    def __call__(self, *, sndbuf: int = 0, rcvbuf: int = 0, **options: Any) -> Tunnel:
+        first, first_inside = tcp_pair(sndbuf=sndbuf, rcvbuf=rcvbuf)
+        second, second_inside = tcp_pair(sndbuf=sndbuf, rcvbuf=rcvbuf)
+        options = {"idle_timeout": 60.0, "make_carrier": self.make_carrier} | options
+        task = asyncio.create_task(splice(first_inside, second_inside, **options))
+        self.open.append(Tunnel(first, second, task, (first_inside, second_inside)))
+        return self.open[-1]
+
+
+@asynccontextmanager
+async def _tunnels(carrier: MakeCarrier) -> AsyncIterator[Tunnels]:
+    tunnels = Tunnels(carrier)
+    try:
+        yield tunnels
+    finally:
+        for tunnel in tunnels.open:
+            tunnel.task.cancel()
+            tunnel.first.close()
+            tunnel.second.close()
+        await asyncio.gather(*(tunnel.task for tunnel in tunnels.open), return_exceptions=True)
+    for tunnel in tunnels.open:
+        assert [sock.fileno() for sock in tunnel.inside] == [-1, -1], "the relay closes what it was given"
+
+
+@pytest.fixture
+async def tunnels(carrier: MakeCarrier) -> AsyncIterator[Tunnels]:
+    async with _tunnels(carrier) as tunnels:
+        yield tunnels
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until ``condition`` holds; for what has no event of its own."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_bytes_cross_in_both_directions(tunnels: Tunnels) -> None:
+    tunnel = tunnels()
+    await send(tunnel.first, b"ping")
+    assert await recv_exactly(tunnel.second, 4) == b"ping"
+    await send(tunnel.second, b"pong!")
+    assert await recv_exactly(tunnel.first, 5) == b"pong!"
+    tunnel.first.close()
+    assert await recv(tunnel.second) == b""
+    tunnel.second.close()
+    result = await tunnel.result()
+    assert (result.outcome, result.first_bytes, result.second_bytes) == (TunnelOutcome.FINISHED, 4, 5)
+    assert 0 <= result.seconds < 30
+
+
+@pytest.mark.parametrize("buffers", [0, 4096], ids=["large_buffers", "small_buffers"])
+async def test_every_byte_arrives_whatever_the_chunks(tunnels: Tunnels, buffers: int) -> None:
+    tunnel = tunnels(sndbuf=buffers, rcvbuf=buffers, first_head=b"head of first", second_head=b"head of second")
+    rng = random.Random(7)
+    there, back = (
+        rng.randbytes(3_000_000 if not buffers else 400_000),
+        rng.randbytes(1_500_000 if not buffers else 300_000),
+    )
+
+    async def talk(sock: socket.socket, data: bytes, seed: int) -> None:
+        sizes, at = random.Random(seed), 0
+        while at < len(data):
+            size = sizes.choice([1, 17, 1_000, 40_000, 300_000])
+            await send(sock, data[at : at + size])
+            at += size
+        sock.shutdown(socket.SHUT_WR)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(talk(tunnel.first, there, 1))
+        group.create_task(talk(tunnel.second, back, 2))
+        at_second = group.create_task(recv_all(tunnel.second))
+        at_first = group.create_task(recv_all(tunnel.first))
+    assert at_second.result() == b"head of first" + there
+    assert at_first.result() == b"head of second" + back
+    result = await tunnel.result()
+    assert (result.first_bytes, result.second_bytes) == (len(there) + 13, len(back) + 14)
+    assert result.outcome is TunnelOutcome.FINISHED
+
+
+async def test_a_long_head_waits_for_room(tunnels: Tunnels) -> None:
+    head = random.Random(3).randbytes(2_000_000)
+    tunnel = tunnels(sndbuf=4096, rcvbuf=4096, first_head=head)
+    await send(tunnel.first, b"tail")
+    tunnel.first.shutdown(socket.SHUT_WR)
+    assert await recv_all(tunnel.second) == head + b"tail"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+async def test_a_direction_ends_alone(tunnels: Tunnels, size: int) -> None:
+    """One side stops sending: the other learns it after the last byte, and can still answer."""
+    tunnel = tunnels()
+    data = random.Random(5).randbytes(size)
+    sending = asyncio.create_task(send(tunnel.first, data))
+    if size < 10:
+        await sending
+        tunnel.first.shutdown(socket.SHUT_WR)
+    else:
+        sending.add_done_callback(lambda _: tunnel.first.shutdown(socket.SHUT_WR))
+    assert await recv_all(tunnel.second) == data
+    assert not tunnel.task.done()
+    await send(tunnel.second, b"x" * 1_000_000)
+    tunnel.second.close()
+    assert len(await recv_all(tunnel.first)) == 1_000_000
+    assert (await tunnel.result()).outcome is TunnelOutcome.FINISHED
+
+
+async def test_a_reset_ends_both_sides(tunnels: Tunnels) -> None:
+    tunnel = tunnels()
+    await send(tunnel.first, b"x")
+    await recv_exactly(tunnel.second, 1)
+    reset(tunnel.first)
+    assert await recv(tunnel.second) == b""
+    tunnel.second.close()
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+async def test_what_was_sent_before_a_reset_arrives(tunnels: Tunnels) -> None:
+    """A server that closes with unread bytes resets; its last words must arrive, though we can't write to it."""
+    tunnel = tunnels()
+    await send(tunnel.second, b"never read")
+    await until(lambda: has_bytes(tunnel.first))
+    await send(tunnel.first, b"last words")
+    tunnel.first.close()  # with unread bytes: the kernel sends RST
+    assert await recv_exactly(tunnel.second, 10) == b"last words"
+    assert await recv(tunnel.second) == b""
+    await send(tunnel.second, b"too late" * 1000)
+    tunnel.second.close()
+    result = await tunnel.result()
+    assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
+
+
+def has_bytes(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+async def test_bytes_for_a_dead_side_are_read_and_dropped(tunnels: Tunnels) -> None:
+    """The healthy side may be writing when the other dies: it must not be reset before it has read all."""
+    tunnel = tunnels()
+    taken = fill(tunnel.second)  # more than the relay and the dead side hold
+    await until(lambda: has_bytes(tunnel.first))
+    await send(tunnel.first, b"bye")
+    reset(tunnel.first)
+    assert await recv_all(tunnel.second) == b"bye"
+    tunnel.second.shutdown(socket.SHUT_WR)
+    result = await tunnel.result()
+    assert result.outcome is TunnelOutcome.RESET
+    assert result.second_bytes <= taken
+
+
+async def test_a_healthy_side_that_hangs_on_to_a_dead_one_is_cut(
+    tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice_module, "LINGER", 0.05)
+    tunnel = tunnels()
+    await send(tunnel.second, b"x")
+    await recv_exactly(tunnel.first, 1)
+    reset(tunnel.first)
+    assert await recv(tunnel.second) == b""  # and does not close
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+async def test_idle_tunnels_are_closed(tunnels: Tunnels) -> None:
+    tunnel = tunnels(idle_timeout=0.05)
+    assert await recv(tunnel.first) == b""
+    assert await recv(tunnel.second) == b""
+    assert (await tunnel.result()).outcome is TunnelOutcome.IDLE
+
+
+async def test_every_byte_either_way_puts_the_idle_limit_off(tunnels: Tunnels) -> None:
+    tunnel = tunnels(idle_timeout=0.3)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    sides = [tunnel.first, tunnel.second]
+    while loop.time() < begun + 0.6:
+        await send(sides[0], b"x")
+        await recv_exactly(sides[1], 1)
+        sides.reverse()
+        await asyncio.sleep(0.05)  # what is tested is time that passes
+    assert not tunnel.task.done()
+    assert (await tunnel.result()).outcome is TunnelOutcome.IDLE
+
+
+async def freeze(tunnel: Tunnel) -> int:
+    """Send to a peer that does not read until nothing has moved for a few turns; how many bytes went in."""
+    sent = quiet = 0
+    while quiet < 5:
+        more = fill(tunnel.first)
+        sent += more
+        quiet = 0 if more else quiet + 1
+        await asyncio.sleep(0.01)
+    return sent
+
+
+async def test_a_frozen_reader_stops_its_sender_and_costs_bounded_memory(tunnels: Tunnels, pool: PipePool) -> None:
+    tunnel = tunnels(sndbuf=16384, rcvbuf=16384)
+    sent = await freeze(tunnel)
+    kernel = 6 * 2 * 16384 * 4  # six socket buffers, which the kernel doubles; generous
+    assert sent <= max(PIPE_BYTES, COPY_BYTES) + kernel
+    assert pool.lent <= 1
+
+    other = tunnels()  # and it costs nobody else's time
+    async with asyncio.timeout(10):
+        await asyncio.gather(send(other.first, b"y" * 3_000_000), recv_exactly(other.second, 3_000_000))
+
+    tunnel.first.shutdown(socket.SHUT_WR)
+    assert len(await recv_all(tunnel.second)) == sent
+    assert pool.lent == 0
+
+
+async def test_frozen_readers_that_hold_all_large_pipes_leave_small_ones_for_others(
+    carrier: MakeCarrier,
+) -> None:
+    if carrier is CopyCarrier:
+        pytest.skip("there are no pipes")
+    small = PipePool(2 * PIPE_BYTES)
+    async with _tunnels(lambda: SpliceCarrier(small)) as tunnels:
+        for _ in range(4):
+            await freeze(tunnels(sndbuf=16384, rcvbuf=16384))
+        assert small.lent == 4
+        other = tunnels()
+        await asyncio.gather(send(other.first, b"y" * 3_000_000), recv_exactly(other.second, 3_000_000))
+    assert small.lent == 0
+    small.close()
+
+
+async def test_two_hundred_tunnels_at_once(tunnels: Tunnels, pool: PipePool) -> None:
+    data = [random.Random(seed).randbytes(60_000) for seed in range(200)]
+
+    async def through(payload: bytes) -> None:
+        tunnel = tunnels()
+        await asyncio.gather(send(tunnel.first, payload), recv_exactly(tunnel.second, len(payload)))
+        tunnel.second.close()
+        assert await recv(tunnel.first) == b""
+        tunnel.first.close()
+        result = await tunnel.result()
+        assert (result.outcome, result.first_bytes) == (TunnelOutcome.FINISHED, len(payload))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*map(through, data))
+
+
+async def test_cancelling_closes_both_sides(tunnels: Tunnels) -> None:
+    tunnel = tunnels(sndbuf=16384, rcvbuf=16384)
+    fill(tunnel.first)
+    await until(lambda: has_bytes(tunnel.second))  # so that bytes are in flight
+    tunnel.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tunnel.result()
+    await recv_all(tunnel.second)
+
+
+async def test_cancelled_before_it_began(carrier: MakeCarrier) -> None:
+    async with _tunnels(carrier) as tunnels:
+        tunnel = tunnels()
+        tunnel.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tunnel.result()
+        for sock in tunnel.inside:  # nobody had begun to own them
+            sock.close()
+
+
+async def test_stop_ends_once(carrier: MakeCarrier) -> None:
+    ends: list[SpliceResult] = []
+    near, first = tcp_pair()
+    far, second = tcp_pair()
+    relay = Relay(first, second, idle_timeout=60, on_end=ends.append, make_carrier=carrier)
+    relay.start()
+    relay.stop()
+    relay.stop()
+    relay.side_broke()
+    assert [result.outcome for result in ends] == [TunnelOutcome.STOPPED]
+    near.close()
+    far.close()
+
+
+async def test_a_relay_that_cannot_begin_closes_both(carrier: MakeCarrier) -> None:
+    near, first = tcp_pair()
+    far, second = tcp_pair()
+    ends: list[SpliceResult] = []
+    relay = Relay(first, second, idle_timeout=60, on_end=ends.append, make_carrier=carrier)
+    second.close()
+    with pytest.raises((ValueError, OSError)):
+        relay.start()
+    assert first.fileno() == -1
+    assert len(ends) == 1
+    near.close()
+    far.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EMFILE])
+async def test_copies_where_splice_fails(pool: PipePool, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel, a socket or a file limit that does not allow it costs speed, not the connection."""
+
+    def fails(*args: Any, **kwargs: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "splice", fails)
+    async with _tunnels(lambda: SpliceCarrier(pool)) as tunnels:
+        tunnel = tunnels()
+        await send(tunnel.first, b"all the same")
+        assert await recv_exactly(tunnel.second, 12) == b"all the same"
+
+
+async def test_a_sink_that_is_gone_when_the_source_ends(tunnels: Tunnels) -> None:
+    tunnel = tunnels()
+    await send(tunnel.first, b"x")
+    await recv_exactly(tunnel.second, 1)
+    reset(tunnel.first)
+    reset(tunnel.second)
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+async def test_wakings_for_nothing_do_no_harm(carrier: MakeCarrier) -> None:
+    near, first = tcp_pair()
+    far, second = tcp_pair()
+    relay = Relay(first, second, idle_timeout=60, on_end=lambda _: None, make_carrier=carrier)
+    relay.start()
+    relay._flows[0]._on_readable()
+    assert relay._flows[0].moved == 0
+    relay.stop()
+    near.close()
+    far.close()
