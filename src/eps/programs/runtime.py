@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import cProfile
+import gc
 import resource
 import signal
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from eps.core.event import Emit, Event, Level, Notice
+from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice
 from eps.errors import EpsError
 from eps.programs.logs import Format, LogWriter, adopt_library_logs
 from eps.programs.metrics import Metrics
@@ -55,7 +56,7 @@ def run_server(service: str, options: Options, build: Build) -> int:
     """Run a server until SIGINT or SIGTERM; the program's exit code."""
     log = LogWriter(service, options.level, options.format)
     metrics = Metrics()
-    emit = fan_out([log, metrics])
+    emit = fan_out([log, metrics, spare_the_collector])
     adopt_library_logs(log)
     raise_file_limit(emit)
     try:
@@ -106,6 +107,16 @@ def fan_out(emits: Sequence[Emit]) -> Emit:
             each(event)
 
     return emit
+
+
+def spare_the_collector(event: Event) -> None:
+    """An ``Emit``: after a change of the directory, its records are exempt from garbage collection.
+
+    They live until they are replaced and hold no cycles, but a full collection would look at each of them: with 10,000
+    records the event loop would stand still for 100 ms.
+    """
+    if isinstance(event, DirectoryChanged):
+        gc.freeze()
 
 
 def raise_file_limit(emit: Emit) -> None:
