@@ -8,10 +8,10 @@ A's part of the six steps of a brokered connection (PROTOCOL.md section 7) is to
     6  P joins the two; TLS and gRPC run end to end            (ClientConnection.open, as if B had been dialled)
 """
 
-import asyncio
 import secrets
 import socket
 import ssl
+import time
 
 from eps.channels import Deliver
 from eps.channels.grpc import codec
@@ -113,17 +113,18 @@ class GrpcClientChannel:
         return await self._secure(sock, operator)
 
     async def _open_tunnel(self, operator: Operator, proxy: Operator) -> ClientConnection:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.monotonic()
         self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
         trust = relay_trust_of(self._source, proxy, self._name, self._trusted_endpoints)
         sock = await join(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge)
-        self._step(5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", loop.time() - started)
-        asked = loop.time()
+        self._step(
+            5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
+        )
+        asked = time.monotonic()
         connection = await self._secure(sock, operator)
-        self._step(6, operator, f"speaking TLS with {operator}, end to end", loop.time() - asked)
+        self._step(6, operator, f"speaking TLS with {operator}, end to end", time.monotonic() - asked)
         return connection
 
     async def _ask_proxy(self, operator: Operator, proxy: Operator) -> object:

@@ -5,9 +5,9 @@ endpoint, send the token, and treat the socket as a newly accepted connection. (
 services/internal_methods.py.)
 """
 
-import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 
 from eps.channels import Deliver
@@ -101,13 +101,12 @@ class GrpcServerChannel:
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.monotonic()
         trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
         sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge)
         self._tasks.start(self._serve_tunnel(sock), f"tunnel through {via}")
         text = f"connected to {via} at {endpoint} and sent the token"
-        self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=loop.time() - started))
+        self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))
 
     async def _serve_tunnel(self, sock: socket.socket) -> None:
         await self._endpoint.accept(sock)
