@@ -23,7 +23,7 @@ from eps.core.names import Object, Operator
 from eps.core.signature import TrustStore
 from eps.directories.cache import RecordCache
 from eps.directories.endpoints import Call, Endpoints
-from eps.directories.slices import last_chain, read_records
+from eps.directories.slices import last_chain, many_objects, read_records
 from eps.errors import BadParams, DeliveryError, EpsError, RecordError
 
 RETRY_SECONDS = 1.0
@@ -247,8 +247,9 @@ class ApiDirectory:
         try:
             if values is None:
                 raise RecordError("its answer to getRecords is not a list", hint="is this the URL of an SD?")
-            records = await read_records(values)
-            chain = await last_chain(self._chain.accepting(records, self._now()), self._chain)
+            with many_objects(len(values)):
+                records = await read_records(values)
+                chain = await last_chain(self._chain.accepting(records, self._now()), self._chain)
         except (BadParams, RecordError) as error:
             time = asyncio.get_running_loop().time()
             self._refused[index] = _Refusal(_tip_hash(values[-1]) if values else "", error, time + THOROUGH_EVERY)
@@ -304,8 +305,9 @@ class ApiDirectory:
         if not values:
             return
         try:
-            records = pick_newest_root(await read_records(values))
-            chain = await last_chain(empty.extending(records, self._now()), empty)
+            with many_objects(len(values)):
+                records = pick_newest_root(await read_records(values))
+                chain = await last_chain(empty.extending(records, self._now()), empty)
         except (BadParams, RecordError) as error:
             text = f"the directory cache is not used, it does not verify: {error.message}"
             self._emit(Notice(text=text, hint="it is replaced when the service directory answers", level=Level.WARN))

@@ -22,7 +22,7 @@ from eps.core.names import Object, Operator, RecordHash
 from eps.core.record import SignedRecord
 from eps.core.signature import TrustStore
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
-from eps.directories.slices import SLICE, last_chain, read_records
+from eps.directories.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import (
     BadParams,
     EpsError,
@@ -84,16 +84,20 @@ class ServiceDirectory:
         Raises:
             StartError: a record in the store can't be read or doesn't verify. The message names it.
         """
-        records = await self._read_store()
-        newest = pick_newest_root(records)
+        entries = [entry for entry in await self._store.read_all() if entry.type == RECORD]
+        with many_objects(len(entries)):
+            await self._load(entries)
+        if self._chain.tip:
+            self._report(f"the store {self._store.location}")
+
+    async def _load(self, entries: Sequence[DataEntry]) -> None:
+        newest = pick_newest_root(await self._read(entries))
         empty = Chain.empty(self._trust)
         try:
             chain = await last_chain(empty.extending(newest, self._now()), empty)
         except RecordError as error:
             raise self._broken(f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await _encode(newest), reset=True)
-        if newest:
-            self._report(f"the store {self._store.location}")
 
     async def handle(self, call: Call) -> Response:
         """Answer one call; failures are answers too."""
@@ -190,12 +194,14 @@ class ServiceDirectory:
 
     async def _accept(self, values: Sequence[object]) -> None:
         """Verify a batch and store it, or raise and change nothing."""
-        records = await read_records(values)
-        if not records:
+        if not values:
             return
+        # The lock first: so that what is read is for the chain that is the present one then, one batch at a time.
         async with self._lock:
+            with many_objects(len(values)):
+                records = await read_records(values)
+                chain = await self._verify(records)
             reset = records[0].is_root
-            chain = await self._verify(records)
             encoded = await _encode(records)
             await self._store.append([DataEntry(RECORD, new_id(), data) for data in encoded])
             self._adopt(chain, records, encoded, reset=reset)
@@ -240,10 +246,9 @@ class ServiceDirectory:
 
     # The store
 
-    async def _read_store(self) -> list[SignedRecord]:
+    async def _read(self, entries: Sequence[DataEntry]) -> list[SignedRecord]:
         """All records in the store, the chains of earlier roots included; each follows its predecessor or is a root."""
         records: list[SignedRecord] = []
-        entries = [entry for entry in await self._store.read_all() if entry.type == RECORD]
         for number, entry in enumerate(entries, 1):
             try:
                 (record,) = await read_records([orjson.loads(entry.data)], "record")
