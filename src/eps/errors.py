@@ -1,8 +1,8 @@
 """Every error that this project raises on purpose: one tree.
 
     EpsError                        code  stage       side       outcome
-    ├─ SettingsError                   –  –           –          –         a settings file is wrong; the program can't start
-    ├─ StartError                      –  –           –          –         a port is taken, a file is missing: can't start
+    ├─ SettingsError                   –  –           –          –         a settings file is wrong: can't start
+    ├─ StartError                      –  –           –          –         port taken, file missing: can't start
     ├─ BadRequest                 -32600  call        ours       not_sent  what the caller sent can't be read
     │  ├─ NotJson                 -32700
     │  ├─ MethodNotFound          -32601

@@ -154,7 +154,8 @@ class DirectoryChanged(Event):
     kind: ClassVar[str] = "directory"
 
     def message(self) -> str:
-        return f"directory: {self.operators} operators from {self.records} records, tip {self.tip[:12]}, from {self.source}"
+        size = f"{self.operators} operators from {self.records} records"
+        return f"directory: {size}, tip {self.tip[:12]}, from {self.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
