@@ -46,7 +46,7 @@ async def test_the_index_counts_from_the_beginning() -> None:
     values[-1]["hash"] = ""
     with pytest.raises(BadParams, match=rf"records\[{2 * SLICE - 1}\]\.hash: .* \(operator 'op-"):
         await read_records(values)
-    with pytest.raises(BadParams, match=r"records\[0\]: must be an object, not a number \\(see"):
+    with pytest.raises(BadParams, match=r"records\[0\]: must be an object, not a number \(see"):
         await read_records([3])
 
 
