@@ -346,6 +346,13 @@ class _Connection(RequestHandler):
                 self.client_names = ()  # a certificate that can't be read names nobody
         super().connection_made(transport)
 
+    def close(self) -> None:
+        """End after the call in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
+        idle = self._waiter is not None
+        super().close()
+        if idle and self.transport is not None:
+            self.transport.close()
+
     def handle_error(
         self,
         request: web.BaseRequest,
