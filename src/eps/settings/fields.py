@@ -30,7 +30,7 @@ def bad(text: str, hint: str = "", at: Loc = ()) -> PydanticCustomError:
 class Model(BaseModel):
     """Base of all settings: immutable; unknown keys are ignored here and warned about by eps.settings.validate."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def _list(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """From a tree of settings to a model, and everything there is to say about it, each with file, line and path."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
@@ -84,19 +85,20 @@ def _wording(details: ErrorDetails, context: dict[str, Any]) -> tuple[str, str]:
     name, value = details["type"], details["input"]
     if name == "settings":
         return str(context["text"]), str(context["hint"])
-    if name == "missing":
+    if name in ("missing", "union_tag_not_found"):
         return "is missing", ""
+    if name in ("too_short", "string_too_short"):
+        return "must not be empty", ""
     if name in _TYPE_NAMES:
         hint = "put it in quotes" if name == "string_type" and isinstance(value, bool | int | float) else ""
         return f"must be {_TYPE_NAMES[name]}, not {kind(value)}", hint
-    if name == "union_tag_not_found":
-        return "is missing", ""
     if name == "union_tag_invalid":
         valid = [tag.strip("'") for tag in str(context["expected_tags"]).split(", ")]
-        return f"{context['tag']} is not one of {', '.join(valid)}", nearest(str(context["tag"]), valid)
-    if name == "literal_error":
-        return f"must be {context['expected']}", ""
-    message = details["msg"]
+        given = value.get("type")
+        if not isinstance(given, str):
+            return f"must be one of {', '.join(valid)}", ""
+        return f"{given} is not one of {', '.join(valid)}", nearest(given, valid)
+    message = re.sub(r"^Input should be", "must be", details["msg"])
     return message[0].lower() + message[1:], ""
 
 
