@@ -84,13 +84,15 @@ class Signer:
         return cls(leaf_pem.decode(), key)
 
 
-def now_text() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+def rfc3339(moment: datetime) -> str:
+    """In the form that is hashed: UTC, no trailing zeros in the fraction."""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return text.rstrip("0").rstrip(".") + "Z"
 
 
 def sign_record(signer: Signer, parent_hash: str, name: str, section: str, data: Any, created_at: str = "") -> Object:
     """A signed record. ``data`` and ``created_at`` are taken as they are: give them in their normal form."""
-    record = {"name": name, "section": section, "data": data, "created_at": created_at or now_text()}
+    record = {"name": name, "section": section, "data": data, "created_at": created_at or rfc3339(datetime.now(UTC))}
     signed: Object = {"hash": structured_hash(record).hex(), "parent_hash": parent_hash, "record": record}
     r, s = decode_dss_signature(signer.key.sign(structured_hash(signed), _SHA256))
     return {**signed, "signature": {"r": str(r), "s": str(s), "c": signer.leaf_pem}}
