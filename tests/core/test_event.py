@@ -15,6 +15,7 @@ from eps.core.event import (
     Notice,
     PeerChanged,
     Refused,
+    Started,
     Step,
     TunnelFinished,
     ignore,
@@ -31,6 +32,11 @@ CALL: dict[str, Any] = {
 LINES = [
     (Notice(text="hello"), "hello"),
     (Notice(text="hello", hint="wave"), "hello (wave)"),
+    (Started(name="hd-1"), "hd-1 is running"),
+    (
+        Started(name="hd-1", listening=("gRPC localhost:8888", "metrics localhost:2112")),
+        "hd-1 is running: gRPC localhost:8888, metrics localhost:2112",
+    ),
     (Step(step=2, operator="p", peer="b", text="asks b"), "step 2 of 6: asks b"),
     (Step(step=2, operator="p", peer="b", text="asks b", seconds=0.0015), "step 2 of 6: asks b in 1.5 ms"),
     (CallFinished(**CALL, outcome="ok"), "local call hd-1 → hd-2._ping: ok in 12.3 ms"),

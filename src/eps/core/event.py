@@ -47,6 +47,23 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """A server is up: everything that it opens is open.
+
+    Attributes:
+        name: which (``hd-1``, ``the service directory``).
+        listening: what listens where (``gRPC localhost:8888``).
+    """
+
+    name: str
+    listening: tuple[str, ...] = ()
+    kind: ClassVar[str] = "started"
+
+    def message(self) -> str:
+        return f"{self.name} is running" + (f": {', '.join(self.listening)}" if self.listening else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Event):
     """One of the six steps of a brokered connection (PROTOCOL.md section 7; README has the picture).
 

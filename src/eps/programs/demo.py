@@ -158,7 +158,7 @@ class Demo:
 
     def _on_event(self, program: str, event: LogLine) -> None:
         kind = event.get("kind")
-        if kind == "notice" and event.get("text") == "running":
+        if kind == "started":
             self._signs.running.add(program)
         elif kind == "directory" and event.get("operators"):
             self._signs.directory.add(program)

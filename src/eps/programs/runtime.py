@@ -11,12 +11,14 @@ import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice
+from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
 from eps.errors import EpsError
 from eps.programs.logs import Format, LogWriter, adopt_library_logs
-from eps.programs.metrics import Metrics
+
+if TYPE_CHECKING:
+    from eps.programs.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -44,16 +46,22 @@ class Server(Protocol):
         ...
 
     async def close(self) -> None:
-        """End everything that was started."""
+        """End everything that was started, also after a ``start`` that was cancelled."""
+        ...
+
+    def started(self) -> Started:
+        """Who this is and what it has open."""
         ...
 
 
-Build = Callable[[Emit, Metrics], Server]
+Build = Callable[[Emit, "Metrics"], Server]
 """Makes the server from its settings; raises SettingsError or StartError."""
 
 
 def run_server(service: str, options: Options, build: Build) -> int:
     """Run a server until SIGINT or SIGTERM; the program's exit code."""
+    from eps.programs.metrics import Metrics  # here: it brings an HTTP server along, which help and version don't need
+
     log = LogWriter(service, options.level, options.format)
     metrics = Metrics()
     emit = fan_out([log, metrics, spare_the_collector])
@@ -89,14 +97,30 @@ async def _serve(server: Server, emit: Emit) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    await server.start()
-    try:
-        emit(Notice(text="running"))
-        await stopped.wait()
-        emit(Notice(text="stopping"))
-    finally:
-        await server.close()
+    if await _started(server, stopped):
+        try:
+            emit(server.started())
+            await stopped.wait()
+            emit(Notice(text="stopping"))
+        finally:
+            await server.close()
     emit(Notice(text="stopped"))
+
+
+async def _started(server: Server, stopped: asyncio.Event) -> bool:
+    """Start the server; False if a signal came in the meantime, and then nothing is open."""
+    starting, stopping = asyncio.create_task(server.start()), asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+    if starting.cancelled():
+        return False
+    starting.result()  # raises what start did
+    return True
 
 
 def fan_out(emits: Sequence[Emit]) -> Emit:

@@ -19,7 +19,7 @@ from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
-from eps.core.event import Emit, Level, Notice
+from eps.core.event import Emit, Level, Notice, Started
 from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.core.signature import TrustStore
@@ -59,9 +59,15 @@ class _Part(Protocol):
 
 
 class Composite:
-    """Parts that are started in order and closed in the reverse; what had started is closed if a later one fails."""
+    """Parts that are started in order and closed in the reverse; what had started is closed if a later one fails.
 
-    def __init__(self) -> None:
+    Args:
+        title: what it is, for the log.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._listening: list[tuple[str, str, Callable[[], int]]] = []
         self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
         self._stack = AsyncExitStack()
 
@@ -72,6 +78,15 @@ class Composite:
     def add_steps(self, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]) -> None:
         """As :meth:`add`, for what is no object with both methods."""
         self._steps.append((start, close))
+
+    def listens(self, what: str, bind_address: str, port: Callable[[], int]) -> None:
+        """Tell the log that ``what`` listens on ``bind_address``; ``port`` gives the real one, once started."""
+        self._listening.append((what, bind_address.rpartition(":")[0] or "*", port))
+
+    def started(self) -> Started:
+        """Who this is and what it has open."""
+        listening = tuple(f"{what} {host}:{port()}" for what, host, port in self._listening)
+        return Started(name=self._title, listening=listening)
 
     async def start(self) -> None:
         """Start all parts; raises what the first failing one does, after closing the others."""
@@ -97,7 +112,7 @@ class EpsServer(Composite):
     """An EPS server, with what tests and ``eps demo`` look at."""
 
     def __init__(self, name: Operator, source: DirectorySource, channels: Sequence[Channel]) -> None:
-        super().__init__()
+        super().__init__(name)
         self.name = name
         self.source = source
         self.channels = channels
@@ -122,9 +137,18 @@ def build_eps(settings: EpsSettings, emit: Emit, metrics: Metrics) -> EpsServer:
     server = EpsServer(name, source, channels)
     server.add(source)
     _add_metrics(server, settings.metrics, metrics, emit)
-    for channel in channels:
+    for channel, given in zip(channels, settings.channels, strict=True):
         server.add_steps(_starter(channel, broker.deliver), channel.close)
+        _tell_listening(server, channel, given)
     return server
+
+
+def _tell_listening(server: EpsServer, channel: Channel, given: models.Channel) -> None:
+    match channel, given:
+        case GrpcServerChannel(), models.GrpcServerChannel():
+            server.listens("gRPC", given.settings.bind_address, lambda: channel.addresses[0][1])
+        case JsonRpcServerChannel(), models.JsonRpcServerChannel():
+            server.listens("JSON-RPC", given.settings.bind_address, lambda: channel.port)
 
 
 def _starter(channel: Channel, deliver: Deliver) -> Callable[[], Awaitable[None]]:
@@ -209,7 +233,7 @@ class SdServer(Composite):
     """A service directory and its JSON-RPC server."""
 
     def __init__(self, settings: SdSettings, emit: Emit) -> None:
-        super().__init__()
+        super().__init__("the service directory")
         self._settings = settings
         self._emit = emit
         self._trust = trust_store(
@@ -223,6 +247,7 @@ class SdServer(Composite):
             "jsonrpc", given.bind_address, self._handle, max_body=given.max_request_body, **options
         )
         self.add_steps(self._load, self._unload)
+        self.listens("JSON-RPC", given.bind_address, lambda: self.rpc.port)
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._settings.directory.datastore)
@@ -272,7 +297,7 @@ class ProxyServer(Composite):
     """A public proxy, its JSON-RPC server, and its client to its EPS server."""
 
     def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
-        super().__init__()
+        super().__init__(f"the public proxy {settings.name}")
         self._client = _jsonrpc_client(settings.jsonrpc_client)
         name = Operator(settings.name)
         self.proxy = PublicProxy(
@@ -288,6 +313,8 @@ class ProxyServer(Composite):
         given = settings.jsonrpc_server
         options = _jsonrpc_server_options(given, name, emit)
         self.rpc = JsonRpcServer("jsonrpc", given.bind_address, self.proxy.handle, **options)
+        self.listens("relay", settings.internal_bind_address, lambda: self.proxy.addresses[0][1])
+        self.listens("JSON-RPC", given.bind_address, lambda: self.rpc.port)
 
     async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
         return await self._client.call(method, params, timeout=timeout)
@@ -367,7 +394,9 @@ def _jsonrpc_client(given: models.JsonRpcClientSettings) -> JsonRpcClient:
 
 def _add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
     if given is not None:
-        server.add(MetricsServer(given.bind_address, metrics, emit))
+        endpoint = MetricsServer(given.bind_address, metrics, emit)
+        server.add(endpoint)
+        server.listens("metrics", given.bind_address, lambda: endpoint.addresses[0][1])
 
 
 def tell_warnings(warnings: Sequence[Any], emit: Emit) -> None:
