@@ -609,9 +609,9 @@ async def test_two_thousand_records_don_t_hold_up_the_event_loop(world: World) -
     values = as_json(chain)
     world.sd.answers["getRecords"] = lambda _: values
     directory = world.directory(cache=True)
-    longest, last = 0.0, time.perf_counter()
+    longest, last = 0.0, time.thread_time()
     await directory.start()
     while directory.current.version != chain[-1].hash:
         await asyncio.sleep(0)
-        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
-    assert longest < 0.25, longest  # 10 to 20 ms on a quiet machine, where 50 ms is the promise
+        longest, last = max(longest, time.thread_time() - last), time.thread_time()
+    assert longest < 0.1, longest  # 10 ms of this thread's own time on a machine of 2026; 50 ms is the promise

@@ -427,10 +427,10 @@ async def test_a_thousand_records_and_the_next_thousand(network: Network) -> Non
 
     async def watch() -> None:
         nonlocal longest
-        last = time.perf_counter()
+        last = time.thread_time()
         while watching:
             await asyncio.sleep(0)
-            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
 
     watcher = asyncio.create_task(watch())
     took = []
@@ -441,5 +441,5 @@ async def test_a_thousand_records_and_the_next_thousand(network: Network) -> Non
     watching = False
     await watcher
     assert max(took) < 3, took  # some 0.3 s on a quiet machine
-    assert longest < 0.25, longest  # 10 ms on a quiet machine, where 50 ms is the promise
+    assert longest < 0.1, longest  # 10 ms of this thread's own time on a machine of 2026; 50 ms is the promise
     assert await network.ask("getRecords", {"after": second[-2].hash}) == as_json(second[-1:])
