@@ -1,0 +1,80 @@
+"""channels/jsonrpc_client: a request to ourselves becomes a call to our application."""
+
+from typing import Any
+
+import pytest
+
+from eps.channels.jsonrpc_client import JsonRpcClientChannel
+from eps.core.address import Address
+from eps.core.message import Error, Request, Response
+from eps.core.names import Operator
+from eps.errors import Unreachable
+from eps.rpc.client import JsonRpcClient
+from eps.rpc.server import Call
+from eps.testing import jsonrpc_server
+
+LS_1, HD_1 = Operator("ls-1"), Operator("hd-1")
+
+
+def channel(port: int) -> JsonRpcClientChannel:
+    return JsonRpcClientChannel(LS_1, JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None))
+
+
+async def test_the_application_gets_method_params_and_the_whole_address_as_id() -> None:
+    seen: list[Call] = []
+
+    async def application(call: Call) -> Response:
+        seen.append(call)
+        return Response(call.id, {"ok": 1})
+
+    request = Request(Address(LS_1, "add", "n:7"), {"a": 1, "_client": {"name": "hd-1"}})
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        assert leading.can_deliver(LS_1)
+        assert not leading.can_deliver(HD_1)
+        assert await leading.deliver(request, HD_1, 5) == Response("ls-1.add(n:7)", {"ok": 1})
+        await leading.close()
+    assert seen == [Call("add", {"a": 1, "_client": {"name": "hd-1"}}, "ls-1.add(n:7)", ())]
+
+
+@pytest.mark.parametrize(
+    ("result", "unwrapped"),
+    [
+        ({"_": 5}, 5),
+        ({"_": None}, None),
+        ([1], [1]),
+        ("x", "x"),
+        (None, None),
+        ({}, {}),
+        ({"_": 1, "a": 2}, {"_": 1, "a": 2}),
+    ],
+)
+async def test_results_are_unwrapped(result: Any, unwrapped: Any) -> None:
+    async def application(call: Call) -> Response:
+        return Response(call.id, result)
+
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        answer = await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
+        await leading.close()
+    assert answer == Response("ls-1.add(1)", unwrapped)
+
+
+async def test_the_applications_errors_pass_unchanged() -> None:
+    async def application(call: Call) -> Response:
+        return Response(call.id, error=Error(4711, "no", {"x": [1]}))
+
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        answer = await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
+        await leading.close()
+    assert answer == Response("ls-1.add(1)", error=Error(4711, "no", {"x": [1]}))
+
+
+async def test_an_application_that_is_down_is_a_delivery_error() -> None:
+    async with jsonrpc_server(lambda call: None) as server:  # type: ignore[arg-type, return-value]  # never called
+        port = server.port
+    leading = channel(port)
+    with pytest.raises(Unreachable, match="connection refused"):
+        await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
+    await leading.close()
