@@ -194,8 +194,10 @@ def _check_chain(
     Between EPS servers and for signatures both sides have the same authorities, so anything else is an error. A
     JSON-RPC server may well trust other authorities than its own certificate's.
     """
-    authorities = [item for _, file in _authority_files(model) for item in _read_certificates(file)[0]]
-    if not authorities or _leads_to_root(chain[0], [*chain[1:], *authorities], authorities):
+    files = [_read_certificates(file)[0] for _, file in _authority_files(model)]
+    authorities = [certificate for certificates in files for certificate in certificates]
+    # Without a list of CAs there is nothing to compare with; a file that can't be read has been reported.
+    if not files or not all(files) or _leads_to_root(chain[0], [*chain[1:], *authorities], authorities):
         return
     network = isinstance(model, SigningSettings | MutualTlsSettings)
     hint = "peers will refuse it; is it from another CA, or is the intermediate certificate missing from the file?"
