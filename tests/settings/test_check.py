@@ -244,6 +244,13 @@ def test_encrypted_keys(folder: Path) -> None:
     ]
 
 
+def test_chains_are_followed_only_so_far(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.settings.check.MAX_CHAIN", 2)
+    assert [problem.text.split(" ", 1)[1] for problem in run(folder).problems] == [
+        "does not lead to any of the CAs named beside it"
+    ] * 2
+
+
 def _certificate(names: x509.SubjectAlternativeName | None, subject: x509.Name) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
