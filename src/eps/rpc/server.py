@@ -42,6 +42,9 @@ ANSWER_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 """How long calls in flight may go on once the server closes."""
 
+_LAST_WORDS_SECONDS = 0.1
+"""After all calls have ended: for connections that are only being read to their body's end, or closed."""
+
 MAX_HEADER_LINE = 8190
 """aiohttp's and Apache's default."""
 
@@ -200,7 +203,7 @@ class JsonRpcServer:
             exchange.cancel()
         if self._exchanges:
             await asyncio.wait(self._exchanges, timeout=self._grace)
-        await self._http.shutdown(self._grace)
+        await self._http.shutdown(_LAST_WORDS_SECONDS)
 
     async def _connected(self, accepted: socket.socket) -> None:
         """TLS, then HTTP takes over the socket."""
