@@ -184,9 +184,9 @@ class Network:
         self.publish(**{name: eps.address})
         return eps
 
-    def run_rpc(self, name: str) -> ForeignRpcServer:
+    def run_rpc(self, name: str, port: int = 0) -> ForeignRpcServer:
         """The JSON-RPC server of a foreign EPS server: local calls, over HTTPS."""
-        server = ForeignRpcServer(self.servers[name].rpc_handler, self.context(name, server=True))
+        server = ForeignRpcServer(self.servers[name].rpc_handler, self.context(name, server=True), port=port)
         self._stack.callback(server.close)
         self.rpc_servers[name] = server
         return server
@@ -195,13 +195,13 @@ class Network:
         context = self.context(caller) if endpoint.startswith("https") else None
         return ForeignRpcClient(endpoint, context, server_name)
 
-    def run_proxy(self, *, eps_endpoint: str = "", **timings: float) -> ForeignProxy:
+    def run_proxy(self, *, eps_endpoint: str = "", port: int = 0, **timings: float) -> ForeignProxy:
         """The public proxy, with a foreign EPS server of its own unless ``eps_endpoint`` names the one to use."""
         if not eps_endpoint:
             self.run(PROXY)
             eps_endpoint = self.run_rpc(PROXY).endpoint
         eps_client = self.rpc_client(eps_endpoint, PROXY, PROXY)
-        self.proxy = ForeignProxy(eps_client, self.context(PROXY, server=True), **timings)
+        self.proxy = ForeignProxy(eps_client, self.context(PROXY, server=True), port=port, **timings)
         self._stack.callback(self.proxy.close)
         self.relay_endpoints = [self.proxy.relay.endpoint]
         self.publish()

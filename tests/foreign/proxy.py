@@ -161,6 +161,7 @@ class ForeignProxy:
     Args:
         eps: JSON-RPC client of its EPS server (calls the network as the proxy's operator).
         context: TLS for its own JSON-RPC server; None: plain HTTP.
+        port: of that server; 0 takes a free one.
 
     Attributes:
         rpc: its JSON-RPC server, for its EPS server.
@@ -176,11 +177,12 @@ class ForeignProxy:
         cut_after: float = 5.0,
         token_timeout: float = 5.0,
         accept_timeout: float = 10.0,
+        port: int = 0,
     ) -> None:
         self._eps = eps
         self.requests: list[Object] = []
         self.relay = Relay(token_timeout=token_timeout, cut_after=cut_after, accept_timeout=accept_timeout)
-        self.rpc = ForeignRpcServer(self._handle, context)
+        self.rpc = ForeignRpcServer(self._handle, context, port=port)
 
     def _handle(self, call: RpcCall) -> Any:
         if call.method != "requestConnection":

@@ -110,11 +110,15 @@ class ForeignRpcServer:
     slip = False
 
     def __init__(
-        self, handler: Callable[[RpcCall], Any], context: ssl.SSLContext | None = None, path: str = "/jsonrpc"
+        self,
+        handler: Callable[[RpcCall], Any],
+        context: ssl.SSLContext | None = None,
+        path: str = "/jsonrpc",
+        port: int = 0,
     ) -> None:
         self.calls: list[RpcCall] = []
         self._handler, self._context, self._path = handler, context, path
-        self._server = _Server(self, context)
+        self._server = _Server(self, context, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="foreign-rpc")
         self._thread.start()
 
@@ -163,11 +167,11 @@ class ForeignRpcServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = False  # server_close() joins them
 
-    def __init__(self, owner: ForeignRpcServer, context: ssl.SSLContext | None) -> None:
+    def __init__(self, owner: ForeignRpcServer, context: ssl.SSLContext | None, port: int) -> None:
         self.owner, self.context = owner, context
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         # In the connection's own thread, so that a slow handshake delays nobody.
