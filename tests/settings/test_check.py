@@ -61,7 +61,7 @@ def test_all_is_well(folder: Path) -> None:
     report = run(folder)
     assert report.ok
     assert report.problems == ()
-    assert report.describe() == "the settings are fine\n1 settings files and 4 certificate files read"
+    assert report.describe() == "the settings are fine\nfiles read: 1 of settings, 4 of certificates"
     names = [f"{folder}/{name}.crt" for name in ("root", "hd-1", "intermediate", "sign")]
     assert report.to_json() == {
         "program": "eps",

@@ -506,6 +506,14 @@ def test_links_are_not_shortened_to_other_files(folder: Path) -> None:
     assert settings.grpc_server.tls.key_file == f"{folder}/link/../x.key"
 
 
+def test_a_missing_file_is_reported_once(folder: Path) -> None:
+    (folder / "root.crt").unlink()
+    found = report("eps", folder, EPS)
+    assert [line.split(" (")[0] for line in found] == [
+        f"error directory.settings.ca_certificate_files[0]: no such file: {folder}/root.crt"
+    ]
+
+
 def test_all_problems_are_raised_together(folder: Path) -> None:
     value = changed(EPS, _tls(1, key_file="none.key"))
     value["chanels"] = value["channels"]

@@ -1,5 +1,6 @@
 """Where variables come from, what they turn into, and what is said of bad ones."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from eps.settings.problems import Problem, Severity, render_path
 from eps.settings.text import parse_text
-from eps.settings.variables import Prompt, Scope, Undefined, read_variables
+from eps.settings.variables import Prompt, Scope, Undefined, read_variables, terminal_prompt
 
 ENVIRONMENT = {"PORT": "8080", "RATE": "2.5", "EMPTY": "", "NAME": "hd-1", "INF": "inf"}
 
@@ -148,6 +149,33 @@ def test_prompting() -> None:
     assert scope.substitute("$A") == 42
     assert scope.substitute("$B") == "42"
     assert asked == [("A", False), ("B", True)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_asking_at_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("5\n"))
+    monkeypatch.setattr("getpass.getpass", lambda question: f"secret {question}")
+    ask = terminal_prompt()
+    assert ask is not None
+    assert ask("PORT", False) == "5"
+    assert ask("PASSWORD", True) == "secret PASSWORD: "
+    assert capsys.readouterr() == ("", "PORT: ")
+
+
+def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+    _, problems = define({"V": {"source": "prompt", "type": "string"}}, prompt=terminal_prompt())
+    assert problems == ["error: vars.V: was asked for, and not given ()"]
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("5\n")])
+def test_no_terminal(stdin: io.StringIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert terminal_prompt() is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from eps.settings.models import EpsSettings, ProxySettings, SdSettings
 from eps.settings.node import Node, child
 from eps.settings.problems import Problem, Severity, describe_problems
 from eps.settings.validate import validate
-from eps.settings.variables import Prompt
+from eps.settings.variables import Prompt, terminal_prompt
 
 __all__ = [
     "PROGRAMS",
@@ -97,7 +97,7 @@ def load_eps(environment: Mapping[str, str], folder: Path, prompt: Prompt | None
     Args:
         environment: the process's environment.
         folder: the working directory; all relative paths start there.
-        prompt: asks for variables with ``source: prompt``; None where nobody can be asked.
+        prompt: asks for variables with ``source: prompt``; by default at the terminal, if there is one.
 
     Raises:
         SettingsError: all that is wrong, one line for each problem.
@@ -127,7 +127,7 @@ def read_program(
 ) -> Reading[S]:
     """Read and validate the settings of the program ``name`` (a key of PROGRAMS). Raises nothing for their contents."""
     program = PROGRAMS[name]
-    tree, report = read_settings(program.variable, environment, folder, prompt)
+    tree, report = read_settings(program.variable, environment, folder, prompt or terminal_prompt())
     settings: S | None = None
     problems = list(report.problems)
     if not report.unreadable:

@@ -58,7 +58,7 @@ class CheckReport:
 
     def describe(self) -> str:
         """For the terminal."""
-        read = f"{len(self.files)} settings files and {len(self.certificates)} certificate files read"
+        read = f"files read: {len(self.files)} of settings, {len(self.certificates)} of certificates"
         verdict = "the settings are fine" if not self.problems else describe_problems(self.problems)
         return f"{verdict}\n{read}"
 

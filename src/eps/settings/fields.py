@@ -21,10 +21,15 @@ from pydantic_core import PydanticCustomError
 from eps.settings.problems import Loc
 
 
-def bad(text: str, hint: str = "", at: Loc = ()) -> PydanticCustomError:
-    """The error for a bad value; ``at`` leads on from the value being checked to what is wrong inside it."""
+def bad(text: str, hint: str = "", at: Loc = (), *, once: bool = False) -> PydanticCustomError:
+    """The error for a bad value.
+
+    Args:
+        at: leads on from the value being checked to what is wrong inside it.
+        once: the text says it all (it names a file), so other places with the same text need not be listed.
+    """
     # The texts travel in the context: pydantic's own template would treat braces in them as places to fill in.
-    return PydanticCustomError("settings", "{text}", {"text": text, "hint": hint, "at": at})
+    return PydanticCustomError("settings", "{text}", {"text": text, "hint": hint, "at": at, "once": once})
 
 
 class Model(BaseModel):
@@ -64,11 +69,11 @@ def _existing(path: str, info: ValidationInfo) -> str:
     full = absolute(path, folder)
     if os.path.isfile(full):
         if not os.access(full, os.R_OK):
-            raise bad(f"can't be read: {full}", "let the program's user read it")
+            raise bad(f"can't be read: {full}", "let the program's user read it", once=True)
         return full
     if os.path.exists(full):
-        raise bad(f"is not a file: {full}")
-    raise bad(f"no such file: {full}", _file_hint(full))
+        raise bad(f"is not a file: {full}", once=True)
+    raise bad(f"no such file: {full}", _file_hint(full), once=True)
 
 
 def _file_hint(path: str) -> str:

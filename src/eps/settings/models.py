@@ -9,7 +9,7 @@ models of them. Defaults stand here and nowhere else; those that PROTOCOL.md doe
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,7 +17,6 @@ from eps.settings.fields import (
     AsList,
     BindAddress,
     Bytes,
-    Count,
     Endpoint,
     ExistingFile,
     ExistingFiles,
@@ -26,192 +25,77 @@ from eps.settings.fields import (
     FolderPath,
     Model,
     OperatorName,
-    RegularExpression,
     Seconds,
-    StateFile,
     Url,
     UrlPath,
     bad,
 )
-
-# --- TLS (section 5) ---
-
-
-class TlsSettings(Model):
-    """TLS of a client, where even a certificate is optional. The fields are those of transport.tls.TlsFiles.
-
-    Attributes:
-        server_name: the name to ask for and to expect, instead of the endpoint's host.
-        verify_client: a server demands a client certificate from those CAs.
-        request_client_cert: a server asks for one, and takes clients without.
-        insecure_skip_verify: a client does not check the chain (pinning stays).
-        allowed_names: names whose certificates may call a JSON-RPC server besides its own operator's; None in old
-            files, where every certificate from those CAs may (a warning says so).
-    """
-
-    ca_certificate_files: ExistingFiles = ()
-    certificate_file: ExistingFile | None = None
-    key_file: ExistingFile | None = None
-    server_name: str | None = None
-    verify_client: Flag = True
-    request_client_cert: Flag = False
-    insecure_skip_verify: Flag = False
-    allowed_names: Annotated[tuple[str, ...], AsList] | None = None
-
-    @model_validator(mode="after")
-    def _pair(self) -> "TlsSettings":
-        if (self.certificate_file is None) != (self.key_file is None):
-            missing = "key_file" if self.key_file is None else "certificate_file"
-            raise bad(f"{missing} is missing", "a certificate and its key are given together")
-        return self
-
-
-class MutualTlsSettings(TlsSettings):
-    """TLS between EPS servers: both sides have a certificate and check the other's (section 3)."""
-
-    certificate_file: ExistingFile
-    key_file: ExistingFile
-
-    @model_validator(mode="after")
-    def _authorities(self) -> "MutualTlsSettings":
-        if not self.ca_certificate_files:
-            raise bad("ca_certificate_files is missing or empty", "name the file with the network's root certificate")
-        return self
-
-
-class ServerTlsSettings(TlsSettings):
-    """TLS of a JSON-RPC server."""
-
-    certificate_file: ExistingFile
-    key_file: ExistingFile
-
-    @model_validator(mode="after")
-    def _authorities(self) -> "ServerTlsSettings":
-        if (self.verify_client or self.request_client_cert) and not self.ca_certificate_files:
-            hint = "name the CA of the clients' certificates, or set verify_client: false to let anybody call"
-            raise bad("ca_certificate_files is missing or empty", hint)
-        return self
-
-
-# --- JSON-RPC (section 5) ---
-
-
-class RateLimitSettings(Model):
-    """At most ``limit`` new connections per source address in each calendar second, minute or hour (UTC)."""
-
-    type: Literal["second", "minute", "hour"]
-    limit: Count
-
-
-RateLimits = Annotated[tuple[RateLimitSettings, ...], AsList]
-
-
-class CorsSettings(Model):
-    """Which web pages may call. ``allowed_hosts`` are regular expressions, searched in the Origin header."""
-
-    allowed_hosts: Annotated[tuple[RegularExpression, ...], AsList] = ()
-    allowed_headers: Annotated[tuple[str, ...], AsList] = ()
-    allowed_methods: Annotated[tuple[str, ...], AsList] = ()
-
-
-class JsonRpcServerSettings(Model):
-    """Where local applications, or the proxy's EPS server, call."""
-
-    bind_address: BindAddress
-    path: UrlPath = "/jsonrpc"
-    tls: ServerTlsSettings | None = None
-    cors: CorsSettings | None = None
-    tcp_rate_limits: RateLimits = ()
-
-
-class JsonRpcClientOptions(Model):
-    """How to call a JSON-RPC server.
-
-    Attributes:
-        proxy_url: an HTTP proxy to go through.
-        local: given in existing files; the endpoint is on this machine.
-        keep_alive: seconds after which an idle connection is not used again. Short, because many HTTP servers close
-            theirs after a few seconds and a POST is never repeated.
-    """
-
-    tls: TlsSettings | None = None
-    proxy_url: Url | None = None
-    local: Flag = False
-    keep_alive: Seconds = 1.5
-
-
-class JsonRpcClientSettings(JsonRpcClientOptions):
-    """A JSON-RPC server to call."""
-
-    endpoint: Url
-
-
-# --- Datastores ---
-
-
-class SqliteSettings(Model):
-    """``path`` is seen from ``state_path``."""
-
-    path: StateFile = Field(default="store.sqlite", validate_default=True)
-
-
-class RedisSettings(Model):
-    addresses: Annotated[tuple[Endpoint, ...], AsList, Field(min_length=1)]
-    password: str = Field(repr=False)
-    master_name: str = ""
-    database: Annotated[int, Field(strict=True, ge=0)] = 0
-    key: Annotated[str, Field(min_length=1)] = "entries"
-
-
-class FileSettings(Model):
-    """``filename`` is seen from ``state_path``."""
-
-    filename: StateFile
-
-
-class EmptySettings(Model):
-    """Nothing can be set."""
-
-
-def _nothing() -> Any:
-    return {}
-
-
-class SqliteDatastore(Model):
-    type: Literal["sqlite"]
-    settings: SqliteSettings = Field(default_factory=_nothing, validate_default=True)
-
-
-class RedisDatastore(Model):
-    type: Literal["redis"]
-    settings: RedisSettings
-
-
-class FileDatastore(Model):
-    type: Literal["file"]
-    settings: FileSettings
-
-
-class MemoryDatastore(Model):
-    """Forgets everything when the program ends: for tests."""
-
-    type: Literal["memory"]
-    settings: EmptySettings = EmptySettings()
-
-
-Datastore = Annotated[SqliteDatastore | RedisDatastore | FileDatastore | MemoryDatastore, Field(discriminator="type")]
-
-
-def _sqlite() -> Any:
-    """The embedded store, where none is named. Not yet a model, so that its path is seen from ``state_path``."""
-    return {"type": "sqlite"}
-
-
-class MetricsSettings(Model):
-    """Where Prometheus reads."""
-
-    bind_address: BindAddress
-
+from eps.settings.parts import (
+    CorsSettings,
+    Datastore,
+    EmptySettings,
+    FileDatastore,
+    FileSettings,
+    JsonRpcClientOptions,
+    JsonRpcClientSettings,
+    JsonRpcServerSettings,
+    MemoryDatastore,
+    MetricsSettings,
+    MutualTlsSettings,
+    RateLimits,
+    RateLimitSettings,
+    RedisDatastore,
+    RedisSettings,
+    ServerTlsSettings,
+    SqliteDatastore,
+    SqliteSettings,
+    TlsSettings,
+    sqlite_by_default,
+)
+
+__all__ = [
+    "ApiDirectory",
+    "ApiDirectorySettings",
+    "Channel",
+    "CorsSettings",
+    "Datastore",
+    "DirectorySettings",
+    "EmptySettings",
+    "EpsSettings",
+    "FileDatastore",
+    "FileSettings",
+    "GrpcClientChannel",
+    "GrpcClientSettings",
+    "GrpcServerChannel",
+    "GrpcServerSettings",
+    "InternalEndpointSettings",
+    "JsonDirectory",
+    "JsonDirectorySettings",
+    "JsonRpcClientChannel",
+    "JsonRpcClientOptions",
+    "JsonRpcClientSettings",
+    "JsonRpcServerChannel",
+    "JsonRpcServerSettings",
+    "MemoryDatastore",
+    "MetricsSettings",
+    "MutualTlsSettings",
+    "PrivateProxySettings",
+    "ProxySettings",
+    "PublicProxySettings",
+    "RateLimitSettings",
+    "RateLimits",
+    "RedisDatastore",
+    "RedisSettings",
+    "SdDirectorySettings",
+    "SdJsonRpcServerSettings",
+    "SdSettings",
+    "ServerTlsSettings",
+    "SigningSettings",
+    "SqliteDatastore",
+    "SqliteSettings",
+    "StdoutChannel",
+    "TlsSettings",
+]
 
 # --- EPS server ---
 
@@ -260,9 +144,11 @@ DirectorySettings = Annotated[ApiDirectory | JsonDirectory, Field(discriminator=
 
 
 class GrpcServerSettings(Model):
-    """Attributes:
-    internal_endpoints: HOST:PORTs of relays that a proxy may send us to, besides those that the directory gives the
-        proxy; None: no list of ours.
+    """Where other operators connect, directly or through a tunnel.
+
+    Attributes:
+        internal_endpoints: HOST:PORTs of relays that a proxy may send us to, besides those that the directory gives the
+            proxy; None: no list of ours.
     """
 
     bind_address: BindAddress = "localhost:4444"
@@ -272,10 +158,12 @@ class GrpcServerSettings(Model):
 
 
 class GrpcClientSettings(Model):
-    """Attributes:
-    use_proxy: ``useProxy`` in files: reach operators behind a proxy through it.
-    idle_timeout: seconds after which a kept connection without calls is closed; above the 60 s after which peers in
-        use end theirs, so that ours are kept between calls that come every few minutes.
+    """How other operators are called.
+
+    Attributes:
+        use_proxy: ``useProxy`` in files: reach operators behind a proxy through it.
+        idle_timeout: seconds after which a kept connection without calls is closed; above the 60 s after which peers in
+            use end theirs, so that ours are kept between calls that come every few minutes.
     """
 
     tls: MutualTlsSettings
@@ -385,8 +273,10 @@ def _of_type(channels: tuple[Channel, ...], kind: type[ChannelT]) -> Iterable[Ch
 
 
 class SdJsonRpcServerSettings(JsonRpcServerSettings):
-    """Attributes:
-    max_request_body: bytes; a large network's records, submitted at once, are some tens of megabytes.
+    """Where operators ask for records and submit them.
+
+    Attributes:
+        max_request_body: bytes; a large network's records, submitted at once, are some tens of megabytes.
     """
 
     max_request_body: Bytes = 64 * 1024 * 1024
@@ -411,15 +301,17 @@ class SdSettings(Model):
 
 
 class PublicProxySettings(Model):
-    """Attributes:
-    internal_endpoint: what peers are told to dial.
-    jsonrpc_client: the proxy's EPS server.
-    accept_timeout: seconds that one half of a tunnel waits for the other.
-    idle_timeout: seconds without a byte after which a tunnel is closed; kept connections ping every 30 s.
+    """A proxy that operators behind firewalls are reached through.
+
+    Attributes:
+        internal_endpoint: what peers are told to dial.
+        jsonrpc_client: the proxy's EPS server.
+        accept_timeout: seconds that one half of a tunnel waits for the other.
+        idle_timeout: seconds without a byte after which a tunnel is closed; kept connections ping every 30 s.
     """
 
     name: OperatorName
-    datastore: Datastore = Field(default_factory=_sqlite, validate_default=True)
+    datastore: Datastore = Field(default_factory=sqlite_by_default, validate_default=True)
     tls_bind_address: BindAddress = "localhost:443"
     internal_bind_address: BindAddress = "localhost:9999"
     internal_endpoint: Endpoint = "localhost:9999"
@@ -442,7 +334,7 @@ class InternalEndpointSettings(Model):
 
 class PrivateProxySettings(Model):
     name: OperatorName
-    datastore: Datastore = Field(default_factory=_sqlite, validate_default=True)
+    datastore: Datastore = Field(default_factory=sqlite_by_default, validate_default=True)
     internal_endpoint: InternalEndpointSettings = InternalEndpointSettings()
     jsonrpc_client: JsonRpcClientSettings
     jsonrpc_server: JsonRpcServerSettings

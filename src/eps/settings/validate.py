@@ -47,10 +47,13 @@ def validate(
     try:
         settings = model.model_validate({**defaults, **plain(tree)}, context=context)
     except ValidationError as error:
+        said: set[str] = set()
         for details in error.errors(include_url=False):
             problem = _problem(tree, details)
-            if problem is not None and problem not in problems:
+            if problem is not None and problem.text not in said:
                 problems.append(problem)
+                if details.get("ctx", {}).get("once"):
+                    said.add(problem.text)
         return None, problems
     return settings, problems + [_at(tree, loc, text, hint, Severity.WARNING) for loc, text, hint in _advice(settings)]
 

@@ -4,9 +4,11 @@ A file's variables are its own: neither the files it includes nor those it is me
 ``$PATH`` are the file's folder and path. A string that is nothing but ``$NAME`` takes the variable's type.
 """
 
+import getpass
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,21 @@ from eps.settings.problems import Loc, Severity, kind, nearest
 
 Prompt = Callable[[str, bool], str]
 """Asks the administrator for a variable by name; the flag says that the answer must not be shown."""
+
+
+def terminal_prompt() -> Prompt | None:
+    """Asks at the terminal; None where there is none (a service, a pipe)."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return None
+
+    def ask(name: str, sensitive: bool) -> str:
+        if sensitive:
+            return getpass.getpass(f"{name}: ")
+        print(f"{name}: ", end="", file=sys.stderr, flush=True)  # standard output may be somebody's data
+        return input()
+
+    return ask
+
 
 AddProblem = Callable[[Origin, Loc, str, str, Severity], None]
 """Takes note of a problem: where it stands, what is wrong, a hint."""
@@ -143,7 +160,10 @@ class _Definition:
             raise self.error(("sensitive",), f"must be true or false, not {kind(sensitive)}")
         if self.prompt is None:
             raise self.error((), "needs somebody to ask", "start the program in a terminal, or use source: env")
-        return self.prompt(self.name, sensitive)
+        try:
+            return self.prompt(self.name, sensitive)
+        except EOFError:
+            raise self.error((), "was asked for, and not given") from None
 
     def word(self, key: str, valid: tuple[str, ...]) -> str:
         value = self.given(key)
