@@ -172,6 +172,32 @@ async def test_what_a_request_looks_like() -> None:
     assert "user-agent" not in headers
 
 
+async def test_a_large_list_is_parsed_beside_other_work() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    result = [{"number": number, "text": "x" * 500} for number in range(8000)]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, _, request = await read_request(reader)
+        writer.write(success(request, [*result, {"number": 2**60}] if request["method"] == "bad" else result))
+
+    async with serving(talk) as server, client(server.url, max_answer=2**30) as calling:
+        body = json.dumps({"jsonrpc": "2.0", "result": result, "id": "1"}).encode()
+        counting = asyncio.create_task(count_turns())
+        assert (await calling._parsed(body, "1", 200)).result == result
+        assert turns > 10
+        counting.cancel()
+        assert (await calling.call("good", {})).result == result
+        with pytest.raises(OutcomeUnknown, match=r"result\[8000\]\.number: the integer"):
+            await calling.call("bad", {})
+
+
 # --- kept connections ---
 
 

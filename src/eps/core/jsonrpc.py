@@ -67,20 +67,23 @@ def strict_loads(body: bytes, *, max_bytes: int = MAX_BODY) -> Any:
         BadRequest: a duplicate key, an integer beyond ±2^53, a number beyond a double's range, or too deep nesting;
             the message has the path.
     """
-    value = _parse(body, max_bytes)
-    if _needs_check(body):
+    value = parse_json(body, max_bytes)
+    if needs_check(body):
         check_value(value, "")
     return value
 
 
-def check_value(value: Any, path: str) -> None:
+def check_value(value: Any, path: str, *, objects: int = 0, levels: int = 0) -> None:
     """Refuse integers, infinities and nesting that can't travel; ``path`` is where ``value`` stands, for the message.
+
+    Args:
+        objects, levels: how many there are around ``value``.
 
     Raises:
         BadRequest: with the path of the first offender.
     """
     try:
-        _check(value, 0, 0)
+        _check(value, objects, levels)
     except _Beyond as beyond:
         where = (path + "".join(reversed(beyond.path))).lstrip(".")
         raise BadRequest(f"{_cut(where or 'the value')}: {beyond.what}", hint=beyond.hint) from None
@@ -110,7 +113,7 @@ def parse_request(
             f"the request's Content-Type is {_cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
             hint="send the header Content-Type: application/json",
         )
-    envelope = _parse(body, max_bytes)
+    envelope = parse_json(body, max_bytes)
     if not isinstance(envelope, dict):
         raise NotJson(f"the body is {_kind(envelope)}, not an object", hint="send one request per POST; no batches")
     if envelope.get("jsonrpc") != "2.0":
@@ -121,7 +124,7 @@ def parse_request(
     params = envelope.get("params")
     if not isinstance(params, dict):
         raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
-    if _needs_check(body):
+    if needs_check(body):
         check_value(params, "params")
     return RpcRequest(method, params, network_id(envelope.get("id")) or new_id())
 
@@ -199,30 +202,36 @@ def parse_response(
     try:
         answer = strict_loads(body, max_bytes=max_bytes)
     except BadRequest as refused:
-        _no_answer(body, source, status, refused.message)
+        no_answer(body, source, status, refused.message)
+    return read_answer(answer, body, request_id, source=source, status=status)
+
+
+def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, status: int = 200) -> Response:
+    """The same as :func:`parse_response`, where the body has been parsed to ``answer`` already."""
     if not isinstance(answer, dict):
-        _no_answer(body, source, status, f"the body is {_kind(answer)}, not an object")
+        no_answer(body, source, status, f"the body is {_kind(answer)}, not an object")
     answered, error = answer.get("id"), answer.get("error")
     if error is not None and answered in (request_id, None):
         return Response(request_id, error=_parse_error(error, body, source, status))
     if answered != request_id:
-        _no_answer(body, source, status, f"its id is {_cut(str(answered))!r}, not {_cut(request_id)!r}")
+        no_answer(body, source, status, f"its id is {_cut(str(answered))!r}, not {_cut(request_id)!r}")
     if not 200 <= status < 300:
-        _no_answer(body, source, status, "it has no error")
+        no_answer(body, source, status, "it has no error")
     return Response(request_id, result=answer.get("result", {}))
 
 
 def _parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
     code, message = (error.get("code"), error.get("message", "")) if isinstance(error, dict) else (None, None)
     if isinstance(code, bool) or not isinstance(code, int) or not -(2**31) <= code < 2**31:
-        _no_answer(body, source, status, "its error has no 32-bit integer code")
+        no_answer(body, source, status, "its error has no 32-bit integer code")
     if not isinstance(message, str):
-        _no_answer(body, source, status, "its error's message is not a string")
+        no_answer(body, source, status, "its error's message is not a string")
     data = error.get("data")
     return Error(code, message, {} if data is None else unwrap(data) if isinstance(data, dict) else data)
 
 
-def _no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
+def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
+    """Raise the error for an HTTP body that answers nothing; see :func:`parse_response`."""
     beginning = _cut(" ".join(body[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split()))
     kind = OutcomeUnknown if 200 <= status < 300 else DeliveryError
     raise kind(
@@ -231,7 +240,8 @@ def _no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
     )
 
 
-def _parse(body: bytes, max_bytes: int) -> Any:
+def parse_json(body: bytes, max_bytes: int) -> Any:
+    """The first two gates: size and syntax."""
     if len(body) > max_bytes:
         raise TooLarge(f"{len(body)} bytes of JSON, the limit is {max_bytes}", hint="send less at once")
     try:
@@ -243,7 +253,7 @@ def _parse(body: bytes, max_bytes: int) -> Any:
     raise NotJson(f"this is not JSON in UTF-8: {_cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
 
 
-def _needs_check(body: bytes) -> bool:
+def needs_check(body: bytes) -> bool:
     """False if nothing in ``body`` can be beyond the limits: most bodies are small, and looking at bytes is quick."""
     levels = OBJECT_LEVELS * body.count(b"{") + LIST_LEVELS * body.count(b"[")
     return levels + OBJECT_LEVELS >= MAX_LEVELS or _SUSPICIOUS_NUMBER.search(body) is not None

@@ -21,10 +21,18 @@ from aiohttp.http import StreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from eps.core.jsonrpc import EXPECTED_CONTENT_TYPE, MAX_BODY, parse_response, render_request
+from eps.core.json_steps import load_in_steps
+from eps.core.jsonrpc import (
+    EXPECTED_CONTENT_TYPE,
+    MAX_BODY,
+    no_answer,
+    parse_response,
+    read_answer,
+    render_request,
+)
 from eps.core.message import Response
 from eps.core.names import Object
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
+from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
 from eps.transport.dial import explain
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
@@ -47,6 +55,9 @@ STALE_ATTEMPTS = 8
 
 WRITE_BYTES = 256 * 1024
 """A body is handed to the socket in pieces of this size, each waiting for the last to drain."""
+
+LARGE_ANSWER = 1024 * 1024
+"""From this size on an answer is parsed in steps: at once it would take more than some 10 ms."""
 
 _TIMEOUT_PARAMETER = re.compile(r"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 _BROKEN_OFF = "the connection broke off before an answer came"
@@ -134,7 +145,7 @@ class JsonRpcClient:
         except TimeoutError:
             raise self._too_slow(seconds, exchange) from None
         try:
-            return parse_response(answer, request_id, source=self._label, status=status, max_bytes=self._max_answer)
+            return await self._parsed(answer, request_id, status)
         except DeliveryError as error:
             error.side = self._side
             raise
@@ -175,6 +186,19 @@ class JsonRpcClient:
                 OutcomeUnknown, f"answered with {size} bytes or more, the limit is {self._max_answer}", "ask for less"
             )
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
+        if len(answer) <= LARGE_ANSWER:
+            return parse_response(answer, request_id, source=self._label, status=status, max_bytes=self._max_answer)
+        steps = load_in_steps(answer, max_bytes=self._max_answer)
+        try:
+            while True:
+                next(steps)
+                await asyncio.sleep(0)  # other work gets its turn
+        except StopIteration as end:
+            return read_answer(end.value, answer, request_id, source=self._label, status=status)
+        except BadRequest as refused:
+            no_answer(answer, self._label, status, refused.message)
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._closed:
