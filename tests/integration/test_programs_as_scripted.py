@@ -1,0 +1,67 @@
+"""The seven commands, letter by letter as users have them in their scripts, on the real ports."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from machine import BIN, DEV_PORTS, ROOT, SERVERS, Machine, PortBlock, is_free
+
+pytestmark = pytest.mark.xdist_group("dev-network")
+
+COMMANDS = {
+    "sd-1": "SD_SETTINGS=settings/dev/roles/sd-1 sd run",
+    "public-proxy-1": "PROXY_SETTINGS=settings/dev/roles/public-proxy-1 proxy run public",
+    "hd-1": "EPS_SETTINGS=settings/dev/roles/hd-1 eps server run",
+    "hd-2": "EPS_SETTINGS=settings/dev/roles/hd-2 eps server run",
+    "public-proxy-eps-1": "EPS_SETTINGS=settings/dev/roles/public-proxy-eps-1 eps server run",
+}
+
+CURL = (
+    "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key --cacert settings/dev/certs/root.crt "
+    "--resolve hd-1:5555:127.0.0.1 https://hd-1:5555/jsonrpc "
+    '--header "Content-Type: application/json" '
+    """--data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}'"""
+)
+
+
+@pytest.fixture
+async def dev(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
+    """A stand-in for the repository's root, so that the developer's own certificates and state stay untouched."""
+    taken = [port for port in DEV_PORTS if not is_free(port)]
+    if taken:
+        pytest.skip(f"a development network or demo has the ports {taken}")
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    async with Machine(tmp_path, dev_tree, PortBlock.dev()) as machine:
+        yield machine
+
+
+@pytest.mark.skipif(shutil.which("curl") is None or shutil.which("make") is None, reason="there is no curl or no make")
+async def test_the_seven_commands(dev: Machine) -> None:
+    for role, command in COMMANDS.items():
+        dev.processes[role] = await dev.spawn_shell(role, command.replace(" ", " exec ", 1))
+    # -o: what is installed counts as up to date, although a copy of the Makefile asks
+    setup = await dev.run("make", "-o", ".venv/.run", "sd-setup")
+    assert setup.code == 0, setup
+    assert "submitted 30 records" in setup.out
+    await asyncio.gather(*(dev.processes[role].wait_for(message=" is running") for role in SERVERS))
+    async with asyncio.timeout(5):
+        while "serverInfo" not in (answer := await dev.run("sh", "-c", CURL)).out:
+            await asyncio.sleep(0.1)
+    assert answer.code == 0, answer
+    body = json.loads(answer.out)
+    assert body["jsonrpc"] == "2.0"
+    assert body["id"] == "1"
+    assert body["result"]["serverInfo"]["name"] == "hd-2"
+    assert body["result"]["params"]["_client"]["name"] == "hd-1"
+    if shutil.which("jq") is not None:
+        piped = await dev.run("sh", "-c", f"{CURL} | jq .")
+        assert piped.code == 0
+        assert json.loads(piped.out)["result"]["version"] == body["result"]["version"]
+    text = dev.processes["hd-1"].log()
+    assert "step 1 of 6" in text and "step 6 of 6" in text
