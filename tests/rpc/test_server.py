@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -256,6 +256,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.Monke
 
 async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(module, "BODY_BYTES_PER_SECOND", 10**12)
     answered = asyncio.Event()
 
     async def huge(call: Call) -> Response:
@@ -269,6 +270,20 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
         async with asyncio.timeout(5):
             while server._exchanges:
                 await asyncio.wait(server._exchanges)
+
+
+async def test_large_answers_come_whole_and_the_connection_stays() -> None:
+    async def large(call: Call) -> Response:
+        return Response(call.id, "x" * 1_000_000)
+
+    async with jsonrpc_server(large, tls=tls_files("hd-1")) as server, connected(server, tls_files("app")) as client:
+        for _ in range(2):
+            client.post(request())
+            status, headers, answer = await client.answer()
+            assert (status, len(answer["result"])) == (200, 1_000_000)
+            assert headers["Content-Type"] == "application/json; charset=utf-8"
+            assert headers["Keep-Alive"] == "timeout=75"
+            assert "Server" not in headers
 
 
 # --- handlers ---
@@ -321,7 +336,17 @@ async def test_a_result_that_is_no_json_is_an_error() -> None:
     assert (status, answer["error"]["code"]) == (400, -32603)
 
 
-Start = Callable[[], Awaitable[None]]
+async def test_trouble_outside_the_handler_is_an_answer_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with jsonrpc_server(echo) as server, connected(server) as client:
+
+        async def fail(request: Any) -> Any:
+            raise ValueError("secret")
+
+        monkeypatch.setattr(server, "_answer", fail)
+        client.post(request())
+        _, _, answer = await client.answer()
+        assert answer["error"]["code"] == -32603
+        assert "secret" not in json.dumps(answer)
 
 
 class Slow:

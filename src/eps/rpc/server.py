@@ -37,7 +37,10 @@ BODY_BYTES_PER_SECOND = 1024 * 1024
 """A body may take 30 s, and a second more per MiB that the server accepts at all."""
 
 ANSWER_SECONDS = 60.0
-"""How long a client may take to read its answer; then the connection is cut."""
+"""How long a client may take to read its answer, and a second more per MiB; then the connection is cut."""
+
+WRITE_BYTES = 256 * 1024
+"""A larger answer is written in pieces of this size, each when the one before has left."""
 
 GRACE_SECONDS = 5.0
 """How long calls in flight may go on once the server closes."""
@@ -220,10 +223,9 @@ class JsonRpcServer:
         self._exchanges.add(task)
         try:
             answer = await self._answer(request)
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await answer.prepare(request)
-                await answer.write_eof()
-            return answer
+            size = answer.content_length or 0
+            async with asyncio.timeout(ANSWER_SECONDS + size / BODY_BYTES_PER_SECOND):
+                return await _send(request, answer)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
@@ -320,19 +322,39 @@ class JsonRpcServer:
         )
 
 
-class _Answer(web.Response):
+class _Nameless(web.StreamResponse):
     """An HTTP answer without aiohttp's name in it."""
-
-    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        super().__init__(status=status, body=body, headers=headers)
-        if body:
-            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
         self.headers.popall(hdrs.SERVER, None)
         if self.headers.get(hdrs.CONNECTION) != "close":
             self.headers["Keep-Alive"] = _KEEP_ALIVE
+
+
+class _Answer(_Nameless, web.Response):
+    """One whose body is sent with its headers."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(status=status, body=body, headers=headers)
+        if body:
+            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
+
+
+async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse:
+    """Send an answer; a large one in pieces, since encrypting 10 MB at once would hold up everything for 50 ms."""
+    body = answer.body
+    if not isinstance(body, bytes) or len(body) <= WRITE_BYTES:
+        await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+    pieces = _Nameless(status=answer.status, headers=answer.headers)
+    pieces.content_length = len(body)
+    await pieces.prepare(request)
+    for start in range(0, len(body), WRITE_BYTES):
+        await pieces.write(body[start : start + WRITE_BYTES])
+    await pieces.write_eof()
+    return pieces
 
 
 class _Connection(RequestHandler):
