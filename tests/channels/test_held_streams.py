@@ -157,7 +157,7 @@ async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
     stream.requests.put_nowait(None)
     await setup.next_stream()
     texts = [notice.text for notice in setup.events.of(Notice)]
-    assert texts == [f"no stream to {PROXY}: {why}" for why in ("the server ended it", "refused", "no route")]
+    assert [text.rpartition(": ")[2] for text in texts] == ["the server ended it", "refused", "no route"]
 
 
 async def test_the_list_follows_the_directory(setup: Setup) -> None:

@@ -76,18 +76,19 @@ class HeldStreams:
         pause, told = FIRST_PAUSE, ""
         while True:
             started = asyncio.get_running_loop().time()
-            reason = await self._one_stream(operator)
+            reason, hint = await self._one_stream(operator)
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it had been up
             if reason != told:
                 told = reason
-                self._emit(Notice(level=Level.WARN, text=f"no stream to {operator}: {reason}", hint="trying again"))
+                text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
+                self._emit(Notice(level=Level.WARN, text=text, hint=hint))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _one_stream(self, operator: Operator) -> str:
-        """Hold one stream until it ends; why it did."""
-        up = False
+    async def _one_stream(self, operator: Operator) -> tuple[str, str]:
+        """Hold one stream until it ends; why it did, and what to do about it."""
+        up, hint = False, ""
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
             async with connection.open_stream(STREAM_METADATA) as stream:
@@ -97,10 +98,10 @@ class HeldStreams:
                 await self._serve(connection, stream)
                 reason = stream.reason
         except EpsError as error:
-            reason = str(error)
+            reason, hint = error.message, error.hint
         if up:
             self._emit(PeerChanged(link="stream", peer=operator, up=False, reason=reason))
-        return reason
+        return reason, hint
 
     async def _serve(self, connection: ClientConnection, stream: ReverseStream) -> None:
         tasks = Tasks()

@@ -40,7 +40,7 @@ class Metrics:
     """Counts events; an ``Emit``. Labels hold fixed words only, never names that a peer chooses."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second time series for each counter, of no use to anybody here
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second time series for each counter, of no use to anybody here
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

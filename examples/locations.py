@@ -1,0 +1,31 @@
+"""The example service "locations" of operator ls-1: python examples/locations.py, then see docs/howto-service.md."""
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+LOCATIONS = {}
+
+
+class Service(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # the EPS server keeps its connections
+
+    def do_POST(self):
+        call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        params, caller = call["params"], call["params"]["_client"]["name"]  # who calls, proven by the EPS server
+        if call["method"] == "add" and "name" in params and "address" in params:
+            LOCATIONS[params["name"]] = {"address": params["address"], "added_by": caller}
+            answer = {"result": {"count": len(LOCATIONS)}}
+        elif call["method"] == "lookup" and params.get("name") in LOCATIONS:
+            answer = {"result": LOCATIONS[params["name"]]}
+        else:
+            answer = {"error": {"code": 404, "message": "no such method or location", "data": None}}
+        body = json.dumps({"jsonrpc": "2.0", "id": call["id"], **answer}).encode()
+        self.send_response(400 if "error" in answer else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("localhost", 6666), Service).serve_forever()
