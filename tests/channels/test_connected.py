@@ -113,7 +113,7 @@ async def test_a_newer_stream_takes_over_and_the_end_of_the_old_one_leaves_it(se
     new.answers.put_nowait(pb.Response(id="2"))
     await call
     ups = [event.up for event in setup.events.of(PeerChanged)]
-    assert ups == [True, True]
+    assert ups == [True, False, True]
 
 
 async def test_a_name_that_the_certificate_lacks_is_refused(setup: Setup) -> None:

@@ -115,7 +115,9 @@ class Connected:
         older = self._streams.get(operator)
         self._streams[operator] = connected
         if older is not None:
-            older.abort(f"{operator} opened a newer stream")
+            reason = f"{operator} opened a newer stream"
+            older.abort(reason)
+            self._emit(PeerChanged(link="connected", peer=operator, up=False, reason=reason))
         self._emit(PeerChanged(link="connected", peer=operator, up=True))
         try:
             await connected.read()
