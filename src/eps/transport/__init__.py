@@ -1,0 +1,8 @@
+"""Sockets: who may connect, who is at the other end, and bytes from one to the other. Nothing here knows a message.
+
+listener   accepts, for every server; hands each socket to its protocol
+tls        contexts, and who a certificate is, given the directory's pins as a function
+dial       connects, for every client
+tunnel     dials a relay and writes the token
+splice     joins two sockets until one side has ended (the relay's data path)
+"""
