@@ -350,7 +350,7 @@ def _load_authorities(context: ssl.SSLContext, files: Sequence[str]) -> None:
                 valid += 1
         context.load_verify_locations(file)
     if not valid:  # one of several may be an old root that is being phased out
-        raise StartError(f"every certificate authority has expired: {shown(expired)}", hint="set a current one")
+        raise StartError(f"every certificate authority has expired: {', '.join(expired[:5])}", hint="set a current one")
     # An intermediate that the administrator lists is trusted as such, whether or not its root is listed too.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
