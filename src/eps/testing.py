@@ -4,6 +4,8 @@ Nothing outside ``tests/`` and ``bench/`` imports this.
 """
 
 import asyncio
+import atexit
+import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -64,10 +66,9 @@ class Certificates:
 @cache
 def certificates() -> Certificates:
     """The authority of this test run; its folder is removed when the interpreter ends."""
-    folder = tempfile.TemporaryDirectory(prefix="eps-test-")
-    made = Certificates(Path(folder.name))
-    made.keep = folder  # type: ignore[attr-defined]  # the folder lives as long as what lies in it
-    return made
+    folder = Path(tempfile.mkdtemp(prefix="eps-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Certificates(folder)
 
 
 def tls_files(name: str, **changes: Any) -> TlsFiles:
