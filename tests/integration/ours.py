@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from eps.channels import Outbound
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.core.address import parse_address
@@ -127,7 +128,7 @@ class Ours:
         internal = InternalMethods(
             self.name, version="ours", tunnels={"grpc_server": self.server}, now=lambda: datetime.now(UTC)
         )
-        channels = [self.client, self.server, _Local(name, application)]
+        channels: list[Outbound] = [self.client, self.server, _Local(name, application)]
         self.broker = Broker(self.name, self.source, channels, internal, emit=self.events, call_timeout=call_timeout)
 
     @property

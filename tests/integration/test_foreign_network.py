@@ -251,7 +251,7 @@ class _one_method_server:
         )
         tls = network.tls(PROXY)
         credentials = grpc.ssl_server_credentials([(tls.key_pem, tls.cert_pem)], tls.root_pem, True)
-        self._port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self._port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
 
     def __enter__(self) -> int:
         self._server.start()

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ class Mixture:
         """Until ours know the whole directory and B is connected to P."""
         tip = self.sd.records[-1]["hash"]
         for role, server in self.eps.items():
-            await self.events[role].until(lambda server=server: server.source.current.version == tip)
+            await self.events[role].until(partial(_knows, server, tip))
         if P in self.ours:
             channel = self.eps[P].channel(GrpcServerChannel)
             await self.events[P].until(lambda: channel.can_deliver(Operator(HD_2)))
@@ -168,6 +169,10 @@ class Mixture:
             endpoint = self.network.rpc_servers[HD_1].endpoint
         client = self.network.rpc_client(endpoint, HD_1, HD_1)
         return await in_thread(client.call, target, params, request_id)
+
+
+def _knows(server: EpsServer, tip: str) -> bool:
+    return server.source.current.version == tip
 
 
 @asynccontextmanager
