@@ -79,7 +79,7 @@ async def test_an_acknowledged_entry_survives_a_killed_process(tmp_path: Path) -
 async def test_two_in_one_process_don_t_share_it_either(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     store = await SqliteDatastore.open(tmp_path / "s.db")
-    with pytest.raises(StartError, match="never shared"):
+    with pytest.raises(StartError, match="only public proxies may share"):
         await SqliteDatastore.open(tmp_path / "link" / "s.db")
     await store.append([entry(1)])
     await store.close()
@@ -166,9 +166,9 @@ async def test_a_cancelled_open_gives_everything_back(tmp_path: Path, monkeypatc
 
     gate, real, given_back = threading.Event(), module._open_locked, threading.Event()
 
-    def slow(path: Path) -> module._Opened:
+    def slow(path: Path, shared: bool) -> module._Opened:
         gate.wait(30)
-        return real(path)
+        return real(path, shared)
 
     def close(opened: module._Opened) -> None:
         opened.database.close()

@@ -44,7 +44,11 @@ class DataEntry:
 
 
 class Datastore(Protocol):
-    """An ordered list of entries that survives the program. One program at a time has it open."""
+    """An ordered list of entries that survives the program.
+
+    One program at a time has it open, but for stores of public proxies: several of those may share one. They change it
+    with :meth:`append_if` and :meth:`replace_if` only, which do nothing if another one was faster.
+    """
 
     @property
     def location(self) -> str:
@@ -71,6 +75,22 @@ class Datastore(Protocol):
         Raises:
             InternalError: the store can't be read.
         """
+        ...
+
+    async def last_id(self) -> bytes | None:
+        """The id of the last entry; None if there is none. Cheap: it tells whether somebody has changed the store."""
+        ...
+
+    async def append_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        """As :meth:`append`, if the id of the last entry is still ``last``; False, and nothing is done, if not.
+
+        The comparison and the change are one step, whoever else has the store open. Since ids are random, an equal id
+        says that nobody has changed anything since ``last`` was read.
+        """
+        ...
+
+    async def replace_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        """As :meth:`replace`, under the condition of :meth:`append_if`. ``entries`` must have fresh ids."""
         ...
 
     async def close(self) -> None:

@@ -22,5 +22,20 @@ class MemoryDatastore:
     async def read_all(self) -> list[DataEntry]:
         return list(self._entries)
 
+    async def last_id(self) -> bytes | None:
+        return self._entries[-1].id if self._entries else None
+
+    async def append_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        if await self.last_id() != last:
+            return False
+        await self.append(entries)
+        return True
+
+    async def replace_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        if await self.last_id() != last:
+            return False
+        await self.replace(entries)
+        return True
+
     async def close(self) -> None:
         """Nothing to give back."""

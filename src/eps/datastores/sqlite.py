@@ -1,14 +1,15 @@
 """The default store: one SQLite file.
 
 WAL with ``synchronous=FULL``: a transaction is on disk when COMMIT returns. All SQL runs in one worker thread, so the
-event loop never waits for the disk. A lock file beside the database keeps a second program out; an administrator may
-still read the database with other tools.
+event loop never waits for the disk. A lock file beside the database keeps a second program out, unless both have opened
+it as ``shared``; an administrator may still read the database with other tools.
 """
 
 import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 5.0
 """How long to wait for an administrator's tool that has the database locked."""
 
+OPEN_ATTEMPTS, OPEN_PAUSE = 50, 0.1
+"""How often, and after how many seconds, a shared store is tried again that another program is just making."""
+
 _T = TypeVar("_T")
 
 
@@ -40,15 +44,19 @@ class SqliteDatastore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str]) -> "SqliteDatastore":
+    async def open(cls, path: str | os.PathLike[str], *, shared: bool = False) -> "SqliteDatastore":
         """Open the store at ``path``; it and its parent folder are made where they are missing.
+
+        Args:
+            shared: other programs of this machine may have it open too, if they open it as shared. (Network file
+                systems won't do: SQLite's write-ahead log needs shared memory.)
 
         Raises:
             StartError: another program has it open, it is not a store, it was written by a newer version, or the
                 file system refuses.
         """
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")
-        opening = asyncio.get_running_loop().run_in_executor(worker, _open_locked, path)
+        opening = asyncio.get_running_loop().run_in_executor(worker, _open_locked, path, shared)
         try:
             opened = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -68,6 +76,15 @@ class SqliteDatastore:
 
     async def read_all(self) -> list[DataEntry]:
         return await self._run(_read_all)
+
+    async def last_id(self) -> bytes | None:
+        return await self._run(_last_id)
+
+    async def append_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        return await self._run(_append_if, last, list(entries))
+
+    async def replace_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        return await self._run(_replace_if, last, list(entries))
 
     async def close(self) -> None:
         if self._closed:
@@ -98,18 +115,18 @@ class _Opened:
     database: sqlite3.Connection
 
 
-def _open_locked(given: str | os.PathLike[str]) -> _Opened:
+def _open_locked(given: str | os.PathLike[str], shared: bool) -> _Opened:
     path = Path(os.path.realpath(given))  # two spellings of one path must meet at one lock
     try:
         _make_folder(path.parent)
-        lock = _take_lock(path)
+        lock = _take_lock(path, shared)
     except OSError as error:
         raise StartError(
             f"the datastore {path} can't be opened: {error.strerror or error}",
             hint="its folder must be writable for the user that runs this program",
         ) from error
     try:
-        return _Opened(path, lock, _open_database(path))
+        return _Opened(path, lock, _open_shared(path) if shared else _open_database(path))
     except BaseException:
         os.close(lock)
         raise
@@ -137,12 +154,28 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _take_lock(path: Path) -> int:
+def _open_shared(path: Path) -> sqlite3.Connection:
+    """As :func:`_open_database`, beside others that may be doing the same: the change to WAL does not wait for them."""
+    for _ in range(OPEN_ATTEMPTS - 1):
+        try:
+            return _open_database(path)
+        except StartError as error:
+            if not _is_locked(error.__cause__):
+                raise
+            time.sleep(OPEN_PAUSE)
+    return _open_database(path)
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _take_lock(path: Path, shared: bool) -> int:
     """A descriptor that holds the lock until it is closed, also by the end of the process, however it ends."""
     name = f"{path}.lock"
     lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
     except BlockingIOError:
@@ -150,7 +183,7 @@ def _take_lock(path: Path) -> int:
         os.close(lock)
         raise StartError(
             f"the datastore {path} is in use by another program (process {owner})",
-            hint="a store is never shared: stop the other program, or give this one a path of its own",
+            hint="only public proxies may share a store: stop the other program, or give this one a path of its own",
         ) from None
     except BaseException:
         os.close(lock)
@@ -221,11 +254,39 @@ def _replace(database: sqlite3.Connection, entries: list[DataEntry]) -> None:
     _transact(database, work)
 
 
-def _transact(database: sqlite3.Connection, work: Callable[[], None]) -> None:
+def _append_if(database: sqlite3.Connection, last: bytes | None, entries: list[DataEntry]) -> bool:
+    def work() -> bool:
+        unchanged = _last_id(database) == last
+        if unchanged:
+            _insert(database, entries)
+        return unchanged
+
+    return _transact(database, work)
+
+
+def _replace_if(database: sqlite3.Connection, last: bytes | None, entries: list[DataEntry]) -> bool:
+    def work() -> bool:
+        unchanged = _last_id(database) == last
+        if unchanged:
+            database.execute("DELETE FROM entries")
+            _insert(database, entries)
+        return unchanged
+
+    return _transact(database, work)
+
+
+def _last_id(database: sqlite3.Connection) -> bytes | None:
+    row = database.execute("SELECT id FROM entries ORDER BY position DESC LIMIT 1").fetchone()
+    return bytes(row[0]) if row is not None else None
+
+
+def _transact(database: sqlite3.Connection, work: Callable[[], _T]) -> _T:
+    """Do ``work`` whole or not at all. Nobody else writes meanwhile: it is a writing one from the start."""
     database.execute("BEGIN IMMEDIATE")
     try:
-        work()
+        result = work()
         database.execute("COMMIT")
+        return result
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")
