@@ -370,8 +370,8 @@ class Wire(asyncio.Protocol):
         stream = self.streams.get(event.stream_id)
         if stream is not None and not event.remote_reset:
             stream.fail(StreamLost(f"{self.peer_name} broke the HTTP/2 protocol on the stream"))
-        # gRPC servers may reset a stream behind its trailers: it has ended well then.
-        elif stream is not None and not stream.ended:
+        # gRPC servers may reset a stream behind its trailers: it has ended well then. Clients cancel so.
+        elif stream is not None and not (stream.ended and self.client):
             code = int(event.error_code or 0)
             refused = code == ErrorCodes.REFUSED_STREAM
             text = f"{self.peer_name} broke off the stream ({_code_name(code)})"

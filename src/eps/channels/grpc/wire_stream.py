@@ -181,11 +181,16 @@ class WireStream:
                 rest = rest[sent:]
                 if not rest:
                     return
-                self._wire.blocked.add(self)
-                try:
-                    await self._change()
-                finally:
-                    self._wire.blocked.discard(self)
+                if self.lost is None:  # else writing has just found out
+                    await self._room()
+
+    async def _room(self) -> None:
+        """Wait until there may be room to write."""
+        self._wire.blocked.add(self)
+        try:
+            await self._change()
+        finally:
+            self._wire.blocked.discard(self)
 
     def send_headers(self, headers: Headers, *, end: bool = False) -> None:
         """Headers or trailers. Nothing happens on a stream that is over."""
