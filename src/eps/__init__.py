@@ -4,7 +4,7 @@
 
 Imports point from left to right only (``tests/test_layers.py`` checks it). ``core`` is what the protocol says, without
 sockets, clock or files. The six steps of a brokered connection are told in ``services/public_proxy.py`` (P),
-``channels/grpc_client.py`` (A) and ``services/broker.py`` with ``channels/grpc_server.py`` (B).
+``channels/grpc_client.py`` (A) and ``services/internal_methods.py`` with ``channels/grpc_server.py`` (B).
 """
 
 from importlib.metadata import version

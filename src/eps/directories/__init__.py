@@ -2,6 +2,10 @@
 
 ``api`` follows a service directory and verifies every record; ``json`` reads unsigned records from files (for tests).
 Both give the same thing: an immutable ``core.directory.Directory`` that is replaced whole when something changes.
+
+api          asks (endpoints: several service directories), verifies (slices: without holding up the event loop),
+             keeps what it verified (cache)
+json_files   reads files; ``eps sd submit-records`` reads its files here, too
 """
 
 from typing import Protocol
