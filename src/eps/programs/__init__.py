@@ -4,7 +4,7 @@ eps, sd, proxy     the commands; cli has what they share (options, exit codes)
 wiring             settings → a server with all its parts; the only place that knows them all
 runtime            what every server has around it: event loop, signals, file limit, profiles
 logs, metrics      the two readers of events
-admin              the administrator's commands (eps call, config check, sd …); directory_commands does those with records
+admin              the administrator's commands (eps call, sd …); directory_commands does those with records
 demo               eps demo → dev_network (names, ports), processes (starts them, reads their logs)
 dev_certs          eps dev certs
 
