@@ -7,10 +7,12 @@ import pytest
 
 from eps.core import event
 from eps.core.event import (
+    Announced,
     CallFinished,
     DirectoryChanged,
     DirectoryFailed,
     Event,
+    Forwarding,
     Level,
     Notice,
     PeerChanged,
@@ -42,7 +44,7 @@ LINES = [
     (CallFinished(**CALL, outcome="ok"), "local call hd-1 → hd-2._ping: ok in 12.3 ms"),
     (
         CallFinished(**CALL, outcome="not_sent", code=403, stage="permission", reason="no"),
-        "local call hd-1 → hd-2._ping: not_sent (code 403, stage permission: no) in 12.3 ms",
+        "local call hd-1 → hd-2._ping: not_sent in 12.3 ms: no [code 403, stage permission]",
     ),
     (PeerChanged(link="direct", peer="hd-2", up=True), "direct link with hd-2 is up"),
     (PeerChanged(link="stream", peer="hd-2", up=False, reason="reset"), "stream link with hd-2 is down: reset"),
@@ -62,6 +64,16 @@ LINES = [
     (DirectoryFailed(reason="it is down", hint="start it"), "directory not updated: it is down (start it)"),
     (Refused(listener="grpc", why="pin", source="1.2.3.4"), "grpc: refused 1.2.3.4 (pin)"),
     (Refused(listener="grpc", why="pin", source="1.2.3.4", detail="x"), "grpc: refused 1.2.3.4 (pin): x"),
+    (
+        Forwarding(operator="public-proxy-1.ga", peer="hd-1", text="joined them", seconds=0.0123),
+        "joined them in 12.3 ms",
+    ),
+    (Forwarding(operator="private-proxy-1.ga", peer="public-proxy-1.ga", text="dials it"), "dials it"),
+    (Announced(domain="a.example.org", operator="hd-1", outcome="kept"), "announcement of a.example.org (hd-1): kept"),
+    (
+        Announced(domain="a.example.org", operator="hd-1", outcome="refused", reason="it is taken"),
+        "announcement of a.example.org (hd-1): refused: it is taken",
+    ),
 ]
 
 

@@ -15,7 +15,7 @@ from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import NotSent
 from eps.rpc.server import Call
-from eps.services.public_proxy import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, _source_of
+from eps.services.public_proxy import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, source_of
 from eps.transport.dial import connect
 from sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
 
@@ -413,4 +413,4 @@ def test_a_source_that_is_gone() -> None:
     reset(far)
     with near:
         near.close()
-        assert _source_of(near) == "a connection that is gone"
+        assert source_of(near) == "a connection that is gone"

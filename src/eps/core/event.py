@@ -109,9 +109,8 @@ class CallFinished(Event):
 
     def message(self) -> str:
         text = f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"
-        if self.code:
-            text += f" (code {self.code}, stage {self.stage}: {self.reason})"
-        return f"{text} in {self.seconds * 1000:.1f} ms"
+        text += f" in {self.seconds * 1000:.1f} ms"
+        return f"{text}: {self.reason} [code {self.code}, stage {self.stage}]" if self.code else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +156,49 @@ class TunnelFinished(Event):
         return (
             f"tunnel{who} ended: {self.outcome} after {self.seconds:.3f} s, "
             f"{self.second_bytes} bytes from the caller, {self.first_bytes} back"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding(Event):
+    """One step of a TLS connection's way through both proxies (PROTOCOL.md section 8).
+
+    Attributes:
+        operator: who does it (the reporting proxy's operator).
+        peer: whom it concerns.
+        seconds: how long it took, where that is known.
+    """
+
+    operator: str
+    peer: str
+    text: str
+    seconds: float | None = None
+    level: Level = Level.DEBUG
+    kind: ClassVar[str] = "forwarding"
+
+    def message(self) -> str:
+        took = f" in {self.seconds * 1000:.1f} ms" if self.seconds is not None else ""
+        return f"{self.text}{took}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced(Event):
+    """A domain was announced, or could not be.
+
+    Attributes:
+        outcome: ``kept`` (it is new, or has changed), ``repeated``, ``withdrawn``, or ``refused``.
+        operator: who announces it (a public proxy's event) or the public proxy (a private one's).
+    """
+
+    domain: str
+    operator: str
+    outcome: str
+    reason: str = ""
+    kind: ClassVar[str] = "announced"
+
+    def message(self) -> str:
+        return f"announcement of {self.domain} ({self.operator}): {self.outcome}" + (
+            f": {self.reason}" if self.reason else ""
         )
 
 

@@ -8,6 +8,9 @@ Told from here, top to bottom; A is the caller, B the callee, P this proxy:
     5, 6  A dials the relay and shows its token → P joins the two, bytes flow both ways     ``_join``
     end   a side ends it, nobody moves for the idle limit, or the other side never comes    ``_finished``, ``_expire``
 
+TLS passthrough (``services.passthrough``) meets here too: there a TLS client, who shows no token, is the second side
+from the beginning (``hold``).
+
 Either side may come first. P sees only ciphertext: A and B authenticate each other inside. What decides is
 ``core.rendezvous``; what forwards is ``transport.splice``. Halves that wait and tunnels that are joined have no task
 of their own: 2,000 idle ones cost nothing but their sockets.
@@ -16,14 +19,16 @@ of their own: 2,000 idle ones cost nothing but their sockets.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from eps.core.brokering import encode_token
-from eps.core.event import Emit, Level, Refused, Step, TunnelFinished
+from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
 from eps.core.message import CLIENT_KEY, Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
-from eps.core.rendezvous import Closed, Join, Offer, Reject, Rendezvous, TunnelOutcome
+from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
 from eps.rpc.server import Call
+from eps.transport.arrivals import MAX_ARRIVING, Arrivals
 from eps.transport.dial import readable, tune
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
@@ -39,15 +44,23 @@ MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
 limit (524,288); idle ones take a few KiB each."""
 
-MAX_ARRIVING = 1024
-"""Connections that have not shown a token yet. Honest ones do so within a round trip; beyond this number the oldest
-one is closed for the newest, so that silent connections can't keep honest ones out."""
-
 MAX_TO_BYTES = 100 - len("._connectionRequest")
 """A method has at most 100 bytes (PROTOCOL.md section 5), and this one is ``TO._connectionRequest``."""
 
 MAX_CHANNEL_CHARS = 100
 """Channel types are short words (``grpc_server``); what is longer is no channel type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One side of a tunnel.
+
+    Attributes:
+        head: what has been read of it and must reach the other side first: a TLS client's hello.
+    """
+
+    sock: socket.socket
+    head: bytes = b""
 
 
 class PublicProxy:
@@ -85,9 +98,8 @@ class PublicProxy:
         self._idle_timeout = idle_timeout
         self._emit = emit
         self._max_tunnels = max_tunnels
-        self._max_arriving = max_arriving
-        self._rendezvous: Rendezvous[socket.socket] = Rendezvous(accept_timeout)
-        self._arriving: dict[asyncio.Timeout, None] = {}
+        self._rendezvous: Rendezvous[Half] = Rendezvous(accept_timeout)
+        self._arrivals = Arrivals(max_arriving)
         self._relays: set[Relay] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
@@ -149,14 +161,14 @@ class PublicProxy:
         try:
             answer = await self._ask(offer, channel, client)
         except BaseException:  # also when A has hung up: nobody will come
-            self._withdraw(offer)
+            self.withdraw(offer)
             raise
         if answer.error is not None:
-            self._withdraw(offer)
+            self.withdraw(offer)
             return Response(call.id, error=answer.error)
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self._endpoint})
 
-    def _make_offer(self, caller: Operator, callee: Operator) -> Offer[socket.socket]:
+    def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._closed:
             raise TunnelFailed(f"the proxy {self._name} is stopping", hint="try again when it is up")
         if len(self._relays) + self._rendezvous.open >= self._max_tunnels:
@@ -170,7 +182,7 @@ class PublicProxy:
             self._expiry = loop.call_at(offer.expires_at, self._expire)
         return offer
 
-    async def _ask(self, offer: Offer[socket.socket], channel: str, client: Object) -> Response:
+    async def _ask(self, offer: Offer[Half], channel: str, client: Object) -> Response:
         params = {
             "endpoint": self._endpoint,
             "client": client,
@@ -186,7 +198,22 @@ class PublicProxy:
                 or f"check that the EPS server of {self._name} runs and that {offer.callee} is connected",
             ) from error
 
-    def _withdraw(self, offer: Offer[socket.socket]) -> None:
+    def hold(self, half: Half, caller: Operator, callee: Operator) -> Offer[Half]:
+        """Keep a side that has come by another way, until ``callee`` shows the first token at the relay.
+
+        Args:
+            half: the second side; ours from here on, unless this raises.
+            caller: for events, and for the limit of tunnels that one caller may have under way.
+
+        Raises:
+            TunnelFailed: too many tunnels, or the proxy is stopping.
+        """
+        offer = self._make_offer(caller, callee)
+        self._rendezvous.claim(offer.created_at, offer.second, half)
+        return offer
+
+    def withdraw(self, offer: Offer[Half]) -> None:
+        """``callee`` won't come: end the wait, if it isn't over."""
         closed = self._rendezvous.cancel(offer)
         if closed is not None:
             self._not_joined(closed)
@@ -195,7 +222,7 @@ class PublicProxy:
 
     async def _meet(self, sock: socket.socket) -> None:
         """A connection has come: read its token, and not one byte more."""
-        source = _source_of(sock)
+        source = source_of(sock)
         tune(sock)
         token = bytearray()
         try:
@@ -212,33 +239,21 @@ class PublicProxy:
             self._arrived(sock, bytes(token), source)
 
     async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
-        async with asyncio.timeout(self._accept_timeout) as deadline:
-            self._make_room()
-            self._arriving[deadline] = None
-            try:
-                while len(token) < TOKEN_BYTES:
-                    try:
-                        received = sock.recv(TOKEN_BYTES - len(token))
-                    except (BlockingIOError, InterruptedError):
-                        await readable(sock)
-                        continue
-                    if not received:
-                        raise ConnectionResetError("the stream ended")
-                    token += received
-            finally:
-                self._arriving.pop(deadline, None)
-
-    def _make_room(self) -> None:
-        if len(self._arriving) >= self._max_arriving:
-            oldest = next(iter(self._arriving))
-            del self._arriving[oldest]
-            if not oldest.expired():
-                oldest.reschedule(0)  # a moment long past: it ends as if its time were up
+        async with self._arrivals.deadline(self._accept_timeout):
+            while len(token) < TOKEN_BYTES:
+                try:
+                    received = sock.recv(TOKEN_BYTES - len(token))
+                except (BlockingIOError, InterruptedError):
+                    await readable(sock)
+                    continue
+                if not received:
+                    raise ConnectionResetError("the stream ended")
+                token += received
 
     def _arrived(self, sock: socket.socket, token: bytes, source: str) -> None:
         """A token has come: whose?"""
         now = asyncio.get_running_loop().time()
-        verdict = self._rendezvous.claim(now, token, sock)
+        verdict = self._rendezvous.claim(now, token, Half(sock))
         if isinstance(verdict, Reject):
             sock.close()
             detail = "its token is unknown, used or expired"
@@ -246,7 +261,7 @@ class PublicProxy:
             return
         offer = verdict.offer
         is_first = verdict.came_last_is_first if isinstance(verdict, Join) else verdict.is_first
-        if is_first:
+        if is_first and not _is_passthrough(verdict):
             seconds = now - offer.created_at
             self._step(4, offer.callee, f"{offer.callee} has connected and shown its token", seconds)
         if isinstance(verdict, Join):
@@ -254,21 +269,27 @@ class PublicProxy:
 
     # Step 6: P joins the two
 
-    def _join(self, pair: Join[socket.socket], seconds: float) -> None:
+    def _join(self, pair: Join[Half], seconds: float) -> None:
         offer = pair.offer
         relay = Relay(
-            pair.first,
-            pair.second,
+            pair.first.sock,
+            pair.second.sock,
+            first_head=pair.first.head,
+            second_head=pair.second.head,
             idle_timeout=self._idle_timeout,
             on_end=lambda result: self._finished(relay, offer, result),
         )
         self._relays.add(relay)
-        self._step(6, offer.caller, f"joined {offer.caller} and {offer.callee}; bytes flow both ways", seconds)
+        text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
+        if _is_passthrough(pair):
+            self._emit(Forwarding(operator=self._name, peer=offer.callee, text=text, seconds=seconds))
+        else:
+            self._step(6, offer.caller, text, seconds)
         relay.start()
 
     # The end
 
-    def _finished(self, relay: Relay, offer: Offer[socket.socket], result: SpliceResult) -> None:
+    def _finished(self, relay: Relay, offer: Offer[Half], result: SpliceResult) -> None:
         self._relays.discard(relay)
         self._emit(
             TunnelFinished(
@@ -289,9 +310,9 @@ class PublicProxy:
         due = self._rendezvous.next_expiry
         self._expiry = loop.call_at(due, self._expire) if due is not None else None
 
-    def _not_joined(self, closed: Closed[socket.socket]) -> None:
+    def _not_joined(self, closed: Closed[Half]) -> None:
         if closed.half is not None:
-            closed.half.close()
+            closed.half.sock.close()
         offer = closed.offer
         seconds = asyncio.get_running_loop().time() - offer.created_at
         self._emit(
@@ -342,7 +363,12 @@ def _parse_request(params: Object) -> tuple[Operator, str, Object]:
     return Operator(to), channel, {"name": client["name"], "entry": entry}
 
 
-def _source_of(sock: socket.socket) -> str:
+def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:
+    """Whether a TLS client is waiting there rather than an operator that will show a token."""
+    return isinstance(verdict, Join) and bool(verdict.second.head)
+
+
+def source_of(sock: socket.socket) -> str:
     try:
         return str(sock.getpeername()[0])
     except OSError:
