@@ -17,6 +17,7 @@ from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.server import ServerEndpoint
 from eps.channels.peers import answer_request, from_peer, relay_trust_of
 from eps.core.event import Emit, Step
+from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Request, Response
 from eps.core.names import Fingerprint, Operator, Token
 from eps.directories import DirectorySource
@@ -41,6 +42,7 @@ class GrpcServerChannel:
         context: a TLS server context that requires client certificates, ALPN h2.
         bind_address: host:port to listen on.
         trusted_endpoints: relay endpoints that we dial whatever their address (setting ``internal_endpoints``).
+        proxies: HTTP proxies for dialling relays.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class GrpcServerChannel:
         emit: Emit,
         rate_limits: Sequence[RateLimit] = (),
         trusted_endpoints: tuple[str, ...] = (),
+        proxies: HttpProxies = NONE,
     ) -> None:
         self._name = name
         self._source = source
         self._emit = emit
         self._trusted_endpoints = trusted_endpoints
+        self._proxies = proxies
         self._deliver: Deliver | None = None
         self._connected = Connected(name, emit)
         self._tasks = Tasks()
@@ -103,7 +107,7 @@ class GrpcServerChannel:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
         started = time.monotonic()
         trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
-        sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge)
+        sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
         self._tasks.start(self._serve_tunnel(sock), f"tunnel through {via}")
         text = f"connected to {via} at {endpoint} and sent the token"
         self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))

@@ -21,8 +21,9 @@ from eps.errors import BadParams
 
 IPAddress = IPv4Address | IPv6Address
 
-Judge = Callable[[str, int, IPAddress], str | None]
-"""Why this (host, port), resolved to this address, must not be dialled; None if it may."""
+Judge = Callable[[str, int, IPAddress | None], str | None]
+"""Why this (host, port), resolved to this address, must not be dialled; None if it may. Without an address: whether it
+may be dialled whatever it resolves to, as is asked where an HTTP proxy does the resolving."""
 
 MAX_HOST_CHARS = 253
 """A DNS name's longest text form (RFC 1035, section 3.1); an IPv6 literal is far shorter."""
@@ -82,7 +83,7 @@ class RelayTrust:
     listed: frozenset[tuple[str, int]] | None
     own_host: str
 
-    def judge(self, host: str, port: int, ip: IPAddress) -> str | None:
+    def judge(self, host: str, port: int, ip: IPAddress | None) -> str | None:
         """:func:`judge_endpoint` as a ``Judge``."""
         return judge_endpoint(host, port, ip, self)
 
@@ -104,23 +105,23 @@ def relay_trust(settings: Object | None, ours: Iterable[str], grpc_server_addres
     return RelayTrust(endpoints if items else None, own[0] if own else "")
 
 
-def judge_endpoint(host: str, port: int, ip: IPAddress, trust: RelayTrust) -> str | None:
+def judge_endpoint(host: str, port: int, ip: IPAddress | None, trust: RelayTrust) -> str | None:
     """Why the relay endpoint ``host:port`` must not be dialled at ``ip``; None if it may.
 
     Args:
         host: as the proxy wrote it.
-        ip: one of the addresses that ``host`` was resolved to.
+        ip: one of the addresses that ``host`` was resolved to; None: see :data:`Judge`.
     """
-    ip = effective(ip)
-    if not is_unicast(ip):
+    ip = effective(ip) if ip is not None else None
+    if ip is not None and not is_unicast(ip):
         return f"{ip} is not an address that can be dialled"
     host = normal_host(host)
     if trust.listed is not None:
         listed = (host, port) in trust.listed
         return None if listed else f"{render_host_port(host, port)} is not among the proxy's {LIST_KEY}"
-    if is_global(ip) or _same_host(host, trust.own_host):
+    if (ip is not None and is_global(ip)) or _same_host(host, trust.own_host):
         return None
-    return f"{ip} is not a public address, and neither listed nor the host of the proxy's own server"
+    return f"{ip or host} is not a public address, and neither listed nor the host of the proxy's own server"
 
 
 def normal_host(host: str) -> str:

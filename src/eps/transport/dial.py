@@ -52,8 +52,9 @@ async def connect(
         timeout: seconds for everything: name, connection, HTTP proxy.
         name: who is expected there, for the error text (``hd-2``).
         proxy_url: ``http://[user:password@]host:port`` of an HTTP proxy that is asked to CONNECT.
-        allow: judges every resolved address; addresses it refuses are not dialled. It can't be used together with
-            ``proxy_url``, since the HTTP proxy would resolve the name anew.
+        allow: judges every resolved address; addresses it refuses are not dialled. With ``proxy_url`` it is asked
+            about the name first: the HTTP proxy would resolve that anew, so a name that is not trusted as such is
+            resolved here, and the HTTP proxy is given an address that was allowed.
 
     Returns:
         A non-blocking socket with TCP_NODELAY and keepalive.
@@ -66,8 +67,8 @@ async def connect(
         async with asyncio.timeout(timeout):
             host, port = parse_host_port(address)
             if proxy_url is not None:
-                assert allow is None, "an HTTP proxy resolves the name itself; nothing can be judged here"
-                return await _connect_through(proxy_url, address, label)
+                target = address if allow is None else await _judged_target(host, port, allow)
+                return await _connect_through(proxy_url, target, label)
             candidates = await resolve(host, port)
             return await _race(candidates if allow is None else _judged(candidates, host, port, allow))
     except TimeoutError:
@@ -195,6 +196,13 @@ def _judged(candidates: Sequence[Candidate], host: str, port: int, allow: Judge)
             hint="list it under internal_endpoints in the proxy's directory settings for service proxy, if it is right",
         )
     return allowed
+
+
+async def _judged_target(host: str, port: int, allow: Judge) -> str:
+    """What an HTTP proxy may be asked to connect to: the name, if it is trusted, else an address that is allowed."""
+    if allow(host, port, None) is None:
+        return render_host_port(host, port)
+    return render_host_port(str(_judged(await resolve(host, port), host, port, allow)[0].ip), port)
 
 
 async def _race(candidates: Sequence[Candidate]) -> socket.socket:

@@ -6,13 +6,20 @@ What comes back is a plain socket on which TLS runs exactly as if the other oper
 import socket
 
 from eps.core.endpoint import Judge
+from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.names import TOKEN_BYTES, Token
 from eps.errors import TunnelFailed, Unreachable
 from eps.transport.dial import connect, explain
 
 
 async def join(
-    endpoint: str, token: Token, timeout: float, *, name: str = "", allow: Judge | None = None
+    endpoint: str,
+    token: Token,
+    timeout: float,
+    *,
+    name: str = "",
+    allow: Judge | None = None,
+    proxies: HttpProxies = NONE,
 ) -> socket.socket:
     """Connect to a proxy's relay and write the token; the caller owns the socket.
 
@@ -22,6 +29,7 @@ async def join(
         timeout: seconds for name and connection.
         name: the proxy's operator name, for the error text.
         allow: judges each resolved address (``core.endpoint.RelayTrust.judge``); only those it allows are dialled.
+        proxies: HTTP proxies to go through.
 
     Raises:
         TunnelFailed: nothing was sent to the other operator; the message says why.
@@ -29,7 +37,8 @@ async def join(
     if len(token) != TOKEN_BYTES:
         raise TunnelFailed(f"{name or endpoint} gave a token of {len(token)} bytes; it must have {TOKEN_BYTES}")
     try:
-        sock = await connect(endpoint, timeout, name=f"the relay of {name}" if name else "the relay", allow=allow)
+        label = f"the relay of {name}" if name else "the relay"
+        sock = await connect(endpoint, timeout, name=label, allow=allow, proxy_url=proxies.url_for(endpoint))
     except Unreachable as error:
         raise TunnelFailed(error.message, hint=error.hint) from error
     try:
