@@ -1,30 +1,29 @@
 """Messages of the network ↔ protobuf messages (PROTOCOL.md sections 2 and 3).
 
 A protobuf ``Struct`` knows one kind of number, the double. Integers come back as integers if a double holds them
-exactly; what a double can't hold is refused on the way out rather than changed.
+exactly; what a double can't hold is refused on the way out rather than changed. ``structs.py`` does the Structs.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
+from google.protobuf.struct_pb2 import Struct
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.framing import MAX_MESSAGE_BYTES
+from eps.channels.grpc.structs import (
+    LIST_DEPTH,
+    MAX_DEPTH,
+    MAX_EXACT,
+    OBJECT_DEPTH,
+    Unfit,
+    decode_struct,
+    encode_struct,
+)
 from eps.core.address import parse_address
 from eps.core.message import CLIENT_KEY, Error, Request, Response, unwrap, wrap
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, BadRequest, TooLarge
-
-MAX_EXACT = 2**53
-"""Up to here, and down to its negative, every integer has a double of its own."""
-
-MAX_DEPTH = 96
-"""protobuf's parsers go 100 messages deep. An object is three of them (Struct, map entry, Value), a list two; the rest
-is for Request, Response and Error around it. That makes 32 nested objects, or 48 lists."""
-
-OBJECT_DEPTH, LIST_DEPTH = 3, 2
 
 INT32 = 2**31
 
@@ -100,19 +99,15 @@ def fill_struct(struct: Struct, value: Object) -> None:
 
 
 def struct_to_dict(struct: Struct) -> Object:
-    """``struct`` as a JSON object; integral numbers within ±2^53 as int.
+    """``struct`` as a JSON object; integral numbers within ±2^53 as int. Not to be changed: parts of it may be shared.
 
     Raises:
         BadRequest: it holds NaN or an infinity.
     """
-    return {key: _VALUE[value.WhichOneof("kind")](value) for key, value in struct.fields.items()}
+    return decode_struct(struct)
 
 
 # -- Python to protobuf
-
-
-class _Unfit(Exception):
-    """Some value can't travel."""
 
 
 def _fill_top(struct: Struct, value: Object, place: str) -> None:
@@ -120,52 +115,10 @@ def _fill_top(struct: Struct, value: Object, place: str) -> None:
         struct.SetInParent()  # present and empty: «a null result becomes {}»
         return
     try:
-        _fill(struct.fields, value, MAX_DEPTH - OBJECT_DEPTH)
-    except (_Unfit, UnicodeEncodeError, TypeError, ValueError) as error:
+        struct.MergeFromString(encode_struct(value))
+    except (Unfit, UnicodeEncodeError, TypeError, ValueError) as error:
         # Only now is it worth knowing where.
         raise BadParams(_first_problem(value, place, MAX_DEPTH) or f"{place} can't travel: {error}") from error
-
-
-def _fill(fields: Any, value: Object, depth: int) -> None:
-    for key, item in value.items():
-        _set(fields[key], item, depth)
-
-
-def _set(target: Value, item: Any, depth: int) -> None:
-    kind = type(item)
-    if kind is str:
-        target.string_value = item
-    elif kind is bool:
-        target.bool_value = item
-    elif kind is int or kind is float:
-        if not (-MAX_EXACT <= item <= MAX_EXACT if kind is int else math.isfinite(item)):
-            raise _Unfit
-        target.number_value = item
-    elif item is None:
-        target.null_value = NullValue.NULL_VALUE
-    elif kind is dict:
-        if depth < OBJECT_DEPTH:
-            raise _Unfit
-        target.struct_value.SetInParent()
-        _fill(target.struct_value.fields, item, depth - OBJECT_DEPTH)
-    elif kind is list or kind is tuple:
-        if depth < LIST_DEPTH:
-            raise _Unfit
-        target.list_value.SetInParent()
-        add = target.list_value.values.add
-        for element in item:
-            _set(add(), element, depth - LIST_DEPTH)
-    else:
-        _set(target, _plain(item), depth)
-
-
-def _plain(item: Any) -> Any:
-    """Subclasses of JSON's types (an enum's word, an Operator) as what they are."""
-    bases: tuple[Callable[[Any], Any], ...] = (str, int, float, dict, list)
-    for base in bases:
-        if isinstance(item, base):  # type: ignore[arg-type]  # they are types; typed as callables to be called with Any
-            return base(item)
-    raise _Unfit
 
 
 def _first_problem(value: Any, place: str, depth: int) -> str:
@@ -215,31 +168,3 @@ def _check_size(message: pb.Request | pb.Response, what: str) -> None:
             f"{what} has {size:,} bytes, at most {MAX_MESSAGE_BYTES:,} (4 MiB) can travel",
             hint="send it in smaller parts",
         )
-
-
-# -- protobuf to Python
-
-
-def _number(value: Value) -> int | float:
-    number = value.number_value
-    if number.is_integer() and -MAX_EXACT <= number <= MAX_EXACT:
-        return int(number)
-    if not math.isfinite(number):
-        raise BadRequest(f"the message holds {number}, which is not a JSON number")
-    return number
-
-
-def _list(value: Value) -> list[Any]:
-    values: ListValue = value.list_value
-    return [_VALUE[item.WhichOneof("kind")](item) for item in values.values]
-
-
-_VALUE: dict[str | None, Callable[[Value], Any]] = {
-    "string_value": lambda value: value.string_value,
-    "number_value": _number,
-    "bool_value": lambda value: value.bool_value,
-    "struct_value": lambda value: struct_to_dict(value.struct_value),
-    "list_value": _list,
-    "null_value": lambda value: None,
-    None: lambda value: None,
-}

@@ -169,6 +169,11 @@ class ClientConnection:
         return cls(wire, operator)
 
     @property
+    def was_cut(self) -> bool:
+        """Whether it ended though neither side had said that it would."""
+        return self.closed.done() and not self._wire.graceful
+
+    @property
     def usable(self) -> bool:
         """Whether new calls may be made: neither closed nor going away."""
         return self._wire.usable
@@ -229,6 +234,7 @@ class ClientConnection:
 
     def abort(self, reason: str) -> None:
         """End at once; every call in flight fails with an unknown outcome."""
+        self._wire.leave(reason)
         self._wire.abort(reason)
 
     async def _slot(self) -> None:
@@ -256,9 +262,8 @@ class ClientConnection:
         headers = await stream.wait_headers()
         _require_grpc(self.operator, headers)
         message = None if "grpc-status" in headers else await stream.receive()
-        while not stream.ended and stream.trailers is None:  # the rest up to END_STREAM, which holds the status
-            if await stream.receive() is not None:
-                raise DeliveryError(f"{self.operator} answered one call with several messages")
+        if message is not None and await stream.receive() is not None:  # waits for the end, which holds the status
+            raise DeliveryError(f"{self.operator} answered one call with several messages")
         if sending_lost is not None and stream.trailers is None and "grpc-status" not in headers:
             raise sending_lost
         return self._read(message, read_status(stream.trailers or headers))
@@ -276,9 +281,8 @@ class ClientConnection:
     def _lost(self, stream: WireStream | None, lost: StreamLost) -> DeliveryError:
         if stream is None or lost.not_processed:
             return NotSent(str(lost))
-        refusal = lost.__cause__
-        if isinstance(refusal, FramingError):
-            return DeliveryError(f"the answer of {self.operator} was refused: {refusal}")
+        if lost.refused:
+            return DeliveryError(f"the answer of {self.operator} was refused: {lost}")
         return OutcomeUnknown(f"{lost} before the answer came", hint="the call may have been executed")
 
 

@@ -109,6 +109,7 @@ class Wire(asyncio.Protocol):
         up: resolved with None at the peer's first SETTINGS; fails with TlsFailed or ConnectionError.
         closed: resolved with the reason when the socket is gone.
         leaving: resolved with the reason as soon as the connection takes no new streams.
+        graceful: whether it was leaving, by a GOAWAY or by our own will, before it ended.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Wire(asyncio.Protocol):
         self.up: asyncio.Future[None] = self.loop.create_future()
         self.closed: asyncio.Future[str] = self.loop.create_future()
         self.leaving: asyncio.Future[str] = self.loop.create_future()
+        self.graceful = False
         self.guard = FrameGuard(server=not client, clock=self.clock, limits=limits.guard)
         self.streams: dict[int, WireStream] = {}
         self.blocked: set[WireStream] = set()
@@ -273,6 +275,7 @@ class Wire(asyncio.Protocol):
     def leave(self, reason: str) -> None:
         """Take no new streams from now on."""
         if not self.leaving.done():
+            self.graceful = not self._reason
             self.leaving.set_result(reason)
 
     def abort(self, reason: str) -> None:
@@ -377,7 +380,7 @@ class Wire(asyncio.Protocol):
             text = f"{self.peer_name} broke off the stream ({_code_name(code)})"
             stream.fail(StreamLost(text, not_processed=refused))
         elif stream is not None:
-            stream.sent_end = True  # nothing more can be sent; what came in stays readable
+            stream.sent_end = True  # what came in stays readable
             stream.wake()
 
     def _on_window(self, event: h2.events.WindowUpdated) -> None:
@@ -542,7 +545,7 @@ class Wire(asyncio.Protocol):
 
     def refuse(self, stream: WireStream, error: FramingError) -> None:
         """A message on this stream is refused: end it before anything is buffered. Servers answer with a status."""
-        stream.reset(ErrorCodes.ENHANCE_YOUR_CALM, str(error))
+        stream.reset(ErrorCodes.ENHANCE_YOUR_CALM, str(error), refused=True)
 
     # -- timers
 

@@ -21,11 +21,13 @@ class StreamLost(Exception):
 
     Attributes:
         not_processed: whether the peer certainly didn't look at it (REFUSED_STREAM, GOAWAY below it).
+        refused: whether we broke it off because of what the peer sent on it.
     """
 
-    def __init__(self, text: str, *, not_processed: bool = False) -> None:
+    def __init__(self, text: str, *, not_processed: bool = False, refused: bool = False) -> None:
         super().__init__(text)
         self.not_processed = not_processed
+        self.refused = refused
 
 
 class WireStream:
@@ -177,6 +179,8 @@ class WireStream:
             while True:
                 if self.lost is not None:
                     raise self.lost
+                if self.ended and self._wire.client:
+                    raise StreamLost(f"{self._wire.peer_name} has ended the stream")  # it reads no more
                 sent = self._wire.write_data(self, rest, end=end)
                 rest = rest[sent:]
                 if not rest:
@@ -198,18 +202,19 @@ class WireStream:
             self.sent_end = end
             self._wire.write_headers(self.id, headers, end=end)
 
-    def reset(self, code: ErrorCodes, reason: str = "reset by us") -> None:
+    def reset(self, code: ErrorCodes, reason: str, *, refused: bool = False) -> None:
         """Break the stream off (RST_STREAM), unless it is over."""
         if self.lost is None and not (self.ended and self.sent_end):
             self._wire.write_reset(self.id, code)
-        self.fail(StreamLost(reason))
+        self.fail(StreamLost(reason, refused=refused))
 
     def release(self) -> None:
         """The owner is done with the stream: what is left of it is dropped, what it held is free again."""
         self.on_lost = None
         if self.lost is None and not (self.ended and self.sent_end):
-            # Behind our trailers it says: no need to send the rest (RFC 9113 section 8.1).
-            self._wire.write_reset(self.id, ErrorCodes.NO_ERROR if self.sent_end else ErrorCodes.CANCEL)
+            # A server's, behind its trailers, says: no need to send the rest (RFC 9113 section 8.1).
+            answered = self.sent_end and not self._wire.client
+            self._wire.write_reset(self.id, ErrorCodes.NO_ERROR if answered else ErrorCodes.CANCEL)
         self.fail(StreamLost("released"))
         self._inbox.clear()
         self._wire.forget(self)
