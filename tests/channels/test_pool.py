@@ -31,6 +31,7 @@ class FakeConnection:
         self.active = 0
         self.failures: list[EpsError] = []
         self.calls = 0
+        self.was_cut = False
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         self.calls += 1
@@ -40,6 +41,10 @@ class FakeConnection:
 
     async def drain(self, grace: float) -> None:
         self.abort("drained")
+
+    def cut(self) -> None:
+        self.was_cut = True
+        self.abort("cut")
 
     def abort(self, reason: str) -> None:
         self.usable = False
@@ -220,7 +225,7 @@ async def test_a_tunnel_about_to_be_cut_takes_no_new_calls(setup: Setup) -> None
     setup.route = TUNNEL
     await setup.call()
     setup.opened[0].created_at -= 5.0
-    setup.opened[0].abort("cut")
+    setup.opened[0].cut()
     await until(lambda: setup.pool._lifetimes.proof_age(P) is not None)
     await setup.call()
     assert len(setup.opened) == 2
@@ -232,6 +237,15 @@ async def test_a_tunnel_about_to_be_cut_takes_no_new_calls(setup: Setup) -> None
     await setup.call()
     assert len(setup.opened) == 3
     assert not setup.pool._lifetimes.is_near_end(P, 5.0)  # it outlived the lesson
+
+
+async def test_a_tunnel_that_ended_gracefully_teaches_nothing(setup: Setup) -> None:
+    setup.route = TUNNEL
+    await setup.call()
+    setup.opened[0].created_at -= 60.0
+    setup.opened[0].abort("GOAWAY")
+    await until(lambda: any(isinstance(event, PeerChanged) and not event.up for event in setup.events))
+    assert setup.pool._lifetimes.proof_age(P) is None
 
 
 async def test_close_ends_everything() -> None:

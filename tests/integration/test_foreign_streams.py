@@ -75,7 +75,6 @@ async def test_a_slow_call_delays_the_next_ones_of_a_foreign_stream_but_loses_no
             assert [answer.result for answer in await asyncio.gather(*calls)] == [{"said": n} for n in range(5)]
 
 
-@pytest.mark.xfail(reason="the broker lets an id be used again at once after its call timed out")
 async def test_a_late_answer_is_not_taken_for_that_of_the_next_call_with_the_same_id() -> None:
     release = threading.Event()
 

@@ -70,7 +70,6 @@ async def test_a_tunnel_that_was_cut_between_calls_costs_nothing() -> None:
         assert proxy.relay.joined == 3
 
 
-@pytest.mark.xfail(reason="a call that finds the cut tunnel first takes the lesson away")
 async def test_the_constant_age_of_tunnels_is_learned() -> None:
     async with foreign_network() as network:
         proxy = network.run_proxy(cut_after=2.0)
@@ -112,7 +111,6 @@ async def test_a_call_in_flight_when_the_tunnel_is_cut_has_an_unknown_outcome_an
     assert len(calls) == 1
 
 
-@pytest.mark.xfail(reason="a tunnel that ended after a GOAWAY teaches its age, too")
 async def test_a_tunnel_that_b_ends_when_idle_costs_nothing_and_teaches_nothing() -> None:
     async with foreign_network() as network:
         proxy = network.run_proxy()

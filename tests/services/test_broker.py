@@ -11,7 +11,7 @@ from eps.core.address import parse_address
 from eps.core.event import CallFinished, Event
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
-from eps.errors import NotSent
+from eps.errors import NotSent, OutcomeUnknown
 from eps.services.broker import Broker
 from eps.services.internal_methods import InternalMethods
 from fakes import FakeSource, RecordingTunnel, network_directory
@@ -133,7 +133,7 @@ async def test_the_first_channel_that_can_delivers() -> None:
     [
         ("hd-1.f(1)", HD_1, "no channel that takes calls for its own services"),
         ("hd-2.f(1)", HD_1, "no grpc_client channel that may dial it"),
-        ("hd-2.f(1)", PROXY, "holds no stream to us now"),
+        ("hd-2.f(1)", PROXY, "holds no stream to it now"),
         ("op-1.add(1)", HD_1, "no gRPC server that others may dial"),
     ],
 )
@@ -172,6 +172,24 @@ async def test_two_calls_with_one_id_both_succeed_under_different_ids() -> None:
     assert "hd-2.f(1)" in ids
     await setup.call("hd-2.f(1)")
     assert str(channel.requests[-1].address) == "hd-2.f(1)"
+
+
+async def test_the_id_of_a_call_that_was_given_up_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel("hd-2", answer=OutcomeUnknown("no answer"))
+    setup = Setup(channel)
+    await setup.call("hd-2.f(1)")
+    channel.answer = None
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.id == "hd-2.f(1)"
+    assert str(channel.requests[1].address) != "hd-2.f(1)"
+    monkeypatch.setattr("eps.services.broker.DOUBT_SECONDS", -1.0)
+    monkeypatch.setattr("eps.services.broker.MAX_DOUBTFUL", 1)
+    channel.answer = OutcomeUnknown("no answer")
+    await setup.call("hd-2.f(2)")
+    channel.answer = None
+    await setup.call("hd-2.f(2)")  # the doubt is over
+    await setup.call("hd-2.f(1)")  # forgotten for the newer one
+    assert [request.address.id for request in channel.requests[2:]] == ["2", "2", "1"]
 
 
 async def test_a_failed_delivery_keeps_its_outcome() -> None:

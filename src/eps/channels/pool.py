@@ -214,8 +214,8 @@ class Pool:
         reason = await asyncio.shield(connection.closed)
         if slot.connection is connection:
             slot.connection = None
-            if route.proxy:  # in use until now: not we ended it
-                self._lifetimes.cut(route.proxy, asyncio.get_running_loop().time() - connection.created_at)
+        if route.proxy and connection.was_cut:
+            self._lifetimes.cut(route.proxy, asyncio.get_running_loop().time() - connection.created_at)
         self._emit(PeerChanged(link=link, peer=operator, up=False, reason=reason))
 
     def _retire(self, operator: Operator, connection: ClientConnection) -> None:

@@ -6,6 +6,7 @@
 steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`` beside this file.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -25,12 +26,20 @@ from eps.errors import (
     InternalError,
     NoRoute,
     NotPermitted,
+    OutcomeUnknown,
     UnknownOperator,
 )
 from eps.services.internal_methods import InternalMethods
 
 DEFAULT_CALL_TIMEOUT = 30.0
 """Seconds that one call may take in all. Peers in use set no deadline of their own, so somebody must."""
+
+DOUBT_SECONDS = 600.0
+"""How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
+that is in flight, and answer over a stream late; a client of ours that repeats its call must not get that answer."""
+
+MAX_DOUBTFUL = 10_000
+"""Ids that are remembered so; the oldest is forgotten for the newest."""
 
 
 class Broker:
@@ -61,6 +70,7 @@ class Broker:
         self._emit = emit
         self._call_timeout = call_timeout
         self._outstanding: set[Address] = set()
+        self._doubtful: dict[Address, float] = {}
 
     async def deliver(self, request: Request, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
@@ -134,15 +144,32 @@ class Broker:
     async def _send_out(self, request: Request, recipient: Entry, deadline: float) -> Response:
         """To another operator, under an id that no other call of ours in flight has (PROTOCOL.md section 9)."""
         address = request.address
-        if address in self._outstanding:
+        if address in self._outstanding or self._is_doubtful(address):
             address = replace(address, id=secrets.token_hex(16))
         self._outstanding.add(address)
         try:
             sent = replace(request, address=address)
             response = await self._through_channel(sent, recipient, self._name, deadline)
+        except (OutcomeUnknown, asyncio.CancelledError):
+            self._doubt(address)
+            raise
         finally:
             self._outstanding.discard(address)
         return replace(response, id=str(request.address))
+
+    def _doubt(self, address: Address) -> None:
+        """We have given up on a call that the other side may still be at: its id is not free yet."""
+        self._doubtful.pop(address, None)
+        self._doubtful[address] = time.monotonic() + DOUBT_SECONDS
+        while len(self._doubtful) > MAX_DOUBTFUL:
+            del self._doubtful[next(iter(self._doubtful))]
+
+    def _is_doubtful(self, address: Address) -> bool:
+        until = self._doubtful.get(address)
+        if until is not None and until < time.monotonic():
+            del self._doubtful[address]
+            return False
+        return until is not None
 
     async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
         for channel in self._outbound:
@@ -162,8 +189,11 @@ class Broker:
             why = "its directory entry has no gRPC server that others may dial"
             hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"
         elif server.proxy == self._name:
-            why = "it is reached through us, but holds no stream to us now"
-            hint = f"check that the server of {recipient.name} runs; it connects again by itself within seconds"
+            why = f"it is reached through {self._name}, but holds no stream to it now"
+            hint = (
+                f"check that the server of {recipient.name} runs and what its log says of {self._name}; "
+                "it connects again by itself within seconds"
+            )
         else:
             why = f"{self._name} has no grpc_client channel that may dial it"
             hint = "add a grpc_client channel to the settings (with useProxy, if the operator is behind a proxy)"
@@ -196,5 +226,4 @@ class Broker:
 
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
-    client = {"name": sender.name, "entry": sender.to_json()}
-    return replace(request, params={**request.params, CLIENT_KEY: client})
+    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})
