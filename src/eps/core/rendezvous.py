@@ -66,6 +66,15 @@ class TunnelOutcome(StrEnum):
     NO_TOKEN = "no_token"  # noqa: S105 - the name of an outcome
     """A connection ended, or its time was up, before 32 bytes had come."""
 
+    # At a private proxy, besides those of connections that were joined:
+
+    NO_RELAY = "no_relay"
+    """The public proxy's relay could not be dialled."""
+    NO_TARGET = "no_target"
+    """The internal server could not be reached."""
+    NO_TLS = "no_tls"
+    """TLS should have ended here, and its handshake failed."""
+
 
 class State(Enum):
     """Of an offer that is not over."""
