@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from eps.core.message import Constant
 from eps.core.names import Fingerprint, Object, Operator
 from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, parse_section
 from eps.errors import BadParams
@@ -153,18 +154,25 @@ class Entry:
         return self._json_for_peers
 
     @cached_property
-    def _json(self) -> Object:
-        return {
-            "name": self.name,
-            "groups": list(self.groups),
-            "channels": [channel.to_json() for channel in self.channels],
-            "services": [service.to_json() for service in self.services],
-            "certificates": [certificate.to_json() for certificate in self.certificates],
-            "settings": [item.to_json() for item in self.settings],
-            "preferences": [item.to_json() for item in self.preferences] or None,
-            "records": [record.to_json() for record in self.records],
-            "properties": {"displayName": self.display_name},
-        }
+    def _json(self) -> Constant:
+        return Constant(
+            {
+                "name": self.name,
+                "groups": list(self.groups),
+                "channels": [channel.to_json() for channel in self.channels],
+                "services": [service.to_json() for service in self.services],
+                "certificates": [certificate.to_json() for certificate in self.certificates],
+                "settings": [item.to_json() for item in self.settings],
+                "preferences": [item.to_json() for item in self.preferences] or None,
+                "records": [record.to_json() for record in self.records],
+                "properties": {"displayName": self.display_name},
+            }
+        )
+
+    @cached_property
+    def as_client(self) -> Constant:
+        """What receivers of the operator's requests put into them: ``_client`` (section 2). Not to be changed."""
+        return Constant({"name": self.name, "entry": self._json})
 
     @cached_property
     def _json_for_peers(self) -> Object:

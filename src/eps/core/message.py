@@ -61,3 +61,17 @@ def unwrap(value: Object | None) -> Any:
 def error_response(request_id: str, error: EpsError) -> Response:
     """The answer that tells the caller of ``error``, with its stage, side, outcome and hint."""
     return Response(request_id, error=Error(error.code, error.message, error.data()))
+
+
+class Constant(dict[str, Any]):
+    """An object that is never changed after it was made, so that its encoded form can be kept with it.
+
+    Attributes:
+        encoded: the codec's own: the bytes, and how deeply they are nested. None until it is sent for the first time.
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, fields: Object) -> None:
+        super().__init__(fields)
+        self.encoded: tuple[bytes, int] | None = None

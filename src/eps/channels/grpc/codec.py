@@ -27,6 +27,9 @@ from eps.errors import BadParams, BadRequest, TooLarge
 
 INT32 = 2**31
 
+SURELY_FITS = MAX_MESSAGE_BYTES // 2
+"""A Struct up to this size makes no message over the limit: names and ids around it are far shorter than that."""
+
 
 def encode_request(request: Request, sender: Operator) -> pb.Request:
     """``request`` as it goes out. ``_client`` stays here: each receiver sets it anew (section 2).
@@ -39,8 +42,8 @@ def encode_request(request: Request, sender: Operator) -> pb.Request:
     params = request.params
     if CLIENT_KEY in params:
         params = {key: value for key, value in params.items() if key != CLIENT_KEY}
-    _fill_top(message.params, params, "params")
-    _check_size(message, f"the call to {request.address.target}")
+    if _fill_top(message.params, params, "params") > SURELY_FITS:
+        _check_size(message, f"the call to {request.address.target}")
     return message
 
 
@@ -67,12 +70,13 @@ def encode_response(response: Response, message_id: str) -> pb.Response:
     message = pb.Response(id=message_id)
     error = response.error
     if error is None:
-        _fill_top(message.result, wrap(response.result), "result")
-    else:
-        message.error.code = error.code if -INT32 <= error.code < INT32 else -32603
-        message.error.message = error.message.encode("utf-8", "replace").decode()
-        _fill_top(message.error.data, wrap(error.data), "error.data")
-    _check_size(message, "the result" if error is None else "the error")
+        if _fill_top(message.result, wrap(response.result), "result") > SURELY_FITS:
+            _check_size(message, "the result")
+        return message
+    message.error.code = error.code if -INT32 <= error.code < INT32 else -32603
+    message.error.message = error.message.encode("utf-8", "replace").decode()
+    _fill_top(message.error.data, wrap(error.data), "error.data")
+    _check_size(message, "the error")
     return message
 
 
@@ -110,15 +114,18 @@ def struct_to_dict(struct: Struct) -> Object:
 # -- Python to protobuf
 
 
-def _fill_top(struct: Struct, value: Object, place: str) -> None:
+def _fill_top(struct: Struct, value: Object, place: str) -> int:
+    """Put ``value`` into an empty ``struct``; its size in bytes."""
     if not value:
         struct.SetInParent()  # present and empty: «a null result becomes {}»
-        return
+        return 0
     try:
-        struct.MergeFromString(encode_struct(value))
+        encoded = encode_struct(value)
     except (Unfit, UnicodeEncodeError, TypeError, ValueError) as error:
         # Only now is it worth knowing where.
         raise BadParams(_first_problem(value, place, MAX_DEPTH) or f"{place} can't travel: {error}") from error
+    struct.MergeFromString(encoded)
+    return len(encoded)
 
 
 def _first_problem(value: Any, place: str, depth: int) -> str:

@@ -93,7 +93,7 @@ def _encode_fields(value: Object, depth: int) -> bytes:
     depth -= OBJECT_DEPTH
     if depth < 0:
         raise Unfit
-    parts = []
+    parts: list[bytes] = []
     for key, item in value.items():
         name = _known_keys.get(key) or _encode_key(key)
         encoded = _encode(item, depth)
@@ -116,7 +116,7 @@ def _encode(item: Any, depth: int) -> bytes:
     """A Value's bytes."""
     kind = type(item)
     if kind is str:
-        text = item.encode()
+        text: bytes = item.encode()
         return _TEXT + _size(len(text)) + text
     if kind is bool:
         return _TRUE if item else _FALSE
@@ -137,7 +137,7 @@ def _encode(item: Any, depth: int) -> bytes:
 def _encode_list(items: list[Any] | tuple[Any, ...], depth: int) -> bytes:
     if depth < 0:
         raise Unfit
-    parts = []
+    parts: list[bytes] = []
     for item in items:
         encoded = _encode(item, depth)
         parts += (_ITEM, _size(len(encoded)), encoded)
