@@ -23,10 +23,11 @@ from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
 from eps.core.event import Emit, Step
+from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Error, Request, Response
 from eps.core.names import Fingerprint, Operator
 from eps.directories import DirectorySource
-from eps.errors import NoRoute, Side, TunnelFailed
+from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
 from eps.transport.dial import connect
 from eps.transport.tunnel import join
 
@@ -42,7 +43,7 @@ class GrpcClientChannel:
         source: the directory.
         context: a TLS client context with our certificate, ALPN h2.
         use_proxy: whether operators behind a proxy are dialled through it.
-        proxy_url: an HTTP proxy for outgoing connections; None: none.
+        proxies: HTTP proxies for outgoing connections.
         idle_timeout: seconds without calls after which a kept connection is closed.
     """
 
@@ -54,7 +55,7 @@ class GrpcClientChannel:
         *,
         emit: Emit,
         use_proxy: bool = True,
-        proxy_url: str | None = None,
+        proxies: HttpProxies = NONE,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
         trusted_endpoints: tuple[str, ...] = (),
     ) -> None:
@@ -63,7 +64,7 @@ class GrpcClientChannel:
         self._context = context
         self._emit = emit
         self._use_proxy = use_proxy
-        self._proxy_url = proxy_url
+        self._proxies = proxies
         self._trusted_endpoints = trusted_endpoints
         self._deliver: Deliver | None = None
         self._pool = Pool(source, self._route, self._open, emit=emit, idle_timeout=idle_timeout)
@@ -109,7 +110,8 @@ class GrpcClientChannel:
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:
         if route.proxy:
             return await self._open_tunnel(operator, route.proxy)
-        sock = await connect(route.address, CONNECT_TIMEOUT, name=operator, proxy_url=self._proxy_url)
+        proxy_url = self._proxies.url_for(route.address)
+        sock = await connect(route.address, CONNECT_TIMEOUT, name=operator, proxy_url=proxy_url)
         return await self._secure(sock, operator)
 
     async def _open_tunnel(self, operator: Operator, proxy: Operator) -> ClientConnection:
@@ -118,7 +120,7 @@ class GrpcClientChannel:
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
         trust = relay_trust_of(self._source, proxy, self._name, self._trusted_endpoints)
-        sock = await join(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge)
+        sock = await join(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._proxies)
         self._step(
             5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
         )
@@ -139,7 +141,15 @@ class GrpcClientChannel:
             )
         address = Address(proxy, "requestConnection", secrets.token_hex(16))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
-        answer = await self._pool.call(proxy, codec.encode_request(request, self._name), CONNECT_TIMEOUT)
+        try:
+            answer = await self._pool.call(proxy, codec.encode_request(request, self._name), CONNECT_TIMEOUT)
+        except DeliveryError as error:  # whatever became of this question, the call itself has not left us
+            raise TunnelFailed(
+                f"{operator} is reached through the proxy {proxy}, which was not asked for a tunnel: {error.message}"
+                if error.outcome is Outcome.NOT_SENT
+                else f"{proxy} brought no tunnel to {operator}: {error.message}",
+                hint=error.hint,
+            ) from error
         response = codec.decode_response(answer, str(address))
         if response.error is not None:
             raise tunnel_refused(operator, proxy, response.error)

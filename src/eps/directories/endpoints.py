@@ -141,6 +141,7 @@ class ServiceDirectoryClients:
                 max_answer=max_answer,
                 timeout=LONGEST_CALL_SECONDS,
                 side=Side.DIRECTORY,
+                called="the service directory",
             )
             for endpoint, name in zip(endpoints, names, strict=False)
         ]

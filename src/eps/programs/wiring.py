@@ -30,7 +30,7 @@ from eps.directories import DirectorySource
 from eps.directories.api import ApiDirectory
 from eps.directories.endpoints import ServiceDirectoryClients
 from eps.directories.json_files import JsonDirectory
-from eps.errors import StartError
+from eps.errors import Side, StartError
 from eps.programs.metrics import Metrics, MetricsServer
 from eps.rpc.client import JsonRpcClient
 from eps.rpc.server import Cors, JsonRpcServer
@@ -85,7 +85,8 @@ class Composite:
 
     def started(self) -> Started:
         """Who this is and what it has open."""
-        listening = tuple(f"{what} {host}:{port()}" for what, host, port in self._listening)
+        ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
+        listening = tuple(f"{what} {host}:{port()}" for what, host, port in ordered)
         return Started(name=self._title, listening=listening)
 
     async def start(self) -> None:
@@ -185,7 +186,8 @@ def _channel(
         case models.JsonRpcServerChannel(settings=given):
             return JsonRpcServerChannel(name, given.bind_address, **_jsonrpc_server_options(given, name, emit))
         case models.JsonRpcClientChannel(settings=given):
-            return JsonRpcClientChannel(name, _jsonrpc_client(given))
+            client = _jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
+            return JsonRpcClientChannel(name, client)
         case models.StdoutChannel():
             return StdoutChannel(name)
 
@@ -298,7 +300,7 @@ class ProxyServer(Composite):
 
     def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
         super().__init__(f"the public proxy {settings.name}")
-        self._client = _jsonrpc_client(settings.jsonrpc_client)
+        self._client = _jsonrpc_client(settings.jsonrpc_client, called=f"the EPS server of {settings.name}")
         name = Operator(settings.name)
         self.proxy = PublicProxy(
             name,
@@ -383,12 +385,13 @@ def _jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator |
     }
 
 
-def _jsonrpc_client(given: models.JsonRpcClientSettings) -> JsonRpcClient:
+def _jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
         keep_alive=given.keep_alive,
+        **options,
     )
 
 

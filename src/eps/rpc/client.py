@@ -77,6 +77,7 @@ class JsonRpcClient:
         timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
         side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
+        called: what is behind the endpoint, for messages (``the service directory``).
 
     Raises:
         StartError: the endpoint is no such URL, or a certificate file is missing or wrong.
@@ -93,10 +94,11 @@ class JsonRpcClient:
         timeout: float = TIMEOUT_SECONDS,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         side: Side = Side.PEER,
+        called: str = "",
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url") if proxy_url else None
-        self._label = str(self._url.with_user(None))
+        self._label = f"{called} at " * bool(called) + str(self._url.with_user(None))
         self._context: ssl.SSLContext | bool = True
         if tls is not None and self._url.scheme == "https":
             self._context = client_context(tls)
