@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +130,25 @@ def test_a_value_without_a_kind_is_null() -> None:
     struct.fields["none"].SetInParent()
     struct.fields["text"].string_value = "x" * 600
     assert decode_struct(struct, Memory()) == {"none": None, "text": "x" * 600}
+
+
+UNKNOWN = b"\x7a\x01z"
+"""A field that struct.proto does not have."""
+
+
+def field(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    return bytes([tag]) + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])) + content
+
+
+@pytest.mark.parametrize("where", ["struct", "inner struct", "value", "entry"])
+def test_fields_that_nobody_knows(where: str) -> None:
+    """protobuf keeps them, and they are no reason to see anything else than protobuf does."""
+    value = field(0x1A, b"x" * 600)
+    inner = field(0x0A, field(0x0A, b"text") + field(0x12, value)) + UNKNOWN * (where == "inner struct")
+    outer = field(0x2A, inner) + UNKNOWN * (where == "value")
+    entry = field(0x0A, b"a") + field(0x12, outer) + UNKNOWN * (where == "entry")
+    encoded = field(0x0A, entry) + UNKNOWN * (where == "struct")
+    memory = Memory()
+    for _ in range(2):
+        assert decoded(encoded, memory) == json_format.MessageToDict(Struct.FromString(encoded))

@@ -217,11 +217,18 @@ def decode_struct(message: Struct, memory: Memory = _memory) -> Object:
     encoded = message.SerializeToString()
     if len(encoded) < WORTH_REMEMBERING.start:
         return _decode_message(message)
-    return _decode_bytes(encoded, memory)
+    try:
+        return _decode_bytes(encoded, memory)
+    except _Unusual:
+        return _decode_message(message)
 
 
 def _decode_message(message: Struct) -> Object:
     return {key: _KINDS[value.WhichOneof("kind")](value) for key, value in message.fields.items()}
+
+
+class _Unusual(Exception):
+    """There is more than keys and values, such as fields that protobuf does not know and keeps."""
 
 
 def _decode_bytes(encoded: bytes, memory: Memory) -> Object:
@@ -229,27 +236,36 @@ def _decode_bytes(encoded: bytes, memory: Memory) -> Object:
     fields: Object = {}
     position, end = 0, len(encoded)
     while position < end:
-        _, position = _read_size(encoded, position + 1)
-        size, position = _read_size(encoded, position + 1)
-        key = encoded[position : position + size].decode()
-        position += size
-        size, begin = _read_size(encoded, position + 1)
-        position = begin + size
-        fields[key] = _decode_value(encoded[begin:position], memory)
+        entry_begin, entry_end = _field(encoded, position, _ENTRY)
+        key_begin, key_end = _field(encoded, entry_begin, _KEY)
+        begin, position = _field(encoded, key_end, _VALUE)
+        if position != entry_end:
+            raise _Unusual
+        fields[encoded[key_begin:key_end].decode()] = _decode_value(encoded[begin:position], memory)
     return fields
 
 
 def _decode_value(encoded: bytes, memory: Memory) -> Any:
-    if len(encoded) not in WORTH_REMEMBERING or encoded[:1] != _STRUCT:
-        if encoded[:1] == _STRUCT and len(encoded) >= WORTH_REMEMBERING.stop:
-            return _decode_bytes(encoded[_read_size(encoded, 1)[1] :], memory)
+    if len(encoded) < WORTH_REMEMBERING.start or encoded[:1] != _STRUCT:
         value = Value.FromString(encoded)
         return _KINDS[value.WhichOneof("kind")](value)
     found = memory.get(encoded)
     if found is None:
-        found = _decode_bytes(encoded[_read_size(encoded, 1)[1] :], memory)
-        memory.keep(encoded, found)
+        begin, end = _field(encoded, 0, _STRUCT)
+        if end != len(encoded):
+            raise _Unusual
+        found = _decode_bytes(encoded[begin:], memory)
+        if len(encoded) in WORTH_REMEMBERING:
+            memory.keep(encoded, found)
     return found
+
+
+def _field(encoded: bytes, position: int, tag: bytes) -> tuple[int, int]:
+    """Where the content of the field at ``position`` begins and ends; it must have this tag."""
+    if encoded[position] != tag[0]:
+        raise _Unusual
+    size, begin = _read_size(encoded, position + 1)
+    return begin, begin + size
 
 
 def _read_size(encoded: bytes, position: int) -> tuple[int, int]:
