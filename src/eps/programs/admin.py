@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eps.core.jsonrpc import strict_loads
-from eps.core.message import Error, Response
+from eps.core.message import Error, Response, error_response
 from eps.core.names import Object
 from eps.core.signature import Signer, load_signer
-from eps.errors import BadParams, EpsError, SettingsError
+from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side
 from eps.programs import directory_commands
 from eps.programs.runtime import EXIT_FAILED
 from eps.programs.wiring import directory_clients, now, tls_files, trust_store
@@ -127,11 +127,13 @@ def check_config(program: str, *, as_json: bool) -> int:
 
 
 async def call(method: str, params: str, timeout: float) -> int:
-    """``eps call``: through our own server's JSON-RPC port."""
+    """``eps call``: through our own server's JSON-RPC port; the exit code."""
     value = _params(params)
     client = own_server_client(own_settings())
     try:
         response = await client.call(method, value, timeout=timeout)
+    except DeliveryError as failure:
+        response = error_response("", failure)
     finally:
         await client.close()
     if response.error is not None:
@@ -158,14 +160,17 @@ def own_server_client(settings: EpsSettings) -> JsonRpcClient:
     server = settings.jsonrpc_server
     if server is None:
         raise SettingsError("the settings have no jsonrpc_server channel to call", hint="add one to channels")
+    called = f"our EPS server {settings.name}"
     host, _, port = server.bind_address.rpartition(":")
     host = "localhost" if host in ("", "0.0.0.0", "[::]", "::") else host  # noqa: S104 - where to dial what binds all
     if server.tls is None:
-        return JsonRpcClient(f"http://{host}:{port}{server.path}", tls=None)
+        return JsonRpcClient(f"http://{host}:{port}{server.path}", tls=None, called=called, side=Side.OURS)
     return JsonRpcClient(
         f"https://{host}:{port}{server.path}",
         tls=_client_files(tls_files(server.tls)),
         server_name=_server_name(server.tls),
+        called=called,
+        side=Side.OURS,
     )
 
 

@@ -1,6 +1,7 @@
 """The ``proxy`` program: the public proxy, through which operators reach each other that nobody can dial."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,14 @@ from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.metrics import Metrics
 from eps.programs.runtime import Server, run_server
 
+
+class Kind(StrEnum):
+    """The words behind ``proxy run``."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
 app = make_app(
     "proxy",
     "Proxy: joins the connections of operators that nobody can dial. It sees only ciphertext.",
@@ -22,12 +31,11 @@ app = make_app(
 @app.command("run")
 def run(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="public|private", help="Which kind of proxy to run.")],
+    kind: Annotated[Kind, typer.Argument(metavar="public|private", help="Which kind of proxy to run.")],
 ) -> None:
     """Run a proxy until Ctrl-C or SIGTERM."""
-    if kind not in ("public", "private"):
-        raise typer.BadParameter(f"{kind!r} is neither public nor private", param_hint="KIND")
-    guarded(lambda: run_server("PRO", options_of(context), _build_private if kind == "private" else _build_public))
+    build = _build_private if kind is Kind.PRIVATE else _build_public
+    guarded(lambda: run_server("PRO", options_of(context), build))
 
 
 def _build_public(emit: Emit, metrics: Metrics) -> Server:
