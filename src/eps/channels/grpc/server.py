@@ -349,6 +349,9 @@ class ServerEndpoint:
 
         Returns after the TLS handshake. Failures are events, not exceptions.
         """
+        if self._closing:
+            sock.close()
+            return
         source = _source(sock)
         wire = _ServerWire(self, source)
         timeout = self.limits.handshake_timeout
@@ -376,7 +379,7 @@ class ServerEndpoint:
             return
         self._wires.add(wire)
         self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=True, level=Level.DEBUG))
-        wire.closed.add_done_callback(lambda closed: self._lost(wire, closed.result()))
+        wire.closed.add_done_callback(lambda _: self._lost(wire, wire.reason))
 
     def _lost(self, wire: _ServerWire, reason: str) -> None:
         self._wires.discard(wire)

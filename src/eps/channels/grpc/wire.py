@@ -564,10 +564,11 @@ class Wire(asyncio.Protocol):
         if self._reason:
             return
         now = self.clock()
-        if self._ping_unanswered and now - self._last_ping >= self.limits.ping_timeout:
-            self.abort(f"{self.peer_name} did not answer a ping within {self.limits.ping_timeout:g} s")
-            return
-        if self.up.done() and now - max(self._last_ping, self._last_received) >= self.limits.ping_interval:
+        if self._ping_unanswered:
+            if now - self._last_ping >= self.limits.ping_timeout:
+                self.abort(f"{self.peer_name} did not answer a ping within {self.limits.ping_timeout:g} s")
+                return
+        elif self.up.done() and now - max(self._last_ping, self._last_received) >= self.limits.ping_interval:
             self._last_ping = now
             self._ping_unanswered = True
             self.h2.ping(struct.pack("!Q", int(now * 1e6)))

@@ -137,7 +137,7 @@ class WireStream:
         """END_STREAM came in."""
         self.ended = True
         if self.assembler.partial:
-            self.fail(StreamLost(f"{self._wire.peer_name} ended the stream amid a message"))
+            self.reset(ErrorCodes.PROTOCOL_ERROR, f"{self._wire.peer_name} ended the stream amid a message")
         self.wake()
         if self.lost is None and self.on_complete is not None:
             self.on_complete()
