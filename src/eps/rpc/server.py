@@ -128,12 +128,17 @@ Handler = Callable[[Call], Awaitable[Response]]
 """Answers a call, within a deadline of its own. An ``EpsError`` that it raises becomes the answer's error."""
 
 
+OnEnd = Callable[[BaseException | None], None]
+"""Called when a connection has ended; with an exception if it broke off."""
+
+
 class JsonRpcServer:
     """Accepts calls over HTTP or, with ``tls``, HTTPS.
 
     Args:
         name: for messages and metrics.
-        bind_address: see :class:`eps.transport.listener.Listener`.
+        bind_address: see :class:`eps.transport.listener.Listener`; None: it doesn't listen, its owner brings each
+            connection (:meth:`accept`).
         handler: see :data:`Handler`.
         path: where calls are posted to; everything else is HTTP 404.
         tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
@@ -145,7 +150,7 @@ class JsonRpcServer:
     def __init__(
         self,
         name: str,
-        bind_address: str,
+        bind_address: str | None,
         handler: Handler,
         *,
         path: str = "/jsonrpc",
@@ -169,18 +174,21 @@ class JsonRpcServer:
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()
-        self._listener = Listener(
-            name,
-            bind_address,
-            self._connected,
-            rate_limits=rate_limits,
-            max_connections=max_connections,
-            emit=emit,
-        )
+        self._listener: Listener | None = None
+        if bind_address is not None:
+            self._listener = Listener(
+                name,
+                bind_address,
+                self.accept,
+                rate_limits=rate_limits,
+                max_connections=max_connections,
+                emit=emit,
+            )
 
     @property
     def port(self) -> int:
         """Where it listens, once started."""
+        assert self._listener is not None, "one that doesn't listen has no port"
         return self._listener.addresses[0][1]
 
     async def start(self) -> None:
@@ -192,11 +200,13 @@ class JsonRpcServer:
         self._cors.check()
         self._context = server_context(self._tls, ["http/1.1"]) if self._tls else None
         self._http = _Http(self._exchange)
-        await self._listener.start()
+        if self._listener is not None:
+            await self._listener.start()
 
     async def close(self) -> None:
         """Stop accepting, let calls in flight finish within the grace time, end every connection."""
-        await self._listener.close()
+        if self._listener is not None:
+            await self._listener.close()
         if self._http is None:
             return
         self._http.pre_shutdown()
@@ -208,13 +218,29 @@ class JsonRpcServer:
             await asyncio.wait(self._exchanges, timeout=self._grace)
         await self._http.shutdown(_LAST_WORDS_SECONDS)
 
-    async def _connected(self, accepted: socket.socket) -> None:
-        """TLS, then HTTP takes over the socket."""
-        assert self._http is not None
+    async def accept(self, accepted: socket.socket, on_end: OnEnd | None = None) -> None:
+        """Serve a connection: TLS, then HTTP takes over the socket.
+
+        Args:
+            accepted: non-blocking; this server's from here on.
+            on_end: called once when the connection has ended, if TLS came about.
+
+        Raises:
+            TlsFailed: the handshake failed; the socket is closed.
+        """
+        http = self._http
+        assert http is not None, "nothing is accepted before start"
+
+        def made() -> RequestHandler:
+            connection = http()
+            if isinstance(connection, _Connection):
+                connection.on_end = on_end
+            return connection
+
         if self._context is not None:
-            await accept_tls(self._http, accepted, self._context, timeout=HANDSHAKE_SECONDS)
+            await accept_tls(made, accepted, self._context, timeout=HANDSHAKE_SECONDS)
         else:
-            await asyncio.get_running_loop().connect_accepted_socket(self._http, accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(made, accepted)
 
     async def _exchange(self, request: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request to its end; aiohttp calls this in a task of its own."""
@@ -361,6 +387,12 @@ class _Connection(RequestHandler):
     """aiohttp's side of one connection; adds who is at its other end, and answers broken HTTP in our words."""
 
     client_names: tuple[str, ...] = ()
+    on_end: OnEnd | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.on_end is not None:
+            self.on_end(exc)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         leaf = peer_certificate(transport.get_extra_info("ssl_object"))
