@@ -1,15 +1,14 @@
 """Where a private proxy hands over the connections that come through a public proxy (PROTOCOL.md section 8).
 
-    Forwarder   ←  RawForwarder    here: bytes as they are; TLS ends in the internal server
-                ←  HttpForwarder   services.http_forwarding: TLS ends here, HTTP goes on
-                ←  JsonRpcForwarder                       TLS ends here, JSON-RPC calls go on
+    Forwarder   ←  RawForwarder      here: bytes as they are; TLS ends in the internal server
+                ←  HttpForwarder     services.http_forwarding: TLS ends here, HTTP goes on
+                ←  JsonRpcForwarder  services.jsonrpc_forwarding: TLS ends here, JSON-RPC calls go on
 
 A forwarder owns each socket that it is given, and every one of them ends in one outcome, which it reports.
 """
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Protocol
 
 from eps.core.event import Emit, Level, Notice, TunnelFinished
@@ -21,9 +20,6 @@ from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
 
 CONNECT_SECONDS = 10.0
 """For a connection to the internal server, which is near."""
-
-Finished = Callable[[TunnelOutcome, float, int, int], None]
-"""Reports the end: outcome, seconds, bytes from inside, bytes from outside."""
 
 
 class Forwarder(Protocol):

@@ -1,0 +1,416 @@
+"""A private proxy where TLS ends: HTTP requests go on to the internal server (PROTOCOL.md section 8).
+
+    socket → TLS → HTTP/1.1 → _pass_on   each request to http://ADDRESS, bodies streamed both ways
+                            → _tunnel    a WebSocket: the request as it came, then bytes both ways
+
+Clients' connections are kept for their next requests, whatever the internal server does with its own. What a message
+says stays as it is, but for the headers of ``services.http_messages``.
+
+Requests that must not be repeated go out on new connections only: on a kept one, nobody could tell whether the internal
+server had seen the request or had just hung up.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
+from yarl import URL
+
+from eps.core.event import Emit, Level, Notice, Refused
+from eps.core.names import Operator
+from eps.core.rendezvous import TunnelOutcome
+from eps.errors import EpsError, TlsFailed, Unreachable
+from eps.services.forwarding import ended
+from eps.services.http_messages import inside_head, inside_headers, inside_url, outside_headers, wants_websocket
+from eps.transport.dial import connect, explain, read_header
+from eps.transport.splice import IDLE_TIMEOUT
+from eps.transport.tls import TlsFiles, accept_tls, server_context
+
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake takes milliseconds of work and a few round trips."""
+
+KEEP_ALIVE_SECONDS = 120.0
+"""An unused connection is kept so long: above the minute or so after which most clients end theirs."""
+
+ANSWER_SECONDS = 30.0
+"""``timeout`` of PROTOCOL.md section 6: without progress, until the internal server's answer begins."""
+
+GRACE_SECONDS = 5.0
+"""How long requests in flight may go on once the proxy stops."""
+
+INSIDE_KEEP_ALIVE_SECONDS = 15.0
+INSIDE_CONNECTIONS = 1024
+"""To the internal server, of each kind; further requests wait."""
+
+MAX_HEADER_LINE = 32 * 1024
+"""Of a request or an answer: cookies can make lines longer than the usual 8 KiB."""
+
+TUNNEL_BYTES = 64 * 1024
+"""Read at once from a WebSocket's side."""
+
+REPEATABLE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+
+_NOT_OURS = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
+"""Headers that aiohttp's client would add."""
+
+
+class HttpForwarder:
+    """A :class:`eps.services.forwarding.Forwarder` that speaks HTTP/1.1.
+
+    Args:
+        address: the internal server, ``HOST:PORT``; it is spoken to in plain HTTP.
+        tls: the certificate to end TLS with.
+        timeout: see :data:`ANSWER_SECONDS`.
+        idle_timeout: seconds without a byte in the middle of an answer, or of a WebSocket.
+        keep_alive: see :data:`KEEP_ALIVE_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tls: TlsFiles,
+        *,
+        timeout: float = ANSWER_SECONDS,
+        idle_timeout: float = IDLE_TIMEOUT,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+        emit: Emit,
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._timeout = timeout
+        self._idle_timeout = idle_timeout
+        self._keep_alive = keep_alive
+        self._emit = emit
+        self._context: ssl.SSLContext | None = None
+        self._http: web.Server | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._single: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Load the certificate; raises StartError if it can't be used."""
+        self._context = server_context(self._tls, ["http/1.1"])
+        self._http = web.Server(self._answer, handler_cancellation=True)
+        self._kept = _session(
+            aiohttp.TCPConnector(limit=INSIDE_CONNECTIONS, keepalive_timeout=INSIDE_KEEP_ALIVE_SECONDS)
+        )
+        self._single = _session(aiohttp.TCPConnector(limit=INSIDE_CONNECTIONS, force_close=True))
+
+    async def close(self) -> None:
+        """Let requests in flight end, then end all connections."""
+        if self._http is not None:
+            self._http.pre_shutdown()
+            await self._http.shutdown(GRACE_SECONDS)
+        for session in (self._kept, self._single):
+            if session is not None:
+                await session.close()
+
+    async def forward(self, sock: socket.socket, domain: str, via: Operator) -> None:
+        """See :meth:`eps.services.forwarding.Forwarder.forward`."""
+        assert self._http is not None and self._context is not None, "nothing is forwarded before start"
+        http = self._http
+        try:
+            await accept_tls(
+                lambda: _Connection(http, domain, via, self._emit, self._keep_alive),
+                sock,
+                self._context,
+                timeout=HANDSHAKE_SECONDS,
+            )
+        except TlsFailed as error:
+            tls_failed(error, domain, via, self._emit)
+        except asyncio.CancelledError:
+            sock.close()
+            self._emit(ended(TunnelOutcome.STOPPED, domain, via))
+            raise
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request to its end; aiohttp calls this in a task of its own, and cancels it if the client goes away."""
+        if isinstance(request.protocol, _Connection):
+            request.protocol.speaks()
+        try:
+            return await (self._tunnel(request) if wants_websocket(request) else self._pass_on(request))
+        except Unreachable as error:
+            self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
+            return _failed(502, "the server behind this proxy can't be reached")
+        except TimeoutError:
+            text = f"the internal server at {self._address} made no progress for {self._timeout:g} s"
+            self._emit(Notice(level=Level.WARN, text=text, hint="see internal_endpoint.timeout"))
+            return _failed(504, "the server behind this proxy did not answer in time")
+
+    # A request and its answer
+
+    async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
+        url = inside_url(self._address, request)
+        if url is None:
+            return _failed(400, "the request has no path")
+        async with await self._ask(request, url) as answer:
+            return await self._stream(request, answer)
+
+    async def _ask(self, request: web.BaseRequest, url: URL) -> aiohttp.ClientResponse:
+        """Send the request inside, and wait until the answer begins.
+
+        Raises:
+            Unreachable: there is no answer.
+            TimeoutError: there was no progress for too long.
+        """
+        body = _Body(request, self._timeout) if request.body_exists else None
+        session = self._kept if body is None and request.method in REPEATABLE else self._single
+        assert session is not None, "nothing is forwarded before start"
+        try:
+            async with asyncio.timeout(self._timeout) as deadline:
+                return await session.request(
+                    request.method,
+                    url,
+                    headers=inside_headers(request),
+                    data=body.parts(deadline) if body is not None else None,
+                    allow_redirects=False,
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            if type(error) is TimeoutError:
+                raise
+            raise self._unreachable(error) from error
+        finally:
+            if body is not None:
+                body.is_waited_for = False
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        cause = getattr(error, "os_error", error)
+        reason = explain(cause) if isinstance(cause, OSError) else str(error) or type(error).__name__
+        return Unreachable(
+            f"the internal server at {self._address}: {reason}",
+            hint="check internal_endpoint.address, and that the server runs",
+        )
+
+    async def _stream(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Pass the answer on as it comes. What breaks off must look broken off, so the connection is cut then."""
+        response = _Answer(answer)
+        try:
+            async with asyncio.timeout(self._idle_timeout) as deadline:
+                await response.prepare(request)
+                async for part in answer.content.iter_any():
+                    await response.write(part)
+                    _prolong(deadline, self._idle_timeout)
+                await response.write_eof()
+        except (aiohttp.ClientPayloadError, TimeoutError) as error:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the internal server's answer broke off") from error
+        return response
+
+    # A WebSocket
+
+    async def _tunnel(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Send the request inside as it came, then forward bytes, whatever they are, until a side ends."""
+        loop = asyncio.get_running_loop()
+        inside = await connect(self._address, self._timeout, name="the internal server")
+        try:
+            async with asyncio.timeout(self._timeout):
+                await loop.sock_sendall(inside, inside_head(request))
+                head = await self._answer_head(inside)
+            client = aiohttp.StreamReader(request.protocol, TUNNEL_BYTES, loop=loop)
+            request.protocol.set_parser(_Feed(client))  # type: ignore[arg-type]  # it uses feed_data and feed_eof only
+            await request.writer.write(head)
+            await self._both_ways(request, client, inside)
+        finally:
+            inside.close()
+        return _Told()
+
+    async def _answer_head(self, inside: socket.socket) -> bytes:
+        try:
+            return await read_header(inside, MAX_HEADER_LINE)
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    async def _both_ways(self, request: web.BaseRequest, client: aiohttp.StreamReader, inside: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._idle_timeout) as deadline:
+
+            async def inwards() -> None:
+                while data := await client.readany():
+                    await loop.sock_sendall(inside, data)
+                    _prolong(deadline, self._idle_timeout)
+
+            async def outwards() -> None:
+                while data := await loop.sock_recv(inside, TUNNEL_BYTES):
+                    await request.writer.write(data)
+                    _prolong(deadline, self._idle_timeout)
+
+            pumps = [asyncio.create_task(inwards()), asyncio.create_task(outwards())]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                ends = await asyncio.gather(*pumps, return_exceptions=True)
+        failure = next((end for end in ends if isinstance(end, Exception)), None)
+        if failure is not None:
+            raise ConnectionResetError("the WebSocket broke off") from failure
+
+
+def tls_failed(error: EpsError, domain: str, via: Operator, emit: Emit) -> None:
+    """Tell that TLS with a client did not come about."""
+    emit(Refused(listener="passthrough", why="tls", source=via, detail=f"{domain}: {error.message}"))
+    emit(ended(TunnelOutcome.NO_TLS, domain, via))
+
+
+class _Body:
+    """A request's body on its way inside. While it moves, the time for the answer does not run."""
+
+    def __init__(self, request: web.BaseRequest, seconds: float) -> None:
+        self._request = request
+        self._seconds = seconds
+        self.is_waited_for = True
+
+    async def parts(self, deadline: asyncio.Timeout) -> AsyncIterator[bytes]:
+        request = self._request
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer hasn't begun
+        async for part in request.content.iter_any():
+            yield part
+            if self.is_waited_for:  # the answer may begin before the body has ended
+                _prolong(deadline, self._seconds)
+
+
+class _Answer(web.StreamResponse):
+    """The internal server's answer, without what aiohttp would add."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        super().__init__(status=answer.status, reason=answer.reason, headers=outside_headers(answer.headers))
+        self._given = frozenset(name for name in _ADDED if name in answer.headers)
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        for name in _ADDED:
+            if name not in self._given:
+                self.headers.popall(name, None)
+
+
+_ADDED = (hdrs.SERVER, hdrs.CONTENT_TYPE)
+
+
+class _Plain(web.Response):
+    """An answer of our own, without aiohttp's name in it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+
+
+class _Told(web.StreamResponse):
+    """Stands for an answer that has gone out already; the connection ends behind it."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+    @property
+    def keep_alive(self) -> bool:
+        return False
+
+
+class _Feed:
+    """Takes from aiohttp what comes on a connection that no longer speaks HTTP."""
+
+    def __init__(self, reader: aiohttp.StreamReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._reader.feed_data(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
+class _Connection(RequestHandler):
+    """aiohttp's side of one client's connection: ends it if it asks for nothing, and reports its end."""
+
+    def __init__(self, http: web.Server, domain: str, via: Operator, emit: Emit, keep_alive: float) -> None:
+        super().__init__(
+            http,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own AppRunner passes None, too: no access log
+            keepalive_timeout=keep_alive,
+            tcp_keepalive=False,  # the socket has it already
+            max_line_size=MAX_HEADER_LINE,
+            max_field_size=MAX_HEADER_LINE,
+            auto_decompress=False,
+        )
+        self._domain = domain
+        self._via = via
+        self._emit = emit
+        self._patience = keep_alive
+        self._began = 0.0
+        self._silence: asyncio.TimerHandle | None = None
+        self._received = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        self._silence = loop.call_later(self._patience, self.force_close)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        super().data_received(data)
+
+    def speaks(self) -> None:
+        """The first request has come; from here on aiohttp ends the connection when it is unused."""
+        if self._silence is not None:
+            self._silence.cancel()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._silence is not None:
+            self._silence.cancel()
+        outcome = TunnelOutcome.FINISHED if exc is None else TunnelOutcome.RESET
+        seconds = asyncio.get_running_loop().time() - self._began
+        self._emit(ended(outcome, self._domain, self._via, seconds, 0, self._received))
+
+    def close(self) -> None:
+        """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
+        idle = self._waiter is not None
+        super().close()
+        if idle and self.transport is not None:
+            self.transport.close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("an answer has begun already")
+        answer = _failed(status if status < 500 else 502, "this is no HTTP request that can be read")
+        answer.force_close()
+        return answer
+
+
+def _failed(status: int, text: str) -> web.Response:
+    return _Plain(status=status, text=f"{status}: {text}\n")
+
+
+def _prolong(deadline: asyncio.Timeout, seconds: float) -> None:
+    deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_NOT_OURS,
+        timeout=aiohttp.ClientTimeout(total=None),  # deadlines are set where it is known what is waited for
+        auto_decompress=False,
+        max_line_size=MAX_HEADER_LINE,
+        max_field_size=MAX_HEADER_LINE,
+        read_bufsize=TUNNEL_BYTES,
+    )
