@@ -282,13 +282,13 @@ class Machine:
     # Commands
 
     async def run(
-        self, *arguments: str, role: str = "hd-1", stdin: str | None = None, timeout: float = 60.0, **environment: str
+        self, *arguments: str, role: str = "hd-1", stdin: str | None = None, timeout: float = 30.0, **environment: str
     ) -> Done:
         """Run a console script, or any other program, to its end."""
         made = await asyncio.create_subprocess_exec(
             *arguments,
             cwd=self.folder,
-            env=shell_environment(**self.environment(role), **environment),
+            env=shell_environment(**{**self.environment(role), **environment}),
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -13,10 +13,10 @@ from eps.core.jsonrpc import strict_loads
 from eps.core.message import Error, Response, error_response
 from eps.core.names import Object
 from eps.core.signature import Signer, load_signer
-from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side
+from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side, StartError
 from eps.programs import directory_commands
 from eps.programs.runtime import EXIT_FAILED
-from eps.programs.wiring import directory_clients, now, tls_files, trust_store
+from eps.programs.wiring import directory_clients, now, read_file, tls_files, trust_store
 from eps.rpc.client import JsonRpcClient
 from eps.settings import PROGRAMS, EpsSettings, describe_problems, load_eps, models
 from eps.settings.check import check
@@ -54,9 +54,13 @@ async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_command
 
 
 def signer_of(settings: EpsSettings) -> Signer:
-    """Our signing key."""
+    """Our signing key; raises StartError naming the files if they are unfit."""
     given = _signing(settings)
-    return load_signer(Path(given.certificate_file).read_bytes(), Path(given.key_file).read_bytes())
+    certificate, key = read_file(given.certificate_file), read_file(given.key_file)
+    try:
+        return load_signer(certificate, key)
+    except StartError as error:
+        raise StartError(f"{given.certificate_file}, {given.key_file}: {error.message}", hint=error.hint) from None
 
 
 def _signing(settings: EpsSettings) -> models.SigningSettings:

@@ -365,10 +365,11 @@ def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, .
 
 def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
     """Whose signatures count; raises StartError naming a file that can't be used."""
-    return TrustStore.from_pem([_read(path) for path in roots], [_read(path) for path in intermediates])
+    return TrustStore.from_pem([read_file(path) for path in roots], [read_file(path) for path in intermediates])
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """A file that settings name; raises StartError if it can't be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:

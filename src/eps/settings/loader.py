@@ -45,6 +45,10 @@ class Report:
         self.add(Origin(file, line), (), text, hint)
 
 
+EXAMPLES = {"EPS_SETTINGS": "hd-1", "SD_SETTINGS": "sd-1", "PROXY_SETTINGS": "public-proxy-1"}
+"""A role of the development network for each variable, for messages."""
+
+
 def read_settings(
     variable: str, environment: Mapping[str, str], folder: Path, prompt: Prompt | None = None
 ) -> tuple[Node, Report]:
@@ -64,7 +68,8 @@ def read_settings(
     places = [place for place in value.split(":") if place]
     if not places:
         state = "is empty" if variable in environment else "is not set"
-        report.lost(variable, state, f"name your settings: files or folders, as in {variable}=settings/dev/roles/hd-1")
+        example = f"{variable}=settings/dev/roles/{EXAMPLES.get(variable, 'NAME')}"
+        report.lost(variable, state, f"name your settings: files or folders, as in {example}")
     loader = _Loader(environment, prompt, report)
     tree = map_node({}, Origin(variable))
     for place in places:
