@@ -174,6 +174,23 @@ class Raw:
             self.events += self.h2.receive_data(data)
             await self.flush()
 
+    async def collect(self, *kinds: type[Frame]) -> dict[type[Frame], Any]:
+        """Read frames, past h2, until one of each kind has come."""
+        found: dict[type[Frame], Any] = {}
+        while set(found) != set(kinds):
+            data = await soon(self.reader.read(65536))
+            assert data, "the connection ended before"
+            found |= {type(frame): frame for frame in frames_of(data) if type(frame) in kinds}
+        return found
+
+    async def rest(self) -> list[Frame]:
+        """Read to the end, past h2."""
+        data = b""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while chunk := await soon(self.reader.read(65536)):
+                data += chunk
+        return frames_of(data)
+
     async def goaway(self) -> tuple[int, int]:
         """Read to the end: error code and last stream of the GOAWAY; (-1, -1) if none came through."""
         rest = bytearray()

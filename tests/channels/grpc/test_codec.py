@@ -168,7 +168,7 @@ def test_numbers_that_json_lacks_are_refused_from_the_wire(number: float) -> Non
 
 def test_nulls_are_kept_and_values_without_a_kind_are_null() -> None:
     message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)")
-    message.params.fields["a"].null_value = 0  # type: ignore[assignment]
+    message.params.fields["a"].null_value = 0
     message.params.fields["b"].SetInParent()
     assert decode_request(message).params == {"a": None, "b": None}
 

@@ -48,7 +48,7 @@ async def open_to(name: str, operator: str = "hd-2", **options: object) -> Clien
         await raw.start()
         await until_gone(raw)
 
-    async with against(script, name=name, operator=operator, **options) as connection:  # type: ignore[arg-type]
+    async with against(script, name=name, operator=operator, **options) as connection:
         return connection
 
 
@@ -306,7 +306,7 @@ async def test_no_answer_in_time_is_an_unknown_outcome_and_the_stream_is_reset()
     async def script(raw: Raw) -> None:
         await raw.start()
         received = await raw.until(h2e.RequestReceived)
-        assert ("grpc-timeout", "100m") in received.headers  # type: ignore[comparison-overlap]
+        assert ("grpc-timeout", "100m") in received.headers
         reset.set_result((await raw.until(h2e.StreamReset)).error_code)
         await until_gone(raw)
 
@@ -424,7 +424,7 @@ async def test_a_foreign_servers_metadata_comes_with_its_first_request() -> None
     async def script(raw: Raw) -> None:
         await raw.start()
         received = await raw.until(h2e.RequestReceived)
-        assert ("eps-streams", "unordered") in received.headers  # type: ignore[comparison-overlap]
+        assert ("eps-streams", "unordered") in received.headers
         await raw.until(h2e.DataReceived)
         raw.h2.send_headers(received.stream_id, [(":status", "200"), ("content-type", "application/grpc")])
         raw.h2.send_data(received.stream_id, prefixed(ping().SerializeToString()))
@@ -497,7 +497,7 @@ async def test_a_peer_that_does_not_answer_pings_is_dead() -> None:
     async def script(raw: Raw) -> None:
         await raw.start()
         await raw.until(h2e.SettingsAcknowledged)
-        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        raw.writer.transport.pause_reading()
         await raw.writer.wait_closed()
 
     async with against(script, limits=wire_limits(ping_interval=0.05, ping_timeout=0.05)) as connection:
@@ -514,7 +514,7 @@ async def test_a_peer_that_does_not_read_costs_no_more_than_its_buffers() -> Non
         await raw.flush()
         await raw.until(h2e.SettingsAcknowledged)
         await raw.until(h2e.SettingsAcknowledged)
-        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        raw.writer.transport.pause_reading()
         await raw.writer.wait_closed()
 
     async with against(script, limits=wire_limits(write_timeout=0.3)) as connection:

@@ -116,7 +116,6 @@ def test_every_event_is_either_handled_or_known_to_need_nothing() -> None:
         "ConnectionTerminated",  # GOAWAY: never reaches h2
         "Event",
         "InformationalResponseReceived",
-        "PingAckReceived",
         "PingReceived",
         "PriorityUpdated",
         "PushedStreamReceived",

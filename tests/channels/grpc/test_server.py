@@ -14,6 +14,7 @@ from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
     Frame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -90,7 +91,7 @@ async def test_a_client_with_several_pinned_names_has_them_all() -> None:
     def pinned(name: str) -> frozenset[str]:
         return frozenset([issued.fingerprint]) if name in ("hd-1", "op-2") else base(HD_1)
 
-    async with rig(on_call, server_pins=pinned) as it:  # type: ignore[arg-type]
+    async with rig(on_call, server_pins=pinned) as it:
         connection = await it.connect(context=client_context(files, ["h2"]))
         await connection.call(ping(), 5)
         assert seen[0].names == ("hd-1", "op-2")
@@ -298,7 +299,7 @@ async def test_a_reset_ends_the_work_on_a_call() -> None:
         await raw.close()
 
 
-async def test_streams_beyond_a_goaway_are_refused_which_says_not_processed() -> None:
+async def test_what_a_client_sent_before_it_knew_is_answered_and_what_comes_later_refused() -> None:
     release = asyncio.Event()
 
     async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
@@ -310,23 +311,33 @@ async def test_streams_beyond_a_goaway_are_refused_which_says_not_processed() ->
         call(raw)
         await raw.flush()
         await raw.until(h2e.SettingsAcknowledged)
-        wire = next(iter(it.endpoint._wires))
-        async with asyncio.timeout(5):
-            while not wire.tasks:
-                await asyncio.sleep(0.01)
-        wire.drain("test")
-        raw.h2.send_headers(3, raw.request_headers())
-        raw.h2.send_data(3, prefixed(PING), end_stream=True)
+        next(iter(it.endpoint._wires)).drain("test")
+        call(raw)  # crosses the first GOAWAY
         raw.writer.write(raw.h2.data_to_send())
-        data = b""
-        while b"\x00\x00\x04\x03" not in data:  # RST_STREAM
-            data += await soon(raw.reader.read(65536))
+        first = await raw.collect(GoAwayFrame, PingFrame)
+        assert first[GoAwayFrame].last_stream_id == 2**31 - 1
+        ack = PingFrame(0, first[PingFrame].opaque_data, flags=["ACK"]).serialize()
+        raw.writer.write(ack)
+        second = await raw.collect(GoAwayFrame)
+        assert (second[GoAwayFrame].last_stream_id, second[GoAwayFrame].error_code) == (3, 0)
+        call(raw)
+        raw.writer.write(raw.h2.data_to_send())
+        refused = await raw.collect(RstStreamFrame)
+        assert (refused[RstStreamFrame].stream_id, refused[RstStreamFrame].error_code) == (5, ErrorCodes.REFUSED_STREAM)
         release.set()
-        while chunk := await soon(raw.reader.read(65536)):
-            data += chunk
-        assert b"\0\0\x08\x07\0\0\0\0\0" + (1).to_bytes(4, "big") + bytes(4) in data  # GOAWAY, last stream 1, NO_ERROR
-        assert b"\0\0\x04\x03\0" + (3).to_bytes(4, "big") + (7).to_bytes(4, "big") in data  # REFUSED_STREAM on 3
-        assert b"hd-2._ping(1)" in data  # and the call in flight was answered
+        answered = [frame for frame in await raw.rest() if isinstance(frame, DataFrame)]
+        assert sorted(frame.stream_id for frame in answered) == [1, 3]
+        await raw.close()
+
+
+async def test_a_client_that_does_not_answer_the_last_ping_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.channels.grpc.server.LAST_PING_TIMEOUT", 0.05)
+    async with rig() as it:
+        raw = await (await it.raw_client()).start()
+        await raw.until(h2e.SettingsAcknowledged)
+        next(iter(it.endpoint._wires)).drain("test")
+        last = [frame for frame in await raw.rest() if isinstance(frame, GoAwayFrame)]
+        assert [frame.last_stream_id for frame in last] == [2**31 - 1, 0]
         await raw.close()
 
 
@@ -556,7 +567,7 @@ async def test_a_client_that_does_not_read_is_cut_and_held_in_bounded_memory() -
         await raw.flush()
         await raw.until(h2e.SettingsAcknowledged)
         await raw.until(h2e.SettingsAcknowledged)
-        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        raw.writer.transport.pause_reading()
         for _ in range(30):
             call(raw)
         await raw.flush()

@@ -40,6 +40,15 @@ longer counts there, but its task may take a moment to end."""
 MAX_OUTGOING_BYTES = 64 * 1024 * 1024
 """Answers that a connection may leave unread: sixteen of the greatest size. Beyond, calls end RESOURCE_EXHAUSTED."""
 
+MAX_STREAM_ID = 2**31 - 1
+
+LAST_PING = b"last one"
+"""The eight bytes of the ping behind a first GOAWAY."""
+
+LAST_PING_TIMEOUT = 1.0
+"""Seconds to wait for its answer: a few round trips. A client that is slower may find late calls refused, which tells
+it that they were not processed."""
+
 OnCall = Callable[[PeerIdentity, pb.Request], Awaitable[pb.Response]]
 OnStream = Callable[[PeerIdentity, "ServerStream"], Awaitable[None]]
 
@@ -123,6 +132,7 @@ class _ServerWire(Wire):
         self.source = source
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.outgoing = 0
+        self.refusing = False
         self.idle_since = asyncio.get_running_loop().time()
         self._max_age = endpoint.limits.max_age * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnections, no secret
         super().__init__(client=False, verify=self._identify, peer_name=source, limits=endpoint.limits.wire)
@@ -139,7 +149,7 @@ class _ServerWire(Wire):
     def on_request(self, stream: WireStream) -> None:
         headers = stream.headers or {}
         path = headers.get(":path", "")
-        if self.leaving.done() or len(self.tasks) >= MAX_TASKS:
+        if self.refusing or len(self.tasks) >= MAX_TASKS:
             stream.reset(ErrorCodes.REFUSED_STREAM, "no new streams")
             stream.release()
             return
@@ -250,7 +260,7 @@ class _ServerWire(Wire):
     def on_released(self) -> None:
         if not self.streams:
             self.idle_since = self.clock()
-            if self.leaving.done() and not self.reason:
+            if self.refusing and not self.reason:
                 self.end(self.leaving.result())
 
     def on_tick(self, now: float) -> None:
@@ -273,10 +283,27 @@ class _ServerWire(Wire):
         super().cut(code, reason)
 
     def drain(self, reason: str) -> None:
-        """Take no new streams; end when the last one is over."""
-        if not self.reason and self._transport is not None:
+        """Send the client away; take what it had sent before it knew; end when the last stream is over.
+
+        In two steps, as RFC 9113 section 6.8 advises: a GOAWAY that refuses nothing and a ping; when that is answered,
+        nothing can be under way to us any more that doesn't know, and the GOAWAY with the last stream follows.
+        """
+        if not self.reason and not self.leaving.done() and self._transport is not None:
             self.leave(reason)
-            self.send_goaway()
+            self.send_goaway(MAX_STREAM_ID)
+            self.h2.ping(LAST_PING)
+            self.after("last ping", LAST_PING_TIMEOUT, self._refuse_new)
+            self.flush()
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == LAST_PING:
+            self._refuse_new()
+
+    def _refuse_new(self) -> None:
+        if self.leaving.done() and not self.refusing:
+            self.cancel_timer("last ping")
+            self.refusing = True
+            self.send_goaway(self.h2.highest_inbound_stream_id)
             self.on_released()
 
 

@@ -178,6 +178,9 @@ class Wire(asyncio.Protocol):
     def on_goaway(self, goaway: GoAway) -> None:
         """The peer said GOAWAY; its refused streams have learnt it."""
 
+    def on_ping_ack(self, payload: bytes) -> None:
+        """The peer answered a ping of ours."""
+
     def on_tick(self, now: float) -> None:
         """Every ``limits.tick`` seconds."""
 
@@ -299,13 +302,13 @@ class Wire(asyncio.Protocol):
             self.after("close", CLOSE_GRACE, transport.abort)
         self._lost(reason, None)
 
-    def send_goaway(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Say that streams above the highest so far will not be processed; those below go on.
+    def send_goaway(self, last_stream_id: int) -> None:
+        """Say that streams above that one will not be processed; those up to it go on.
 
         Written by ourselves: h2's ``close_connection`` would end them all.
         """
         if not self._reason:
-            self._collect_goaway(code, self.h2.highest_inbound_stream_id)
+            self._collect_goaway(ErrorCodes.NO_ERROR, last_stream_id)
             self.flush()
 
     def _collect_goaway(self, code: ErrorCodes, last_stream_id: int) -> None:
@@ -388,6 +391,9 @@ class Wire(asyncio.Protocol):
             self._wake_blocked()
         elif (stream := self.streams.get(event.stream_id)) is not None and stream in self.blocked:
             stream.wake()
+
+    def _on_ping_ack(self, event: h2.events.PingAckReceived) -> None:
+        self.on_ping_ack(event.ping_data or b"")
 
     def _on_settings(self, event: h2.events.RemoteSettingsChanged) -> None:
         if not self.up.done():
@@ -587,8 +593,9 @@ _HANDLERS: dict[type[h2.events.Event], Callable[..., None]] = {
     h2.events.StreamReset: Wire._on_stream_reset,
     h2.events.WindowUpdated: Wire._on_window,
     h2.events.RemoteSettingsChanged: Wire._on_settings,
+    h2.events.PingAckReceived: Wire._on_ping_ack,
 }
-"""Everything else (acknowledgements, priorities, pings, which h2 answers, unknown frames) needs nothing of us."""
+"""Everything else (acknowledged settings, priorities, pings, which h2 answers, unknown frames) needs nothing of us."""
 
 
 def _require_h2(ssl_object: ssl.SSLObject | None, peer_name: str) -> None:
