@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -209,7 +210,10 @@ def random_hello(rng: Random) -> tuple[bytes, str]:
 
 
 def openssl_server_name(stream: bytes) -> str | None:
-    """The server name that OpenSSL reads in ``stream``, "" if it finds none; None if it gives up before it knows."""
+    """The server name that OpenSSL reads in ``stream``, "" if it finds none.
+
+    None if it gives up before it knows, or if the name is not ASCII, which Python can't hand on.
+    """
     seen: list[str] = []
 
     def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> int:
@@ -221,8 +225,11 @@ def openssl_server_name(stream: bytes) -> str | None:
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     incoming.write(stream)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # told of names that are not ASCII
     try:
         context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
     except ssl.SSLError:
         pass
+    finally:
+        sys.unraisablehook = hook
     return seen[0] if seen else None

@@ -337,3 +337,10 @@ def test_references_that_nest_without_end(tmp_path: Path) -> None:
 def test_copies_remember_where_they_were_written(tmp_path: Path) -> None:
     tree, _ = read(tmp_path, {"s/x.yml": "a:\n  x: 1\nb: {$ref: a}"})
     assert locate(tree, ("b", "x"))[1].origin.line == 2
+
+
+@pytest.mark.parametrize("text", ["$ref: a.b.0", "$ref: ''", "$ref: $ref", "$ref: a\nb: 1"])
+def test_a_reference_in_place_of_the_file_leaves_a_map(tmp_path: Path, text: str) -> None:
+    tree, report = read(tmp_path, {"s/1.yml": "c: 1", "s/2.yml": text})
+    assert plain(tree) == {"c": 1}
+    assert report.problems and report.unreadable

@@ -145,7 +145,10 @@ class _Loader:
             root = parse_text(read_text(path), name)
             if root.children is None:
                 raise TextError(f"must hold a map, not {kind(root.value)}", root.origin.line)
-            return _File(self, name, path, including).expand_all(root)
+            tree = _File(self, name, path, including).expand_all(root)
+            if tree.children is not None:
+                return tree
+            self.report.unreadable = True  # a $ref in place of the whole file leads nowhere, as has been reported
         except TextError as error:
             self.report.lost(name, error.text, error.hint, error.line)
         except SettingsError as error:
