@@ -19,7 +19,8 @@ from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.core.names import Object, Operator
 from eps.programs.metrics import Metrics
-from eps.programs.wiring import EpsServer, build_eps, build_public_proxy
+from eps.programs.proxy_wiring import build_public_proxy
+from eps.programs.wiring import EpsServer, build_eps
 from eps.settings import load_eps, load_proxy
 from foreign.eps import rpc_service
 from foreign.messages import Object as Json

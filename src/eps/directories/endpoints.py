@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
+from eps.core.endpoint import render_host_port
+from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
@@ -117,7 +120,7 @@ class ServiceDirectoryClients:
         endpoints: URLs.
         server_names: TLS names by position; where one is missing, the URL's host counts.
         tls: our certificate and the CAs; None for plain HTTP.
-        proxy_url: an HTTP proxy on the way.
+        proxies: HTTP proxies on the way.
         max_answer: bytes.
     """
 
@@ -127,7 +130,7 @@ class ServiceDirectoryClients:
         server_names: Sequence[str] = (),
         *,
         tls: TlsFiles | None,
-        proxy_url: str | None = None,
+        proxies: HttpProxies = NONE,
         max_answer: int = MAX_ANSWER,
     ) -> None:
         names: list[str | None] = [*server_names, *([None] * len(endpoints))]
@@ -137,7 +140,7 @@ class ServiceDirectoryClients:
                 endpoint,
                 tls=tls,
                 server_name=name,
-                proxy_url=proxy_url,
+                proxy_url=proxies.url_for(_address(endpoint)),
                 max_answer=max_answer,
                 timeout=LONGEST_CALL_SECONDS,
                 side=Side.DIRECTORY,
@@ -157,3 +160,9 @@ class ServiceDirectoryClients:
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(client.close() for client in self._clients))
+
+
+def _address(url: str) -> str:
+    """``HOST:PORT`` of an http or https URL."""
+    parts = urlsplit(url)
+    return render_host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

@@ -1,17 +1,19 @@
-"""The ``proxy`` program: the public proxy, through which operators reach each other that nobody can dial."""
+"""The ``proxy`` program: public and private proxies, through which those are reached that nobody can dial."""
 
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eps.core.event import Emit
-from eps.errors import StartError
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.metrics import Metrics
 from eps.programs.runtime import Server, run_server
+
+if TYPE_CHECKING:
+    from eps.settings import ProxySettings
 
 
 class Kind(StrEnum):
@@ -39,18 +41,24 @@ def run(
 
 
 def _build_public(emit: Emit, metrics: Metrics) -> Server:
-    from eps.programs.wiring import build_public_proxy, tell_warnings
+    from eps.programs.proxy_wiring import build_public_proxy
+
+    return build_public_proxy(_settings(emit), emit, metrics)
+
+
+def _build_private(emit: Emit, metrics: Metrics) -> Server:
+    from eps.programs.proxy_wiring import build_private_proxy
+
+    return build_private_proxy(_settings(emit), emit, metrics)
+
+
+def _settings(emit: Emit) -> "ProxySettings":
+    from eps.programs.wiring import tell_warnings
     from eps.settings import load_proxy
 
     loaded = load_proxy(os.environ, Path.cwd())
     tell_warnings(loaded.warnings, emit)
-    return build_public_proxy(loaded.settings, emit, metrics)
-
-
-def _build_private(emit: Emit, metrics: Metrics) -> Server:
-    raise StartError(
-        "this version has no private proxy yet", hint="run the public proxy; TLS passthrough follows in a later version"
-    )
+    return loaded.settings
 
 
 def main() -> None:

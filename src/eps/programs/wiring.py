@@ -2,9 +2,11 @@
 
 build_eps      directory source → channels → broker → started in that order, closed in the reverse
 build_sd       datastore → service directory → JSON-RPC server
-build_proxy    public proxy → JSON-RPC server
+
+(The proxies are put together in ``proxy_wiring``.)
 """
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -20,8 +22,9 @@ from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit, Level, Notice, Started
+from eps.core.http_proxy import http_proxies
 from eps.core.message import Response
-from eps.core.names import Object, Operator
+from eps.core.names import Operator
 from eps.core.signature import TrustStore
 from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
@@ -36,9 +39,8 @@ from eps.rpc.client import JsonRpcClient
 from eps.rpc.server import Cors, JsonRpcServer
 from eps.services.broker import Broker
 from eps.services.internal_methods import InternalMethods
-from eps.services.public_proxy import PublicProxy
 from eps.services.service_directory import ServiceDirectory
-from eps.settings import EpsSettings, ProxySettings, SdSettings, models
+from eps.settings import EpsSettings, SdSettings, models
 from eps.transport.listener import RateLimit
 from eps.transport.tls import TlsFiles, client_context, server_context
 
@@ -137,7 +139,7 @@ def build_eps(settings: EpsSettings, emit: Emit, metrics: Metrics) -> EpsServer:
     broker = Broker(name, source, outbound, internal, emit=emit, call_timeout=settings.call_timeout)
     server = EpsServer(name, source, channels)
     server.add(source)
-    _add_metrics(server, settings.metrics, metrics, emit)
+    add_metrics(server, settings.metrics, metrics, emit)
     for channel, given in zip(channels, settings.channels, strict=True):
         server.add_steps(_starter(channel, broker.deliver), channel.close)
         _tell_listening(server, channel, given)
@@ -172,6 +174,7 @@ def _channel(
                 use_proxy=given.use_proxy,
                 idle_timeout=given.idle_timeout,
                 trusted_endpoints=_trusted_endpoints(settings),
+                proxies=http_proxies(given.proxy_url, os.environ),
             )
         case models.GrpcServerChannel(settings=given):
             return GrpcServerChannel(
@@ -182,11 +185,12 @@ def _channel(
                 emit=emit,
                 rate_limits=rate_limits(given.tcp_rate_limits),
                 trusted_endpoints=_trusted_endpoints(settings),
+                proxies=http_proxies(given.proxy_url, os.environ),
             )
         case models.JsonRpcServerChannel(settings=given):
-            return JsonRpcServerChannel(name, given.bind_address, **_jsonrpc_server_options(given, name, emit))
+            return JsonRpcServerChannel(name, given.bind_address, **jsonrpc_server_options(given, name, emit))
         case models.JsonRpcClientChannel(settings=given):
-            client = _jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
+            client = jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
             return JsonRpcClientChannel(name, client)
         case models.StdoutChannel():
             return StdoutChannel(name)
@@ -223,7 +227,7 @@ def directory_clients(given: models.ApiDirectorySettings) -> ServiceDirectoryCli
         given.endpoints,
         given.server_names,
         tls=tls_files(tls) if tls is not None else None,
-        proxy_url=given.jsonrpc_client.proxy_url,
+        proxies=http_proxies(given.jsonrpc_client.proxy_url, os.environ),
         max_answer=given.max_answer,
     )
 
@@ -244,7 +248,7 @@ class SdServer(Composite):
         self._store: Datastore | None = None
         self._service: ServiceDirectory | None = None
         given = settings.jsonrpc_server
-        options = _jsonrpc_server_options(given, None, emit)
+        options = jsonrpc_server_options(given, None, emit)
         self.rpc = JsonRpcServer(
             "jsonrpc", given.bind_address, self._handle, max_body=given.max_request_body, **options
         )
@@ -270,72 +274,29 @@ class SdServer(Composite):
 def build_sd(settings: SdSettings, emit: Emit, metrics: Metrics) -> SdServer:
     """A service directory from its settings."""
     server = SdServer(settings, emit)
-    _add_metrics(server, settings.metrics, metrics, emit)
+    add_metrics(server, settings.metrics, metrics, emit)
     server.add(server.rpc)
     return server
 
 
-async def open_datastore(given: models.Datastore) -> Datastore:
+async def open_datastore(given: models.Datastore, *, shared: bool = False) -> Datastore:
     """The datastore that settings name.
+
+    Args:
+        shared: others may have it open too, as several public proxies have.
 
     Raises:
         StartError: it can't be opened, or this version doesn't have the type yet.
     """
     match given:
         case models.SqliteDatastore():
-            return await SqliteDatastore.open(given.settings.path)
+            return await SqliteDatastore.open(given.settings.path, shared=shared)
         case models.MemoryDatastore():
             return MemoryDatastore()
         case _:
             raise StartError(
                 f"this version has no datastore of type {given.type}", hint="use type: sqlite, with settings: {path: …}"
             )
-
-
-# Public proxy
-
-
-class ProxyServer(Composite):
-    """A public proxy, its JSON-RPC server, and its client to its EPS server."""
-
-    def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
-        super().__init__(f"the public proxy {settings.name}")
-        self._client = _jsonrpc_client(settings.jsonrpc_client, called=f"the EPS server of {settings.name}")
-        name = Operator(settings.name)
-        self.proxy = PublicProxy(
-            name,
-            self._call_network,
-            internal_bind_address=settings.internal_bind_address,
-            internal_endpoint=settings.internal_endpoint,
-            accept_timeout=settings.accept_timeout,
-            idle_timeout=settings.idle_timeout,
-            rate_limits=rate_limits(settings.tcp_rate_limits),
-            emit=emit,
-        )
-        given = settings.jsonrpc_server
-        options = _jsonrpc_server_options(given, name, emit)
-        self.rpc = JsonRpcServer("jsonrpc", given.bind_address, self.proxy.handle, **options)
-        self.listens("relay", settings.internal_bind_address, lambda: self.proxy.addresses[0][1])
-        self.listens("JSON-RPC", given.bind_address, lambda: self.rpc.port)
-
-    async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
-        return await self._client.call(method, params, timeout=timeout)
-
-    def assemble(self) -> None:
-        """Put the parts in the order in which they start."""
-        self.add_steps(nothing, self._client.close)
-        self.add(self.proxy)
-        self.add(self.rpc)
-
-
-def build_public_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> ProxyServer:
-    """A public proxy from its settings."""
-    if settings.public is None:
-        raise StartError("the settings have no section «public»", hint="or did you mean: proxy run private?")
-    server = ProxyServer(settings.public, emit)
-    _add_metrics(server, settings.metrics, metrics, emit)
-    server.assemble()
-    return server
 
 
 # Values of settings as the lower layers take them
@@ -376,7 +337,8 @@ def read_file(path: str) -> bytes:
         raise StartError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
 
 
-def _jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
+def jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
+    """The keyword arguments of a ``JsonRpcServer``."""
     return {
         "path": given.path,
         "tls": tls_files(given.tls, own) if given.tls is not None else None,
@@ -386,7 +348,8 @@ def _jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator |
     }
 
 
-def _jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
+def jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
+    """A client as settings describe it; ``options`` are further keyword arguments of its."""
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
@@ -396,7 +359,8 @@ def _jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> Json
     )
 
 
-def _add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
+def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
+    """Serve the metrics, if the settings say where."""
     if given is not None:
         endpoint = MetricsServer(given.bind_address, metrics, emit)
         server.add(endpoint)

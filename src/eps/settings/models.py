@@ -149,12 +149,14 @@ class GrpcServerSettings(Model):
     Attributes:
         internal_endpoints: HOST:PORTs of relays that a proxy may send us to, besides those that the directory gives the
             proxy; None: no list of ours.
+        proxy_url: an HTTP proxy for dialling relays; None: the environment variable HTTPS_PROXY tells.
     """
 
     bind_address: BindAddress = "localhost:4444"
     tls: MutualTlsSettings
     tcp_rate_limits: RateLimits = ()
     internal_endpoints: Annotated[tuple[Endpoint, ...], AsList] | None = None
+    proxy_url: Url | None = None
 
 
 class GrpcClientSettings(Model):
@@ -164,11 +166,13 @@ class GrpcClientSettings(Model):
         use_proxy: ``useProxy`` in files: reach operators behind a proxy through it.
         idle_timeout: seconds after which a kept connection without calls is closed; above the 60 s after which peers in
             use end theirs, so that ours are kept between calls that come every few minutes.
+        proxy_url: an HTTP proxy for dialling operators and relays; None: the environment variable HTTPS_PROXY tells.
     """
 
     tls: MutualTlsSettings
     use_proxy: Flag = Field(default=True, alias="useProxy")
     idle_timeout: Seconds = 300.0
+    proxy_url: Url | None = None
 
 
 class GrpcServerChannel(Model):
@@ -333,11 +337,25 @@ class InternalEndpointSettings(Model):
 
 
 class PrivateProxySettings(Model):
+    """The private proxy, through which TLS clients reach a server in our network.
+
+    Attributes:
+        internal_endpoint: where their connections are forwarded.
+        jsonrpc_client: the proxy's EPS server.
+        internal_endpoints: HOST:PORTs of relays that a public proxy may send us to, besides those that the directory
+            gives it; None: no list of ours.
+        proxy_url: an HTTP proxy for dialling relays; None: the environment variable HTTPS_PROXY tells.
+        idle_timeout: seconds without a byte after which a forwarded connection is closed.
+    """
+
     name: OperatorName
     datastore: Datastore = Field(default_factory=sqlite_by_default, validate_default=True)
     internal_endpoint: InternalEndpointSettings = InternalEndpointSettings()
     jsonrpc_client: JsonRpcClientSettings
     jsonrpc_server: JsonRpcServerSettings
+    internal_endpoints: Annotated[tuple[Endpoint, ...], AsList] | None = None
+    proxy_url: Url | None = None
+    idle_timeout: Seconds = 3600.0
 
 
 class ProxySettings(Model):
