@@ -1,0 +1,127 @@
+"""B's side of the relay under measurement, and the proxy's EPS server, in one process driven by epoll.
+
+As the EPS server it answers ``_connectionRequest`` like B's server would: dial the relay, show the token, answer. What
+then comes through the tunnel is read and thrown away (iperf3's way of receiving: 128 KiB at a time into one buffer),
+or sent back, or waited for. A plain listener takes the same bytes without a relay.
+
+    python far.py '{"rpc_port": …, "plain_port": …, "ca": …, "certificate": …, "key": …}'
+    → {"mode": "sink" | "echo"}    ← {"bytes": …}
+"""
+
+import base64
+import json
+import select
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+
+from workers import Json, allow_many_files, http_length, serve
+
+BLOCK = 128 * 1024
+"""iperf3's default for TCP."""
+
+
+class Far:
+    """Everything this process does."""
+
+    def __init__(self, rpc_port: int, plain_port: int, ca: str, certificate: str, key: str) -> None:
+        self.bytes = 0
+        self.mode = "sink"
+        self._poll = select.epoll()
+        self._actions: dict[int, Callable[[], None]] = {}
+        self._sockets: dict[int, socket.socket] = {}
+        self._block = bytearray(BLOCK)
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+        self._context.load_cert_chain(certificate, key)
+        for port, accepted in ((rpc_port, self._rpc), (plain_port, self._take)):
+            listening = socket.create_server(("127.0.0.1", port), backlog=1024)
+            self._watch(listening, lambda listening=listening, accepted=accepted: accepted(listening.accept()[0]))
+
+    def run(self) -> None:
+        while True:
+            for fd, _ in self._poll.poll():
+                self._actions[fd]()
+
+    def control(self, mode: str) -> Json:
+        """From the other thread."""
+        self.mode = mode
+        return {"bytes": self.bytes}
+
+    def _watch(self, sock: socket.socket, action: Callable[[], None]) -> None:
+        self._actions[sock.fileno()] = action
+        self._sockets[sock.fileno()] = sock
+        self._poll.register(sock.fileno(), select.EPOLLIN)
+
+    def _close(self, sock: socket.socket) -> None:
+        self._poll.unregister(sock.fileno())
+        del self._actions[sock.fileno()], self._sockets[sock.fileno()]
+        sock.close()
+
+    # The EPS server
+
+    def _rpc(self, plain: socket.socket) -> None:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = self._context.wrap_socket(plain, server_side=True)
+        sock.setblocking(False)
+        request = bytearray()
+        self._watch(sock, lambda: self._read_rpc(sock, request))
+
+    def _read_rpc(self, sock: ssl.SSLSocket, request: bytearray) -> None:
+        ended = False
+        try:
+            while not ended:
+                part = sock.recv(1 << 16)
+                request += part
+                ended = not part
+        except ssl.SSLWantReadError:
+            pass
+        except OSError:
+            ended = True
+        length = http_length(request)
+        if 0 <= length <= len(request):
+            body = bytes(request[request.index(b"\r\n\r\n") + 4 : length])
+            del request[:length]
+            self._answer_rpc(sock, json.loads(body))
+        if ended:
+            self._close(sock)
+
+    def _answer_rpc(self, sock: ssl.SSLSocket, request: Json) -> None:
+        self._join(request["params"]["endpoint"], base64.b64decode(request["params"]["token"]))
+        answer = json.dumps({"jsonrpc": "2.0", "result": {}, "id": request["id"]}).encode()
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nKeep-Alive: timeout=60\r\n"
+        sock.sendall(f"{head}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+
+    # B
+
+    def _join(self, endpoint: str, token: bytes) -> None:
+        sock = socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2])))
+        sock.sendall(token)
+        self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        self._watch(sock, lambda: self._read(sock))
+
+    def _read(self, sock: socket.socket) -> None:
+        try:
+            size = sock.recv_into(self._block)
+            if self.mode == "echo" and size:
+                sock.send(memoryview(self._block)[:size])
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        self.bytes += size
+        if not size:
+            self._close(sock)
+
+
+if __name__ == "__main__":
+    allow_many_files()
+    far = Far(**json.loads(sys.argv[1]))
+    threading.Thread(target=far.run, daemon=True).start()
+    print("{}", flush=True)
+    serve(far.control)

@@ -1,0 +1,339 @@
+"""Rows about the relay: the public proxy as a real process, between near.py (A) and far.py (B, and the EPS server)."""
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from calls import Effort
+from table import Row, Target
+from workers import CpuShares, Worker, cpu_seconds, resident_bytes
+
+from machine import BIN
+from network import HERE, Network, free_port
+
+TUNNELS = (1, 8, 64)
+IDLE_TUNNELS = 2_000
+GB = 1e9
+
+PROXIES: dict[str, dict[str, str]] = {
+    "splice": {},
+    "copying": {"COPY_BYTES": "0"},
+    "copying 4 KiB": {"COPY_BYTES": "4096"},
+}
+"""The program as it is, with its own fallback, and with the copies that servers in use make (proxy_variant.py)."""
+
+
+class Stand:
+    """near, far, and what is between them.
+
+    Args:
+        user: the numeric user as whom the relays run; None: ours.
+    """
+
+    def __init__(self, folder: Path, tree: Path, user: int | None) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.user = user
+        self.network = Network(folder / "network", tree)
+        self.ports = self.network.ports.of
+        self.plain_port = free_port(self.ports[2112] + 200)
+        self.stack = AsyncExitStack()
+        self.far = Worker("far.py", self._options(rpc_port=self.ports[5544], plain_port=self.plain_port))
+        self.near = Worker("near.py", self._options(rpc_port=self.ports[6655]))
+        if user is not None:
+            self._let_in(user)
+
+    def _let_in(self, user: int) -> None:
+        """Give the copies of settings and (throwaway) keys to the unprivileged user."""
+        for path in [self.folder, *self.folder.rglob("*")]:
+            os.chown(path, user, -1)
+
+    def _options(self, **more: int) -> str:
+        return json.dumps({**self.network.files("public-proxy-1.ga"), **more})
+
+    @classmethod
+    @asynccontextmanager
+    async def made(cls, folder: Path, tree: Path, user: int | None = None) -> AsyncIterator["Stand"]:
+        stand = cls(folder, tree, user)
+        async with stand.stack:
+            await stand.stack.enter_async_context(stand.far)
+            await stand.far.hear()
+            await stand.stack.enter_async_context(stand.near)
+            yield stand
+        stand.network.ports.close()
+
+    @asynccontextmanager
+    async def proxy(self, kind: str = "splice") -> AsyncIterator[int]:
+        """A running public proxy; its process id. Its log, at the usual level, goes to a file."""
+        environment = PROXIES[kind]
+        command = [str(BIN / "proxy")]
+        if self.user is not None:
+            environment = {**environment, "RUN_AS": str(self.user)}
+        if environment:
+            command = [sys.executable, str(HERE / "proxy_variant.py")]
+        log = self.folder / "proxy.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                "--format",
+                "json",
+                "run",
+                "public",
+                cwd=self.network.folder,
+                env={**os.environ, "PROXY_SETTINGS": "settings/dev/roles/public-proxy-1", **environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=file,
+            )
+        try:
+            await _until(lambda: b'"started"' in log.read_bytes() or process.returncode is not None)
+            if process.returncode is not None:
+                raise RuntimeError(f"the proxy did not start:\n{log.read_text()}")
+            yield process.pid
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+    @asynccontextmanager
+    async def haproxy(self) -> AsyncIterator[tuple[int, int]]:
+        """A running HAProxy that forwards to far; its process id and port."""
+        port = free_port(self.plain_port + 1)
+        settings = self.folder / "haproxy.cfg"
+        settings.write_text(HAPROXY.format(port=port, server=self.plain_port))
+        settings.chmod(0o644)
+        process = await asyncio.create_subprocess_exec(
+            "haproxy", "-db", "-q", "-f", str(settings), user=self.user, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await _until(lambda: _accepts(port) or process.returncode is not None)
+            if process.returncode is not None:
+                raise RuntimeError("haproxy did not start")
+            yield process.pid, port
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+HAPROXY = """
+global
+    maxconn 4096
+defaults
+    mode tcp
+    option splice-auto
+    option splice-request
+    option splice-response
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+listen relay
+    bind 127.0.0.1:{port}
+    server far 127.0.0.1:{server}
+"""
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+def _accepts(port: int) -> bool:
+    wanted = f":{port:04X} "
+    return any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
+
+
+# Throughput
+
+
+async def relay_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
+    """The relay beside plain loopback, HAProxy, and copies; then the same without privileges."""
+    await _throughput(folder / "relay", tree, None, effort, tell, TUNNELS)
+    tell(await _iperf_row(effort))
+    if os.getuid() != 0:
+        tell(Row("unprivileged", "GB/s", missing="only root can start a program as another user; the rows above are"))
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    try:
+        await _throughput(folder / "unprivileged", tree, nobody, effort, tell, TUNNELS[:1])
+    except RuntimeError as error:
+        tell(Row("unprivileged, 1 tunnel", "GB/s", missing=str(error).splitlines()[-1]))
+
+
+async def _throughput(
+    folder: Path, tree: Path, user: int | None, effort: Effort, tell: Callable[[Row], None], sizes: tuple[int, ...]
+) -> None:
+    prefix = "" if user is None else "unprivileged: "
+    async with Stand.made(folder, tree, user) as stand, AsyncExitStack() as stack:
+        ways = {"loopback": (stand.plain_port, None)}
+        pid = await stack.enter_async_context(stand.proxy())
+        ways["splice"] = None, pid
+        if shutil.which("haproxy"):
+            pid, port = await stack.enter_async_context(stand.haproxy())
+            ways["HAProxy"] = port, pid
+        for number in sizes:
+            got = await _rounds(stand, ways, number, effort)
+            for row in _throughput_rows(prefix, number, got, user):
+                tell(row)
+        await stack.aclose()
+        for kind in ("copying", "copying 4 KiB"):
+            async with AsyncExitStack() as other:
+                await _copying_row(stand, other, kind, prefix, effort, tell)
+
+
+async def _copying_row(
+    stand: Stand, stack: AsyncExitStack, kind: str, prefix: str, effort: Effort, tell: Callable[[Row], None]
+) -> None:
+    """Two proxies can't have the same ports at once, so each round starts both, one after the other."""
+    got: dict[str, list[dict[str, float]]] = {"splice": [], kind: []}
+    for _ in range(effort.rounds):
+        for each, results in got.items():
+            async with stand.proxy(each) as pid:
+                results.append(await _stream(stand, None, pid, 1, effort))
+    row = Row(
+        name=f"{prefix}splice, 1 tunnel",
+        unit="GB/s",
+        values=[one["rate"] for one in got["splice"]],
+        beside=kind,
+        beside_values=[one["rate"] for one in got[kind]],
+        targets=[Target(3.0, of_ratio=True)],
+        cpu={name: _middle(results, "cpu_per_gb") for name, results in got.items()},
+        cpu_unit="s/GB",
+    )
+    tell(row)
+
+
+async def _rounds(
+    stand: Stand, ways: dict[str, tuple[int | None, int | None]], number: int, effort: Effort
+) -> dict[str, list[dict[str, float]]]:
+    got: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(effort.rounds):
+        for name, (port, pid) in ways.items():
+            got[name].append(await _stream(stand, port, pid, number, effort))
+    return got
+
+
+async def _stream(stand: Stand, port: int | None, pid: int | None, number: int, effort: Effort) -> dict[str, float]:
+    """One way, one round: GB/s, and CPU seconds for each GB of the process between and of the generators."""
+    shares = CpuShares({"relay": pid} if pid is not None else {})
+    before = cpu_seconds(stand.near.pid) + cpu_seconds(stand.far.pid)
+    await stand.far.ask(mode="sink")
+    got = await stand.near.ask(work="stream", port=port, connections=number, seconds=effort.seconds)
+    ends = cpu_seconds(stand.near.pid) + cpu_seconds(stand.far.pid) - before
+    gigabytes = got["bytes_in_all"] / GB
+    relay = shares.seconds().get("relay", 0.0)
+    return {
+        "rate": got["bytes"] / GB / got["seconds"],
+        "cpu_per_gb": relay / gigabytes,
+        "ends_cpu_per_gb": ends / gigabytes,
+    }
+
+
+def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, float]]], user: int | None) -> list[Row]:
+    tunnels = f"{number} tunnel{'s' if number > 1 else ''}"
+    values = [one["rate"] for one in got["splice"]]
+    cpu = {name: _middle(results, "cpu_per_gb") for name, results in got.items() if name != "loopback"}
+    cpu["the two ends"] = _middle(got["splice"], "ends_cpu_per_gb")
+    rows = [
+        Row(
+            name=f"{prefix}splice, {tunnels}",
+            unit="GB/s",
+            values=values,
+            beside="loopback",
+            beside_values=[one["rate"] for one in got["loopback"]],
+            targets=[Target(0.6, of_ratio=True)] if number == 1 and user is None else [],
+            cpu=cpu,
+            cpu_unit="s/GB",
+        )
+    ]
+    target = [Target(1.8 if user is None else 1.6, of_ratio=True)] if number == 1 else []
+    if "HAProxy" in got:
+        beside = [one["rate"] for one in got["HAProxy"]]
+        rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", values, "HAProxy", beside, targets=target, cpu=cpu,
+                        cpu_unit="s/GB"))  # fmt: skip
+    else:
+        rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", beside="HAProxy", targets=target,
+                        missing="HAProxy is not installed (apt-get install haproxy)"))  # fmt: skip
+    return rows
+
+
+def _middle(results: list[dict[str, float]], key: str) -> float:
+    ordered = sorted(one[key] for one in results)
+    return ordered[len(ordered) // 2]
+
+
+async def _iperf_row(effort: Effort) -> Row:
+    """iperf3 itself over loopback: near and far must load as it does."""
+    name = "check: iperf3 itself over loopback"
+    if not shutil.which("iperf3"):
+        return Row(name, "GB/s", missing="iperf3 is not installed (apt-get install iperf3)")
+    port = str(free_port(25_201))
+    server = await asyncio.create_subprocess_exec(
+        "iperf3", "-s", "-p", port, "-B", "127.0.0.1", stdout=asyncio.subprocess.DEVNULL
+    )
+    rates = []
+    try:
+        await _until(lambda: _accepts(int(port)))
+        for _ in range(effort.rounds):
+            client = await asyncio.create_subprocess_exec(
+                *("iperf3", "-c", "127.0.0.1", "-p", port, "-J", "-t", str(max(1, round(effort.seconds)))),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            out, _ = await client.communicate()
+            rates.append(json.loads(out)["end"]["sum_received"]["bits_per_second"] / 8 / GB)
+    finally:
+        server.terminate()
+        await server.wait()
+    return Row(
+        name, "GB/s", rates, note="check: as fast as the loopback rows says that near.py and far.py are no brake"
+    )
+
+
+# Pair set-ups
+
+
+async def pair_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
+    """Request, the proxy's call to its EPS server, two dials, a byte through and back."""
+    async with Stand.made(folder / "pairs", tree) as stand, stand.proxy() as pid:
+        await stand.far.ask(mode="echo")
+        for callers, wanted in ((1, 700), (16, 1_400)):
+            rates = []
+            pids = {"proxy": pid, "near": stand.near.pid, "far": stand.far.pid}
+            shares, pairs = CpuShares(pids), 0.0
+            for _ in range(effort.rounds):
+                got = await stand.near.ask(work="pairs", callers=callers, seconds=effort.seconds)
+                rates.append(got["pairs"] / got["seconds"])
+                pairs += rates[-1] * (got["seconds"] + 0.3)
+            cpu = {name: seconds / pairs * 1e6 for name, seconds in shares.seconds().items()}
+            name = f"pair set-ups, {callers} at a time"
+            tell(Row(name, "/s", rates, targets=[Target(wanted)], cpu=cpu, cpu_unit="µs/pair"))
+
+
+# Idle tunnels
+
+
+async def idle_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
+    """Memory and CPU time of tunnels that nobody uses."""
+    async with Stand.made(folder / "idle", tree) as stand, stand.proxy() as pid:
+        await stand.far.ask(mode="sink")
+        await stand.near.ask(work="hold", connections=100)  # what is made once is there afterwards
+        before = resident_bytes(pid)
+        number = IDLE_TUNNELS - 100
+        await stand.near.ask(work="hold", connections=number)
+        kib = (resident_bytes(pid) - before) / number / 1024
+        shares, seconds = CpuShares({"proxy": pid}), max(3.0, 4 * effort.seconds)
+        await asyncio.sleep(seconds)
+        percent = shares.seconds()["proxy"] / seconds * 100
+        await stand.near.ask(work="release")
+    note = (
+        f"idle: {IDLE_TUNNELS:,} joined tunnels; growth of the proxy's own memory, and its CPU time in {seconds:.0f} s"
+    )
+    tell(Row("idle tunnels, memory of each", "KiB", [kib], targets=[Target(4, at_most=True)], note=note))
+    tell(Row("idle tunnels, CPU of all", "% of a core", [percent], targets=[Target(0.5, at_most=True)], note=note))

@@ -1,0 +1,94 @@
+"""make bench: what the programs do per second, each figure beside what the machine could do at best.
+
+python bench/run.py [--quick] [--only WORD]… [--json FILE]
+
+docs/performance.md explains the rows. Nothing is left running, and nothing is written but the file of --json.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from calls import Effort, call_rows, cold_rows, operator_rows
+from relay import idle_rows, pair_rows, relay_rows
+from table import Row, render
+
+from network import make_tree
+
+Section = Callable[[Path, Path, Effort, Callable[[Row], None]], Awaitable[None]]
+
+SECTIONS: dict[str, tuple[str, Section]] = {
+    "calls": ("Calls", call_rows),
+    "cold": ("A cold call", cold_rows),
+    "relay": ("The relay: throughput", relay_rows),
+    "pairs": ("The relay: pair set-ups", pair_rows),
+    "idle": ("The relay: idle tunnels", idle_rows),
+    "operators": ("Operators in the directory", operator_rows),
+}
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": model,
+        "memory_gib": round(memory),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+        "user": "root" if os.getuid() == 0 else "not root",
+    }
+
+
+async def measure(chosen: list[str], effort: Effort) -> dict[str, list[Row]]:
+    """Run the sections, one after the other; a section's table is printed as soon as it is complete."""
+    results: dict[str, list[Row]] = {}
+    with tempfile.TemporaryDirectory(prefix="eps-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # for the programs that run as an unprivileged user
+        (folder / "tree").mkdir()
+        tree = make_tree(folder / "tree")
+        for key in chosen:
+            title, section = SECTIONS[key]
+            rows: list[Row] = []
+
+            def tell(row: Row, rows: list[Row] = rows) -> None:
+                rows.append(row)
+                print(f"  {row.name} …", file=sys.stderr)
+
+            begin = time.monotonic()
+            await section(folder, tree, effort, tell)
+            results[key] = rows
+            print(render(f"{title} ({time.monotonic() - begin:.0f} s)", rows), end="\n\n", flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the programs on this machine.")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: to see that it works")
+    parser.add_argument("--only", action="append", choices=[*SECTIONS], help="a section; can be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
+    options = parser.parse_args()
+    about = machine()
+    print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items()), end="\n\n", flush=True)
+    results = asyncio.run(measure(options.only or [*SECTIONS], Effort.of(quick=options.quick)))
+    if options.json:
+        rows = {key: [row.to_json() for row in rows] for key, rows in results.items()}
+        options.json.write_text(json.dumps({"machine": about, "quick": options.quick, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
