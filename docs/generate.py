@@ -1,12 +1,15 @@
-"""Fill in the tables of docs/reference-settings.md from the settings' models: python docs/generate.py [--check]
+"""Fill in the tables of docs/reference*.md from the code: python docs/generate.py [--check]
 
-Types and defaults are taken from the code. What a setting means stands here, in MEANINGS; a setting without an entry,
-or an entry without a setting, is an error, so that the page can't fall behind. tests/test_docs.py runs the check.
+Types, defaults and the values of limits are taken from the code. What a setting means stands here, in MEANINGS; a
+setting without an entry, or an entry without a setting, is an error, so that the pages can't fall behind.
+tests/test_docs.py runs the check.
 """
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +20,7 @@ from eps.settings import PROGRAMS, fields, models
 from eps.settings.fields import Model
 
 PAGE = Path(__file__).parent / "reference-settings.md"
+LIMITS_PAGE = Path(__file__).parent / "reference.md"
 
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -98,6 +102,10 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "tls": ("our certificate, and the authorities of other operators' certificates", ""),
         "useProxy": ("reach operators that are behind a proxy through it", "`false`"),
         "idle_timeout": ("a connection without a call for so long is closed", ""),
+        "proxy_url": (
+            "an HTTP proxy to dial others through; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
+            "`http://proxy.example.org:3128`",
+        ),
     },
     "GrpcServerSettings": {
         "bind_address": ("where other operators connect; `localhost` if everybody comes through a proxy", "`:4444`"),
@@ -106,6 +114,10 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "internal_endpoints": (
             "relay endpoints that we dial when a proxy names them, besides those that the directory lists for it",
             '`["10.0.0.7:9999"]`',
+        ),
+        "proxy_url": (
+            "an HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
+            "`http://proxy.example.org:3128`",
         ),
     },
     "SigningSettings": {
@@ -160,6 +172,15 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "internal_endpoint": ("what is behind the proxy", ""),
         "jsonrpc_client": ("the proxy's EPS server, which calls operators for it", ""),
         "jsonrpc_server": ("where that EPS server hands on what operators ask of the proxy", ""),
+        "internal_endpoints": (
+            "relay endpoints that we dial for a public proxy, besides those that the directory lists for it",
+            '`["10.0.0.7:9999"]`',
+        ),
+        "proxy_url": (
+            "an HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
+            "`http://proxy.example.org:3128`",
+        ),
+        "idle_timeout": ("a forwarded connection without a byte for so long is closed", ""),
     },
     "InternalEndpointSettings": {
         "address": ("where connections are forwarded", "`localhost:7777`"),
@@ -230,6 +251,85 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "bind_address": ("where `GET /metrics` is answered, without TLS", "`localhost:2112`"),
     },
 }
+
+
+LIMITS: tuple[tuple[str, str, str, str], ...] = (
+    # what is limited; what happens beyond; the constant; its unit
+    ("a JSON-RPC request or answer, and with it a call's params or result", "code 400", "core.jsonrpc.MAX_BODY", "B"),
+    (
+        "a gRPC message between operators",
+        "code 400, or the peer is refused",
+        "channels.grpc.framing.MAX_MESSAGE_BYTES",
+        "B",
+    ),
+    ("length of `method` in JSON-RPC", "code -32600", "core.jsonrpc.MAX_METHOD_BYTES", "B"),
+    ("length of a JSON-RPC id", "code -32600", "core.jsonrpc.MAX_ID_BYTES", "B"),
+    ("integers, both signs", "code -32600, with the path", "core.jsonrpc.MAX_INTEGER", ""),
+    ("objects inside each other (48 for lists)", "code -32600, with the path", "core.jsonrpc.MAX_OBJECTS", ""),
+    ("length of a whole address `OPERATOR.METHOD(ID)`", "code 1", "core.address.MAX_ID_CHARS", "characters"),
+    ("time to dial an operator, and for its TLS handshake", "not sent", "channels.grpc_client.CONNECT_TIMEOUT", "s"),
+    ("time to open a connection, tunnel and all", "not sent", "channels.pool.OPEN_TIMEOUT", "s"),
+    ("attempts of a call that was certainly not sent", "not sent", "channels.pool.ATTEMPTS", ""),
+    ("calls that wait for answers on one stream", "not sent", "channels.connected.MAX_WAITING", ""),
+    ("requests of one stream that are handled at once", "further ones wait", "channels.held_streams.MAX_CALLS", ""),
+    (
+        "calls and streams that a peer may have open on a connection",
+        "further ones wait",
+        "channels.grpc.http2.MAX_STREAMS",
+        "",
+    ),
+    ("open connections of one port", "closed on accept: `connections`", "transport.listener.MAX_CONNECTIONS", ""),
+    ("time for a TLS handshake on a JSON-RPC port", "closed", "rpc.server.HANDSHAKE_SECONDS", "s"),
+    ("an idle connection to a JSON-RPC port", "closed", "rpc.server.KEEP_ALIVE_SECONDS", "s"),
+    ("time for a request's body, and 1 s more per MiB allowed", "code -32600", "rpc.server.BODY_SECONDS", "s"),
+    ("time to read an answer, and 1 s more per MiB", "cut", "rpc.server.ANSWER_SECONDS", "s"),
+    ("calls in flight when a JSON-RPC port closes", "cut after", "rpc.server.GRACE_SECONDS", "s"),
+    ("calls in flight when the gRPC server stops", "cut after", "channels.grpc_server.CLOSE_GRACE", "s"),
+    ("time to connect to an application or service directory", "not sent", "rpc.client.CONNECT_SECONDS", "s"),
+    ("connections to one application", "further calls wait", "rpc.client.MAX_CONNECTIONS", ""),
+    ("joined and requested tunnels of a proxy", "code 500, stage relay", "services.public_proxy.MAX_TUNNELS", ""),
+    ("requests for tunnels that wait", "code 500, stage relay", "core.rendezvous.MAX_OPEN_OFFERS", ""),
+    ("the same, of one operator", "code 500, stage relay", "core.rendezvous.MAX_OFFERS_PER_CALLER", ""),
+    ("connections to a relay without a token yet", "the oldest is closed", "transport.arrivals.MAX_ARRIVING", ""),
+    ("submissions that wait at the service directory", "code -32603", "services.service_directory.MAX_WAITING", ""),
+    ("time of a submission, waiting included", "unknown", "services.service_directory.SUBMIT_SECONDS", "s"),
+    (
+        "characters of a signer's certificate in a record",
+        "code -32602",
+        "core.record.MAX_CERTIFICATE_CHARS",
+        "characters",
+    ),
+    (
+        "objects and lists inside each other in `settings` of a record",
+        "code -32602",
+        "core.record.MAX_SETTINGS_NESTING",
+        "",
+    ),
+    ("how far a record may be dated in the future", "code -32603", "core.signature.CLOCK_TOLERANCE", "s"),
+    ("a settings file", "an error", "settings.text.MAX_FILE_BYTES", "B"),
+    ("settings files of a program", "an error", "settings.loader.MAX_FILES", ""),
+)
+
+
+def render_limits() -> str:
+    """The limits as a Markdown table, with the values that the code has."""
+    rows = ["| limit | value | beyond it | constant |", "| --- | --- | --- | --- |"]
+    for what, beyond, constant, unit in LIMITS:
+        module, _, name = constant.rpartition(".")
+        value = getattr(importlib.import_module(f"eps.{module}"), name)
+        rows.append(f"| {what} | {limit_text(value, unit)} | {beyond} | `{constant}` |")
+    return "\n".join(rows) + "\n"
+
+
+def limit_text(value: Any, unit: str) -> str:
+    """A limit's value for people."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if value == 2**53:
+        return "2^53"
+    if unit == "B" and value % 1024**2 == 0:
+        return f"{value // 1024**2} MiB"
+    return f"{value:,g} {unit.replace('B', 'bytes')}".strip()
 
 
 def render_table(model: type[Model]) -> str:
@@ -325,9 +425,14 @@ def faults() -> list[str]:
 
 
 def filled(page: str) -> str:
-    """``page`` with every table as the models have it."""
+    """``page`` with every table as the code has it."""
     known = documented_models()
-    return _BLOCK.sub(lambda block: block[1] + render_table(known[block[2]]) + block[3], page)
+
+    def table(block: re.Match[str]) -> str:
+        made = render_limits() if block[2] == "limits" else render_table(known[block[2]])
+        return block[1] + made + block[3]
+
+    return _BLOCK.sub(table, page)
 
 
 def tables_in(page: str) -> list[str]:
@@ -344,10 +449,11 @@ def main() -> int:
         print(fault, file=sys.stderr)
     if wrong:
         return 1
-    text = filled(PAGE.read_text())
+    texts = {page: filled(page.read_text()) for page in (PAGE, LIMITS_PAGE)}
     if "--check" in sys.argv[1:]:
-        return int(text != PAGE.read_text())
-    PAGE.write_text(text)
+        return int(any(text != page.read_text() for page, text in texts.items()))
+    for page, text in texts.items():
+        page.write_text(text)
     return 0
 
 
