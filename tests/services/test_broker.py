@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from eps.core.address import parse_address
-from eps.core.event import CallFinished, Event
+from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
-from eps.errors import NotSent, OutcomeUnknown
-from eps.services.broker import Broker
+from eps.errors import NoRoute, NotSent, OutcomeUnknown
+from eps.services.broker import Broker, ending
 from eps.services.internal_methods import InternalMethods
 from fakes import FakeSource, RecordingTunnel, network_directory
 
@@ -282,3 +282,20 @@ async def test_a_channel_that_is_no_tunnel_is_404() -> None:
     answer = await Setup().call("hd-1._connectionRequest(1)", PROXY, connection_request(channel="jsonrpc_client"))
     assert answer.error is not None
     assert answer.error.code == 404
+
+
+def test_how_an_ending_is_told() -> None:
+    """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
+    theirs = Error(403, "no", {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"})
+    assert ending(None, None) == ("ok", "", "", Level.DEBUG)
+    assert ending(theirs, None) == ("error", "permission", "no (ask)", Level.WARN)
+    assert ending(Error(403, "no", {"stage": "permission", "hint": 7}), None) == (
+        "error",
+        "permission",
+        "no",
+        Level.WARN,
+    )
+    for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
+        assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
+    failure = NoRoute("there is no way", hint="make one")
+    assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)

@@ -16,7 +16,7 @@ from eps.channels import Outbound
 from eps.core.address import Address
 from eps.core.directory import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
-from eps.core.message import CLIENT_KEY, Request, Response, error_response
+from eps.core.message import CLIENT_KEY, Error, Request, Response, error_response
 from eps.core.names import Operator
 from eps.core.permission import Denied, may_call
 from eps.directories import DirectorySource
@@ -27,6 +27,7 @@ from eps.errors import (
     NoRoute,
     NotPermitted,
     OutcomeUnknown,
+    Stage,
     UnknownOperator,
 )
 from eps.services.internal_methods import InternalMethods
@@ -40,6 +41,11 @@ that is in flight, and answer over a stream late; a client of ours that repeats 
 
 MAX_DOUBTFUL = 10_000
 """Ids that are remembered so; the oldest is forgotten for the newest."""
+
+MAX_REASON = 500
+"""Characters of another server's words in a log line."""
+
+_STAGES = frozenset(Stage)
 
 
 class Broker:
@@ -202,15 +208,10 @@ class Broker:
     def _report(
         self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
-        error = response.error
-        outcome, stage = "ok", ""
-        if failure is not None:
-            outcome, stage = failure.outcome.value, failure.stage.value
-        elif error is not None:
-            outcome, stage = "error", "call"
+        outcome, stage, reason, level = ending(response.error, failure)
         self._emit(
             CallFinished(
-                level=Level.WARN if failure is not None else Level.DEBUG,
+                level=level,
                 direction="local" if sender == self._name else "incoming",
                 sender=sender,
                 recipient=request.address.operator,
@@ -218,10 +219,28 @@ class Broker:
                 outcome=outcome,
                 seconds=seconds,
                 stage=stage,
-                code=error.code if error is not None else 0,
-                reason=str(failure) if failure is not None else error.message[:200] if error is not None else "",
+                code=response.error.code if response.error is not None else 0,
+                reason=reason,
             )
         )
+
+
+def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str, Level]:
+    """How a call ended, for its log line: outcome, stage, reason, level.
+
+    What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
+    between it and its caller. Stages are fixed words, also where a peer chooses them: they become metric labels.
+    """
+    if error is None:
+        return "ok", "", "", Level.DEBUG
+    if failure is not None:
+        return failure.outcome.value, failure.stage.value, str(failure), Level.WARN
+    data = error.data if isinstance(error.data, dict) else {}
+    stage, hint = data.get("stage"), data.get("hint")
+    if not isinstance(stage, str) or stage not in _STAGES:
+        return "error", Stage.CALL.value, error.message[:MAX_REASON], Level.DEBUG
+    reason = f"{error.message} ({hint})" if hint and isinstance(hint, str) else error.message
+    return "error", stage, reason[:MAX_REASON], Level.WARN
 
 
 def with_client(request: Request, sender: Entry) -> Request:
