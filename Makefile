@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint types unit certs sd-setup bench soak fuzz lock proto clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup bench soak fuzz lock proto clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy'
+	@echo 'make internal-server an HTTPS server to reach through TLS passthrough (the demo has one)'
 	@echo 'make test            lint, types, tests with coverage'
 	@echo 'make certs           new certificates for settings/dev and settings/test, and fresh state'
 	@echo 'make sd-setup        sign the development directory and submit it (the service directory must run)'
@@ -27,6 +28,9 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 
 demo: $(VENV)/.run
 	$(BIN)/eps demo $(if $(ONCE),--once)
+
+internal-server: $(VENV)/.run
+	$(BIN)/eps dev internal-server
 
 certs: $(VENV)/.run
 	$(BIN)/eps dev certs

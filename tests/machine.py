@@ -37,12 +37,18 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "public-proxy-eps-1": ("eps", "server", "run"),
     "hd-1": ("eps", "server", "run"),
     "hd-2": ("eps", "server", "run"),
+    "private-proxy-eps-1": ("eps", "server", "run"),
+    "private-proxy-1": ("proxy", "run", "private"),
 }
-"""What each role runs, as the issue's seven commands have it."""
+"""What each role runs."""
 
-SERVERS = tuple(COMMANDS)
+SERVERS = ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-1", "hd-2")
+"""Those of the issue's seven commands."""
 
-DEV_PORTS = (3322, 8888, 5555, 2112, 8889, 3334, 2113, 5556, 5544, 4433, 9999, 6655)
+PASSTHROUGH = ("private-proxy-eps-1", "private-proxy-1")
+"""Those that TLS passthrough needs besides."""
+
+DEV_PORTS = (3322, 8888, 5555, 2112, 8889, 3334, 2113, 5556, 5544, 4433, 9999, 6655, 7776, 7766, 8877, 7777)
 
 BLOCK = 16
 FIRST_PORT, LAST_PORT = 20_000, 32_000
@@ -320,7 +326,9 @@ class Machine:
 
     def application(self, operator: str = "hd-1") -> JsonRpcClient:
         """A client of that operator's server. The caller closes it."""
-        port = self.ports.of[{"hd-1": 5555, "hd-2": 3334, "public-proxy-1.ga": 5544}[operator]]
+        port = self.ports.of[
+            {"hd-1": 5555, "hd-2": 3334, "public-proxy-1.ga": 5544, "private-proxy-1.ga": 7766}[operator]
+        ]
         certs = self.dev / "certs"
         files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{operator}.crt"), str(certs / f"{operator}.key"))
         return JsonRpcClient(f"https://localhost:{port}/jsonrpc", tls=files, server_name=operator)

@@ -113,6 +113,19 @@ def dev_certs() -> None:
     guarded(lambda: make_dev_certs(Path.cwd(), print))
 
 
+@dev.command("internal-server")
+def dev_internal_server(
+    context: typer.Context,
+    bind_address: Annotated[str, typer.Option(help="Where to listen.")] = "localhost:7777",
+) -> None:
+    """Run a small HTTPS server that stands for one in an internal network, for TLS passthrough to be seen with."""
+    from eps.programs.internal_server import InternalServer
+
+    guarded(
+        lambda: run_server("INT", options_of(context), lambda emit, _: InternalServer(Path.cwd(), bind_address, emit))
+    )
+
+
 @app.command("call")
 def call(
     method: Annotated[str, typer.Argument(metavar="OPERATOR.METHOD", help="For example hd-2._ping.")],

@@ -3,6 +3,7 @@
 listener   accepts, for every server; hands each socket to its protocol
 tls        contexts, and who a certificate is, given the directory's pins as a function
 dial       connects, for every client
+arrivals   deadlines for connections that have not shown yet what they want
 tunnel     dials a relay and writes the token
 splice     joins two sockets until both sides have ended (the relay's data path), on pipes
 tasks      background tasks that somebody owns and ends
