@@ -1,18 +1,23 @@
-"""``eps demo``: the development network on this machine; hd-1 pings hd-2 through the proxy, shown step by step."""
+"""``eps demo``: the development network on this machine, shown step by step.
+
+hd-1 pings hd-2 through the public proxy; then a TLS client reaches a server behind a private proxy.
+"""
 
 import asyncio
 import errno
 import json
 import signal
 import socket
+import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +25,17 @@ from rich.text import Text
 from eps.core.message import Response
 from eps.errors import EpsError, StartError
 from eps.programs.dev_certs import make_dev_certs
-from eps.programs.dev_network import DEV, PORTS, PROGRAMS, Port, application_of, setup_directory
+from eps.programs.dev_network import (
+    DEV,
+    INTERNAL_DOMAIN,
+    PASSTHROUGH_PROGRAMS,
+    PORTS,
+    PROGRAMS,
+    TLS_PORT,
+    Port,
+    application_of,
+    setup_directory,
+)
 from eps.programs.processes import Children, LogLine
 
 T = TypeVar("T")
@@ -42,6 +57,11 @@ CURL = (
     "     https://hd-1:5555/jsonrpc"
 )
 
+CURL_PASSTHROUGH = (
+    "curl --cacert settings/dev/certs/root.crt --resolve test.internal-server.local:4433:127.0.0.1 \\\n"
+    "     https://test.internal-server.local:4433/jsonrpc"
+)
+
 
 @dataclass(slots=True)
 class Signs:
@@ -54,6 +74,11 @@ class Signs:
     def ready(self) -> bool:
         """Whether hd-1 can call hd-2: both know the directory, and both are connected to the proxy's operator."""
         return {"hd-1", "hd-2"} <= self.connected and {"hd-1", "hd-2", "public-proxy-eps-1"} <= self.directory
+
+    def passthrough_ready(self) -> bool:
+        """Whether a domain can be announced."""
+        programs = {program.name for program in PASSTHROUGH_PROGRAMS}
+        return programs <= self.running and "private-proxy-eps-1" in self.directory
 
 
 class Demo:
@@ -81,24 +106,34 @@ class Demo:
         self._check_place()
         await asyncio.to_thread(self._certificates)
         check_ports_free(PORTS)
-        async with Children(self._logs, self._on_event) as children:
+        async with Children(self._logs, self._on_event) as children, Children(self._logs, self._on_event) as behind:
             self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
             await children.start(PROGRAMS)
             ending = asyncio.create_task(children.first_to_end())
-            showing = asyncio.create_task(self._show(started))
+            showing = asyncio.create_task(self._show(started, behind))
             try:
                 await asyncio.wait({showing, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if ending.done():
                     ending.result()  # raises: a program has ended by itself
                 showing.result()
                 if not self._once:
-                    await ending
+                    await self._stay_up(ending, behind)
             finally:
                 showing.cancel()
                 ending.cancel()
                 await asyncio.gather(showing, ending, return_exceptions=True)
 
-    async def _show(self, started: float) -> None:
+    async def _stay_up(self, ending: asyncio.Task[None], behind: Children) -> None:
+        """Until a program ends by itself, which raises."""
+        others = asyncio.create_task(behind.first_to_end())
+        try:
+            await asyncio.wait({ending, others}, return_when=asyncio.FIRST_COMPLETED)
+            await (ending if ending.done() else others)
+        finally:
+            others.cancel()
+            await asyncio.gather(others, return_exceptions=True)
+
+    async def _show(self, started: float, behind: Children) -> None:
         await self._wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
         count = await setup_directory(self._root)
         self._say(f"signed and submitted the directory: {count} records")
@@ -106,23 +141,45 @@ class Demo:
         self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
         await self._ping()
         self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
+        await self._passthrough(behind)
         if not self._once:
             self._how_to_go_on()
 
     async def _ping(self) -> None:
         self._say("\nhd-1 calls hd-2._ping. Neither can dial the other, so:", style="bold")
         async with application_of(self._root, "hd-1") as hd_1:
-            showing = asyncio.create_task(self._show_steps(time.time()))
-            try:
+            async with self._showing_steps():
                 response, took = await timed(hd_1.call("hd-2._ping", {}, request_id="1"))
-                await asyncio.sleep(SETTLE)
-            finally:
-                showing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await showing
             self._show_answer(response, took)
             _, took = await timed(hd_1.call("hd-2._ping", {}, request_id="2"))
         self._say(f"\na second call, on the kept connections: {took * 1000:.1f} ms")
+
+    async def _passthrough(self, behind: Children) -> None:
+        self._say("\nA web server inside a network that nobody can dial into, reached all the same:", style="bold")
+        self._say(f"starting {', '.join(program.name for program in PASSTHROUGH_PROGRAMS)}")
+        await behind.start(PASSTHROUGH_PROGRAMS)
+        await self._wait_for(self._signs.passthrough_ready, "the private proxy")
+        async with application_of(self._root, "hd-1") as hd_1:
+            params = {"domain": INTERNAL_DOMAIN, "proxy": "public-proxy-1.ga"}
+            response = await hd_1.call("private-proxy-1.ga.announceConnection", params)
+        if response.error is not None:
+            raise EpsError(f"the announcement failed: {response.error.message}", hint=f"the logs are in {self._logs}")
+        self._say(f"hd-1 had private-proxy-1.ga announce {INTERNAL_DOMAIN} to public-proxy-1.ga: {response.result}")
+        async with self._showing_steps():
+            text, took = await timed(fetch(self._root, f"https://{INTERNAL_DOMAIN}:{TLS_PORT}/jsonrpc"))
+        self._say(f"The answer to GET /jsonrpc, after {took * 1000:.0f} ms: {text}", style="bold")
+
+    @asynccontextmanager
+    async def _showing_steps(self) -> AsyncIterator[None]:
+        """Show the steps that happen inside."""
+        showing = asyncio.create_task(self._show_steps(time.time()))
+        try:
+            yield
+            await asyncio.sleep(SETTLE)
+        finally:
+            showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await showing
 
     async def _show_steps(self, asked: float) -> None:
         """Print the steps as they happen, in the order of their times: the programs' logs come by different pipes."""
@@ -141,7 +198,7 @@ class Demo:
 
     def _how_to_go_on(self) -> None:
         self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
-        self._say(f"\n{CURL}\n")
+        self._say(f"\n{CURL}\n\n{CURL_PASSTHROUGH}\n")
         self._say("or, with .venv/bin on PATH:  EPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping")
         self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
 
@@ -164,7 +221,7 @@ class Demo:
             self._signs.directory.add(program)
         elif kind == "peer" and event.get("link") == "connected" and event.get("up"):
             self._signs.connected.add(str(event.get("peer")))
-        elif kind == "step":
+        elif kind in ("step", "forwarding"):
             self._steps.append(event)
         self._news.set()
 
@@ -189,7 +246,7 @@ def seconds_of(line: LogLine) -> float:
 
 def render_step(step: LogLine, asked: float) -> Text:
     """One line of the show: which step, how long after the call, who, what."""
-    line = Text(f"  {step['step']}  ", style="bold cyan")
+    line = Text(f"  {step.get('step', '·')}  ", style="bold cyan")
     line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
     line.append(f"{step['operator']:<18} ", style="bold")
     line.append(str(step["text"]), style="")
@@ -207,6 +264,27 @@ def shortened(value: object, key: str = "") -> object:
     if key == "fingerprint":
         return f"{str(value)[:12]}…"
     return value
+
+
+async def fetch(root: Path, url: str) -> str:
+    """The text at a URL whose host lies on this machine, as any HTTPS client gets it."""
+    context = ssl.create_default_context(cafile=str(root / DEV / "certs" / "root.crt"))
+    host = urlsplit(url)
+    async with asyncio.timeout(UP_TIMEOUT):
+        reader, writer = await asyncio.open_connection(
+            "localhost", host.port, ssl=context, server_hostname=host.hostname
+        )
+        try:
+            writer.write(f"GET {host.path} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n\r\n".encode())
+            answer = await reader.read()
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n")[0]:
+        raise EpsError(f"{url} answered {head[:80]!r}", hint="look into the demo's logs")
+    return body.decode()
 
 
 async def timed(work: Awaitable[T]) -> tuple[T, float]:

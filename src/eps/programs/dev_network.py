@@ -37,6 +37,10 @@ PORTS = (
     Port(4433, "public-proxy-1"),
     Port(9999, "public-proxy-1"),
     Port(6655, "public-proxy-1"),
+    Port(7776, "private-proxy-eps-1"),
+    Port(7766, "private-proxy-eps-1"),
+    Port(8877, "private-proxy-1"),
+    Port(7777, "internal-server"),
 )
 
 
@@ -53,7 +57,18 @@ PROGRAMS = (
     _program("hd-2", "eps", "server", "run"),
 )
 
+PASSTHROUGH_PROGRAMS = (
+    _program("private-proxy-eps-1", "eps", "server", "run"),
+    _program("private-proxy-1", "proxy", "run", "private"),
+    _program("internal-server", "eps", "dev", "internal-server"),
+)
+"""What TLS passthrough needs besides: a private proxy, its EPS server, and a server behind them."""
+
 JSONRPC_PORTS = {"hd-1": 5555, "hd-2": 3334}
+
+INTERNAL_DOMAIN = "test.internal-server.local"
+TLS_PORT = 4433
+"""Where TLS clients reach the public proxy."""
 
 
 def client_files(root: Path, name: str, server_name: str) -> TlsFiles:
