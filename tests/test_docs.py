@@ -1,0 +1,300 @@
+"""The documentation says what is so: links lead somewhere, commands and options exist, tables match the code."""
+
+import ast
+import http.client
+import importlib.util
+import json
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import fields
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from eps import errors
+from eps.core.event import Event
+from eps.core.record import parse_change_record
+from eps.core.rendezvous import TunnelOutcome
+from eps.directories.json_files import read_record_file
+from eps.errors import EpsError, Outcome, Side, Stage
+from eps.programs import eps, proxy, sd
+from eps.programs.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING"))])
+APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
+
+REFERENCE = (DOCS / "reference.md").read_text()
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# --- links ---
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    missing = [page.name for page in DOCS.glob("*.md") if f"docs/{page.name}" not in readme]
+    assert missing == []
+
+
+# --- commands ---
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """What readers are told to type: the programs' command lines in code blocks and between backticks."""
+    blocks = [line.strip() for line in re.findall(r"^    .*$", re.sub(r" *\\\n +", " ", text), re.MULTILINE)]
+    fenced = [line for block in re.findall(r"```(?:sh|ini)\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    for line in [*blocks, *fenced, *re.findall(r"`([^`\n]+)`", text)]:
+        found = re.match(r"(?:[A-Z]+_SETTINGS=\S+ |Exec\w+=/\S+/)*((?:eps|sd|proxy) [^|#…\\\\]+)", line)
+        if found:
+            yield shlex.split(found[1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page: Path) -> None:
+    for words in command_lines(page.read_text()):
+        check_command(words)
+
+
+def check_command(words: list[str]) -> None:
+    command: Any = typer.main.get_command(APPS[words[0]])
+    rest = words[1:]
+    while rest:
+        word, *rest = rest
+        if word.startswith("-"):
+            option = next((param for param in command.params if word in param.opts), None)
+            assert option is not None or word in ("-", "-h", "--help"), f"{' '.join(words)}: no option {word}"
+            if option is not None and not option.is_flag:
+                rest = rest[1:]
+        elif hasattr(command, "commands"):
+            assert word in command.commands, f"{' '.join(words)}: no command {word}"
+            command = command.commands[word]
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from leaves(inner, f"{path} {name}")
+    else:
+        yield path, command
+
+
+@pytest.mark.parametrize("program", APPS)
+def test_every_command_and_option_is_in_the_reference(program: str) -> None:
+    app: Any = typer.main.get_command(APPS[program])
+    for path, command in leaves(app, program):
+        shown = path if not path.endswith("version") else "version"
+        assert f"`{shown}" in REFERENCE, path
+        for param in [*app.params, *command.params]:
+            for option in (opt for opt in param.opts if opt.startswith("--") and opt != "--help"):
+                assert f"`{option}" in REFERENCE, f"{path} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"(?:^    |`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
+        assert target in targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_exist(page: Path) -> None:
+    made = ("settings/dev/certs/", "settings/dev/directory/002_", "settings/dev/roles/hd-1-wrong")
+    for path in re.findall(r"\b(?:settings|examples|tests|src|docs|bench|fuzz)/[\w./-]*\w", page.read_text()):
+        assert path.startswith(made) or (ROOT / path).exists() or (ROOT / "src" / "eps" / path).exists(), path
+
+
+# --- tables made from the code ---
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_are_up_to_date() -> None:
+    made = generator()
+    assert made.faults() == []
+    for page in (made.PAGE, made.LIMITS_PAGE):
+        assert made.filled(page.read_text()) == page.read_text(), "run: python docs/generate.py"
+
+
+def test_generator_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    made = generator()
+    monkeypatch.setitem(made.MEANINGS["RateLimitSettings"], "burst", ("no such thing", ""))
+    monkeypatch.delitem(made.MEANINGS["RateLimitSettings"], "limit")
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    assert made.main() == 1
+    told = capsys.readouterr().err
+    assert "RateLimitSettings.limit: has no meaning" in told
+    assert "RateLimitSettings.burst: no such setting" in told
+
+
+# --- errors ---
+
+
+def table(heading: str, column: str) -> dict[str, str]:
+    """First column (backticks removed) → second, of the table in reference.md whose first column is ``column``."""
+    section = REFERENCE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = re.search(rf"^\| {re.escape(column)} \|.*\n\|[ -|]+\n((?:\|.*\n)+)", section, re.MULTILINE)
+    assert rows is not None, (heading, column)
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[1].splitlines()]
+    return {row[0].strip("`"): " | ".join(row[1:]) for row in cells}
+
+
+def error_classes(kind: type[EpsError] = EpsError) -> Iterator[type[EpsError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from error_classes(inner)
+
+
+def test_error_codes() -> None:
+    ours = {kind.code for kind in error_classes() if kind.__module__ == errors.__name__}
+    assert {int(code) for code in table("Errors", "code")} == ours | {-100}
+
+
+@pytest.mark.parametrize(("column", "words"), [("`stage`", Stage), ("`side`", Side), ("`outcome`", Outcome)])
+def test_words_of_error_data(column: str, words: Any) -> None:
+    assert list(table("Errors", column)) == [word.value for word in words]
+
+
+def test_diagnosis_uses_no_other_words() -> None:
+    text = (DOCS / "howto-diagnose.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE)
+    assert {row[0] for row in rows} == {word.value for word in Stage}
+    assert {row[1] for row in rows} == {word.value for word in Side}
+    assert {row[2] for row in rows} == {word.value for word in Outcome}
+
+
+# --- events and metrics ---
+
+
+def test_kinds_of_events() -> None:
+    kinds = table("Logs", "`kind`")
+    common = {field.name for field in fields(Event)}
+    known = {kind.kind: kind for kind in Event.__subclasses__() if kind.__module__.startswith("eps.")}
+    assert set(kinds) == set(known)
+    for name, kind in known.items():
+        keys = re.findall(r"`(\w+)`", kinds[name].rpartition("|")[2])
+        assert set(keys) == {field.name for field in fields(kind)} - common, name
+
+
+def test_metrics() -> None:
+    families = {family.name: family for family in Metrics().registry.collect() if family.name.startswith("eps_")}
+    named = {name: family.name for name, family in families.items()}
+    documented = table("Metrics", "metric")
+    assert {name.removesuffix("_total") for name in documented} == set(named)
+    for name, text in documented.items():
+        assert text.split(" | ")[0] == families[name.removesuffix("_total")].type, name
+
+
+def test_labels_of_metrics() -> None:
+    labels = table("Metrics", "label")
+    outcomes = set(re.findall(r"`(\w+)`", labels["outcome` of tunnels"]))
+    assert outcomes == {outcome.value for outcome in TunnelOutcome}
+    metrics = Metrics()
+    used = set()
+    for collector in vars(metrics).values():
+        used |= set(getattr(collector, "_labelnames", ()))
+    assert {label.partition("`")[0] for label in labels} == used
+
+
+# --- maps of the code ---
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent for path in (ROOT / "src" / "eps").rglob("*/__init__.py")), ids=name_of
+)
+def test_packages_open_with_a_map_of_their_modules(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    modules = [path.stem for path in package.glob("*.py") if path.stem != "__init__"]
+    assert [name for name in modules if not re.search(rf"\b{name}\b", text)] == []
+
+
+# --- what is to be copied ---
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_that_are_to_be_copied_can_be_read(page: Path) -> None:
+    text = page.read_text()
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        assert isinstance(yaml.safe_load(block.replace("…, ", "").replace("…", "")), dict)
+    for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+        for record in json.loads(block)["records"]:
+            parse_change_record({**record, "created_at": "2026-11-22T00:00:00Z"})
+
+
+# --- examples ---
+
+
+def test_records_of_the_example() -> None:
+    (found,) = read_record_file(ROOT / "examples" / "offer" / "records.json")
+    base = read_record_file(ROOT / "settings" / "dev" / "directory" / "001_base.json")
+    kept = next(item.record for item in base if (item.record.name, item.record.section) == ("hd-1", "services"))
+    names = [service["name"] for service in found.record.data]
+    assert names == [*(service["name"] for service in kept.data), "locations"]
+
+
+def test_example_service() -> None:
+    spec = importlib.util.spec_from_file_location("example_locations", ROOT / "examples" / "locations.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.Service.log_message = lambda *_: None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), example.Service)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        assert ask(server, "add", {"name": "office", "address": "1 Main Street"}) == (200, {"count": 1})
+        found = {"address": "1 Main Street", "added_by": "hd-1"}
+        assert ask(server, "lookup", {"name": "office"}) == (200, found)
+        assert ask(server, "lookup", {"name": "harbour"}) == (400, None)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask(server: ThreadingHTTPServer, method: str, params: dict[str, Any]) -> tuple[int, Any]:
+    """One call, as an EPS server posts it: the HTTP status and the result."""
+    call = {"jsonrpc": "2.0", "method": method, "params": {**params, "_client": {"name": "hd-1"}}, "id": "7"}
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.request("POST", "/jsonrpc", json.dumps(call), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    body = json.load(answer)
+    connection.close()
+    assert body["id"] == "7"
+    return answer.status, body.get("result")
