@@ -16,8 +16,8 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
+from eps.channels.grpc.link import WireLimits
 from eps.channels.grpc.server import ServerEndpoint, ServerLimits, ServerStream
-from eps.channels.grpc.wire import WireLimits
 from eps.core.names import Operator
 from eps.testing import Events, certificates, socket_pair, tls_files
 from eps.transport.tls import PeerIdentity, Pins, client_context, server_context

@@ -21,14 +21,14 @@ from h2.settings import SettingCodes
 from hyperframe.frame import Frame, SettingsFrame
 
 from channels.grpc.rig import ping, rig
-from eps.channels.grpc import wire
+from eps.channels.grpc import http2, wire
 from eps.channels.grpc.guard import MAX_FRAME_BYTES, FrameGuard
 
 
 def pair() -> tuple[H2Connection, H2Connection]:
     """A client of h2's own, and our server's h2, after both said their settings."""
     client = H2Connection(H2Configuration(client_side=True))
-    server = wire._H2(H2Configuration(client_side=False))
+    server = http2.Http2(H2Configuration(client_side=False))
     client.initiate_connection()
     server.initiate_connection()
     server.receive_data(client.data_to_send())
@@ -44,8 +44,8 @@ async def test_what_we_announce() -> None:
     async with rig() as it:
         raw = await (await it.raw_client()).start()
         settings = dict((await raw.until(h2.events.RemoteSettingsChanged)).changed_settings)
-        assert settings[SettingCodes.MAX_CONCURRENT_STREAMS].new_value == wire.MAX_STREAMS
-        assert settings[SettingCodes.MAX_HEADER_LIST_SIZE].new_value == wire.MAX_HEADER_LIST_BYTES
+        assert settings[SettingCodes.MAX_CONCURRENT_STREAMS].new_value == http2.MAX_STREAMS
+        assert settings[SettingCodes.MAX_HEADER_LIST_SIZE].new_value == http2.MAX_HEADER_LIST_BYTES
         assert settings[SettingCodes.INITIAL_WINDOW_SIZE].new_value == wire.STREAM_WINDOW_BYTES
         assert settings[SettingCodes.MAX_FRAME_SIZE].new_value == MAX_FRAME_BYTES
         assert settings[SettingCodes.ENABLE_PUSH].new_value == 0
@@ -55,7 +55,7 @@ async def test_what_we_announce() -> None:
 
 
 def test_h2_forgets_ended_streams_beyond_512() -> None:
-    assert wire._H2.MAX_CLOSED_STREAMS == 512
+    assert http2.Http2.MAX_CLOSED_STREAMS == 512
     assert H2Connection.MAX_CLOSED_STREAMS == 65_536
     client, server = pair()
     for _ in range(600):
@@ -71,8 +71,8 @@ def test_h2_forgets_ended_streams_beyond_512() -> None:
 
 def test_h2_limits_the_header_list() -> None:
     client, server = pair()
-    assert server.decoder.max_header_list_size == wire.MAX_HEADER_LIST_BYTES
-    client.send_headers(1, [*HEADERS, ("x", "y" * wire.MAX_HEADER_LIST_BYTES)])
+    assert server.decoder.max_header_list_size == http2.MAX_HEADER_LIST_BYTES
+    client.send_headers(1, [*HEADERS, ("x", "y" * http2.MAX_HEADER_LIST_BYTES)])
     with pytest.raises(ProtocolError):
         server.receive_data(client.data_to_send())
 
@@ -150,6 +150,6 @@ async def test_memory_does_not_grow_with_calls() -> None:
             assert len(side.h2.streams) <= 1
             assert len(side.h2._closed_streams) <= 512
             assert not side.blocked
-            assert not side._admissions
-            assert side._buffered == 0
+            assert not side.admission._queue
+            assert side.admission.taken == 0
             assert set(side._timers) == {"tick"}

@@ -43,7 +43,7 @@ async def test_hundreds_of_calls_at_once_are_not_mixed_up() -> None:
 
 
 async def test_more_calls_than_a_peer_allows_streams_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.channels.grpc.wire.MAX_STREAMS", 3)
+    monkeypatch.setattr("eps.channels.grpc.http2.MAX_STREAMS", 3)
     running: list[int] = [0, 0]
 
     async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
@@ -60,7 +60,7 @@ async def test_more_calls_than_a_peer_allows_streams_wait_for_their_turn(monkeyp
 
 
 async def test_a_call_that_finds_no_room_in_time_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.channels.grpc.wire.MAX_STREAMS", 1)
+    monkeypatch.setattr("eps.channels.grpc.http2.MAX_STREAMS", 1)
     release = asyncio.Event()
 
     async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
@@ -334,6 +334,32 @@ async def test_a_receiver_that_does_not_receive_holds_the_sender_back() -> None:
         async with connection.open_stream():
             await soon(blocked.wait())
             assert sent <= 66  # the 64 KiB of one stream's window
+
+
+async def test_a_sender_that_gives_up_amid_a_message_does_not_spoil_the_stream() -> None:
+    given_up = asyncio.Event()
+
+    async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
+        for number in range(3):  # the first fills the window, the second waits for it, the third has not begun
+            try:
+                async with asyncio.timeout(0.05):
+                    await stream.send(pb.Request(id=f"{number}{'x' * 50_000}"))
+            except TimeoutError:
+                pass
+        given_up.set()
+        await stream.send(pb.Request(id="last"))
+        await stream.recv()
+
+    async with rig(on_stream=on_stream) as it:
+        connection = await it.connect()
+        async with connection.open_stream() as stream:
+            await soon(given_up.wait())
+            received = []
+            while "last" not in received:
+                request = await soon(stream.recv())
+                assert request is not None
+                received.append(request.id)
+            assert received == [f"0{'x' * 50_000}", f"1{'x' * 50_000}", "last"]
 
 
 async def test_a_stream_is_used_within_its_block_only() -> None:

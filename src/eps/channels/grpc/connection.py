@@ -12,26 +12,25 @@ from collections.abc import Mapping
 from typing import Self
 
 from google.protobuf.message import DecodeError
-from h2.errors import ErrorCodes
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.framing import (
-    FramingError,
     Status,
     StatusLine,
-    frame,
-    metadata_of,
     read_status,
     request_headers,
 )
 from eps.channels.grpc.guard import GoAway
-from eps.channels.grpc.streams import STREAM_METADATA
-from eps.channels.grpc.wire import Wire, WireLimits
+from eps.channels.grpc.link import WireLimits
+from eps.channels.grpc.streams import STREAM_METADATA, ReverseStream, framed
+from eps.channels.grpc.wire import Wire
 from eps.channels.grpc.wire_stream import StreamLost, WireStream
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, TooLarge, Unreachable
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, Unreachable
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason, shown
+
+__all__ = ["ClientConnection", "ReverseStream"]
 
 CALL_PATH = "/EPS/Call"
 SERVER_CALL_PATH = "/EPS/ServerCall"
@@ -195,7 +194,7 @@ class ClientConnection:
             DeliveryError: the peer answered with a gRPC status, or with something that is no answer.
             TooLarge: the request is over 4 MiB.
         """
-        body = _framed(request)
+        body = framed(request)
         if timeout <= 0:
             raise NotSent(f"no time was left to call {self.operator}")
         stream: WireStream | None = None
@@ -217,9 +216,10 @@ class ClientConnection:
             if stream is not None:
                 stream.release()
 
-    def open_stream(self, metadata: Mapping[str, str] | None = None) -> "ReverseStream":
+    def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""
-        return ReverseStream(self, {**STREAM_METADATA, **(metadata or {})})
+        headers = {**STREAM_METADATA, **(metadata or {})}
+        return ReverseStream(self.operator, lambda: self._open_reverse(headers))
 
     async def drain(self, grace: float) -> None:
         """Take no new calls, let those in flight finish for ``grace`` seconds, then close. Returns when closed."""
@@ -236,6 +236,16 @@ class ClientConnection:
         """End at once; every call in flight fails with an unknown outcome."""
         self._wire.leave(reason)
         self._wire.abort(reason)
+
+    async def _open_reverse(self, metadata: Mapping[str, str]) -> WireStream:
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT):
+                await self._slot()
+            return self._wire.open_stream(request_headers(SERVER_CALL_PATH, self.operator, None, metadata))
+        except TimeoutError as error:
+            raise NotSent(f"{self.operator} has no room for another stream") from error
+        except StreamLost as lost:
+            raise NotSent(str(lost)) from lost
 
     async def _slot(self) -> None:
         """Wait until a stream may be opened: the peer allows so many, and its socket must take our bytes."""
@@ -284,115 +294,6 @@ class ClientConnection:
         if lost.refused:
             return DeliveryError(f"the answer of {self.operator} was refused: {lost}")
         return OutcomeUnknown(f"{lost} before the answer came", hint="the call may have been executed")
-
-
-class ReverseStream:
-    """A ``ServerCall`` that we hold: requests come, answers go. ``async with`` opens and ends it.
-
-    One task receives; any number may send. Leaving the block resets the stream: from then on the server knows.
-
-    Attributes:
-        reason: why the stream is over; empty while it lives.
-    """
-
-    def __init__(self, connection: ClientConnection, metadata: Mapping[str, str]) -> None:
-        self._connection = connection
-        self._metadata = metadata
-        self._stream: WireStream | None = None
-        self.reason = ""
-
-    async def __aenter__(self) -> Self:
-        """Open it.
-
-        Raises:
-            NotSent: the connection takes no new streams.
-        """
-        try:
-            async with asyncio.timeout(SLOT_TIMEOUT):
-                await self._connection._slot()
-        except TimeoutError as error:
-            raise NotSent(f"{self._connection.operator} has no room for another stream") from error
-        headers = request_headers(SERVER_CALL_PATH, self._connection.operator, None, self._metadata)
-        try:
-            self._stream = self._connection._wire.open_stream(headers)
-        except StreamLost as lost:
-            raise NotSent(str(lost)) from lost
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        if self._stream is not None:
-            self._stream.release()
-            self.reason = self.reason or "ended by us"
-
-    @property
-    def known_metadata(self) -> Mapping[str, str] | None:
-        """The server's metadata if it is there yet. It is by the first request; ours send it at once."""
-        headers = self._opened.headers
-        return None if headers is None else metadata_of(headers)
-
-    async def server_metadata(self) -> Mapping[str, str]:
-        """Wait for the server's metadata. Servers in use send theirs only with the first request.
-
-        Raises:
-            NotSent: the stream ended before.
-        """
-        try:
-            return metadata_of(await self._opened.wait_headers())
-        except StreamLost as lost:
-            raise NotSent(self._over(str(lost))) from lost
-
-    async def send(self, response: pb.Response) -> None:
-        """Send an answer; returns when its last byte is written.
-
-        Raises:
-            NotSent: the stream ended before that: the server has not got it.
-            TooLarge: it is over 4 MiB.
-        """
-        body = _framed(response)
-        try:
-            await self._opened.send(body)
-        except StreamLost as lost:
-            raise NotSent(self._over(str(lost))) from lost
-
-    async def recv(self) -> pb.Request | None:
-        """The next request; None when the stream is over, and then ``reason`` says why."""
-        stream = self._opened
-        try:
-            message = await stream.receive()
-        except StreamLost as lost:
-            self._over(str(lost))
-            return None
-        if message is None:
-            status = read_status(stream.trailers or stream.headers or {})
-            self._over(f"{self._connection.operator} ended the stream ({status.status.name}: {status.text})")
-            return None
-        try:
-            return pb.Request.FromString(message)
-        except DecodeError:
-            self.abort(f"{self._connection.operator} sent a request that can't be read")
-            return None
-
-    def abort(self, reason: str = "ended by us") -> None:
-        """End the stream now; ``recv`` returns None."""
-        self._over(reason)
-        self._opened.reset(ErrorCodes.CANCEL, reason)
-
-    @property
-    def _opened(self) -> WireStream:
-        if self._stream is None:
-            raise RuntimeError("a ReverseStream is used within its async with block")
-        return self._stream
-
-    def _over(self, reason: str) -> str:
-        self.reason = self.reason or reason
-        return self.reason
-
-
-def _framed(message: pb.Request | pb.Response) -> bytes:
-    try:
-        return frame(message.SerializeToString())
-    except FramingError as error:
-        raise TooLarge(str(error)) from error
 
 
 def _past(reason: str) -> str:

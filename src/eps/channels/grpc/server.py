@@ -21,17 +21,19 @@ from eps.channels.grpc.framing import (
     FramingError,
     Status,
     frame,
-    metadata_of,
     read_timeout,
     response_headers,
     trailers,
 )
-from eps.channels.grpc.streams import STREAM_METADATA
-from eps.channels.grpc.wire import Wire, WireLimits
+from eps.channels.grpc.link import WireLimits
+from eps.channels.grpc.streams import STREAM_METADATA, ServerStream, end_with_status
+from eps.channels.grpc.wire import Wire
 from eps.channels.grpc.wire_stream import StreamLost, WireStream
 from eps.core.event import Emit, Event, Level, Notice, PeerChanged, Refused
-from eps.errors import EpsError, NotSent, TlsFailed, TooLarge
+from eps.errors import EpsError, TlsFailed
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason
+
+__all__ = ["ServerConnection", "ServerEndpoint", "ServerLimits", "ServerStream"]
 
 MAX_TASKS = 1_000
 """Calls and streams that one connection may have running. As many as it may have streams; a stream that was reset no
@@ -50,7 +52,7 @@ LAST_PING_TIMEOUT = 1.0
 it that they were not processed."""
 
 OnCall = Callable[[PeerIdentity, pb.Request], Awaitable[pb.Response]]
-OnStream = Callable[[PeerIdentity, "ServerStream"], Awaitable[None]]
+OnStream = Callable[[PeerIdentity, ServerStream], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,55 +75,6 @@ class ServerLimits:
     max_age: float = 86_400.0
     age_grace: float = 60.0
     wire: WireLimits = field(default_factory=lambda: WireLimits(ping_interval=60.0))
-
-
-class ServerStream:
-    """A ``ServerCall`` that a client opened: requests go down, answers come. One task receives, any number may send.
-
-    Attributes:
-        client_metadata: what the client sent when it opened the stream.
-        reason: why the stream is over; empty while it lives.
-    """
-
-    def __init__(self, stream: WireStream) -> None:
-        self._stream = stream
-        self._end_text = ""
-        self.client_metadata: Mapping[str, str] = metadata_of(stream.headers or {})
-        self.reason = ""
-
-    async def send(self, request: pb.Request) -> None:
-        """Send a request; returns when its last byte is written.
-
-        Raises:
-            NotSent: the stream ended before that: the client can't have run it.
-            TooLarge: it is over 4 MiB.
-        """
-        try:
-            body = frame(request.SerializeToString())
-        except FramingError as error:
-            raise TooLarge(str(error)) from error
-        try:
-            await self._stream.send(body)
-        except StreamLost as lost:
-            raise NotSent(f"the stream is over: {self.reason or lost}") from lost
-
-    async def recv(self) -> pb.Response | None:
-        """The next answer; None when the stream is over, and then ``reason`` says why."""
-        try:
-            message = await self._stream.receive()
-            if message is not None:
-                return pb.Response.FromString(message)
-            self.reason = self.reason or "the client ended it"
-        except StreamLost as lost:
-            self.reason = self.reason or str(lost)
-        except DecodeError:
-            self.reason = "the client sent an answer that can't be read"
-        return None
-
-    def abort(self, reason: str = "ended by the server") -> None:
-        """End the stream with status UNAVAILABLE; ``recv`` returns None, ``send`` raises."""
-        self.reason = self.reason or reason
-        _end(self._stream, Status.UNAVAILABLE, reason, started=True)
 
 
 class _ServerWire(Wire):
@@ -170,7 +123,7 @@ class _ServerWire(Wire):
         self._answer_status(stream, error.status, str(error), started=stream.id in self.tasks)
 
     def _answer_status(self, stream: WireStream, status: Status, text: str, *, started: bool = False) -> None:
-        _end(stream, status, text, started=started)
+        end_with_status(stream, status, text, started=started)
         if stream.id in self.tasks:
             stream.fail(StreamLost(text))
         else:
@@ -200,7 +153,7 @@ class _ServerWire(Wire):
         if status is Status.OK:
             stream.send_headers(trailers(Status.OK), end=True)
         else:
-            _end(stream, status, text, started=False)
+            end_with_status(stream, status, text, started=False)
 
     async def _answer(self, stream: WireStream) -> tuple[Status, str]:
         """Run one call and write its answer; the status to end it with."""
@@ -253,7 +206,7 @@ class _ServerWire(Wire):
         except Exception as error:  # noqa: BLE001 - one stream's failure ends one stream
             self.endpoint.emit(Notice(level=Level.ERROR, text=f"the stream of {self.peer_name} failed here: {error!r}"))
         finally:
-            _end(stream, Status.UNAVAILABLE, text, started=True)
+            end_with_status(stream, Status.UNAVAILABLE, text, started=True)
 
     # -- the connection
 
@@ -428,17 +381,6 @@ class ServerEndpoint:
             wire.end("the server is closing")
         if wires:
             await asyncio.wait([wire.closed for wire in wires])
-
-
-def _end(stream: WireStream, status: Status, text: str, *, started: bool) -> None:
-    """End a stream with a status other than OK; ``started``: its headers went out already."""
-    if stream.lost is None and not stream.sent_end:
-        head = [] if started else response_headers({})
-        stream.send_headers(head + trailers(status, text), end=True)
-        if not stream.ended:
-            stream.reset(ErrorCodes.NO_ERROR, text)  # nobody reads the rest
-        else:
-            stream.fail(StreamLost(text))
 
 
 def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:

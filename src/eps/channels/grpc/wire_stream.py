@@ -39,6 +39,7 @@ class WireStream:
 
     __slots__ = (
         "_inbox",
+        "_leftover",
         "_reserved",
         "_send_lock",
         "_waiters",
@@ -75,6 +76,7 @@ class WireStream:
         self._inbox: deque[bytes] = deque()
         self._waiters: list[asyncio.Future[None]] = []
         self._send_lock = asyncio.Lock()
+        self._leftover = memoryview(b"")
 
     # -- coming in
 
@@ -129,9 +131,7 @@ class WireStream:
         if missing > 0:
             waits_already, self.wanted = self.wanted > 0, missing
             if not waits_already:
-                self._wire.admit(self)
-        elif not self._inbox and self._reserved == 0:
-            self._make_room()
+                self._wire.admission.ask(self)
 
     def finish(self) -> None:
         """END_STREAM came in."""
@@ -150,10 +150,12 @@ class WireStream:
             if self.on_lost is not None:
                 self.on_lost()
 
-    def grant(self, more: int, *, reserve: bool) -> None:
-        """Let the peer send ``more`` bytes on this stream."""
-        if reserve:
-            self._reserved += more
+    def admitted(self, size: int) -> None:
+        """There is room for the message: let the peer send it."""
+        self._reserved += size
+        self._grant(size)
+
+    def _grant(self, more: int) -> None:
         self.window += more
         self._wire.open_window(self.id, more)
 
@@ -161,32 +163,42 @@ class WireStream:
         if self._inbox or self.lost is not None or self.ended:
             return
         if self._reserved:
-            self._wire.free(self._reserved)
+            self._wire.admission.free(self._reserved)
             self._reserved = 0
         if self.window < STREAM_WINDOW_BYTES // 2 and not self.wanted:
-            self.grant(STREAM_WINDOW_BYTES - self.window, reserve=False)
+            self._grant(STREAM_WINDOW_BYTES - self.window)
 
     # -- going out
 
     async def send(self, data: bytes, *, end: bool = False) -> None:
         """Send framed messages, as the peer takes them. Concurrent senders' data don't mix.
 
+        A sender that is cancelled amid its message leaves the rest for the next one to send first: the peer must not
+        take the next message's bytes for it.
+
         Raises:
             StreamLost: the stream ended before the last byte was written.
         """
         async with self._send_lock:
-            rest = memoryview(data)
+            if self._leftover:
+                await self._write(self._leftover, end=False, begun=True)
+            await self._write(memoryview(data), end=end, begun=False)
+
+    async def _write(self, data: memoryview, *, end: bool, begun: bool) -> None:
+        rest = data
+        try:
             while True:
                 if self.lost is not None:
                     raise self.lost
                 if self.ended and self._wire.client:
                     raise StreamLost(f"{self._wire.peer_name} has ended the stream")  # it reads no more
-                sent = self._wire.write_data(self, rest, end=end)
-                rest = rest[sent:]
+                rest = rest[self._wire.write_data(self, rest, end=end) :]
                 if not rest:
                     return
                 if self.lost is None:  # else writing has just found out
                     await self._room()
+        finally:
+            self._leftover = rest if begun or len(rest) < len(data) else memoryview(b"")
 
     async def _room(self) -> None:
         """Wait until there may be room to write."""
@@ -218,9 +230,9 @@ class WireStream:
         self.fail(StreamLost("released"))
         self._inbox.clear()
         self._wire.forget(self)
-        if self._reserved:
-            self._wire.free(self._reserved)
-            self._reserved = 0
+        if self._reserved or self.wanted:
+            freed, self._reserved, self.wanted = self._reserved, 0, 0
+            self._wire.admission.free(freed)
 
     def wake(self) -> None:
         """Let everyone who waits on this stream look again."""
