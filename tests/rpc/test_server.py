@@ -232,6 +232,9 @@ async def test_a_body_that_can_not_be_decoded_is_not_json() -> None:
         headers: ClassVar[dict[str, str]] = {}
         content: "Broken"
 
+        def is_eof(self) -> bool:
+            return False
+
         async def readany(self) -> bytes:
             raise RequestPayloadError("bad chunk")
 
@@ -511,3 +514,41 @@ def test_all_of_it_runs_on_uvloop() -> None:
             assert (await client.answer())[2]["result"]["names"] == ["app", "*.app.local"]
 
     uvloop.run(asyncio.wait_for(scenario(), 10))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_body_that_comes_with_its_headers_or_later(apart: bool) -> None:
+    async with jsonrpc_server(echo) as server:
+        reader, writer = await asyncio.open_connection("localhost", server.port)
+        body = b'{"jsonrpc":"2.0","method":"m","params":{"a":1},"id":"x"}'
+        head = (
+            b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+        )
+        for _ in range(2):  # also on the kept connection
+            if apart:
+                writer.write(head)
+                await writer.drain()
+                writer.write(body)
+            else:
+                writer.write(head + body)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            length = int(answer.lower().split(b"content-length: ")[1].split(b"\r")[0])
+            assert b'"a":1' in await reader.readexactly(length)
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_chunked_body_over_the_limit_that_comes_at_once() -> None:
+    async with jsonrpc_server(echo, max_body=100) as server:
+        reader, writer = await asyncio.open_connection("localhost", server.port)
+        chunk = b"%x\r\n" % 200 + b" " * 200 + b"\r\n0\r\n\r\n"
+        head = (
+            b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        writer.write(head + chunk)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        await writer.wait_closed()

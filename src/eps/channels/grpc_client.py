@@ -18,10 +18,11 @@ from eps.channels.grpc import codec
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
 from eps.channels.held_streams import HeldStreams
-from eps.channels.peers import answer_request, from_peer, relay_trust_of
+from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
+from eps.core.directory import Directory
 from eps.core.event import Emit, Step
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Error, Request, Response
@@ -67,6 +68,8 @@ class GrpcClientChannel:
         self._proxies = proxies
         self._trusted_endpoints = trusted_endpoints
         self._deliver: Deliver | None = None
+        self._routes: dict[Operator, Route] = {}
+        self._routes_from: Directory | None = None
         self._pool = Pool(source, self._route, self._open, emit=emit, idle_timeout=idle_timeout)
         self._streams = HeldStreams(name, source, self._pool.connection, self._answer, emit)
 
@@ -90,11 +93,22 @@ class GrpcClientChannel:
         operator = request.address.operator
         message = codec.encode_request(request, sender)
         answer = await self._pool.call(operator, message, timeout)
-        return from_peer(codec.decode_response(answer, str(request.address)), operator)
+        return read_answer(answer, request)
 
     def _route(self, operator: Operator) -> Route | None:
-        """How the directory says that ``operator`` is reached; None if not by us."""
+        """How the directory says that ``operator`` is reached; None if not by us. Worked out once for each state of
+        the directory: every call asks twice."""
         directory = self._source.current
+        if directory is not self._routes_from:
+            self._routes_from, self._routes = directory, {}
+        route = self._routes.get(operator)
+        if route is None:
+            route = self._find_route(directory, operator)
+            if route is not None:
+                self._routes[operator] = route
+        return route
+
+    def _find_route(self, directory: Directory, operator: Operator) -> Route | None:
         entry = directory.entry(operator)
         server = entry.grpc_server if entry is not None else None
         if server is None or server.internal or server.proxy == self._name:
@@ -143,6 +157,7 @@ class GrpcClientChannel:
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:
             answer = await self._pool.call(proxy, codec.encode_request(request, self._name), CONNECT_TIMEOUT)
+            response = read_answer(answer, request)
         except DeliveryError as error:  # whatever became of this question, the call itself has not left us
             raise TunnelFailed(
                 f"{operator} is reached through the proxy {proxy}, which was not asked for a tunnel: {error.message}"
@@ -150,7 +165,6 @@ class GrpcClientChannel:
                 else f"{proxy} brought no tunnel to {operator}: {error.message}",
                 hint=error.hint,
             ) from error
-        response = codec.decode_response(answer, str(address))
         if response.error is not None:
             raise tunnel_refused(operator, proxy, response.error)
         return response.result
@@ -170,7 +184,7 @@ class GrpcClientChannel:
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None
-        return await answer_request(self._deliver, connection.peer, message)
+        return await answer_request(self._deliver, connection.peer, message, self._pins)
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
         self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))

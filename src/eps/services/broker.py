@@ -154,14 +154,14 @@ class Broker:
             address = replace(address, id=secrets.token_hex(16))
         self._outstanding.add(address)
         try:
-            sent = replace(request, address=address)
+            sent = request if address is request.address else replace(request, address=address)
             response = await self._through_channel(sent, recipient, self._name, deadline)
         except (OutcomeUnknown, asyncio.CancelledError):
             self._doubt(address)
             raise
         finally:
             self._outstanding.discard(address)
-        return replace(response, id=str(request.address))
+        return response if sent is request else replace(response, id=str(request.address))
 
     def _doubt(self, address: Address) -> None:
         """We have given up on a call that the other side may still be at: its id is not free yet."""
