@@ -82,7 +82,7 @@ async def submit_records(
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))
     else:
-        print(f"submitted {done.count} records; the directory's tip is now {done.tip}")
+        print(f"submitted {done.count} record{'s' if done.count != 1 else ''}; the directory's tip is now {done.tip}")
 
 
 async def get_entries(name: str) -> None:

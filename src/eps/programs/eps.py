@@ -51,7 +51,7 @@ def _build(emit: Emit, metrics: Metrics) -> Server:
 
 @sd.command("submit-records")
 def submit_records(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help='Files with {"records": [...]}, in order.')],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help='Files with {"records": [...]}, in order.')],
     reset: Annotated[
         bool, typer.Option("--reset", help="Start the directory anew: these records replace everything.")
     ] = False,
@@ -60,7 +60,7 @@ def submit_records(
     ] = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Sign the change records in FILE... with our signing key and submit them as one batch: all of them, or none."""
+    """Sign change records with our signing key and submit them as one batch: all of them, or none."""
     from eps.programs import admin
 
     guarded(lambda: run(admin.submit_records(files, reset=reset, wait=wait, as_json=as_json)))
@@ -130,7 +130,7 @@ def dev_internal_server(
 def call(
     method: Annotated[str, typer.Argument(metavar="OPERATOR.METHOD", help="For example hd-2._ping.")],
     params: Annotated[
-        str, typer.Argument(metavar="[JSON]", help="The params, a JSON object; - reads them from stdin.")
+        str, typer.Argument(metavar="JSON", help="The params, a JSON object; - reads them from stdin.")
     ] = "{}",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 60.0,
 ) -> None:

@@ -306,7 +306,7 @@ def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFile
     """TLS settings as plain values; ``own`` is always among the allowed names."""
     allowed = given.allowed_names
     if allowed is not None and own is not None:
-        allowed = (own, *allowed)
+        allowed = tuple(dict.fromkeys((own, *allowed)))  # without repetitions: refusals list them
     return TlsFiles(
         ca_certificate_files=given.ca_certificate_files,
         certificate_file=given.certificate_file or "",
