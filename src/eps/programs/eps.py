@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, fo
 File = Annotated[Path, typer.Argument(help="A file with a JSON object.")]
 
 
-@server.command("run")
+@server.command("run", short_help="Run the EPS server.")
 def server_run(context: typer.Context) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
     guarded(lambda: run_server("EPS", options_of(context), _build))
@@ -49,7 +49,7 @@ def _build(emit: Emit, metrics: Metrics) -> Server:
     return build_eps(loaded.settings, emit, metrics)
 
 
-@sd.command("submit-records")
+@sd.command("submit-records", short_help="Sign change records and submit them.")
 def submit_records(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help='Files with {"records": [...]}, in order.')],
     reset: Annotated[
@@ -76,7 +76,7 @@ def get_entries(
     guarded(lambda: run(admin.get_entries(name)))
 
 
-@sd.command("sign")
+@sd.command("sign", short_help="Sign a JSON object.")
 def sign(file: File) -> None:
     """Print the JSON object in FILE with a signature made with our signing key."""
     from eps.programs import admin
@@ -84,7 +84,7 @@ def sign(file: File) -> None:
     guarded(lambda: admin.sign(file))
 
 
-@sd.command("verify")
+@sd.command("verify", short_help="Check who signed a JSON object.")
 def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Who must have signed.")]) -> None:
     """Check a signed JSON object: exit code 0 if NAME has signed what is in FILE, 1 if not."""
     from eps.programs import admin
@@ -92,7 +92,7 @@ def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help=
     guarded(lambda: admin.verify(file, name))
 
 
-@config.command("check")
+@config.command("check", short_help="Say all that is wrong or doubtful in settings.")
 def config_check(
     program: Annotated[
         str, typer.Option(metavar="eps|sd|proxy", help="Whose settings; default: of each whose variable is set.")
@@ -105,7 +105,7 @@ def config_check(
     guarded(lambda: admin.check_config(program, as_json=as_json))
 
 
-@dev.command("certs")
+@dev.command("certs", short_help="Make the certificates anew, and start afresh.")
 def dev_certs() -> None:
     """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
     from eps.programs.dev_certs import make_dev_certs
@@ -113,7 +113,7 @@ def dev_certs() -> None:
     guarded(lambda: make_dev_certs(Path.cwd(), print))
 
 
-@dev.command("internal-server")
+@dev.command("internal-server", short_help="Run a small HTTPS server, to be reached through the proxies.")
 def dev_internal_server(
     context: typer.Context,
     bind_address: Annotated[str, typer.Option(help="Where to listen.")] = "localhost:7777",
@@ -126,7 +126,7 @@ def dev_internal_server(
     )
 
 
-@app.command("call")
+@app.command("call", short_help="Call a method of any operator, through our running server.")
 def call(
     method: Annotated[str, typer.Argument(metavar="OPERATOR.METHOD", help="For example hd-2._ping.")],
     params: Annotated[
@@ -145,7 +145,7 @@ def call(
     guarded(lambda: run(admin.call(method, text, timeout)))
 
 
-@app.command("demo")
+@app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,
 ) -> None:

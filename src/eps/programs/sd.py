@@ -17,7 +17,7 @@ app = make_app(
 )
 
 
-@app.command("run")
+@app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
     guarded(lambda: run_server("SD_", options_of(context), _build))
