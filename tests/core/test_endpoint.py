@@ -115,6 +115,16 @@ def test_a_list_excludes_all_others() -> None:
     assert trust.judge("8.8.8.8", 9999, public) is not None
 
 
+def test_a_name_is_trusted_as_such_if_it_is_listed_or_the_proxys_own() -> None:
+    """Asked where an HTTP proxy resolves it."""
+    listed = relay_trust({"internal_endpoints": ["relay.example:1"]}, (), "p.example:2")
+    assert listed.judge("Relay.example", 1, None) is None
+    assert listed.judge("relay.example", 2, None) == "relay.example:2 is not among the proxy's internal_endpoints"
+    unlisted = relay_trust(None, (), "p.example:2")
+    assert unlisted.judge("p.example", 1, None) is None
+    assert (unlisted.judge("q.example", 1, None) or "").startswith("q.example is not a public address")
+
+
 def test_lists_of_the_directory_and_our_own_add_up() -> None:
     trust = relay_trust({"internal_endpoints": ["a:1"]}, ["[::1]:2"], "")
     assert trust.judge("a", 1, ip_address("10.0.0.1")) is None

@@ -187,3 +187,92 @@ async def test_a_cancelled_open_gives_everything_back(tmp_path: Path, monkeypatc
         await asyncio.sleep(0.001)
     monkeypatch.undo()
     await (await SqliteDatastore.open(tmp_path / "s.db")).close()
+
+
+async def test_what_has_changed_meanwhile_is_not_changed(tmp_path: Path) -> None:
+    first: Datastore = await SqliteDatastore.open(tmp_path / "s.db", shared=True)
+    second: Datastore = await SqliteDatastore.open(tmp_path / "s.db", shared=True)
+    assert await first.last_id() is None
+    assert await first.append_if(None, [entry(1), entry(2)])
+    assert not await second.append_if(None, [entry(3)])
+    assert await second.last_id() == entry(2).id
+    assert await second.append_if(entry(2).id, [entry(3)])
+    assert not await first.replace_if(entry(2).id, [])
+    assert await first.read_all() == [entry(1), entry(2), entry(3)]
+    assert await first.replace_if(entry(3).id, [entry(4)])
+    assert await second.read_all() == [entry(4)]
+    assert await second.replace_if(entry(4).id, []) and await first.last_id() is None
+    await first.close()
+    await second.close()
+
+
+async def test_only_who_shares_may_share(tmp_path: Path) -> None:
+    shared = await SqliteDatastore.open(tmp_path / "s.db", shared=True)
+    with pytest.raises(StartError, match="in use by another program"):
+        await SqliteDatastore.open(tmp_path / "s.db")
+    await shared.close()
+    alone = await SqliteDatastore.open(tmp_path / "s.db")
+    with pytest.raises(StartError, match="in use by another program"):
+        await SqliteDatastore.open(tmp_path / "s.db", shared=True)
+    await alone.close()
+
+
+COUNTING = """
+import asyncio, sys
+from eps.datastores import DataEntry, new_id
+from eps.datastores.sqlite import SqliteDatastore
+
+async def main():
+    store = await SqliteDatastore.open(sys.argv[1], shared=True)
+    for _ in range(int(sys.argv[2])):
+        while True:
+            last = await store.last_id()
+            entries = await store.read_all()
+            if last != (entries[-1].id if entries else None):
+                continue  # changed between the two
+            if await store.append_if(last, [DataEntry(1, new_id(), b"%d" % len(entries))]):
+                break
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_programs_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
+    path, rounds = tmp_path / "s.db", 25
+    runs = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", COUNTING, str(path), str(rounds)) for _ in range(2)
+    ]
+    assert [await run.wait() for run in runs] == [0, 0]
+    store = await SqliteDatastore.open(path)
+    assert [each.data for each in await store.read_all()] == [b"%d" % number for number in range(2 * rounds)]
+    await store.close()
+
+
+async def test_a_shared_store_waits_for_the_program_that_is_just_making_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import eps.datastores.sqlite as module
+
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.01)
+    path = tmp_path / "s.db"
+    making = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    making.execute("BEGIN EXCLUSIVE")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            making.execute("ROLLBACK")
+
+    monkeypatch.setattr(module.time, "sleep", pause)
+    store = await SqliteDatastore.open(path, shared=True)
+    assert len(pauses) == 2
+    await store.close()
+    making.close()
+
+
+async def test_a_shared_store_that_can_t_be_opened_says_so_at_once(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_bytes(b"this is no database " * 100)
+    with pytest.raises(StartError, match="file is not a database"):
+        await SqliteDatastore.open(tmp_path / "s.db", shared=True)

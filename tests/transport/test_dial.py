@@ -300,6 +300,33 @@ async def test_an_http_proxy_that_is_down(closed_port: int) -> None:
         await connect("a:1", 5, name="hd-2", proxy_url=f"http://127.0.0.1:{closed_port}")
 
 
+async def test_a_name_that_is_trusted_is_left_to_the_http_proxy_to_resolve() -> None:
+    asked: list[object] = []
+
+    def judge(host: str, port: int, ip: IPAddress | None) -> str | None:
+        asked.append((host, port, ip))
+        return None
+
+    async with HttpProxy(b"HTTP/1.1 200 ok\r\n\r\n") as proxy:
+        (await connect("relay.invalid:9999", 5, proxy_url=f"http://{proxy.address}", allow=judge)).close()
+    assert proxy.request.startswith(b"CONNECT relay.invalid:9999 HTTP/1.1\r\n")
+    assert asked == [("relay.invalid", 9999, None)]
+
+
+async def test_another_name_is_resolved_here_and_the_http_proxy_gets_the_address_that_was_allowed() -> None:
+    def judge(host: str, port: int, ip: IPAddress | None) -> str | None:
+        return None if ip is not None and ip.version == 6 else "no"
+
+    async with HttpProxy(b"HTTP/1.1 200 ok\r\n\r\n") as proxy:
+        (await connect("localhost:9999", 5, proxy_url=f"http://{proxy.address}", allow=judge)).close()
+    assert proxy.request.startswith(b"CONNECT [::1]:9999 HTTP/1.1\r\nHost: [::1]:9999\r\n")
+
+
+async def test_nothing_that_is_forbidden_reaches_the_http_proxy(closed_port: int) -> None:
+    with pytest.raises(Unreachable, match="localhost:1 must not be dialled: never"):
+        await connect("localhost:1", 5, proxy_url=f"http://127.0.0.1:{closed_port}", allow=lambda *_: "never")
+
+
 @pytest.mark.parametrize("url", ["https://x:1", "x:1", "http://"])
 async def test_an_odd_proxy_url(url: str) -> None:
     with pytest.raises(Unreachable, match="not of the form http://HOST:PORT"):

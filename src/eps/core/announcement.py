@@ -43,8 +43,8 @@ PROXY_SERVICE = "proxy"
 DOMAINS_KEY = "allowed_domains"
 
 _LABEL = r"[a-z0-9_-]{1,63}"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+", re.IGNORECASE)
-_SUFFIX = re.compile(rf"(?:\.{_LABEL})++", re.IGNORECASE)
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+", re.IGNORECASE | re.ASCII)
+_SUFFIX = re.compile(rf"(?:\.{_LABEL})++", re.IGNORECASE | re.ASCII)
 
 
 class Kind(Enum):
@@ -161,9 +161,7 @@ def allowed_suffixes(client: "Client", asking: Operator) -> tuple[str, ...]:
             hint=f'its administrator submits them: {{"{DOMAINS_KEY}": [".example.org"]}}',
         )
     suffixes = settings.get(DOMAINS_KEY)
-    if not isinstance(suffixes, list) or not all(
-        isinstance(item, str) and _SUFFIX.fullmatch(item) for item in suffixes
-    ):
+    if not isinstance(suffixes, list) or not all(map(_is_suffix, suffixes)):
         raise EpsError(
             f"{where} hold no valid {DOMAINS_KEY}",
             hint=f'it must be a list of suffixes that begin with a dot: {{"{DOMAINS_KEY}": [".example.org"]}}',
