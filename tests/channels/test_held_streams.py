@@ -11,10 +11,11 @@ from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
 from eps.channels.grpc.streams import STREAM_METADATA
 from eps.channels.held_streams import HeldStreams
-from eps.core.event import Notice, PeerChanged
-from eps.core.names import Operator
+from eps.core.event import Level, Notice, PeerChanged
+from eps.core.names import Fingerprint, Operator
 from eps.errors import NotSent, Unreachable
 from eps.testing import Events
+from eps.transport.tls import PeerIdentity
 from fakes import FakeSource, network_directory
 
 HD_1, PROXY = Operator("hd-1"), Operator("public-proxy-1.ga")
@@ -71,13 +72,14 @@ class Setup:
         self.streams: list[FakeStream] = []
         self.opened: asyncio.Queue[FakeStream] = asyncio.Queue()
         self.gates: dict[str, asyncio.Event] = {}
+        self.defects: set[str] = set()
         self.held = HeldStreams(HD_1, self.source, self.connect, self.answer, self.events)
 
     async def connect(self, operator: Operator, timeout: float) -> ClientConnection:
         assert operator == PROXY
         if self.failures:
             raise self.failures.pop(0)
-        return SimpleNamespace(open_stream=self.open_stream)  # type: ignore[return-value]  # what HeldStreams uses of it
+        return SimpleNamespace(open_stream=self.open_stream, peer=PeerIdentity((PROXY,), Fingerprint("aa")))  # type: ignore[return-value]  # what HeldStreams uses of it
 
     def open_stream(self, metadata: dict[str, str]) -> FakeStream:
         assert metadata == STREAM_METADATA
@@ -88,6 +90,8 @@ class Setup:
         return stream
 
     async def answer(self, connection: ClientConnection, request: pb.Request) -> pb.Response:
+        if request.id in self.defects:
+            raise ValueError("a defect")
         if request.id in self.gates:
             await self.gates[request.id].wait()
         return pb.Response(id=request.id)
@@ -179,3 +183,25 @@ async def test_calls_in_flight_end_with_the_stream(setup: Setup) -> None:
     again = await setup.next_stream()
     again.ask("1")
     assert await answers(again, 1) == ["1"]
+
+
+async def test_a_surprise_is_told_and_the_stream_is_opened_all_the_same(setup: Setup) -> None:
+    setup.failures = [ValueError("what?")]
+    (await setup.next_stream()).requests.put_nowait(None)
+    await setup.next_stream()
+    assert any("unexpected ValueError('what?')" in notice.text for notice in setup.events.of(Notice))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_call_that_fails_here_is_answered_and_harms_no_other(setup: Setup, ours: bool) -> None:
+    (await setup.next_stream()).requests.put_nowait(None)
+    setup.ours = ours
+    stream = await setup.next_stream()
+    setup.defects.add("bad")
+    stream.ask("bad")
+    stream.ask("good")
+    async with asyncio.timeout(5):
+        found = {answer.id: answer for answer in [await stream.sent.get(), await stream.sent.get()]}
+    assert (found["bad"].error.code, found["bad"].error.data["side"]) == (-100, "ours")
+    assert not found["good"].HasField("error")
+    await setup.events.wait_for(Notice, lambda event: event.level is Level.ERROR)

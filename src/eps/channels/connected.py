@@ -135,15 +135,16 @@ class Connected:
                 first = await stream.recv()
         except TimeoutError:
             first = None
-        name = first.result["name"] if first is not None and "name" in first.result.fields else None
+        # Not ``result["name"]``: it may be a structure of 4 MiB, which takes a second to be shown.
+        name = first.result.fields["name"].string_value if first is not None else ""
         if name in peer.names:
-            return Operator(str(name))
+            return Operator(name)
         self._emit(
             Refused(
                 listener="grpc",
                 why="stream",
                 source=peer.names[0],
-                detail=f"it opened a stream as {str(name)[:60]!r}, which is no name of its certificate",
+                detail=f"it opened a stream as {name[:60]!r}, which is no name of its certificate",
             )
         )
         return None

@@ -5,7 +5,6 @@ endpoint, send the token, and treat the socket as a newly accepted connection. (
 services/internal_methods.py.)
 """
 
-import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from eps.channels.connected import Connected
 from eps.channels.grpc import codec
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.server import ServerEndpoint
-from eps.channels.peers import answer_request, from_peer, relay_trust_of
+from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Request, Response
 from eps.core.names import Fingerprint, Operator, Token
 from eps.directories import DirectorySource
+from eps.errors import TunnelFailed
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity
@@ -28,6 +28,10 @@ from eps.transport.tunnel import join
 
 TUNNEL_TIMEOUT = 10.0
 """Seconds for dialling the relay."""
+
+MAX_TUNNELS_UNDER_WAY = 1024
+"""Tunnels being dialled or amid their TLS handshake, each of which may hold a socket for 10 s: a proxy that asks
+without end must not take all our open files."""
 
 CLOSE_GRACE = 5.0
 """Seconds that calls in flight may take when the server stops."""
@@ -65,6 +69,7 @@ class GrpcServerChannel:
         self._deliver: Deliver | None = None
         self._connected = Connected(name, emit)
         self._tasks = Tasks()
+        self._tunnels_under_way = 0
         self._endpoint = ServerEndpoint(
             context=context,
             pins=self._pins,
@@ -100,34 +105,43 @@ class GrpcServerChannel:
         """Send down the recipient's stream; see ``channels.Outbound``."""
         operator = request.address.operator
         message = codec.encode_request(request, sender)
-        answer = await self._connected.get(operator).call(message, timeout)
-        return from_peer(codec.decode_response(answer, str(request.address)), operator)
+        return read_answer(await self._connected.get(operator).call(message, timeout), request)
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
+        if self._tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:
+            raise TunnelFailed(
+                f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already", hint="try again in some seconds"
+            )
         started = time.monotonic()
         trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
-        sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
-        self._tasks.start(self._serve_tunnel(sock), f"tunnel through {via}")
+        self._tunnels_under_way += 1
+        try:
+            sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
+        except BaseException:
+            self._tunnels_under_way -= 1
+            raise
+        serving = self._tasks.start(self._endpoint.accept(sock), f"tunnel through {via}")
+        serving.add_done_callback(self._tunnel_served)
         text = f"connected to {via} at {endpoint} and sent the token"
         self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))
 
-    async def _serve_tunnel(self, sock: socket.socket) -> None:
-        await self._endpoint.accept(sock)
+    def _tunnel_served(self, _: object) -> None:
+        self._tunnels_under_way -= 1
 
     def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
         return self._source.current.pins(operator)
 
     async def _answer(self, peer: PeerIdentity, message: pb.Request) -> pb.Response:
         assert self._deliver is not None
-        return await answer_request(self._deliver, peer, message)
+        return await answer_request(self._deliver, peer, message, self._pins)
 
     async def _watch_directory(self) -> None:
-        """Cut the connections of peers whose certificates the directory no longer pins."""
+        """Cut the connections of peers whose certificates the directory no longer pins for each of their names."""
         seen = self._source.current
         while True:
             seen = await self._source.changed(seen)
             for connection in self._endpoint.connections:
                 peer = connection.peer
-                if not any(peer.fingerprint in seen.pins(name) for name in peer.names):
+                if not all(peer.fingerprint in seen.pins(name) for name in peer.names):
                     connection.abort("the directory no longer pins its certificate")

@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from eps.channels.grpc import codec
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection, ReverseStream
 from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered
 from eps.core.event import Emit, Level, Notice, PeerChanged
+from eps.core.message import error_response
 from eps.core.names import Operator
 from eps.directories import DirectorySource
-from eps.errors import EpsError
+from eps.errors import EpsError, InternalError
 from eps.transport.tasks import Tasks
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -28,8 +30,11 @@ CONNECT_TIMEOUT = 10.0
 MAX_CALLS = 1000
 """Requests of one stream handled at once; more wait unread, and the sender feels it (HTTP/2 flow control)."""
 
+HANDLING_FAILED = -100
+"""The code of such an answer (PROTOCOL.md section 3)."""
+
 Answer = Callable[[ClientConnection, pb.Request], Coroutine[Any, Any, pb.Response]]
-"""Handles one request of the connection's peer. Never raises but for cancellation."""
+"""Handles one request of the connection's peer; failures are answers."""
 
 Connect = Callable[[Operator, float], Awaitable[ClientConnection]]
 """The kept connection to an operator, opened if need be, within a number of seconds."""
@@ -99,6 +104,8 @@ class HeldStreams:
                 reason = stream.reason
         except EpsError as error:
             reason, hint = error.message, error.hint
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody else opens this stream again
+            reason, hint = f"unexpected {error!r}", "this is a defect of this server"
         if up:
             self._emit(PeerChanged(link="stream", peer=operator, up=False, reason=reason))
         return reason, hint
@@ -112,9 +119,20 @@ class HeldStreams:
                     # The server's metadata is there by now: it comes before its first message.
                     unordered = answers_unordered(await stream.server_metadata())
                     server = _Unordered(stream, tasks) if unordered else _InOrder(stream, tasks)
-                await server.handle(self._answer(connection, request))
+                await server.handle(self._answered(connection, request))
         finally:
             await tasks.close()
+
+    async def _answered(self, connection: ClientConnection, request: pb.Request) -> pb.Response:
+        """Every request gets an answer: in-order servers wait for each without a deadline."""
+        try:
+            return await self._answer(connection, request)
+        except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer
+            text = f"a call of {connection.peer.names[0]} failed here: {error!r}"
+            self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))
+            hint = f"look into the log of {self._name}"
+            failed = InternalError("handling the call failed", code=HANDLING_FAILED, hint=hint)
+            return codec.encode_response(error_response("", failed), request.id)
 
 
 class _Unordered:

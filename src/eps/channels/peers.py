@@ -6,33 +6,57 @@ from eps.channels import Deliver
 from eps.channels.grpc import codec
 from eps.channels.grpc import eps_pb2 as pb
 from eps.core.endpoint import RelayTrust, relay_trust
-from eps.core.message import Error, Response, error_response
+from eps.core.message import Error, Request, Response, error_response
 from eps.core.names import Operator
 from eps.directories import DirectorySource
-from eps.errors import EpsError, NotFound, Outcome, Side, Stage
-from eps.transport.tls import PeerIdentity, shown
+from eps.errors import BadRequest, EpsError, NotFound, Outcome, OutcomeUnknown, Side, Stage
+from eps.transport.tls import PeerIdentity, Pins, shown
 
 
-async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request) -> pb.Response:
+async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins) -> pb.Response:
     """Who sends is decided by the certificate, what is asked by the one parsed address; failures are answers."""
     try:
-        sender = sender_of(peer, message.clientName)
+        sender = sender_of(peer, message.clientName, pins)
         request = codec.decode_request(message)
-        response = await deliver(request, sender)
+    except EpsError as error:
+        return codec.encode_response(error_response(message.id, error), message.id)
+    response = await deliver(request, sender)
+    try:
         return codec.encode_response(response, message.id)
     except EpsError as error:
+        error.outcome = Outcome.FAILED  # it was executed; only its result can't travel
         return codec.encode_response(error_response(message.id, error), message.id)
 
 
-def sender_of(peer: PeerIdentity, client_name: str) -> Operator:
-    """The operator that sends: ``clientName``, if the certificate proves it, else the certificate's first name.
+def read_answer(message: pb.Response, request: Request) -> Response:
+    """The answer of the operator that ``request`` went to, its error told from our side.
+
+    Raises:
+        OutcomeUnknown: it holds what JSON can't express.
+    """
+    operator = request.address.operator
+    try:
+        response = codec.decode_response(message, str(request.address))
+    except BadRequest as error:
+        raise OutcomeUnknown(
+            f"{operator} answered with what can't be read: {error.message}",
+            hint=f"the call was most likely executed; this is a defect of the server of {operator}",
+        ) from error
+    return from_peer(response, operator)
+
+
+def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
+    """The operator that sends: ``clientName``, if the certificate proves it, else (if empty) the certificate's first.
+
+    The connection may be older than the directory: what counts is whom ``pins`` now pins the certificate for.
 
     Raises:
         NotFound: with code 404 (PROTOCOL.md section 3).
     """
-    if not client_name:
-        return peer.names[0]
-    if client_name in peer.names:
+    pinned = [name for name in peer.names if peer.fingerprint in pins(name)]
+    if pinned and not client_name:
+        return pinned[0]
+    if client_name in pinned:
         return Operator(client_name)
     raise NotFound(
         f"the certificate of {shown(peer.names)} does not prove the clientName {client_name[:60]!r}",

@@ -199,6 +199,8 @@ class Pool:
             if slot.opening is me:
                 slot.opening = None
         if slot.route == route and not self._closing:
+            if slot.connection is not None:  # of a route that changed and changed back
+                self._retire(operator, slot.connection)
             slot.connection = connection
             slot.last_used = asyncio.get_running_loop().time()
         else:  # the directory changed while it was being opened; who waits for it opens the next
@@ -211,7 +213,11 @@ class Pool:
     async def _until_closed(
         self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, link: str
     ) -> None:
-        reason = await asyncio.shield(connection.closed)
+        try:
+            reason = await asyncio.shield(connection.closed)
+        finally:
+            if not connection.closed.done():  # the pool closes, and this one may have left its slot
+                connection.abort("this server is stopping")
         if slot.connection is connection:
             slot.connection = None
         if route.proxy and connection.was_cut:
