@@ -14,7 +14,7 @@ FOLDER = Path(pb.__file__).parent
 
 @pytest.mark.parametrize("name", ["eps_pb2.py", "eps_pb2.pyi"])
 def test_generated_code_is_up_to_date(name: str, tmp_path: Path) -> None:
-    """If not: python -m grpc_tools.protoc as in eps.proto's first lines."""
+    """If not: make proto."""
     known = resources.files(grpc_tools) / "_proto"
     arguments = [
         "protoc",
