@@ -35,3 +35,13 @@ async def machine(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
     """A development network's folder; nothing runs in it yet."""
     async with Machine(tmp_path, dev_tree) as made:
         yield made
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long runs only where they are asked for (``make soak``, or any other ``-m`` that names them)."""
+    if "soak" in str(config.option.markexpr):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
