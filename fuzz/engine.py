@@ -21,6 +21,9 @@ from typing import Any
 MAX_POOL = 2_000
 """Inputs kept for having a new signature."""
 
+MAX_KEPT_CHARS = 8 * 1024
+"""Inputs that are longer as text don't join the pool: what grows and grows is tried seldom."""
+
 MAX_INPUT_BYTES = 64 * 1024
 """Longer inputs are cut: what is slow shows well before."""
 
@@ -288,7 +291,7 @@ class Fuzzer:
             self.check_slow(data)
         if signature not in self.known:
             self.known.add(signature)
-            if len(self.pool) < MAX_POOL:
+            if len(self.pool) < MAX_POOL and len(render_input(data)) <= MAX_KEPT_CHARS:
                 self.pool.append(data)
 
     def check_slow(self, data: Any) -> None:

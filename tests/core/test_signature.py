@@ -1,6 +1,7 @@
 """Signatures, whose they are, and the paths from their certificates to a root."""
 
 import dataclasses
+import ssl
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -215,6 +216,21 @@ def twice_the_same_extension() -> Made:
     return Made(x509.load_der_x509_certificate(der.replace(second, first)), made.key)
 
 
+def of_version_8() -> str:
+    """The PEM of a certificate whose version no library knows."""
+    der = HD_1.certificate.public_bytes(Encoding.DER)
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    return ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"))
+
+
+def named_by_bits() -> str:
+    """The PEM of a certificate whose common name is a bit string, which the library refuses when it is asked for it."""
+    der = HD_1.certificate.public_bytes(Encoding.DER)
+    name = b"\x55\x04\x03\x0c\x04hd-1"
+    assert name in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(name, b"\x55\x04\x03\x03\x04\x00d-1"))
+
+
 UNFIT = {
     "holds no ECDSA P-256 key": [
         signing("hd-1", INTERMEDIATE, key=rsa.generate_private_key(65537, 2048)),
@@ -240,7 +256,17 @@ def test_unfit_certificates_are_refused_with_the_reason(reason: str, made: Made)
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "ä"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no PEM",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        "ä",
+        of_version_8(),
+        named_by_bits(),
+    ],
+)
 def test_what_is_no_certificate_is_refused(text: str) -> None:
     with pytest.raises(RecordError, match="can't be read"):
         verify(DIGEST, dataclasses.replace(HD_1.signer.sign(DIGEST), c=text), NOW, trust())

@@ -48,6 +48,11 @@ def test_a_certificate_without_dns_names_has_its_common_name() -> None:
 def test_a_certificate_that_can_not_be_read_is_a_tls_failure() -> None:
     with pytest.raises(TlsFailed, match="can't be read"):
         tls.certificate_names(b"nonsense")
+    leaf = certificates().authority.issue_tls("a").certificate.public_bytes(Encoding.DER)
+    for good, bad in ((b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"), (b"\x55\x04\x03\x0c", b"\x55\x04\x03\x03")):
+        assert good in leaf  # a version that does not exist; a name that is a bit string
+        with pytest.raises(TlsFailed, match="can't be read"):
+            tls.certificate_names(leaf.replace(good, bad))
 
 
 def test_a_peer_is_every_name_that_pins_its_leaf() -> None:

@@ -37,8 +37,15 @@ MAX_CACHED_LEAVES = 1024
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What the library raises for certificates that it can't make sense of."""
+UNREADABLE = (
+    ValueError,
+    TypeError,  # a name that is a bit string
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for certificates that it can't make sense of, while it reads them or later, when asked."""
 
 _NAME_URI = "iris-name://"
 _GROUP_URI = "iris-group://"
@@ -230,7 +237,7 @@ class TrustStore:
 def _load_all(files: Sequence[bytes], what: str) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(certificate for pem in files for certificate in x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise StartError(
             f"one of the {what} certificates can't be read: {error}",
             hint="the files must be PEM, with CERTIFICATE blocks",
@@ -245,7 +252,7 @@ def _judge(pem: str, trust: TrustStore) -> Leaf:
             return Leaf(flaw)
         subject, key = subject_of(certificate), certificate.public_key()
         spans = path_spans(certificate, trust.roots, trust.intermediates)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Leaf(f"the signer's certificate can't be read: {error}")
     assert isinstance(key, ec.EllipticCurvePublicKey)  # _flaw has seen to it
     if not spans:
@@ -318,7 +325,7 @@ def load_signer(certificate_pem: bytes, key_pem: bytes) -> Signer:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         flaw = _flaw(certificate)
         subject = subject_of(certificate)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StartError(f"the signing certificate can't be read: {error}", hint="it must be PEM") from None
     if flaw:
         raise StartError(flaw, hint="set signing.certificate_file to a NAME-sign.crt")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from eps.core.signature import UNREADABLE
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
 from eps.settings.models import EpsSettings, MutualTlsSettings, SigningSettings, TlsSettings
@@ -232,7 +233,7 @@ def _read_certificates(name: str) -> tuple[tuple[x509.Certificate, ...], str]:
         return tuple(x509.load_pem_x509_certificates(Path(name).read_bytes())), ""
     except OSError as error:
         return (), f"can't be read: {error.strerror}"
-    except ValueError:
+    except UNREADABLE:
         return (), "holds no certificate that can be read"
 
 

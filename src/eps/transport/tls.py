@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from eps.core.names import Fingerprint, Operator
+from eps.core.signature import UNREADABLE
 from eps.errors import StartError, TlsFailed
 
 CIPHERS_1_2 = "ECDHE+AESGCM"
@@ -277,7 +278,7 @@ def _names(der: bytes) -> tuple[str, ...]:
             names += sans.get_values_for_type(x509.DNSName)
         except x509.ExtensionNotFound:
             pass
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise TlsFailed(f"the peer's certificate can't be read: {error}") from error
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -360,7 +361,7 @@ def _certificates(file: str, setting: str) -> list[x509.Certificate]:
     content = _read(file, setting)
     try:
         return x509.load_pem_x509_certificates(content)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise StartError(f"{file}: holds no certificate in PEM form", hint=f"check {setting}") from error
 
 
