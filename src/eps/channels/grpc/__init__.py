@@ -3,6 +3,7 @@
 eps.proto, eps_pb2   the messages, as peers know them
 structs, codec       JSON objects and core.message ↔ those messages
 framing              gRPC's prefixes, statuses, headers: bytes and values
+http2                h2 with our limits
 guard                counts a peer's frames before h2 sees them
 admission            memory for long messages, shared out in order
 link                 one connection's life: pinned TLS, deadlines, pings, its end
