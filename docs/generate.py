@@ -292,7 +292,12 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("the same, of one operator", "code 500, stage relay", "core.rendezvous.MAX_OFFERS_PER_CALLER", ""),
     ("connections to a relay without a token yet", "the oldest is closed", "transport.arrivals.MAX_ARRIVING", ""),
     ("submissions that wait at the service directory", "code -32603", "services.service_directory.MAX_WAITING", ""),
-    ("time of a submission, waiting included", "unknown", "services.service_directory.SUBMIT_SECONDS", "s"),
+    (
+        "time of a submission, waiting included",
+        "code -32603; it goes on, look before repeating",
+        "services.service_directory.SUBMIT_SECONDS",
+        "s",
+    ),
     (
         "characters of a signer's certificate in a record",
         "code -32602",
