@@ -16,6 +16,7 @@ from hyperframe.frame import GoAwayFrame
 from channels.grpc.rig import HD_2, Raw, against, closed_socket, ping, pins, prefixed, rig, soon, wire_limits
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
+from eps.core.names import Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, Unreachable
 from eps.pki import Authority
 from eps.testing import certificates, socket_pair, tls_files
@@ -201,6 +202,15 @@ async def test_opening_can_be_cancelled_at_every_stage() -> None:
         assert len(os.listdir("/proc/self/fd")) <= before + 4  # the loop's own
 
 
+@pytest.mark.parametrize("name", ["a..b", ".a", "x" * 64 + ".y", "a\0b"])
+async def test_a_name_that_no_tls_server_can_have_is_refused_and_the_socket_closed(name: str) -> None:
+    near, far = socket_pair()
+    context = client_context(tls_files("hd-1"), ["h2"])
+    with far, pytest.raises(TlsFailed, match="can't be the name of a TLS server"):
+        await ClientConnection.open(near, operator=Operator(name), context=context, pins=pins(), timeout=5)
+    assert near.fileno() == -1
+
+
 # -- not sent, unknown, failed
 
 
@@ -218,6 +228,22 @@ async def test_refused_stream_was_not_sent() -> None:
             await connection.call(ping(), 5)
         assert connection.usable
         assert await connection.call(ping(), 5) == ANSWER
+
+
+@pytest.mark.parametrize("how", ["reset", "goaway"])
+async def test_who_has_begun_to_answer_cannot_say_that_the_call_was_not_processed(how: str) -> None:
+    async def script(raw: Raw) -> None:
+        await raw.start()
+        stream_id = await request(raw)
+        raw.h2.send_headers(stream_id, [(":status", "200"), ("content-type", "application/grpc")])
+        if how == "reset":
+            raw.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+        await raw.flush(goaway(0) if how == "goaway" else b"")
+        await until_gone(raw)
+
+    async with against(script) as connection:
+        with pytest.raises(OutcomeUnknown):
+            await connection.call(ping(), 5)
 
 
 @pytest.mark.parametrize("code", [ErrorCodes.INTERNAL_ERROR, ErrorCodes.CANCEL, ErrorCodes.NO_ERROR, 4711])

@@ -27,7 +27,7 @@ from eps.channels.grpc.wire import Wire
 from eps.channels.grpc.wire_stream import StreamLost, WireStream
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, Unreachable
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Side, Stage, TlsFailed, Unreachable
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason, shown
 
 __all__ = ["ClientConnection", "ReverseStream"]
@@ -142,6 +142,7 @@ class ClientConnection:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        _check_name(context, operator, sock)
         wire = _ClientWire(operator, pins, limits or WireLimits())
         try:
             await loop.create_connection(
@@ -316,6 +317,16 @@ def _status_error(operator: Operator, line: StatusLine) -> DeliveryError:
     if line.status in (Status.DEADLINE_EXCEEDED, Status.CANCELLED):
         return OutcomeUnknown(text, hint="the call may have been executed in part")
     return DeliveryError(text)
+
+
+def _check_name(context: ssl.SSLContext, operator: Operator, sock: socket.socket) -> None:
+    """Refuse names that ssl raises for; event loops would then leave the socket open."""
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=operator)
+    except (ValueError, TypeError) as error:  # an empty or too long label, a zero byte
+        sock.close()
+        text = f"{operator[:80]!r} can't be the name of a TLS server: {error}"
+        raise TlsFailed(text, hint="an operator's name must be like a host's", side=Side.DIRECTORY) from error
 
 
 def _handshake_error(operator: Operator, error: OSError, timeout: float) -> TlsFailed | Unreachable:

@@ -180,7 +180,8 @@ class Wire(Link):
         # gRPC servers may reset a stream behind its trailers: it has ended well then. Clients cancel so.
         elif stream is not None and not (stream.ended and self.client):
             code = int(event.error_code or 0)
-            refused = code == ErrorCodes.REFUSED_STREAM
+            # Whoever has begun to answer has looked at the request, whatever it says afterwards.
+            refused = code == ErrorCodes.REFUSED_STREAM and stream.headers is None
             text = f"{self.peer_name} broke off the stream ({_code_name(code)})"
             stream.fail(StreamLost(text, not_processed=refused))
         elif stream is not None:
@@ -210,7 +211,7 @@ class Wire(Link):
         self.leave(reason)
         for stream in list(self.streams.values()):
             if self.client and stream.id > goaway.last_stream_id:
-                stream.fail(StreamLost(reason, not_processed=True))
+                stream.fail(StreamLost(reason, not_processed=stream.headers is None))
         if goaway.code != ErrorCodes.NO_ERROR:
             # The peer closes now; if it doesn't, nothing more can be expected of it anyway.
             self.after("goaway", CLOSE_GRACE, lambda: self.abort(reason))
