@@ -8,6 +8,7 @@ from engine import Rnd, Target, mutate_bytes
 
 import hellos
 from core.vectors import load
+from eps.core.announcement import is_domain
 from eps.core.clienthello import (
     MAX_STREAM_BYTES,
     NEED_MORE,
@@ -130,6 +131,7 @@ def compare(stream: bytes) -> Hashable:
         return type(outcome), "not read"
     if isinstance(outcome, ClientHello):
         assert outcome.server_name == theirs.lower(), f"OpenSSL reads {theirs!r}"
+        assert not theirs or is_domain(outcome.server_name), "what can be asked for can be announced"
         return bool(theirs)
     assert isinstance(outcome, RefusedHello), f"OpenSSL reads {theirs!r}"
     return outcome

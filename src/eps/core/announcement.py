@@ -122,7 +122,10 @@ def decode(data: bytes, kind: Kind) -> Announcement:
     Raises:
         ValueError: it is none; the message says why.
     """
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError("is no JSON object")
     holder, domain, expires_at = value.get(kind.holder_key), value.get("domain"), value.get("expires_at")
