@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from eps.channels.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 
-LIMITS = GuardLimits(10.0, 5, 5, 5, 5, 5, 5, 5, 5)
+LIMITS = GuardLimits(10.0, 5, 5, 5, 5, 5, 5, 5, 5, 5)
 
 
 class Clock:
@@ -190,4 +190,35 @@ def test_the_usual_limits_bear_an_honest_peer(clock: Clock) -> None:
     for _ in range(40):  # keepalives of many hours
         clock.now += 900
         guard.feed(PingFrame(0, b"12345678").serialize() * 60)
-    guard.feed(RstStreamFrame(1).serialize() * 400)  # hundreds of calls whose deadline passed together
+    guard.feed(RstStreamFrame(1).serialize() * 1000)  # a thousand calls whose deadline passed together
+
+
+def opened(stream: int) -> bytes:
+    return HeadersFrame(stream, b"\x82", flags=["END_HEADERS"]).serialize()
+
+
+def test_streams_that_are_reset_at_once_are_counted_apart(clock: Clock) -> None:
+    guard = FrameGuard(server=True, clock=clock)
+    guard.feed(PREFACE)
+    for stream in range(1, 401, 2):
+        guard.feed(opened(stream) + RstStreamFrame(stream).serialize())
+    with pytest.raises(Violation, match="too many rapid RST_STREAM frames"):
+        guard.feed(opened(401) + RstStreamFrame(401).serialize())
+
+
+def test_streams_that_lived_for_a_second_may_be_reset_in_great_numbers(clock: Clock) -> None:
+    guard = FrameGuard(server=True, clock=clock)
+    guard.feed(PREFACE)
+    for first in range(1, 8_001, 2_000):
+        streams = range(first, first + 2_000, 2)
+        guard.feed(b"".join(opened(stream) for stream in streams))
+        clock.now += 1.0
+        guard.feed(b"".join(RstStreamFrame(stream).serialize() for stream in streams))
+    assert not guard._young or len(guard._young) <= 1_000
+
+
+def test_trailers_open_no_stream(clock: Clock) -> None:
+    guard = FrameGuard(server=True, clock=clock, limits=LIMITS)
+    guard.feed(PREFACE + opened(1))
+    clock.now += 1.0
+    guard.feed(opened(1) + RstStreamFrame(1).serialize() * 5)

@@ -436,7 +436,7 @@ async def flood(raw: Raw, data: bytes, *, repeat: int) -> tuple[str, float]:
 
 
 FLOODS = {
-    "RST_STREAM": lambda: RstStreamFrame(1).serialize(),
+    "RST_STREAM": lambda: RstStreamFrame(3).serialize(),
     "PING": lambda: PingFrame(0, b"12345678").serialize(),
     "SETTINGS": lambda: SettingsFrame(0).serialize(),
     "PRIORITY": lambda: PriorityFrame(3, depends_on=0, stream_weight=1).serialize(),
@@ -493,7 +493,7 @@ async def test_rapid_reset_is_cut_and_stalls_nobody() -> None:
             started = time.monotonic()
             await friend.call(ping(), 10)
             slowest = max(slowest, time.monotonic() - started)
-        assert it.events.of(Refused)[0].detail == "hd-1 was cut off: too many RST_STREAM frames"
+        assert it.events.of(Refused)[0].detail == "hd-1 was cut off: too many rapid RST_STREAM frames"
         assert slowest < 1.0
         assert (await friend.call(ping(), 5)).id
         await raw.close()

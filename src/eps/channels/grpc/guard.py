@@ -43,6 +43,7 @@ PADDED = 0x8
 class Kind(StrEnum):
     """What is counted."""
 
+    RAPID_RESET = "rapid RST_STREAM"
     RESET = "RST_STREAM"
     PING = "PING"
     SETTINGS = "SETTINGS"
@@ -57,12 +58,13 @@ class Kind(StrEnum):
 class GuardLimits:
     """How many frames of each kind a connection may send at once; as many again come free in each ``window`` seconds.
 
-    A frame costs us 20–100 µs, a stream that is opened and reset about 200 µs: the worst mixture of these takes a few
-    percent of a core for as long as it lasts.
+    A frame costs us 20–100 µs, a call that is begun and reset 300 µs: the worst mixture of these takes a few percent of
+    a core for as long as it lasts.
     """
 
     window: float = 10.0
-    resets: int = 500  # a client with hundreds of calls in flight resets them all when their deadline passes
+    rapid_resets: int = 200  # of streams opened within the last second (CVE-2023-44487): no deadline is that short
+    resets: int = 5_000  # all: a client with a thousand calls in flight resets them all when their deadline passes
     pings: int = 100  # plus one for each DATA or HEADERS frame: gRPC peers estimate bandwidth with pings
     settings: int = 50  # gRPC peers change their window size now and then
     priorities: int = 100  # gRPC peers send none
@@ -74,6 +76,7 @@ class GuardLimits:
     def of(self, kind: Kind) -> int:
         """The limit of one kind."""
         return {
+            Kind.RAPID_RESET: self.rapid_resets,
             Kind.RESET: self.resets,
             Kind.PING: self.pings,
             Kind.SETTINGS: self.settings,
@@ -122,6 +125,9 @@ class _Bucket:
         self._tokens = min(self._limit, self._tokens + tokens)
 
 
+RAPID_SECONDS = 1.0
+"""A stream that is reset this soon after it was opened was hardly meant."""
+
 _COUNTED = {
     RST_STREAM: Kind.RESET,
     PING: Kind.PING,
@@ -146,6 +152,11 @@ class FrameGuard:
         self._buffer = bytearray()
         self._preface_left = len(PREFACE) if server else 0
         self._block = 0
+        self._server = server
+        self._highest_stream = 0
+        self._young: dict[
+            int, float
+        ] = {}  # streams that the client opened within RAPID_SECONDS, and when; oldest first
         self._buckets = {kind: _Bucket(limits.of(kind), limits.window, clock()) for kind in Kind}
         self._ping_bucket = self._buckets[Kind.PING]
         self._window_bucket = self._buckets[Kind.WINDOW_UPDATE]
@@ -226,11 +237,28 @@ class FrameGuard:
                 self._count(Kind.EMPTY_DATA)
         elif kind in (HEADERS, CONTINUATION):
             self._ping_bucket.earn(1.0)
+            if self._server and kind == HEADERS:
+                self._note_opened(int.from_bytes(buffer[position + 5 : position + 9], "big"))
             self._block = length if kind == HEADERS else self._block + length
             if self._block > MAX_HEADER_BLOCK_BYTES:
                 raise Violation(ErrorCodes.ENHANCE_YOUR_CALM, f"a header block over {MAX_HEADER_BLOCK_BYTES} bytes")
         elif kind != PUSH_PROMISE:
+            if kind == RST_STREAM and self._is_young(int.from_bytes(buffer[position + 5 : position + 9], "big")):
+                self._count(Kind.RAPID_RESET)
             self._count(_COUNTED.get(kind, Kind.UNKNOWN))
+
+    def _note_opened(self, stream_id: int) -> None:
+        if stream_id <= self._highest_stream:
+            return  # trailers
+        self._highest_stream = stream_id
+        now = self._clock()
+        while self._young and now - next(iter(self._young.values())) >= RAPID_SECONDS:
+            del self._young[next(iter(self._young))]
+        self._young[stream_id] = now
+
+    def _is_young(self, stream_id: int) -> bool:
+        opened = self._young.pop(stream_id, None)
+        return opened is not None and self._clock() - opened < RAPID_SECONDS
 
 
 def _goaway(frame: bytes | bytearray) -> GoAway:
