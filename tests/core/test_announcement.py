@@ -75,7 +75,7 @@ def test_what_a_store_holds() -> None:
         b'{"operator":"b","domain":1}',
         b'{"operator":"b","domain":"a.b","expires_at":1}',
         b'{"operator":"b","domain":"a.b","expires_at":"tomorrow"}',
-        b"[" * 100_000,
+        pytest.param(b"[" * 100_000, id="nested"),
     ],
 )
 def test_what_is_no_announcement_in_a_store(data: bytes) -> None:
