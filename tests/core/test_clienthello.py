@@ -1,4 +1,5 @@
 import json
+import sys
 from collections import Counter
 from itertools import pairwise
 from random import Random
@@ -228,6 +229,24 @@ def test_a_stream_of_32_kib_is_read_and_a_longer_one_is_not() -> None:
     assert MAX_STREAM_BYTES - 5 < len(longest) <= MAX_STREAM_BYTES
     assert feed(longest) == ClientHello("a.example", len(longest))
     assert reason(hellos.records(message, *range(ones, size))) == HelloRefusal.TOO_LONG
+
+
+def test_every_byte_is_looked_at_once() -> None:
+    """One byte at a time, a hello takes the same number of steps per byte, however long it is."""
+
+    def steps(size: int) -> int:
+        counted = Counter[str]()
+        stream, parser = in_bytes(hellos.record(padded(size))), ClientHelloParser()
+        sys.setprofile(lambda frame, event, argument: counted.update([event]))
+        try:
+            for byte in stream:
+                parser.feed(byte)
+        finally:
+            sys.setprofile(None)
+        assert isinstance(parser.outcome, ClientHello)
+        return counted["call"] + counted["c_call"]
+
+    assert steps(4000) - steps(2000) == steps(6000) - steps(4000) > 0
 
 
 def test_memory_holds_no_more_than_what_came() -> None:
