@@ -122,6 +122,33 @@ def test_nesting_beyond_the_limit_is_refused_with_its_path(value: Any) -> None:
     assert "a.a" in caught.value.message or "[0][0]" in caught.value.message
 
 
+beyond_or_just_within = st.sampled_from(
+    [
+        2**53,
+        2**53 + 1,
+        -(2**53),
+        -(2**53) - 1,
+        1e308,
+        float("inf"),
+        nested(31),
+        nested(32),
+        nested(1, 47),
+        nested(1, 48),
+    ]
+)
+
+
+@given(st.recursive(values | beyond_or_just_within, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_the_quick_look_and_the_thorough_one_agree(value: Any) -> None:
+    """The second one only runs where the first has found something, to say where."""
+    thorough = True
+    try:
+        jsonrpc._check(value, 0, 0)
+    except jsonrpc._Beyond:
+        thorough = False
+    assert jsonrpc._fits(value, 0, 0) is thorough
+
+
 def test_what_passes_here_passes_protobuf() -> None:
     """The limits are those of the parsers of gRPC messages, also where a Struct lies in an error inside a response."""
     from google.protobuf.struct_pb2 import Struct

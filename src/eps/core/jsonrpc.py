@@ -40,7 +40,6 @@ EXPECTED_CONTENT_TYPE = "application/json"
 
 _INT_ID = re.compile(r"n:-?[0-9]+")
 _ESCAPED_ID = re.compile(r"(n+):-?[0-9]+")
-_SUSPICIOUS_NUMBER = re.compile(rb"[0-9]{16}|[eE]\+?[0-9]{3}")
 _SHOWN_CHARS = 120
 """How much of somebody else's text a message of ours repeats."""
 
@@ -68,8 +67,7 @@ def strict_loads(body: bytes, *, max_bytes: int = MAX_BODY) -> Any:
             the message has the path.
     """
     value = parse_json(body, max_bytes)
-    if needs_check(body):
-        check_value(value, "")
+    check_value(value, "")
     return value
 
 
@@ -82,7 +80,9 @@ def check_value(value: Any, path: str, *, objects: int = 0, levels: int = 0) -> 
     Raises:
         BadRequest: with the path of the first offender.
     """
-    try:
+    if _fits(value, objects, levels):
+        return
+    try:  # only now is it worth knowing where
         _check(value, objects, levels)
     except _Beyond as beyond:
         where = (path + "".join(reversed(beyond.path))).lstrip(".")
@@ -124,8 +124,7 @@ def parse_request(
     params = envelope.get("params")
     if not isinstance(params, dict):
         raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
-    if needs_check(body):
-        check_value(params, "params")
+    check_value(params, "params")
     return RpcRequest(method, params, network_id(envelope.get("id")) or new_id())
 
 
@@ -253,10 +252,28 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
     raise NotJson(f"this is not JSON in UTF-8: {_cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
 
 
-def needs_check(body: bytes) -> bool:
-    """False if nothing in ``body`` can be beyond the limits: most bodies are small, and looking at bytes is quick."""
-    levels = OBJECT_LEVELS * body.count(b"{") + LIST_LEVELS * body.count(b"[")
-    return levels + OBJECT_LEVELS >= MAX_LEVELS or _SUSPICIOUS_NUMBER.search(body) is not None
+def _fits(value: Any, objects: int, levels: int) -> bool:
+    """Whether nothing in ``value`` is beyond the limits: what :func:`_check` finds out, at a fifth of its cost."""
+    kind = type(value)
+    if kind is dict:
+        objects, levels, items = objects + 1, levels + OBJECT_LEVELS, value.values()
+    elif kind is list:
+        levels, items = levels + LIST_LEVELS, value
+    else:
+        items = (value,)
+    if objects > MAX_OBJECTS or levels > MAX_LEVELS:
+        return False
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            if not -MAX_INTEGER <= item <= MAX_INTEGER:
+                return False
+        elif kind is float:
+            if not math.isfinite(item):
+                return False
+        elif (kind is dict or kind is list) and not _fits(item, objects, levels):
+            return False
+    return True
 
 
 class _Beyond(Exception):  # not an error of the tree: it never leaves this module
