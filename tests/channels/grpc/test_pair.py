@@ -362,6 +362,23 @@ async def test_a_sender_that_gives_up_amid_a_message_does_not_spoil_the_stream()
             assert received == [f"0{'x' * 50_000}", f"1{'x' * 50_000}", "last"]
 
 
+async def test_a_stream_on_which_the_peer_takes_no_more_is_ended() -> None:
+    """Else whoever asks and never reads could make us keep answers without end."""
+    ending = asyncio.Event()
+
+    async def on_stream(_peer: PeerIdentity, _stream: ServerStream) -> None:
+        await ending.wait()
+
+    async with rig(on_stream=on_stream) as it:
+        connection = await it.connect(limits=wire_limits(stall_timeout=0.1))
+        async with connection.open_stream() as stream:
+            with pytest.raises(NotSent, match=r"took nothing more of a message for 0\.1 s"):
+                await soon(asyncio.gather(*(stream.send(pb.Response(id="x" * 50_000)) for _ in range(3))))
+            assert await soon(stream.recv()) is None
+        assert connection.usable
+        ending.set()
+
+
 async def test_a_stream_is_used_within_its_block_only() -> None:
     async with rig() as it:
         connection = await it.connect()

@@ -26,6 +26,8 @@ class WireLimits:
     Attributes:
         settings_timeout: from the end of the TLS handshake to the peer's first SETTINGS.
         write_timeout: how long the peer may leave our bytes unread before it counts as frozen.
+        stall_timeout: how long it may take nothing of a message on one stream, though it reads others: longer than its
+            handlers may keep it busy.
         ping_interval: we ping that long after the last ping or the last byte received.
         ping_timeout: no byte for that long after a ping: the peer is dead.
         tick: how often the above are looked at.
@@ -33,6 +35,7 @@ class WireLimits:
 
     settings_timeout: float = 10.0
     write_timeout: float = 30.0
+    stall_timeout: float = 60.0
     ping_interval: float = 30.0
     ping_timeout: float = 15.0
     tick: float = 2.5

@@ -185,26 +185,33 @@ class WireStream:
             await self._write(memoryview(data), end=end, begun=False)
 
     async def _write(self, data: memoryview, *, end: bool, begun: bool) -> None:
-        rest = data
+        rest, progress = data, self._wire.clock()
         try:
             while True:
                 if self.lost is not None:
                     raise self.lost
                 if self.ended and self._wire.client:
                     raise StreamLost(f"{self._wire.peer_name} has ended the stream")  # it reads no more
-                rest = rest[self._wire.write_data(self, rest, end=end) :]
+                sent = self._wire.write_data(self, rest, end=end)
+                rest = rest[sent:]
                 if not rest:
                     return
+                if sent:
+                    progress = self._wire.clock()
                 if self.lost is None:  # else writing has just found out
-                    await self._room()
+                    await self._room(progress + self._wire.limits.stall_timeout)
         finally:
             self._leftover = rest if begun or len(rest) < len(data) else memoryview(b"")
 
-    async def _room(self) -> None:
-        """Wait until there may be room to write."""
+    async def _room(self, deadline: float) -> None:
+        """Wait until there may be room to write. A peer that leaves none until ``deadline`` has frozen the stream."""
         self._wire.blocked.add(self)
         try:
-            await self._change()
+            async with asyncio.timeout_at(deadline):
+                await self._change()
+        except TimeoutError:
+            seconds = self._wire.limits.stall_timeout
+            self.reset(ErrorCodes.CANCEL, f"{self._wire.peer_name} took nothing more of a message for {seconds:g} s")
         finally:
             self._wire.blocked.discard(self)
 
