@@ -63,7 +63,7 @@ class GuardLimits:
     """
 
     window: float = 10.0
-    rapid_resets: int = 200  # of streams opened within the last second (CVE-2023-44487): no deadline is that short
+    rapid_resets: int = 500  # of streams opened within the last second (CVE-2023-44487); few deadlines are that short
     resets: int = 5_000  # all: a client with a thousand calls in flight resets them all when their deadline passes
     pings: int = 100  # plus one for each DATA or HEADERS frame: gRPC peers estimate bandwidth with pings
     settings: int = 50  # gRPC peers change their window size now and then
