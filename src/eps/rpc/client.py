@@ -111,6 +111,7 @@ class JsonRpcClient:
         self._session: aiohttp.ClientSession | None = None
         self._connector: aiohttp.TCPConnector | None = None
         self._used: WeakSet[object] = WeakSet()
+        self._keep_alive_header = ""
         self._closed = False
 
     async def call(
@@ -220,6 +221,9 @@ class JsonRpcClient:
 
     def _learn_keep_alive(self, header: str) -> None:
         """Keep connections a second less than the server says that it does (RFC 9112, appendix C.2.2)."""
+        if header == self._keep_alive_header:
+            return  # the same as last time, mostly
+        self._keep_alive_header = header
         match = _TIMEOUT_PARAMETER.search(header)
         if match and self._keep_alive > 0 and self._connector is not None:
             seconds = float(match[1])
@@ -284,7 +288,8 @@ class _Body(Payload):
         if _is_closed(writer.transport, self.fresh):
             self.stale = not self.fresh
             raise ConnectionResetError("closed before anything was sent")
-        self._used.add(writer.protocol)
+        if self.fresh:
+            self._used.add(writer.protocol)
         self.sent = True
         for start in range(0, len(self._value), WRITE_BYTES):
             await writer.write(self._value[start : start + WRITE_BYTES])
