@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eps.programs.dev_certs import make_dev_certs
-from machine import ROOT, Machine
+from machine import BIN, ROOT, Machine, PortBlock, is_free
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,22 @@ async def machine(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
     """A development network's folder; nothing runs in it yet."""
     async with Machine(tmp_path, dev_tree) as made:
         yield made
+
+
+@pytest.fixture
+async def dev(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
+    """A development network on its very ports, in a stand-in for the repository's root, so that the developer's own
+    certificates and state stay untouched. Mark the test ``xdist_group("dev-network")``."""
+    ports = await PortBlock.dev()
+    taken = [port for port in ports.of if not is_free(port)]
+    if taken:
+        ports.close()
+        pytest.skip(f"a development network or demo has the ports {taken}")
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    async with Machine(tmp_path, dev_tree, ports) as machine:
+        yield machine
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from eps.core.message import Response
 from eps.errors import EpsError
+from eps.programs.dev_network import PORTS
 from eps.rpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
 
@@ -78,12 +79,18 @@ class PortBlock:
         raise AssertionError("no free block of ports")
 
     @classmethod
-    def dev(cls) -> "PortBlock":
-        """The very ports of the development network. Only one test at a time may have them."""
+    async def dev(cls) -> "PortBlock":
+        """The very ports of the development network, once no other test has them."""
         block = cls.__new__(cls)
         block._lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        block.of = {number: number for number in DEV_PORTS}
-        return block
+        block.of = {port.number: port.number for port in PORTS}
+        async with asyncio.timeout(100):
+            while True:
+                try:
+                    block._lock.bind("\0eps-tests-dev")
+                    return block
+                except OSError:
+                    await asyncio.sleep(0.1)
 
     def close(self) -> None:
         self._lock.close()

@@ -3,12 +3,10 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from machine import BIN, DEV_PORTS, ROOT, SERVERS, Machine, PortBlock, is_free
+from machine import SERVERS, Machine
 
 pytestmark = pytest.mark.xdist_group("dev-network")
 
@@ -26,19 +24,6 @@ CURL = (
     '--header "Content-Type: application/json" '
     """--data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}'"""
 )
-
-
-@pytest.fixture
-async def dev(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
-    """A stand-in for the repository's root, so that the developer's own certificates and state stay untouched."""
-    taken = [port for port in DEV_PORTS if not is_free(port)]
-    if taken:
-        pytest.skip(f"a development network or demo has the ports {taken}")
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / ".venv").symlink_to(BIN.parent)
-    async with Machine(tmp_path, dev_tree, PortBlock.dev()) as machine:
-        yield machine
 
 
 @pytest.mark.skipif(shutil.which("curl") is None or shutil.which("make") is None, reason="there is no curl or no make")

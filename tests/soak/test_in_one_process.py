@@ -43,9 +43,10 @@ async def pings(node: Node, count: int) -> None:
 
 
 def forget_events(network: Network) -> None:
-    """The recorded events are the test's, not the servers'."""
+    """What was recorded is the test's, not the servers'."""
     for node in network.nodes.values():
         node.events.all.clear()
+        node.application.requests.clear()
     network.relay_events.all.clear()
 
 

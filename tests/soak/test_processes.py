@@ -46,6 +46,6 @@ async def test_twenty_thousand_relayed_pings(machine: Machine) -> None:
     for role in SERVERS:
         print(f"\n{role}: {before[role]} → {now[role]}", end="")
     for role in SERVERS:
-        assert now[role].files == before[role].files, role
-        assert now[role].threads == before[role].threads, role
+        assert now[role].files <= before[role].files, role
+        assert now[role].threads <= before[role].threads, role
         assert now[role].memory - before[role].memory < GROWTH, role

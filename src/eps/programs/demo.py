@@ -254,16 +254,23 @@ def render_step(step: LogLine, asked: float) -> Text:
 
 
 def shortened(value: object, key: str = "") -> object:
-    """``value`` without what fills screens: signed records and fingerprints."""
-    if key == "records" and isinstance(value, list):
-        return f"… {len(value)} signed records"
+    """``value`` without what fills screens, and in the order in which people read: names first."""
+    if isinstance(value, list) and value and key in ("records", "certificates", "settings"):
+        return f"… {len(value)} {'signed records' if key == 'records' else key}"
+    if isinstance(value, dict) and key == "entry":
+        return "… its directory entry"
     if isinstance(value, dict):
-        return {name: shortened(item, name) for name, item in value.items()}
+        ordered = sorted(value.items(), key=lambda item: READING_ORDER.get(item[0], 9))
+        return {name: shortened(item, name) for name, item in ordered if item not in (None, "", [], {})}
     if isinstance(value, list):
+        if all(isinstance(item, dict) and set(item) >= {"name", "permissions"} for item in value):
+            return [item["name"] for item in value]
         return [shortened(item) for item in value]
-    if key == "fingerprint":
-        return f"{str(value)[:12]}…"
     return value
+
+
+READING_ORDER = {"serverInfo": 0, "name": 1, "groups": 2, "type": 2, "services": 3, "channels": 4}
+"""Which keys of an answer come first."""
 
 
 async def fetch(root: Path, url: str) -> str:
@@ -294,7 +301,7 @@ async def timed(work: Awaitable[T]) -> tuple[T, float]:
     return result, time.perf_counter() - began
 
 
-def compact(value: object, indent: int = 0, width: int = 100) -> str:
+def compact(value: object, indent: int = 0, width: int = 79) -> str:
     """``value`` as JSON on few lines: what fits into a line stands in one."""
     flat = json.dumps(value, ensure_ascii=False)
     if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
@@ -335,10 +342,21 @@ def is_free(port: int) -> bool:
 
 async def show(root: Path, *, once: bool) -> None:
     """Run the demo until it ends, Ctrl-C or SIGTERM; nothing it started is left."""
-    demo = asyncio.ensure_future(Demo(root, Console(file=sys.stdout, highlight=False), once=once).run())
+    console = Console(file=sys.stdout, highlight=False)
+    demo = asyncio.ensure_future(Demo(root, console, once=once).run())
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:  # an impatient second Ctrl-C must not keep us from ending the programs in order
+            return
+        stopping = True
+        console.print("\nstopping…")
+        demo.cancel()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, demo.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         await demo
     except asyncio.CancelledError:

@@ -111,14 +111,22 @@ class Children:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(child.stop() for child in self._children))
+        ends = await asyncio.gather(*(child.stop() for child in self._children), return_exceptions=True)
+        for end in ends:  # only now, when all have ended
+            if isinstance(end, BaseException):
+                raise end
 
     async def start(self, programs: Sequence[Program]) -> None:
         """Start ``programs`` side by side."""
         for program in programs:
             child = Child(program, self._log_folder / f"{program.name}.log", self._on_event)
             self._children.append(child)
-        await asyncio.gather(*(child.start() for child in self._children))
+        starting = asyncio.gather(*(child.start() for child in self._children))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.gather(starting, return_exceptions=True)  # what is half started could not be ended
+            raise
 
     async def first_to_end(self) -> None:
         """Wait until a program ends by itself; always raises.

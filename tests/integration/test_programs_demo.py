@@ -1,0 +1,158 @@
+"""``eps demo`` on a stand-in for a fresh clone: what it shows, and that it leaves nothing running however it ends."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from machine import BIN, Machine
+
+pytestmark = pytest.mark.xdist_group("dev-network")
+
+STEP = re.compile(r"^  ([1-6])  +-?([0-9.]+) ms  (\S+) +\S")
+
+
+def left_running(folder: Path) -> list[str]:
+    """The command lines of all processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and Path(os.readlink(process / "cwd")) == folder:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it has ended, or is somebody else's
+    return found
+
+
+class Show:
+    """A running demo."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    async def until(self, text: str) -> None:
+        """Read on until a line with ``text``."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(60):
+            async for raw in self.process.stdout:
+                self.lines.append(raw.decode().rstrip("\n"))
+                if text in self.lines[-1]:
+                    return
+        raise AssertionError(f"no {text!r} in {self.lines} {await self.process.communicate()}")
+
+    async def end(self) -> tuple[int, str, str]:
+        """Exit code, output and messages."""
+        async with asyncio.timeout(60):
+            out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, "\n".join(self.lines) + out.decode(), err.decode()
+
+
+async def demo(dev: Machine, *options: str) -> Show:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_SETTINGS")}
+    made = await asyncio.create_subprocess_exec(
+        BIN / "eps",
+        "demo",
+        *options,
+        cwd=dev.folder,
+        env=environment | {"COLUMNS": "80"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    return Show(made)
+
+
+async def test_once(dev: Machine) -> None:
+    shutil.rmtree(dev.dev / "certs")  # a fresh clone has none
+    (dev.dev / "directory" / "002_certificates.json").unlink()
+    code, out, err = await (await demo(dev, "--once")).end()
+    assert (code, err) == (0, ""), out
+    lines = out.splitlines()
+    steps = [(int(found[1]), float(found[2]), found[3]) for line in lines if (found := STEP.match(line))]
+    assert [(step, who) for step, _, who in steps[:8]] == [
+        (1, "hd-1"),
+        (2, "hd-1"),
+        (3, "public-proxy-1.ga"),
+        *sorted([(4, "public-proxy-1.ga"), (4, "hd-2")], key=lambda item: [s[::2] for s in steps].index(item)),
+        (5, "hd-1"),
+        *sorted([(6, "public-proxy-1.ga"), (6, "hd-1")], key=lambda item: [s[::2] for s in steps].index(item)),
+    ]
+    times = [time for _, time, _ in steps[:8]]
+    assert times == sorted(times)
+    assert '"name": "hd-2"' in out
+    assert "from start to answer: " in out
+    assert left_running(dev.folder) == []
+
+
+async def test_ctrl_c_during_the_wait_pressed_twice(dev: Machine) -> None:
+    show = await demo(dev)
+    await show.until("metrics of hd-1")
+    logs = sorted(path.name for path in (dev.folder / ".eps" / "demo-logs").iterdir())
+    assert {"hd-1.log", "hd-2.log", "public-proxy-1.log", "public-proxy-eps-1.log", "sd-1.log"} <= set(logs)
+    answer = await dev.run("eps", "call", "hd-2._ping")
+    assert answer.code == 0, answer
+    show.process.send_signal(signal.SIGINT)
+    await show.until("stopping")
+    show.process.send_signal(signal.SIGINT)
+    show.process.send_signal(signal.SIGTERM)
+    code, _, err = await show.end()
+    assert (code, err) == (0, "")
+    assert left_running(dev.folder) == []
+
+
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("sign", ["The network", "starting", "signed", "hd-1 calls"])
+async def test_ended_while_it_starts(dev: Machine, sign: str, once: bool) -> None:
+    show = await demo(dev, *(["--once"] if once else []))
+    await show.until(sign)
+    show.process.send_signal(signal.SIGTERM if once else signal.SIGINT)
+    code, out, err = await show.end()
+    assert "Traceback" not in err
+    assert (code, err) == ((1, "error: the demo was interrupted\n") if once else (0, "")), out
+    assert left_running(dev.folder) == []
+
+
+async def test_a_taken_port_is_named(dev: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 5556)):
+        code, out, err = await (await demo(dev, "--once")).end()
+    assert code == 1
+    assert "starting" not in out
+    assert "5556 (for public-proxy-eps-1)" in err
+    assert "ss -ltnp" in err
+
+
+async def test_a_server_that_dies_is_told(dev: Machine) -> None:
+    show = await demo(dev)
+    await show.until("metrics of hd-1")
+    log = (dev.folder / ".eps" / "demo-logs" / "hd-2.log").read_text()
+    os.kill(json.loads(log.splitlines()[0])["pid"], signal.SIGKILL)
+    code, _, err = await show.end()
+    assert code == 1
+    assert "error: hd-2 has ended" in err
+    assert "hd-2.log" in err
+    assert left_running(dev.folder) == []
+
+
+async def test_a_server_that_cannot_start_is_told_with_its_reason(dev: Machine) -> None:
+    (dev.dev / "certs" / "hd-2.key").write_bytes((dev.dev / "certs" / "hd-1.key").read_bytes())
+    code, _, err = await (await demo(dev, "--once")).end()
+    assert code == 1
+    assert "error: hd-2 has ended" in err
+    assert "hd-2.key: the key does not fit" in err
+    assert left_running(dev.folder) == []
+
+
+async def test_the_wrong_place(dev: Machine) -> None:
+    shutil.rmtree(dev.dev / "roles")
+    code, _, err = await (await demo(dev, "--once")).end()
+    assert code == 1
+    assert "there is no settings/dev/roles in" in err
+    assert "root of the eps repository" in err
