@@ -33,6 +33,9 @@ from eps.transport.listener import Listener
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: from a call on a kept connection to the usual deadline."""
 
+LINKS = ("direct", "tunnel", "stream", "incoming", "connected")
+"""The kinds of links (core.event.PeerChanged)."""
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -54,6 +57,8 @@ class Metrics:
             registry=self.registry,
         )
         self._links = self._gauge("eps_links", "Links with peers that are up", ["link"])
+        for link in LINKS:
+            self._links.labels(link)  # shown as 0 from the start, so that an alert needs no absent()
         self._steps = self._counter("eps_broker_steps", "Steps of brokered connections done here", ["step"])
         self._tunnels = self._counter("eps_tunnels", "Relayed connections that ended, by outcome", ["outcome"])
         self._bytes = self._counter("eps_tunnel_bytes", "Bytes relayed", ["from"])
