@@ -32,6 +32,7 @@ class FakeConnection:
         self.failures: list[EpsError] = []
         self.calls = 0
         self.was_cut = False
+        self.grace = 0.0
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         self.calls += 1
@@ -40,6 +41,7 @@ class FakeConnection:
         return pb.Response(id=request.id)
 
     async def drain(self, grace: float) -> None:
+        self.grace = grace
         self.abort("drained")
 
     def cut(self) -> None:
@@ -140,6 +142,44 @@ async def test_it_does_not_try_for_ever(setup: Setup) -> None:
     with pytest.raises(NotSent):
         await setup.call()
     assert len(setup.opened) == ATTEMPTS
+
+
+async def test_a_call_that_ran_out_of_time_does_not_cost_others_their_connection(setup: Setup) -> None:
+    await setup.call()
+    setup.opened[0].failures = [NotSent("no time was left")]
+    with pytest.raises(NotSent):
+        await setup.call(timeout=0.0)
+    await setup.call()
+    assert len(setup.opened) == 1
+
+
+async def test_a_connection_is_drained_for_as_long_as_calls_may_take(setup: Setup) -> None:
+    await setup.call(timeout=120.0)
+    setup.opened[0].usable = False  # as after a GOAWAY
+    await setup.call(timeout=5.0)
+    await until(setup.opened[0].closed.done)
+    assert setup.opened[0].grace == 120.0
+
+
+async def test_a_route_that_changes_and_changes_back_while_opening_leaves_one_connection(setup: Setup) -> None:
+    setup.gate = asyncio.Event()
+    calls = []
+    for route in (DIRECT, TUNNEL, DIRECT):
+        setup.route = route
+        calls.append(asyncio.create_task(setup.call()))
+        await asyncio.sleep(0)
+    setup.gate.set()
+    await asyncio.gather(*calls)
+    await until(lambda: sum(not connection.closed.done() for connection in setup.opened) == 1)
+
+
+async def test_closing_cuts_what_is_being_drained(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeConnection, "drain", lambda self, grace: asyncio.sleep(60))
+    await setup.call()
+    setup.opened[0].usable = False
+    await setup.call()
+    await setup.pool.close()
+    assert [connection.closed.done() for connection in setup.opened] == [True, True]
 
 
 async def test_an_unknown_outcome_is_never_repeated(setup: Setup) -> None:

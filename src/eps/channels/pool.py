@@ -37,7 +37,8 @@ OPEN_TIMEOUT = 15.0
 """Seconds for brokering, dialling, TLS and the peer's SETTINGS. Above the 10 s that a proxy keeps half a tunnel."""
 
 DRAIN_GRACE = 30.0
-"""Seconds that calls in flight may take on a connection that left its slot: the usual deadline of a call."""
+"""Seconds that calls in flight may take on a connection that left its slot: the usual deadline of a call. Where calls
+have longer ones, those count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Pool:
         self._idle_timeout = idle_timeout
         self._slots: dict[Operator, Slot] = {}
         self._lifetimes = Lifetimes()
+        self._grace = DRAIN_GRACE
         self._tasks = Tasks()
         self._closing = False
 
@@ -118,14 +120,18 @@ class Pool:
             NotSent: certainly not executed. OutcomeUnknown: it may have been. DeliveryError: the peer refused it.
         """
         deadline = asyncio.get_running_loop().time() + timeout
+        self._grace = max(self._grace, timeout)
         for attempt in range(1, ATTEMPTS + 1):
             connection = await self.connection(operator, self._remaining(deadline))
             try:
                 return await connection.call(request, self._remaining(deadline))
             except NotSent:
-                # The connection refused it or was gone: it serves no new calls, whatever it says of itself.
-                self._retire(operator, connection)
-                if attempt == ATTEMPTS or self._remaining(deadline) <= 0:
+                out_of_time = self._remaining(deadline) <= 0
+                if (
+                    not out_of_time
+                ):  # it refused the call or was gone: it serves no new ones, whatever it says of itself
+                    self._retire(operator, connection)
+                if attempt == ATTEMPTS or out_of_time:
                     raise
             finally:
                 self._touch(operator)
@@ -229,7 +235,7 @@ class Pool:
         slot = self._slots[operator]
         if slot.connection is connection:
             slot.connection = None
-            self._tasks.start(connection.drain(DRAIN_GRACE), f"drain {operator}")
+            self._tasks.start(connection.drain(self._grace), f"drain {operator}")
 
     async def _linger(self, operator: Operator, connection: ClientConnection, route: Route) -> None:
         """Leave a tunnel that may be about to be cut open until it would have been: perhaps it is not."""
@@ -240,7 +246,7 @@ class Pool:
             await asyncio.wait({connection.closed}, timeout=wait)
             if not connection.closed.done():
                 self._lifetimes.outlived(route.proxy, loop.time() - connection.created_at)
-        await connection.drain(DRAIN_GRACE)
+        await connection.drain(self._grace)
 
     def _touch(self, operator: Operator) -> None:
         self._slots[operator].last_used = asyncio.get_running_loop().time()
