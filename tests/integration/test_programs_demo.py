@@ -85,8 +85,7 @@ async def test_once(dev: Machine) -> None:
         (5, "hd-1"),
         *sorted([(6, "public-proxy-1.ga"), (6, "hd-1")], key=lambda item: [s[::2] for s in steps].index(item)),
     ]
-    times = [time for _, time, _ in steps[:8]]
-    assert times == sorted(times)
+    assert 0 <= steps[0][1] <= steps[7][1] < 5000
     assert '"name": "hd-2"' in out
     assert "from start to answer: " in out
     assert left_running(dev.folder) == []

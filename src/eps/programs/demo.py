@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -51,15 +52,16 @@ SETTLE = 0.15
 
 CURL = (
     "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key \\\n"
-    "     --cacert settings/dev/certs/root.crt --resolve hd-1:5555:127.0.0.1 \\\n"
-    '     --header "Content-Type: application/json" \\\n'
-    """     --data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}' \\\n"""
-    "     https://hd-1:5555/jsonrpc"
+    "  --cacert settings/dev/certs/root.crt --resolve hd-1:5555:127.0.0.1 \\\n"
+    '  --header "Content-Type: application/json" \\\n'
+    """  --data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}' \\\n"""
+    "  https://hd-1:5555/jsonrpc"
 )
 
 CURL_PASSTHROUGH = (
-    "curl --cacert settings/dev/certs/root.crt --resolve test.internal-server.local:4433:127.0.0.1 \\\n"
-    "     https://test.internal-server.local:4433/jsonrpc"
+    "curl --cacert settings/dev/certs/root.crt \\\n"
+    "  --resolve test.internal-server.local:4433:127.0.0.1 \\\n"
+    "  https://test.internal-server.local:4433/jsonrpc"
 )
 
 
@@ -182,13 +184,15 @@ class Demo:
                 await showing
 
     async def _show_steps(self, asked: float) -> None:
-        """Print the steps as they happen, in the order of their times: the programs' logs come by different pipes."""
+        """Print the steps as they happen; the programs' logs come by different pipes, so each is held back a little."""
+        shown = 0
+        width = self._console.width if self._console.is_terminal else None
         while True:
             await asyncio.sleep(HOLD / 2)
-            ripe = [step for step in self._steps if time.time() - seconds_of(step) >= HOLD]
-            for step in sorted(ripe, key=seconds_of):
+            for step in ripe_steps(self._steps, shown, time.time()):
                 self._steps.remove(step)
-                self._console.print(render_step(step, asked), soft_wrap=True)
+                shown = max(shown, step.get("step", 0))
+                self._console.print(render_step(step, asked, width), soft_wrap=True)
 
     def _show_answer(self, response: Response, seconds: float) -> None:
         if response.error is not None:
@@ -199,7 +203,8 @@ class Demo:
     def _how_to_go_on(self) -> None:
         self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
         self._say(f"\n{CURL}\n\n{CURL_PASSTHROUGH}\n")
-        self._say("or, with .venv/bin on PATH:  EPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping")
+        self._say("or, with .venv/bin on PATH:")
+        self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping\n")
         self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
 
     async def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
@@ -227,7 +232,8 @@ class Demo:
 
     def _certificates(self) -> None:
         if not (self._root / DEV / "directory" / "002_certificates.json").exists():
-            make_dev_certs(self._root, self._say)
+            self._say(f"making certificates for everybody in {DEV / 'certs'}")
+            make_dev_certs(self._root, lambda line: None)
 
     def _check_place(self) -> None:
         if not (self._root / DEV / "roles").is_dir():
@@ -244,12 +250,38 @@ def seconds_of(line: LogLine) -> float:
     return datetime.fromisoformat(str(line["time"])).timestamp()
 
 
-def render_step(step: LogLine, asked: float) -> Text:
-    """One line of the show: which step, how long after the call, who, what."""
+def ripe_steps(steps: Sequence[LogLine], shown: int, now: float) -> list[LogLine]:
+    """Those of ``steps`` whose turn it is, in order.
+
+    Two operators do steps 5 and 6 at the same moment, and may log them the other way round; a step whose predecessor
+    is missing waits a little longer for it.
+
+    Args:
+        shown: the highest step that was shown before.
+        now: seconds since the epoch.
+    """
+    ripe = []
+    for step in sorted(steps, key=lambda line: (line.get("step", 0), seconds_of(line))):
+        number, age = step.get("step", 0), now - seconds_of(step)
+        if age >= (HOLD if number <= shown + 1 else 2 * HOLD):
+            ripe.append(step)
+            shown = max(shown, number)
+    return ripe
+
+
+def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
+    """One line of the show: which step, how long after the call, who, what.
+
+    Args:
+        asked: when the call was made, in seconds since the epoch.
+        width: of the terminal: what doesn't fit goes on below; None leaves it in one line.
+    """
     line = Text(f"  {step.get('step', '·')}  ", style="bold cyan")
     line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
     line.append(f"{step['operator']:<18} ", style="bold")
-    line.append(str(step["text"]), style="")
+    room = max(width - len(line) - 1, 20) if width is not None else sys.maxsize
+    rest = textwrap.wrap(str(step["text"]), room, break_long_words=False, break_on_hyphens=False)
+    line.append(("\n" + " " * len(line)).join(rest))
     return line
 
 
@@ -261,7 +293,8 @@ def shortened(value: object, key: str = "") -> object:
         return "… its directory entry"
     if isinstance(value, dict):
         ordered = sorted(value.items(), key=lambda item: READING_ORDER.get(item[0], 9))
-        return {name: shortened(item, name) for name, item in ordered if item not in (None, "", [], {})}
+        short = {name: shortened(item, name) for name, item in ordered}
+        return {name: item for name, item in short.items() if item not in (None, "", [], {})}
     if isinstance(value, list):
         if all(isinstance(item, dict) and set(item) >= {"name", "permissions"} for item in value):
             return [item["name"] for item in value]
