@@ -87,7 +87,7 @@ class LogWriter:
             **values,
             "message": event.message(),
         }
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # in ASCII: no character that some reader takes for the end of a line
 
 
 def one_line(text: str) -> str:
