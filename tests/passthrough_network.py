@@ -45,11 +45,15 @@ class PassthroughNetwork(Network):
         address: the internal server.
         tls: TLS ends at the private proxy; None: it passes through.
         proxies: HTTP proxies for the private proxy's dials.
+        dialled: the private proxy's EPS server can be dialled; else it holds a stream to the public proxy's.
     """
 
-    def __init__(self, address: str, *, tls: TlsFiles | None = None, proxies: HttpProxies = NONE) -> None:
+    def __init__(
+        self, address: str, *, tls: TlsFiles | None = None, proxies: HttpProxies = NONE, dialled: bool = True
+    ) -> None:
         super().__init__(behind_proxy=())
         self.proxies = proxies
+        self.dialled = dialled
         self.forwarder: Forwarder = RawForwarder(address, emit=self.relay_events)
         if tls is not None:
             self.forwarder = HttpForwarder(address, tls, emit=self.relay_events)
@@ -88,6 +92,8 @@ class PassthroughNetwork(Network):
         private.application.answer = _asks(self.private)
         self.extra = self._extra(relay.addresses[0][1])
         self.publish()
+        if not self.dialled:
+            await public.connected(PRIVATE)
         return self
 
     @property
@@ -110,7 +116,9 @@ class PassthroughNetwork(Network):
     def _extra(self, relay_port: int) -> list[dict[str, Any]]:
         public = {"announceConnections": USERS, "getAnnouncements": USERS, "requestConnection": HEALTH}
         private = {"incomingConnection": PROVIDERS, "announceConnection": HEALTH, "getAnnouncements": HEALTH}
+        hidden = [] if self.dialled else [_record(PRIVATE, "channels", [{"type": "grpc_client"}])]
         return [
+            *hidden,
             _record(PROXY, "services", [service("proxy", public)]),
             _record(PROXY, "settings", [_settings({"internal_endpoints": [f"127.0.0.1:{relay_port}"]})]),
             _record(PRIVATE, "groups", [USERS]),

@@ -265,6 +265,13 @@ async def test_the_private_proxy_dials_through_an_http_proxy() -> None:
             assert outgoing.connected == [relay]
 
 
+async def test_an_operator_without_any_port_that_could_be_dialled() -> None:
+    async with internal_server(https=True) as address, PassthroughNetwork(address, dialled=False) as network:
+        await network.announce()
+        async with browser(network) as session, session.get("/", server_hostname=DOMAIN) as answer:
+            assert await answer.text() == PAGE
+
+
 async def test_unannounced_domains_are_closed() -> None:
     async with passthrough("raw") as network:
         with pytest.raises((ConnectionError, ssl.SSLError)):
