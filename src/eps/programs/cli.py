@@ -10,7 +10,7 @@ from eps import __version__
 from eps.core.event import Level
 from eps.errors import EpsError
 from eps.programs.logs import Format
-from eps.programs.runtime import Options, fail
+from eps.programs.runtime import EXIT_FAILED, Options, fail
 
 SETTINGS_HELP = (
     "Settings come from the files and folders that the environment variable {variable} lists, "
@@ -75,7 +75,7 @@ def options_of(context: typer.Context) -> Options:
 def guarded(work: Callable[[], int | None]) -> None:
     """Do a command's work and leave with its exit code; an expected failure is one clear message, never a traceback."""
     try:
-        code = work() or 0
+        code = work() or _flushed()
     except EpsError as error:
         code = fail(error)
     except BrokenPipeError:
@@ -85,3 +85,15 @@ def guarded(work: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         code = 130
     raise typer.Exit(code)
+
+
+def _flushed() -> int:
+    """0 if what was printed has reached its file or pipe: a script must not take half a result for a whole one."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0

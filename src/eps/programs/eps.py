@@ -31,7 +31,7 @@ config = _group("config", "Settings files.")
 dev = _group("dev", "The development network.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
-File = Annotated[Path, typer.Argument(help="A file with a JSON object.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
 
 
 @server.command("run", short_help="Run the EPS server.")
