@@ -28,6 +28,7 @@ from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.guard import PREFACE
 from eps.channels.grpc.server import ServerStream
 from eps.core.event import Refused
+from eps.core.names import Fingerprint, Operator
 from eps.testing import certificates, socket_pair, tls_files
 from eps.transport.tls import PeerIdentity, client_context
 
@@ -70,6 +71,24 @@ async def test_a_client_whose_certificate_is_not_pinned_is_refused_before_a_word
         assert (refused.listener, refused.why) == ("grpc", "pin")
         assert "pins certificate" in refused.detail
         assert "127.0.0.1:" in refused.source
+        writer.transport.abort()
+
+
+async def test_a_pin_that_is_withdrawn_while_the_connection_comes_up_counts() -> None:
+    asked: list[str] = []
+
+    def once(name: Operator) -> frozenset[Fingerprint]:
+        asked.append(name)
+        return pins()(name) if asked.count(name) == 1 else frozenset()
+
+    async with rig(server_pins=once) as it:
+        near, far = socket_pair()
+        accepting = asyncio.create_task(it.endpoint.accept(far))
+        context = client_context(tls_files("hd-1"), ["h2"])
+        _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+        await soon(accepting)
+        assert not it.endpoint.connections
+        assert (await it.events.wait_for(Refused)).detail == "the directory no longer pins its certificate"
         writer.transport.abort()
 
 

@@ -357,6 +357,11 @@ class ServerEndpoint:
     def _adopt(self, wire: _ServerWire) -> None:
         if wire.closed.done():
             return
+        # Who cuts connections when pins are withdrawn has not seen this one if that happened during the last moments.
+        if wire.peer is not None and not all(wire.peer.fingerprint in self.pins(name) for name in wire.peer.names):
+            wire.abort("the directory no longer pins its certificate")
+            self.emit(Refused(listener="grpc", why="pin", source=wire.source, detail=wire.reason))
+            return
         self._wires.add(wire)
         self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=True, level=Level.DEBUG))
         wire.closed.add_done_callback(lambda _: self._lost(wire, wire.reason))
