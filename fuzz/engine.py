@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+MAX_SHOWN_CHARS = 2 * 64 * 1024
+"""Of a failure's input."""
+
 MAX_POOL = 2_000
 """Inputs kept for having a new signature."""
 
@@ -84,7 +87,12 @@ class Tally:
 
 def render_input(data: Any) -> str:
     """``data`` as one line: hex for bytes, JSON for values."""
-    return bytes(data).hex() if isinstance(data, bytes | bytearray) else json.dumps(data)
+    if isinstance(data, bytes | bytearray):
+        return bytes(data).hex()
+    try:
+        return json.dumps(data)
+    except RecursionError:
+        return "too deep to show" + " " * MAX_KEPT_CHARS  # too long to be kept, too
 
 
 def read_input(target: Target, text: str) -> Any:
@@ -259,6 +267,13 @@ class Fuzzer:
         return self.tally
 
     def next_input(self) -> Any:
+        """A change to something good."""
+        try:
+            return self.changed()
+        except RecursionError:  # JSON that has grown deeper than Python's own functions go
+            return self.pool[0]
+
+    def changed(self) -> Any:
         rnd, pool, target = self.rng.random, self.pool, self.target
         if target.mutate is not None and rnd() < 0.5:
             return target.mutate(rnd, pool)
@@ -313,7 +328,9 @@ class Fuzzer:
         self.tally.outcomes["FAILED"] += 1
         if place not in self.known:
             self.known.add(place)
-            self.tally.failures.append(f"{self.target.name}: {why.rstrip()}\n  input: {render_input(data)}")
+            self.tally.failures.append(
+                f"{self.target.name}: {why.rstrip()}\n  input: {render_input(data)[:MAX_SHOWN_CHARS]}"
+            )
 
 
 def _place(error: BaseException) -> Hashable:
