@@ -1,0 +1,178 @@
+"""Child programs: started, watched, ended; none is ever left."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eps.errors import StartError
+from eps.programs import processes
+from eps.programs.processes import Child, Children, LogLine, Program
+
+FAKE = """
+import json, os, signal, sys, time
+def say(**line):
+    print(json.dumps({"kind": "notice", "message": "", **line}), file=sys.stderr, flush=True)
+say(kind="started", message="up", pid=os.getpid())
+mode = sys.argv[1]
+if mode == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say(message="deaf")
+elif mode == "polite":
+    def stop(*_):
+        say(message="stopping")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, stop)
+    say(message="ready")
+elif mode == "dies":
+    say(message="a port is taken")
+    sys.exit(2)
+elif mode == "chatty":
+    print("no JSON: Grüße \\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), file=sys.stderr, flush=True)
+elif mode == "silent":
+    sys.exit(0)
+while True:
+    time.sleep(1)
+"""
+
+
+class Watch:
+    """What the programs told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, LogLine]] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, name: str, line: LogLine) -> None:
+        self.lines.append((name, line))
+        self._news.set()
+
+    async def until(self, name: str, **wanted: Any) -> LogLine:
+        async with asyncio.timeout(20):
+            while True:
+                for who, line in self.lines:
+                    if who == name and wanted.items() <= line.items():
+                        return line
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fake_server.py").write_text(FAKE)
+    return tmp_path
+
+
+def program(folder: Path, mode: str, name: str = "") -> Program:
+    return Program(name or mode, ("fake_server", mode), {"PYTHONPATH": str(folder)})
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_events_come_as_they_are_logged_and_stay_in_a_file(folder: Path) -> None:
+    watch = Watch()
+    async with Children(folder / "logs", watch) as children:
+        await children.start([program(folder, "polite")])
+        started = await watch.until("polite", kind="started")
+        await watch.until("polite", message="ready")
+    assert not alive(started["pid"])
+    await watch.until("polite", message="stopping")  # what it said at the end was read, too
+    lines = [json.loads(line) for line in (folder / "logs" / "polite.log").read_text().splitlines()]
+    assert [line["message"] for line in lines] == ["up", "ready", "stopping"]
+
+
+async def test_lines_that_are_no_events(folder: Path) -> None:
+    watch = Watch()
+    async with Children(folder / "logs", watch) as children:
+        await children.start([program(folder, "chatty")])
+        line = await watch.until("chatty", kind="text")
+    assert line["message"].startswith("no JSON: ")
+
+
+@pytest.mark.parametrize(("mode", "words"), [("dies", "a port is taken"), ("silent", "up")])
+async def test_a_program_that_ends_by_itself(folder: Path, mode: str, words: str) -> None:
+    watch = Watch()
+    async with Children(folder / "logs", watch) as children:
+        await children.start([program(folder, "polite"), program(folder, mode)])
+        async with asyncio.timeout(20):
+            with pytest.raises(StartError) as caught:
+                await children.first_to_end()
+        pid = (await watch.until("polite", kind="started"))["pid"]
+        assert alive(pid)
+    assert caught.value.message == f"{mode} has ended: {words}"
+    assert caught.value.hint == f"its log is {folder / 'logs' / f'{mode}.log'}"
+    assert not alive(pid)
+
+
+async def test_who_does_not_stop_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STOP_GRACE", 0.2)
+    watch = Watch()
+    async with Children(folder / "logs", watch) as children:
+        await children.start([program(folder, "stubborn")])
+        await watch.until("stubborn", message="deaf")
+        pid = (await watch.until("stubborn", kind="started"))["pid"]
+    assert not alive(pid)
+
+
+async def test_ending_what_was_killed_or_never_started(folder: Path) -> None:
+    watch = Watch()
+    child = Child(program(folder, "polite"), folder / "log", watch)
+    await child.stop()
+    await child.start()
+    pid = (await watch.until("polite", kind="started"))["pid"]
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        assert await child.wait() == -signal.SIGKILL
+    await child.stop()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+async def test_cancelled_while_starting(folder: Path, turns: int) -> None:
+    """However early the cancellation comes, what was started is ended."""
+    watch = Watch()
+    programs = [program(folder, "polite", f"p{number}") for number in range(4)]
+
+    async def run() -> None:
+        async with Children(folder / "logs", watch) as children:
+            await children.start(programs)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(run())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not [line["pid"] for _, line in watch.lines if "pid" in line and alive(line["pid"])]
+    assert not [process for process in Path("/proc").iterdir() if str(folder).encode() in environment(process)]
+
+
+def environment(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes() if process.name.isdigit() else b""
+    except OSError:
+        return b""
+
+
+async def test_a_log_that_cannot_be_written_leaves_nothing_running(folder: Path) -> None:
+    watch = Watch()
+    (folder / "logs" / "polite.log").mkdir(parents=True)
+
+    async def run() -> None:
+        async with Children(folder / "logs", watch) as children:
+            await children.start([program(folder, "polite"), program(folder, "polite", "other")])
+            await watch.until("other", kind="started")
+
+    with pytest.raises(IsADirectoryError):
+        await run()
+    assert not alive((await watch.until("other", kind="started"))["pid"])
