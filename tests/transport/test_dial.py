@@ -128,7 +128,7 @@ async def test_the_first_address_says_why_none_worked(monkeypatch: pytest.Monkey
 async def test_a_deadline_ends_all_attempts(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
     Attempts(monkeypatch, a1_1_1_1="hangs")
 
-    async def found(host: str, port: int) -> list[Candidate]:
+    async def found(host: str, port: int, *, foreign: bool) -> list[Candidate]:
         return candidates(*addresses)
 
     monkeypatch.setattr(dial, "resolve", found)
@@ -181,13 +181,42 @@ async def test_a_name_that_can_be_none(host: str) -> None:
 async def test_only_judged_addresses_are_dialled(server: socket.socket) -> None:
     seen = []
 
-    def allow(host: str, port: int, ip: IPAddress) -> str | None:
-        seen.append((host, port, str(ip)))
+    def allow(host: str, port: int, ip: IPAddress | None) -> str | None:
+        if ip is not None:
+            seen.append((host, port, str(ip)))
         return None if str(ip) == server.getsockname()[0] else "not this one"
 
     port = port_of(server)
     with await connect(f"localhost:{port}", 5, allow=allow):
         assert seen == [("localhost", port, "127.0.0.1"), ("localhost", port, "::1")]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_slow_names_that_others_chose_keep_no_name_of_ours_waiting(
+    trusted: bool, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, looking_up = asyncio.Event(), 0
+    real = dial._look_up
+
+    async def slow(host: str, port: int) -> list[dial.AddressInfo]:
+        nonlocal looking_up
+        looking_up += 1
+        if host.endswith(".slow"):
+            await gate.wait()
+        return await real(server.getsockname()[0], port)
+
+    def judge(host: str, port: int, ip: IPAddress | None) -> str | None:
+        return None if trusted or ip is not None else "who knows"
+
+    monkeypatch.setattr(dial, "_look_up", slow)
+    dials = [asyncio.create_task(connect(f"{n}.slow:{port_of(server)}", 0.05, allow=judge)) for n in range(20)]
+    (await connect(f"ours:{port_of(server)}", 5)).close()
+    failures = await asyncio.gather(*dials, return_exceptions=True)
+    assert all(isinstance(failure, Unreachable) for failure in failures)
+    # A thread is busy though nobody waits any more, so nobody got a turn in the place of one that had given up.
+    assert looking_up == 1 + (20 if trusted else dial.MAX_FOREIGN_LOOKUPS)
+    gate.set()
+    (await connect(f"theirs:{port_of(server)}", 5, allow=judge)).close()
 
 
 async def test_nothing_is_dialled_if_no_address_may_be(server: socket.socket) -> None:

@@ -12,7 +12,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from eps.core.endpoint import IPAddress, Judge, parse_host_port, render_host_port
 from eps.errors import BadParams, Unreachable
@@ -23,11 +25,21 @@ ATTEMPT_DELAY = 0.25
 MAX_ADDRESSES = 16
 """A name with more addresses than this is cut: each costs a socket while the race runs."""
 
+MAX_FOREIGN_LOOKUPS = 2
+"""Lookups, at a time, of names that somebody else chose. An event loop has four to six threads for all lookups, and
+none can be stopped: with a slow name server, a bad proxy could keep our own names waiting for minutes."""
+
 MAX_PROXY_HEADER = 16 * 1024
 """Bytes of an HTTP proxy's answer to CONNECT; h11 allows as much for a whole header."""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
 """Seconds, seconds, probes: a peer that vanished is noticed after two minutes. NAT boxes forget after five or more."""
+
+
+AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+"""What ``getaddrinfo`` gives."""
+
+_foreign_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ async def connect(
             if proxy_url is not None:
                 target = address if allow is None else await _judged_target(host, port, allow)
                 return await _connect_through(proxy_url, target, label)
-            candidates = await resolve(host, port)
+            candidates = await resolve(host, port, foreign=allow is not None and allow(host, port, None) is not None)
             return await _race(candidates if allow is None else _judged(candidates, host, port, allow))
     except TimeoutError:
         raise Unreachable(
@@ -82,8 +94,11 @@ async def connect(
         raise Unreachable(f"{label}: {explain(error)}", hint="check the address, and that the server runs") from error
 
 
-async def resolve(host: str, port: int) -> list[Candidate]:
+async def resolve(host: str, port: int, *, foreign: bool = False) -> list[Candidate]:
     """The addresses of ``host``, families alternating, in the resolver's order of preference.
+
+    Args:
+        foreign: somebody else chose the name; see :data:`MAX_FOREIGN_LOOKUPS`.
 
     Raises:
         socket.gaierror (an OSError): the name has no address.
@@ -94,13 +109,26 @@ async def resolve(host: str, port: int) -> list[Candidate]:
         return [_candidate(host, port)]
     except ValueError:
         pass  # not a literal address
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = await (_look_up_foreign(host, port) if foreign else _look_up(host, port))
     except UnicodeError as error:  # what IDNA can't encode: a label that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
     candidates = [_candidate(str(info[4][0]), port, *info[4][2:]) for info in found]
     return _interleaved(list(dict.fromkeys(candidates)))[:MAX_ADDRESSES]
+
+
+async def _look_up(host: str, port: int) -> list[AddressInfo]:
+    loop = asyncio.get_running_loop()
+    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+
+
+async def _look_up_foreign(host: str, port: int) -> list[AddressInfo]:
+    loop = asyncio.get_running_loop()
+    turns = _foreign_turns.setdefault(loop, asyncio.Semaphore(MAX_FOREIGN_LOOKUPS))
+    await turns.acquire()
+    looking_up = loop.create_task(_look_up(host, port), name="foreign lookup")
+    looking_up.add_done_callback(lambda _: turns.release())
+    return await asyncio.shield(looking_up)  # whoever waits may give up; the thread is busy all the same
 
 
 def tune(sock: socket.socket) -> None:
@@ -202,7 +230,7 @@ async def _judged_target(host: str, port: int, allow: Judge) -> str:
     """What an HTTP proxy may be asked to connect to: the name, if it is trusted, else an address that is allowed."""
     if allow(host, port, None) is None:
         return render_host_port(host, port)
-    return render_host_port(str(_judged(await resolve(host, port), host, port, allow)[0].ip), port)
+    return render_host_port(str(_judged(await resolve(host, port, foreign=True), host, port, allow)[0].ip), port)
 
 
 async def _race(candidates: Sequence[Candidate]) -> socket.socket:
