@@ -51,7 +51,7 @@ class Effort:
 
     @classmethod
     def of(cls, *, quick: bool) -> "Effort":
-        return cls(2, 0.5, 8, OPERATORS[:2]) if quick else cls(5, 1.2, 40, OPERATORS)
+        return cls(2, 0.5, 8, OPERATORS[:2]) if quick else cls(5, 1.0, 40, OPERATORS)
 
 
 class Stand:

@@ -1,8 +1,9 @@
 """make bench: what the programs do per second, each figure beside what the machine could do at best.
 
-python bench/run.py [--quick] [--only WORD]… [--json FILE]
+python bench/run.py [--quick] [--only SECTION]… [--json FILE] [--document]
 
-docs/performance.md explains the rows. Nothing is left running, and nothing is written but the file of --json.
+docs/performance.md explains the rows; --document puts the results there. Nothing is left running, and nothing else is
+written but the file of --json.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from calls import Effort, call_rows, cold_rows, operator_rows
 from relay import idle_rows, pair_rows, relay_rows
-from table import Row, render
+from table import Row, markdown, render
 
 from network import make_tree
 
@@ -70,10 +72,32 @@ async def measure(chosen: list[str], effort: Effort) -> dict[str, list[Row]]:
                 print(f"  {row.name} …", file=sys.stderr)
 
             begin = time.monotonic()
-            await section(folder, tree, effort, tell)
+            try:
+                await section(folder, tree, effort, tell)
+            except Exception as error:  # the other sections are still worth something
+                traceback.print_exc()
+                tell(Row(f"the rest of «{title}»", "", missing=f"it failed: {error!r}"[:200]))
             results[key] = rows
             print(render(f"{title} ({time.monotonic() - begin:.0f} s)", rows), end="\n\n", flush=True)
     return results
+
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+
+
+def document(about: dict[str, Any], results: dict[str, list[Row]]) -> None:
+    """Replace the results in docs/performance.md."""
+    head, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    tail = rest.partition(END)[2]
+    sections = [markdown(SECTIONS[key][0], rows) for key, rows in results.items()]
+    text = "\n".join([BEGIN, "", about_line(about), "", *sections, END])
+    DOCUMENT.write_text(head + text + tail)
+
+
+def about_line(about: dict[str, Any]) -> str:
+    """The machine in one line."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items())
 
 
 def main() -> None:
@@ -81,13 +105,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: to see that it works")
     parser.add_argument("--only", action="append", choices=[*SECTIONS], help="a section; can be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
+    parser.add_argument("--document", action="store_true", help="also put the results into docs/performance.md")
     options = parser.parse_args()
     about = machine()
-    print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in about.items()), end="\n\n", flush=True)
+    print(about_line(about), end="\n\n", flush=True)
     results = asyncio.run(measure(options.only or [*SECTIONS], Effort.of(quick=options.quick)))
     if options.json:
         rows = {key: [row.to_json() for row in rows] for key, rows in results.items()}
         options.json.write_text(json.dumps({"machine": about, "quick": options.quick, "rows": rows}, indent=1))
+    if options.document:
+        document(about, results)
+    failed = [row for rows in results.values() for row in rows if row.missing.startswith("it failed")]
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,14 @@ def render(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(text)
 
 
+def markdown(title: str, rows: Sequence[Row]) -> str:
+    """One section for docs/performance.md."""
+    lines = [("row", *HEAD[1:]), ("---",) * len(HEAD), *(row.cells() for row in rows)]
+    text = [f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines)]
+    notes = [f"- {note}" for note in dict.fromkeys(row.note for row in rows if row.note)]
+    return "\n".join([*text, "", *notes, ""] if notes else [*text, ""])
+
+
 def _short(number: float) -> str:
     if abs(number) >= 100:
         return f"{number:,.0f}"
