@@ -6,90 +6,21 @@ import shutil
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
-from aiohttp import web
 
 from connect_proxy import ConnectProxy
 from eps.core.event import TunnelFinished
 from eps.core.http_proxy import HttpProxies
 from eps.testing import certificates
-from eps.transport.tls import server_context
+from internal_server import PAGE, blocks, browser, internal_server, passthrough, pieces
 from network import PROXY
 from passage import trusting
 from passthrough_network import DOMAIN, INTERNAL_TLS, PRIVATE, PassthroughNetwork
 
-PAGE = "<html><body><p>reached the internal server</p></body></html>"
 CLIENT_SECONDS = 60.0
 """Chromium takes some seconds to start on a busy machine."""
-
-
-async def answers(request: web.Request) -> web.StreamResponse:
-    """The internal server: a page, a WebSocket, an upload's digest, a download."""
-    if request.path == "/ws":
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_str(f"you said {message.data}")
-        return socket
-    if request.path == "/upload":
-        digest = hashlib.sha256()
-        async for part in request.content.iter_any():
-            digest.update(part)
-        return web.Response(text=digest.hexdigest())
-    if request.path == "/download":
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for block in blocks(int(request.query["mib"])):
-            await response.write(block)
-        return response
-    return web.Response(text=PAGE, content_type="text/html")
-
-
-def blocks(mib: int) -> list[bytes]:
-    return [bytes([number % 251]) * (1 << 20) for number in range(mib)]
-
-
-async def pieces(mib: int) -> AsyncIterator[bytes]:
-    for block in blocks(mib):
-        yield block
-
-
-@asynccontextmanager
-async def internal_server(*, https: bool) -> AsyncIterator[str]:
-    application = web.Application(client_max_size=1 << 30)
-    application.router.add_route("*", "/{tail:.*}", answers)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        context = server_context(INTERNAL_TLS, ["http/1.1"]) if https else None
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def passthrough(kind: str) -> AsyncIterator[PassthroughNetwork]:
-    """A network with ``DOMAIN`` announced; kind: ``raw`` or ``terminated``."""
-    async with internal_server(https=kind == "raw") as address:
-        tls = INTERNAL_TLS if kind == "terminated" else None
-        async with PassthroughNetwork(address, tls=tls) as network:
-            await network.announce()
-            yield network
-
-
-@asynccontextmanager
-async def browser(network: PassthroughNetwork) -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client that finds every name at the public proxy."""
-    connector = aiohttp.TCPConnector(ssl=trusting())
-    base = f"https://127.0.0.1:{network.tls_port}"
-    async with aiohttp.ClientSession(base, connector=connector, headers={"Host": DOMAIN}) as session:
-        yield session
 
 
 async def run(program: str, *arguments: str, stdin: bytes = b"") -> str:
