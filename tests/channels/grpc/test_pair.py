@@ -1,6 +1,7 @@
 """Our client and our server with each other."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,7 +10,7 @@ from channels.grpc.rig import HD_1, echo, ping, pins, rig, server_limits, soon, 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.server import ServerStream
 from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered
-from eps.core.event import Notice, PeerChanged
+from eps.core.event import Notice, PeerChanged, Refused
 from eps.errors import DeliveryError, NotPermitted, NotSent, OutcomeUnknown, TooLarge
 from eps.testing import certificates
 from eps.transport.tls import PeerIdentity
@@ -377,6 +378,36 @@ async def test_a_stream_on_which_the_peer_takes_no_more_is_ended() -> None:
             assert await soon(stream.recv()) is None
         assert connection.usable
         ending.set()
+
+
+async def test_one_operator_does_not_take_all_connections() -> None:
+    release = asyncio.Event()
+
+    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
+        await release.wait()
+        return await echo(peer, request)
+
+    async with rig(on_call, limits=server_limits(max_connections=2)) as it:
+        busy, idle = await it.connect(), await it.connect()
+        calling = asyncio.create_task(busy.call(ping(), 10))
+        await soon(until(lambda: any(wire.tasks for wire in it.endpoint._wires)))
+        third = await it.connect()
+        assert "GOAWAY NO_ERROR" in await soon(idle.closed)  # the oldest one that nobody uses
+        calling_too = asyncio.create_task(third.call(ping("2"), 10))
+        await soon(until(lambda: sum(bool(wire.tasks) for wire in it.endpoint._wires) == 2))
+        with contextlib.suppress(DeliveryError):
+            await soon((await it.connect()).closed)  # up for a moment, perhaps
+        assert (await it.events.wait_for(Refused)).why == "connections"
+        release.set()
+        await soon(asyncio.gather(calling, calling_too))
+        busy.abort("the test wants it")
+        await soon(until(lambda: len(it.endpoint.connections) == 1))
+        assert (await (await it.connect()).call(ping("3"), 10)).id == "hd-2._ping(3)"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 async def test_a_stream_is_used_within_its_block_only() -> None:

@@ -30,6 +30,7 @@ from eps.channels.grpc.streams import STREAM_METADATA, ServerStream, end_with_st
 from eps.channels.grpc.wire import Wire
 from eps.channels.grpc.wire_stream import StreamLost, WireStream
 from eps.core.event import Emit, Event, Level, Notice, PeerChanged, Refused
+from eps.core.names import Fingerprint
 from eps.errors import EpsError, TlsFailed
 from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason
 
@@ -66,6 +67,8 @@ class ServerLimits:
             theirs sooner; peers in use open one for each call.
         max_age: so old, a connection is ended (GOAWAY), give or take a tenth, so that they don't all end at once.
         age_grace: what runs then may take that long.
+        max_connections: of one certificate. Peers in use open one for each call; a tenth of what a listener takes, so
+            that one operator can't lock out all others. The oldest idle one makes room for a new one.
         wire: see there. Servers ping after 60 s (PROTOCOL.md section 3).
     """
 
@@ -74,6 +77,7 @@ class ServerLimits:
     idle_timeout: float = 3_600.0
     max_age: float = 86_400.0
     age_grace: float = 60.0
+    max_connections: int = 1_000
     wire: WireLimits = field(default_factory=lambda: WireLimits(ping_interval=60.0))
 
 
@@ -313,6 +317,7 @@ class ServerEndpoint:
         self._emit = emit
         self._context = context
         self._wires: set[_ServerWire] = set()
+        self._by_certificate: dict[Fingerprint, dict[_ServerWire, None]] = {}  # oldest first
         self._closing = False
 
     def emit(self, event: Event) -> None:
@@ -362,12 +367,35 @@ class ServerEndpoint:
             wire.abort("the directory no longer pins its certificate")
             self.emit(Refused(listener="grpc", why="pin", source=wire.source, detail=wire.reason))
             return
+        if not self._make_room(wire):
+            reason = f"{wire.peer_name} has {self.limits.max_connections} connections in use already"
+            wire.abort(reason)
+            self.emit(Refused(listener="grpc", why="connections", source=wire.source, detail=reason))
+            return
         self._wires.add(wire)
         self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=True, level=Level.DEBUG))
         wire.closed.add_done_callback(lambda _: self._lost(wire, wire.reason))
 
+    def _make_room(self, wire: _ServerWire) -> bool:
+        """Count a connection among those of its certificate, in place of an idle one if they are many already."""
+        assert wire.peer is not None
+        same = self._by_certificate.setdefault(wire.peer.fingerprint, {})
+        if len(same) >= self.limits.max_connections:
+            idle = next((other for other in same if not other.streams), None)
+            if idle is None:
+                return False
+            del same[idle]
+            idle.drain("its operator has opened many newer connections")
+        same[wire] = None
+        return True
+
     def _lost(self, wire: _ServerWire, reason: str) -> None:
         self._wires.discard(wire)
+        if wire.peer is not None:
+            same = self._by_certificate.get(wire.peer.fingerprint, {})
+            same.pop(wire, None)
+            if not same:
+                self._by_certificate.pop(wire.peer.fingerprint, None)
         self.emit(PeerChanged(link="incoming", peer=wire.peer_name, up=False, reason=reason, level=Level.DEBUG))
 
     async def close(self, grace: float) -> None:
