@@ -149,7 +149,7 @@ class Process:
     def log(self) -> str:
         return "".join(self.raw)
 
-    async def wait_for(self, timeout: float = 20.0, **wanted: Any) -> dict[str, Any]:
+    async def wait_for(self, timeout: float = 60.0, **wanted: Any) -> dict[str, Any]:
         """The first log line, now or later, with these values; strings need only be contained."""
         try:
             async with asyncio.timeout(timeout):
