@@ -56,6 +56,7 @@ unit: $(VENV)/.dev
 	$(BIN)/coverage report --include='src/eps/core/*' --fail-under=100
 
 soak: $(VENV)/.dev
+	EPS_RECOVERY_SECONDS=5 $(BIN)/python -m pytest tests/integration/test_programs.py
 	$(BIN)/python -m pytest -m soak --timeout=1800 -s tests/soak
 
 fuzz: $(VENV)/.dev

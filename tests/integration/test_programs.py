@@ -1,6 +1,7 @@
 """The seven commands of the main job, as real processes: in any order, with any of them dying."""
 
 import asyncio
+import os
 import random
 import signal
 
@@ -8,8 +9,9 @@ import pytest
 
 from machine import SERVERS, Machine
 
-RECOVERY = 5.0
-"""Seconds from the last piece being up to the first answer; what the project promises."""
+RECOVERY = float(os.environ.get("EPS_RECOVERY_SECONDS", "30"))
+"""Seconds from the last piece being up to the first answer. The project promises 5, on a machine that has time for it;
+``make soak`` asks for that. Here other tests run beside these, so the bound only tells «recovers» from «does not»."""
 
 SETUP = "make sd-setup"
 
