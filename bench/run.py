@@ -83,6 +83,13 @@ async def measure(chosen: list[str], effort: Effort) -> dict[str, list[Row]]:
 
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+QUIET = 0.7
+"""Processes that want to run, on average over the last minute, before the benchmark begins."""
+
+BUSY = (
+    "**The machine was busy with other work.** Rates are far below what it can do, most of all those of rows with many "
+    "processes; CPU times are somewhat too high."
+)
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 
@@ -91,7 +98,8 @@ def document(about: dict[str, Any], results: dict[str, list[Row]]) -> None:
     head, _, rest = DOCUMENT.read_text().partition(BEGIN)
     tail = rest.partition(END)[2]
     sections = [markdown(SECTIONS[key][0], rows) for key, rows in results.items()]
-    text = "\n".join([BEGIN, "", about_line(about), "", *sections, END])
+    busy = [BUSY, ""] if about["load_before"] > QUIET else []
+    text = "\n".join([BEGIN, "", about_line(about), "", *busy, *sections, END])
     DOCUMENT.write_text(head + text + tail)
 
 
