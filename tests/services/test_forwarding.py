@@ -64,7 +64,9 @@ async def test_stopping_ends_all() -> None:
         pairs = [tcp_pair() for _ in range(3)]
         for near, _ in pairs:
             await forwarder.forward(near, DOMAIN, P)
+        assert forwarder.open == 3
         await forwarder.close()
+        assert forwarder.open == 0
         assert [event.outcome for event in events.of(TunnelFinished)] == ["stopped"] * 3
         for _, far in pairs:
             assert await recv(far) == b""

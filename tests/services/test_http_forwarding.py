@@ -446,7 +446,23 @@ async def test_a_certificate_that_is_missing() -> None:
 
 
 async def test_closing_one_that_was_never_started() -> None:
-    await HttpForwarder("127.0.0.1:1", TLS, emit=Events()).close()
+    forwarder = HttpForwarder("127.0.0.1:1", TLS, emit=Events())
+    assert forwarder.open == 0
+    await forwarder.close()
+
+
+async def test_how_many_connections_there_are() -> None:
+    events = Events()
+    forwarder = HttpForwarder("127.0.0.1:1", TLS, emit=events)
+    async with passage(forwarder, events) as way:
+        reader, writer = await way.open()
+        writer.write(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"no path\n"), 20)
+        count = forwarder.open
+        writer.close()
+        await writer.wait_closed()
+        await events.wait_for(TunnelFinished)
+    assert count == 1
 
 
 async def test_stopping_while_hands_are_shaken() -> None:

@@ -18,9 +18,12 @@ from sockets import tcp_pair
 
 @asynccontextmanager
 async def through(endpoint: str, events: Events) -> AsyncIterator[Passage]:
-    forwarder = JsonRpcForwarder(JsonRpcClient(endpoint, tls=None), "/rpc", TLS, emit=events)
-    async with passage(forwarder, events) as way:
+    async with passage(forwarder_to(endpoint, events), events) as way:
         yield way
+
+
+def forwarder_to(endpoint: str, events: Events) -> JsonRpcForwarder:
+    return JsonRpcForwarder(JsonRpcClient(endpoint, tls=None), "/rpc", TLS, emit=events)
 
 
 async def answers(call: Call) -> Response:
@@ -31,15 +34,17 @@ async def answers(call: Call) -> Response:
 
 async def test_calls_go_on_and_answers_come_back() -> None:
     events = Events()
-    async with jsonrpc_server(answers) as server, through(f"http://localhost:{server.port}/jsonrpc", events) as way:
-        caller = JsonRpcClient(f"https://localhost:{way.port}/rpc", tls=tls_files(NAME), server_name=DOMAIN)
-        answer = await caller.call("add", {"a": 1}, request_id="7")
-        assert answer == Response("7", {"method": "add", "params": {"a": 1}})
-        failed = await caller.call("fail", {})
-        assert failed.error == Error(42, "no", {"why": "x"})
-        await caller.close()
-        ended = await events.wait_for(TunnelFinished)
-        assert (ended.outcome, ended.callee) == ("finished", DOMAIN)
+    async with jsonrpc_server(answers) as server:
+        forwarder = forwarder_to(f"http://localhost:{server.port}/jsonrpc", events)
+        async with passage(forwarder, events) as way:
+            caller = JsonRpcClient(f"https://localhost:{way.port}/rpc", tls=tls_files(NAME), server_name=DOMAIN)
+            answer = await caller.call("add", {"a": 1}, request_id="7")
+            assert answer == Response("7", {"method": "add", "params": {"a": 1}}) and forwarder.open == 1
+            failed = await caller.call("fail", {})
+            assert failed.error == Error(42, "no", {"why": "x"})
+            await caller.close()
+            ended = await events.wait_for(TunnelFinished)
+            assert (ended.outcome, ended.callee, forwarder.open) == ("finished", DOMAIN, 0)
 
 
 async def test_an_endpoint_that_is_down_and_another_path() -> None:
@@ -74,4 +79,5 @@ async def test_stopping_while_hands_are_shaken() -> None:
         await task
     assert events.of(TunnelFinished)[0].outcome == "stopped"
     far.close()
+    assert forwarder.open == 0
     await forwarder.close()

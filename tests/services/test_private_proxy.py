@@ -34,6 +34,7 @@ class Forwarder:
     """Keeps what it is given."""
 
     def __init__(self) -> None:
+        self.open = 0
         self.given: asyncio.Queue[tuple[socket.socket, str, str]] = asyncio.Queue()
 
     async def start(self) -> None: ...
@@ -414,8 +415,9 @@ async def test_our_own_settings_may_name_the_endpoint() -> None:
         (await stage.forwarder.given.get())[0].close()
 
 
-async def test_so_many_at_a_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_proxy, "MAX_DIALLING", 0)
+@pytest.mark.parametrize("limit", ["MAX_DIALLING", "MAX_CONNECTIONS"])
+async def test_so_many_at_a_time_and_no_more(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_proxy, limit, 0)
     async with Stage() as stage:
         await stage.announce()
         error = await stage.incoming("127.0.0.1:1")

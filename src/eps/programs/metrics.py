@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 
 from eps.core.event import (
+    Announced,
     CallFinished,
     DirectoryChanged,
     DirectoryFailed,
@@ -63,6 +64,7 @@ class Metrics:
         self._tunnels = self._counter("eps_tunnels", "Relayed connections that ended, by outcome", ["outcome"])
         self._bytes = self._counter("eps_tunnel_bytes", "Bytes relayed", ["from"])
         self._refused = self._counter("eps_refused", "Connections turned away", ["listener", "why"])
+        self._announced = self._counter("eps_announcements", "Domains announced, by outcome", ["outcome"])
         self._operators = self._gauge("eps_directory_operators", "Operators in the verified directory", [])
         self._records = self._gauge("eps_directory_records", "Records in the verified directory", [])
         self._failures = self._counter("eps_directory_failures", "Directory updates that failed", [])
@@ -72,6 +74,7 @@ class Metrics:
             Step: lambda event: self._steps.labels(str(event.step)).inc(),
             TunnelFinished: self._tunnel,
             Refused: lambda event: self._refused.labels(event.listener, event.why).inc(),
+            Announced: lambda event: self._announced.labels(event.outcome).inc(),
             DirectoryChanged: self._directory,
             DirectoryFailed: lambda event: self._failures.inc(),
         }

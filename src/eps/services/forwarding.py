@@ -25,6 +25,11 @@ CONNECT_SECONDS = 10.0
 class Forwarder(Protocol):
     """What a private proxy gives its connections to."""
 
+    @property
+    def open(self) -> int:
+        """How many connections it has."""
+        ...
+
     async def start(self) -> None:
         """Get ready; raises StartError for a setting that can't be used."""
         ...
@@ -66,6 +71,11 @@ class RawForwarder:
         self._connect_seconds = connect_seconds
         self._emit = emit
         self._relays: set[Relay] = set()
+
+    @property
+    def open(self) -> int:
+        """How many connections are joined."""
+        return len(self._relays)
 
     async def start(self) -> None:
         """Nothing to do."""

@@ -40,7 +40,7 @@ KEEP_ALIVE_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """``timeout`` of PROTOCOL.md section 6: without progress, until the internal server's answer begins."""
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 3.0
 """How long requests in flight may go on once the proxy stops."""
 
 INSIDE_KEEP_ALIVE_SECONDS = 15.0
@@ -90,6 +90,11 @@ class HttpForwarder:
         self._http: web.Server | None = None
         self._kept: aiohttp.ClientSession | None = None
         self._single: aiohttp.ClientSession | None = None
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._http.connections) if self._http is not None else 0
 
     async def start(self) -> None:
         """Load the certificate; raises StartError if it can't be used."""

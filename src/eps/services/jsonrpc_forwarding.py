@@ -31,7 +31,13 @@ class JsonRpcForwarder:
         self._client = client
         self._timeout = timeout
         self._emit = emit
+        self._open = 0
         self._server = JsonRpcServer("passthrough", None, self._pass_on, path=path, tls=tls, emit=emit)
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return self._open
 
     async def start(self) -> None:
         """Load the certificate; raises StartError if it can't be used."""
@@ -48,14 +54,18 @@ class JsonRpcForwarder:
         began = loop.time()
 
         def on_end(error: BaseException | None) -> None:
+            self._open -= 1
             outcome = TunnelOutcome.FINISHED if error is None else TunnelOutcome.RESET
             self._emit(ended(outcome, domain, via, loop.time() - began))
 
+        self._open += 1
         try:
             await self._server.accept(sock, on_end)
         except TlsFailed as error:
+            self._open -= 1
             tls_failed(error, domain, via, self._emit)
         except asyncio.CancelledError:
+            self._open -= 1
             sock.close()
             self._emit(ended(TunnelOutcome.STOPPED, domain, via, loop.time() - began))
             raise

@@ -47,8 +47,9 @@ from eps.transport.tasks import Tasks
 HELLO_SECONDS = 5.0
 """From a connection to the end of its ClientHello, which a client sends at once."""
 
-READ_BYTES = 16 * 1024
-"""Of a client's first bytes, in one go. What comes behind the hello in the same read is forwarded with it."""
+READ_BYTES = 4 * 1024
+"""Of a client's first bytes, in one go: holds nearly every hello. What comes behind it in the same read is forwarded
+with it; the rest stays in the kernel, so that clients who wait take little memory."""
 
 UNKNOWN_DOMAIN = "unknown_domain"
 """Why a good hello is closed all the same; with the words of ``HelloRefusal``, the counter's labels."""

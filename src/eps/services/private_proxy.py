@@ -64,6 +64,9 @@ BATCH = 500
 MAX_DIALLING = 4096
 """Connections being made at a time; beyond it P is told so. Each is a socket, for at most some seconds."""
 
+MAX_CONNECTIONS = 8192
+"""Forwarded at a time; as many as a public proxy of ours joins. Two sockets each."""
+
 ANSWERS_WITHOUT_LOOKING = (403, 404, -32601)
 """Codes of ``getAnnouncements`` from a public proxy that is there, but does not let us look."""
 
@@ -283,8 +286,12 @@ class PrivateProxy:
                 f"{self._name} has not announced {domain[:253]} to {client.name}",
                 hint=f"an operator of {self._name} announces it with announceConnection",
             )
-        if len(self._dialling) >= MAX_DIALLING:
-            raise TunnelFailed(f"{self._name} is making {MAX_DIALLING} connections, as many as it can at a time")
+        if len(self._dialling) >= MAX_DIALLING or self._forwarder.open >= MAX_CONNECTIONS:
+            raise TunnelFailed(
+                f"{self._name} has {self._forwarder.open} connections and is making {len(self._dialling)}, "
+                "as many as it can hold",
+                hint="try again later",
+            )
         trust = self._trust(client)
         self._dialling.start(self._connect(endpoint, token, domain, client.name, trust), f"dial {client.name}")
         return {"message": "ok"}

@@ -20,6 +20,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 from eps.core.brokering import encode_token
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
@@ -271,13 +272,15 @@ class PublicProxy:
 
     def _join(self, pair: Join[Half], seconds: float) -> None:
         offer = pair.offer
+        # Not the offer itself goes on with the relay: an idle tunnel would hold its tokens for an hour.
+        caller, callee = intern(offer.caller), intern(offer.callee)
         relay = Relay(
             pair.first.sock,
             pair.second.sock,
             first_head=pair.first.head,
             second_head=pair.second.head,
             idle_timeout=self._idle_timeout,
-            on_end=lambda result: self._finished(relay, offer, result),
+            on_end=lambda result: self._finished(relay, caller, callee, result),
         )
         self._relays.add(relay)
         text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
@@ -289,14 +292,14 @@ class PublicProxy:
 
     # The end
 
-    def _finished(self, relay: Relay, offer: Offer[Half], result: SpliceResult) -> None:
+    def _finished(self, relay: Relay, caller: str, callee: str, result: SpliceResult) -> None:
         self._relays.discard(relay)
         self._emit(
             TunnelFinished(
                 outcome=result.outcome,
                 seconds=result.seconds,
-                caller=offer.caller,
-                callee=offer.callee,
+                caller=caller,
+                callee=callee,
                 first_bytes=result.first_bytes,
                 second_bytes=result.second_bytes,
             )
