@@ -100,13 +100,17 @@ def test_what_peers_are_told() -> None:
     entry = entry.with_record(change("x", "preferences", preferences))
     entry = entry.with_record(change("x", "channels", [CLIENT, server(), {"type": "grpc_server"}, server(5)]))
     assert entry.to_json()["preferences"][0]["settings"] == {"a": 1}
-    assert entry.for_peers() is entry.for_peers()
-    assert entry.for_peers() == entry.to_json() | {
-        "channels": [{"type": "grpc_client", "settings": None}, server()],
-        "preferences": None,
-        "records": [],
+    assert entry.as_client is entry.as_client
+    assert entry.as_client == {
+        "name": "x",
+        "entry": entry.to_json()
+        | {"channels": [{"type": "grpc_client", "settings": None}, server()], "preferences": None},
     }
-    assert entry.for_peers()["properties"] == {"displayName": "X"}
+
+
+def test_an_entry_that_upsets_nobody_is_sent_as_it_is() -> None:
+    entry = Entry(Operator("x")).with_record(change("x", "channels", [CLIENT, server()]))
+    assert entry.as_client["entry"] is entry.to_json()
 
 
 @pytest.mark.parametrize(

@@ -145,14 +145,6 @@ class Entry:
         """The entry as ``getEntries`` shows it, records included. Made once: not to be changed."""
         return self._json
 
-    def for_peers(self) -> Object:
-        """The entry as other operators' servers are told of it, in ``_client`` and ``client``. Not to be changed.
-
-        Peers in use are upset by ``preferences`` and by a ``grpc_server`` without address (PROTOCOL.md section 9), so
-        neither is in it. Signed records, which nobody reads there, would make every call some KiB longer.
-        """
-        return self._json_for_peers
-
     @cached_property
     def _json(self) -> Constant:
         return Constant(
@@ -171,13 +163,15 @@ class Entry:
 
     @cached_property
     def as_client(self) -> Constant:
-        """What receivers of the operator's requests put into them: ``_client`` (section 2). Not to be changed."""
-        return Constant({"name": self.name, "entry": self._json})
+        """What receivers of the operator's requests put into them: ``_client`` (section 2). Not to be changed.
 
-    @cached_property
-    def _json_for_peers(self) -> Object:
+        A proxy hands it on as ``client``. Peers in use are upset by ``preferences`` and by a ``grpc_server`` without an
+        address (section 9), so neither is in it.
+        """
         channels = [c.to_json() for c in self.channels if c.type != GRPC_SERVER or _grpc_server(c).address]
-        return self._json | {"channels": channels, "preferences": None, "records": []}
+        upsetting = bool(self.preferences) or len(channels) < len(self.channels)
+        entry = Constant(self._json | {"channels": channels, "preferences": None}) if upsetting else self._json
+        return Constant({"name": self.name, "entry": entry})
 
     @cached_property
     def grpc_server(self) -> GrpcServerInfo | None:

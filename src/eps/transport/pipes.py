@@ -241,7 +241,9 @@ def _moves_a_byte(near: socket.socket, far: socket.socket) -> bool:
     carrier = SpliceCarrier(shared_pool())
     try:
         near.sendall(b"?")
-        select.select([far], [], [], 1.0)
+        waiting = select.poll()  # select() itself refuses descriptors above 1,023
+        waiting.register(far, select.POLLIN)
+        waiting.poll(1000)
         carrier.take(far)
         carrier.put(far)
         near.settimeout(1.0)
