@@ -9,6 +9,7 @@ import pytest
 
 from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.grpc.connection import ClientConnection
+from eps.channels.grpc.framing import PREFIX_BYTES
 from eps.channels.grpc.streams import STREAM_METADATA
 from eps.channels.held_streams import HeldStreams
 from eps.core.event import Level, Notice, PeerChanged
@@ -31,6 +32,9 @@ class FakeStream:
         self.reason = ""
         self.open = False
         self.broken = False
+        self.ended = asyncio.Event()
+        self.readable = asyncio.Event()
+        self.readable.set()
 
     async def __aenter__(self) -> Self:
         self.open = True
@@ -47,13 +51,21 @@ class FakeStream:
             raise NotSent("broken")
         await self.sent.put(response)
 
+    async def send_framed(self, body: bytes) -> None:
+        await self.readable.wait()
+        await self.send(pb.Response.FromString(body[PREFIX_BYTES:]))
+
     async def recv(self) -> pb.Request | None:
         request = await self.requests.get()
         if request is None:
             self.reason = self.reason or "the server ended it"
         return request
 
+    async def over(self) -> None:
+        await self.ended.wait()
+
     def abort(self, reason: str = "aborted") -> None:
+        self.ended.set()
         self.reason = reason
         self.requests.put_nowait(None)
 
@@ -73,6 +85,8 @@ class Setup:
         self.opened: asyncio.Queue[FakeStream] = asyncio.Queue()
         self.gates: dict[str, asyncio.Event] = {}
         self.defects: set[str] = set()
+        self.handled: list[str] = []
+        self.answer_size = 0
         self.held = HeldStreams(HD_1, self.source, self.connect, self.answer, self.events)
 
     async def connect(self, operator: Operator, timeout: float) -> ClientConnection:
@@ -94,7 +108,8 @@ class Setup:
             raise ValueError("a defect")
         if request.id in self.gates:
             await self.gates[request.id].wait()
-        return pb.Response(id=request.id)
+        self.handled.append(request.id)
+        return pb.Response(id=request.id, result={"text": "x" * self.answer_size})
 
     async def next_stream(self) -> FakeStream:
         async with asyncio.timeout(5):
@@ -205,3 +220,65 @@ async def test_a_call_that_fails_here_is_answered_and_harms_no_other(setup: Setu
     assert (found["bad"].error.code, found["bad"].error.data["side"]) == (-100, "ours")
     assert not found["good"].HasField("error")
     await setup.events.wait_for(Notice, lambda event: event.level is Level.ERROR)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_server_that_reads_no_answers_is_asked_to_wait(
+    setup: Setup, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.held_streams.MAX_BYTES_IN_HAND", 10_000)
+    (await setup.next_stream()).requests.put_nowait(None)
+    setup.ours, setup.answer_size = ours, 3_000
+    stream = await setup.next_stream()
+    stream.readable.clear()
+    numbers = [str(number) for number in range(20)]
+    for number in numbers:
+        stream.ask(number)
+        await turns()
+    assert len(setup.handled) == 4  # the fourth passes the limit, the next one is read but not handled
+    assert stream.requests.qsize() == 15
+    stream.readable.set()
+    assert await answers(stream, 20) == numbers  # none is lost
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_answers_far_beyond_the_limit_become_errors(
+    setup: Setup, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.held_streams.MAX_UNREAD_BYTES", 10_000)
+    monkeypatch.setattr("eps.channels.held_streams.MAX_CALLS", 2**30)  # so that short messages count nothing
+    (await setup.next_stream()).requests.put_nowait(None)
+    setup.ours, setup.answer_size = ours, 3_000
+    stream = await setup.next_stream()
+    stream.readable.clear()
+    for number in range(5):
+        stream.ask(str(number))
+    await turns()
+    stream.readable.set()
+    async with asyncio.timeout(5):
+        found = [await stream.sent.get() for _ in range(5)]
+    assert [answer.HasField("error") for answer in found] == [False] * 3 + [True] * 2
+    assert "bytes of answers wait to be read" in found[4].error.message
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_stream_that_breaks_while_calls_fill_it_is_opened_again(
+    setup: Setup, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.held_streams.MAX_CALLS", 2)
+    (await setup.next_stream()).requests.put_nowait(None)
+    setup.ours = ours
+    stream = await setup.next_stream()
+    for number in "1234":
+        setup.gates[number] = asyncio.Event()
+        stream.ask(number)
+    await turns()
+    assert stream.requests.qsize() == 1  # two are handled, one is read
+    stream.abort("the connection broke")
+    await setup.next_stream()
+
+
+async def turns() -> None:
+    """Let everything that can go on do so: nothing here waits for time or for a socket."""
+    for _ in range(20):
+        await asyncio.sleep(0)

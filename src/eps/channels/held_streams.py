@@ -12,8 +12,9 @@ from typing import Any
 
 from eps.channels.grpc import codec
 from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.admission import Budget
 from eps.channels.grpc.connection import ClientConnection, ReverseStream
-from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered
+from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered, framed
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import error_response
 from eps.core.names import Operator
@@ -30,11 +31,22 @@ CONNECT_TIMEOUT = 10.0
 MAX_CALLS = 1000
 """Requests of one stream handled at once; more wait unread, and the sender feels it (HTTP/2 flow control)."""
 
+MAX_BYTES_IN_HAND = 64 * 1024 * 1024
+"""Of one stream's requests that are handled and of its answers that wait to be sent: sixteen of the greatest size.
+Beyond, requests wait unread. Short ones count a thousandth of it each: that is what makes MAX_CALLS of them."""
+
+MAX_UNREAD_BYTES = 4 * MAX_BYTES_IN_HAND
+"""Requests that were short may all get long answers. Where even these bytes are in hand, a call that ends is answered
+with an error in place of its result: whoever waits for it learns so, and the server has read nothing for long."""
+
 HANDLING_FAILED = -100
 """The code of such an answer (PROTOCOL.md section 3)."""
 
 Answer = Callable[[ClientConnection, pb.Request], Coroutine[Any, Any, pb.Response]]
 """Handles one request of the connection's peer; failures are answers."""
+
+Body = Callable[[pb.Request], Coroutine[Any, Any, bytes]]
+"""Handles one request to the end: the bytes of its answer, as they go out."""
 
 Connect = Callable[[Operator, float], Awaitable[ClientConnection]]
 """The kept connection to an operator, opened if need be, within a number of seconds."""
@@ -111,69 +123,96 @@ class HeldStreams:
         return reason, hint
 
     async def _serve(self, connection: ClientConnection, stream: ReverseStream) -> None:
-        tasks = Tasks()
+        tasks, hand = Tasks(), Budget(MAX_BYTES_IN_HAND)
+
+        async def body(request: pb.Request) -> bytes:
+            size = weight(request.ByteSize())
+            answer = await self._body(connection, request)
+            if hand.taken - size + len(answer) > MAX_UNREAD_BYTES:
+                answer = framed(self._failed(request, f"{hand.taken:,} bytes of answers wait to be read on the stream"))
+            hand.add(weight(len(answer)) - size)
+            return answer
+
+        async def watch() -> None:
+            await stream.over()
+            hand.end()  # a reader that waits for room, too, learns it
+
+        tasks.start(watch(), "stream: end")
         try:
             server: _Unordered | _InOrder | None = None
             while (request := await stream.recv()) is not None:
                 if server is None:
                     # The server's metadata is there by now: it comes before its first message.
                     unordered = answers_unordered(await stream.server_metadata())
-                    server = _Unordered(stream, tasks) if unordered else _InOrder(stream, tasks)
-                await server.handle(self._answered(connection, request))
+                    server = (_Unordered if unordered else _InOrder)(stream, tasks, body, hand)
+                await hand.take(weight(request.ByteSize()))
+                server.handle(request)
         finally:
             await tasks.close()
 
-    async def _answered(self, connection: ClientConnection, request: pb.Request) -> pb.Response:
+    async def _body(self, connection: ClientConnection, request: pb.Request) -> bytes:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
         try:
-            return await self._answer(connection, request)
+            return framed(await self._answer(connection, request))
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer
             text = f"a call of {connection.peer.names[0]} failed here: {error!r}"
             self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))
-            hint = f"look into the log of {self._name}"
-            failed = InternalError("handling the call failed", code=HANDLING_FAILED, hint=hint)
-            return codec.encode_response(error_response("", failed), request.id)
+            return framed(self._failed(request, "handling the call failed"))
+
+    def _failed(self, request: pb.Request, why: str) -> pb.Response:
+        failed = InternalError(why, code=HANDLING_FAILED, hint=f"look into the log of {self._name}")
+        return codec.encode_response(error_response("", failed), request.id)
 
 
 class _Unordered:
     """Answers as they are ready."""
 
-    def __init__(self, stream: ReverseStream, tasks: Tasks) -> None:
+    def __init__(self, stream: ReverseStream, tasks: Tasks, body: Body, hand: Budget) -> None:
         self._stream = stream
         self._tasks = tasks
-        self._slots = asyncio.Semaphore(MAX_CALLS)
+        self._body = body
+        self._hand = hand
 
-    async def handle(self, answering: Coroutine[Any, Any, pb.Response]) -> None:
-        await self._slots.acquire()
-        self._tasks.start(self._run(answering), "stream: call")
+    def handle(self, request: pb.Request) -> None:
+        self._tasks.start(self._run(request), "stream: call")
 
-    async def _run(self, answering: Coroutine[Any, Any, pb.Response]) -> None:
+    async def _run(self, request: pb.Request) -> None:
+        body = await self._body(request)
+        del request  # its answer may wait for long
         try:
-            await self._stream.send(await answering)
+            await self._stream.send_framed(body)
         except EpsError:
             self._stream.abort()  # then the reader, too, learns that the stream is gone
-        finally:
-            self._slots.release()
+        self._hand.add(-weight(len(body)))
 
 
 class _InOrder:
     """Handles requests side by side, but answers in the order in which they came."""
 
-    def __init__(self, stream: ReverseStream, tasks: Tasks) -> None:
+    def __init__(self, stream: ReverseStream, tasks: Tasks, body: Body, hand: Budget) -> None:
         self._stream = stream
         self._tasks = tasks
-        self._queue: asyncio.Queue[asyncio.Task[pb.Response]] = asyncio.Queue(MAX_CALLS)
+        self._body = body
+        self._hand = hand
+        self._queue: asyncio.Queue[asyncio.Task[bytes]] = asyncio.Queue()  # bounded by the budget
         tasks.start(self._write(), "stream: answers")
 
-    async def handle(self, answering: Coroutine[Any, Any, pb.Response]) -> None:
-        await self._queue.put(self._tasks.start(answering, "stream: call"))
+    def handle(self, request: pb.Request) -> None:
+        self._queue.put_nowait(self._tasks.start(self._body(request), "stream: call"))
 
     async def _write(self) -> None:
         try:
             while True:
-                await self._stream.send(await (await self._queue.get()))
+                body = await (await self._queue.get())
+                await self._stream.send_framed(body)
+                self._hand.add(-weight(len(body)))
         except EpsError:
             self._stream.abort()
+
+
+def weight(size: int) -> int:
+    """What a message of so many bytes counts in a stream's budget."""
+    return max(size, MAX_BYTES_IN_HAND // MAX_CALLS)
 
 
 def announcement(name: Operator) -> pb.Response:

@@ -1,5 +1,6 @@
-"""Whose turn it is to send us a long message: memory for one connection's messages, shared out in order."""
+"""Whose turn it is to send us a long message, or to be answered: memory, shared out in order."""
 
+import asyncio
 from collections import deque
 from typing import Protocol
 
@@ -48,3 +49,55 @@ class Admission:
                 size, first.wanted = first.wanted, 0
                 self.taken += size
                 first.admitted(size)
+
+
+class Budget:
+    """Bytes that may be in hand at once; who wants more waits for its turn.
+
+    Args:
+        limit: of all bytes together. One piece that is longer than that passes when nothing else is in hand.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+        self._over = False
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, size: int) -> None:
+        """Wait until ``size`` bytes fit, and count them."""
+        if not self._queue and self._fits(size):
+            self.taken += size
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.taken -= size  # it was our turn just now
+            self._next()
+            raise
+
+    def add(self, size: int) -> None:
+        """Count bytes that are in hand already; negative: that are gone."""
+        self.taken += size
+        self._next()
+
+    def end(self) -> None:
+        """Nobody waits any more: what the bytes were for is over."""
+        self._over = True
+        self._next()
+
+    def _fits(self, size: int) -> bool:
+        return self._over or not self.taken or self.taken + size <= self.limit
+
+    def _next(self) -> None:
+        while self._queue:
+            size, turn = self._queue[0]
+            if not turn.done():
+                if not self._fits(size):
+                    return
+                self.taken += size
+                turn.set_result(None)
+            self._queue.popleft()

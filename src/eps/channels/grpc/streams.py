@@ -82,7 +82,14 @@ class ReverseStream:
             NotSent: the stream ended before that: the server has not got it.
             TooLarge: it is over 4 MiB.
         """
-        body = framed(response)
+        await self.send_framed(framed(response))
+
+    async def send_framed(self, body: bytes) -> None:
+        """Send an answer that went through :func:`framed` already: bytes take far less memory than the message.
+
+        Raises:
+            NotSent: the stream ended before its last byte was written.
+        """
         try:
             await self._opened.send(body)
         except StreamLost as lost:
@@ -105,6 +112,10 @@ class ReverseStream:
         except DecodeError:
             self.abort(f"{self._operator} sent a request that can't be read")
             return None
+
+    async def over(self) -> None:
+        """Wait until the server has ended the stream, or it broke off; for those who don't receive just then."""
+        await self._opened.wait_end()
 
     def abort(self, reason: str = "ended by us") -> None:
         """End the stream now; ``recv`` returns None."""

@@ -108,6 +108,11 @@ class WireStream:
         self._make_room()
         return message
 
+    async def wait_end(self) -> None:
+        """Wait until the peer has ended its side, or the stream broke off."""
+        while self.lost is None and not self.ended:
+            await self._change()
+
     @property
     def waiting_messages(self) -> int:
         """How many complete messages have not been received yet."""
