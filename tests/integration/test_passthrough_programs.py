@@ -3,6 +3,7 @@ dying."""
 
 import asyncio
 import json
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -15,8 +16,12 @@ from machine import PASSTHROUGH, Machine
 
 DOMAIN = "test.internal-server.local"
 PRIVATE, PUBLIC = "private-proxy-1.ga", "public-proxy-1.ga"
-RECOVERY = 10.0
-"""Seconds from a program's restart to the next answer."""
+RECOVERY = float(os.environ.get("EPS_PASSTHROUGH_RECOVERY_SECONDS", "40"))
+"""Seconds from a program's restart to the next answer. The project promises 10, on a machine that has time for it;
+``make soak`` asks for that. Here other tests run beside these, so the bound only tells «recovers» from «does not»."""
+
+PATIENCE = 60.0
+"""Seconds for everybody to come up and know the directory, on a busy machine."""
 
 MORTAL = ("public-proxy-1", "public-proxy-eps-1", "private-proxy-1", "private-proxy-eps-1")
 
@@ -42,19 +47,18 @@ async def announce(machine: Machine) -> None:
     """hd-1 asks, again and again until everybody knows the directory."""
     params = {"domain": DOMAIN, "proxy": PUBLIC, "expires_at": None}
     last = ""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                answer = await machine.call(f"{PRIVATE}.announceConnection", params)
-                if answer.error is None:
-                    assert answer.result == "ok"
-                    return
-                last = answer.error.message
-            except EpsError as error:
-                last = error.message
-            except TimeoutError:
-                raise AssertionError(last) from None
-            await asyncio.sleep(0.1)
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        try:
+            answer = await machine.call(f"{PRIVATE}.announceConnection", params)
+            if answer.error is None:
+                assert answer.result == "ok"
+                return
+            last = answer.error.message
+        except EpsError as error:
+            last = error.message
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"no announcement in {PATIENCE} s, at last: {last}")
 
 
 async def fetch(machine: Machine) -> str:
@@ -104,7 +108,7 @@ async def test_every_program_may_be_killed(machine: Machine) -> None:
 async def test_the_commands_and_the_curl_call_that_users_script(machine: Machine) -> None:
     async with running(machine, announced=False):
         params = json.dumps({"domain": DOMAIN, "proxy": PUBLIC})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (done := await machine.run("eps", "call", f"{PRIVATE}.announceConnection", params)).code:
                 await asyncio.sleep(0.1)
         assert json.loads(done.out) == "ok"
@@ -134,7 +138,7 @@ async def test_everything_that_goes_out_can_go_through_an_http_proxy(machine: Ma
         async with running(machine):
             await machine.start("hd-2")
             assert await fetch(machine) == '{"message": "success"}'
-            await machine.until_ping(20.0)
+            await machine.until_ping(PATIENCE)
         ports = {urlsplit(f"//{target}").port for target in outgoing.connected}
         numbers = machine.ports.of
         assert {numbers[3322], numbers[5556], numbers[7776], numbers[9999]} <= ports
