@@ -7,7 +7,7 @@ services/internal_methods.py.)
 
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from eps.channels import Deliver
 from eps.channels.connected import Connected
@@ -132,9 +132,9 @@ class GrpcServerChannel:
     def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
         return self._source.current.pins(operator)
 
-    async def _answer(self, peer: PeerIdentity, message: pb.Request) -> pb.Response:
+    def _answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
         assert self._deliver is not None
-        return await answer_request(self._deliver, peer, message, self._pins)
+        return answer_request(self._deliver, peer, message, self._pins)
 
     async def _watch_directory(self) -> None:
         """Cut the connections of peers whose certificates the directory no longer pins for each of their names."""

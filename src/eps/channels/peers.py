@@ -15,17 +15,19 @@ from eps.transport.tls import PeerIdentity, Pins, shown
 
 async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins) -> pb.Response:
     """Who sends is decided by the certificate, what is asked by the one parsed address; failures are answers."""
+    message_id = message.id
     try:
         sender = sender_of(peer, message.clientName, pins)
         request = codec.decode_request(message)
     except EpsError as error:
-        return codec.encode_response(error_response(message.id, error), message.id)
+        return codec.encode_response(error_response(message_id, error), message_id)
+    del message  # it takes up to seventeen times its bytes, and the call may be slow
     response = await deliver(request, sender)
     try:
-        return codec.encode_response(response, message.id)
+        return codec.encode_response(response, message_id)
     except EpsError as error:
         error.outcome = Outcome.FAILED  # it was executed; only its result can't travel
-        return codec.encode_response(error_response(message.id, error), message.id)
+        return codec.encode_response(error_response(message_id, error), message_id)
 
 
 def read_answer(message: pb.Response, request: Request) -> Response:

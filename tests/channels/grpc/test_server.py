@@ -29,6 +29,7 @@ from eps.channels.grpc.guard import PREFACE
 from eps.channels.grpc.server import ServerStream
 from eps.core.event import Refused
 from eps.core.names import Fingerprint, Operator
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.testing import certificates, socket_pair, tls_files
 from eps.transport.tls import PeerIdentity, client_context
 
@@ -610,6 +611,77 @@ async def test_answers_that_pile_up_unread_end_calls(monkeypatch: pytest.MonkeyP
         refused = dict((await raw.until(h2e.ResponseReceived)).headers)
         assert refused["grpc-status"] == "8"
         await raw.close()
+
+
+async def test_slow_calls_with_long_messages_delay_no_other_and_memory_is_counted_per_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eps.channels.grpc.admission.MAX_BUFFERED_BYTES", 300_000)
+    monkeypatch.setattr("eps.channels.grpc.admission.MAX_HANDLED_BYTES", 1_000_000)
+    gate, running, started = asyncio.Event(), 0, asyncio.Queue[str]()
+
+    async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
+        nonlocal running
+        running += 1
+        started.put_nowait(request.id)
+        await gate.wait()
+        return pb.Response(id=request.id)
+
+    async with rig(on_call) as it:
+        connections = [await it.connect(), await it.connect()]
+        calls = []
+        for number in range(4):  # more than come in at once: none waits for the others' handlers
+            calls.append(asyncio.create_task(connections[number % 2].call(ping(str(number), x="y" * 240_000), 30)))
+            await soon(started.get())
+        calls.append(asyncio.create_task(connections[0].call(ping("4", x="y" * 240_000), 30)))
+        small = asyncio.create_task(connections[1].call(ping("5"), 30))
+        short = asyncio.create_task(connections[1].call(ping("6", x="y" * 240_000), 0.2))
+        with pytest.raises(OutcomeUnknown):  # it waits behind the fifth, which waits for one of the four
+            await soon(short)
+        assert running <= 5  # the small one may have come first
+        gate.set()
+        assert len(await soon(asyncio.gather(*calls, small))) == 6
+        (memory,) = it.endpoint._memory.values()
+        assert (memory.handled.taken, memory.admission.taken, memory.outgoing) == (0, 0, 0)
+
+
+async def test_calls_that_find_no_room_in_time_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.channels.grpc.admission.MAX_HANDLED_BYTES", 100)
+    gate, started = asyncio.Event(), asyncio.Event()
+
+    async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
+        started.set()
+        await gate.wait()
+        return pb.Response(id=request.id)
+
+    async with rig(on_call, limits=server_limits(request_timeout=0.1)) as it:
+        connection = await it.connect()
+        first = asyncio.create_task(connection.call(ping("1", x="y" * 100), 30))
+        await soon(started.wait())
+        with pytest.raises(DeliveryError, match=r"RESOURCE_EXHAUSTED: hd-1 has \d+ bytes of requests under way"):
+            await soon(connection.call(ping("2"), 30))
+        gate.set()
+        assert (await soon(first)).id == "hd-2._ping(1)"
+
+
+async def test_streams_are_counted_per_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.channels.grpc.server.MAX_PEER_STREAMS", 1)
+    gate, started = asyncio.Event(), asyncio.Event()
+
+    async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
+        started.set()
+        await gate.wait()
+        return pb.Response(id=request.id)
+
+    async with rig(on_call) as it:
+        first, second = await it.connect(), await it.connect()
+        calling = asyncio.create_task(first.call(ping("1"), 30))
+        await soon(started.wait())
+        with pytest.raises(NotSent):
+            await soon(second.call(ping("2"), 30))
+        gate.set()
+        await soon(calling)
+        assert (await soon(second.call(ping("3"), 30))).id == "hd-2._ping(3)"
 
 
 async def test_an_answer_that_is_never_read_is_dropped_at_a_deadline() -> None:

@@ -5,7 +5,11 @@ from collections import deque
 from typing import Protocol
 
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024
-"""Eight messages of the greatest size may come in at once on a connection; the next ones wait."""
+"""Eight messages of the greatest size may come in at once from a peer; the next ones wait."""
+
+MAX_HANDLED_BYTES = 64 * 1024 * 1024
+"""Requests of a peer that are being handled: sixteen of the greatest size; the next ones wait as the bytes that came.
+In Python a message takes up to eighteen times its bytes (a list of empty objects; text: twice)."""
 
 
 class Wants(Protocol):
@@ -101,3 +105,20 @@ class Budget:
                 self.taken += size
                 turn.set_result(None)
             self._queue.popleft()
+
+
+class PeerMemory:
+    """What one peer makes a server hold, all of its connections together.
+
+    Attributes:
+        admission: long messages that are coming in.
+        handled: requests whose handlers run.
+        outgoing: bytes of answers that it has not read yet.
+        streams: calls and streams that are open.
+    """
+
+    def __init__(self) -> None:
+        self.admission = Admission()
+        self.handled = Budget(MAX_HANDLED_BYTES)
+        self.outgoing = 0
+        self.streams = 0

@@ -11,11 +11,13 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError, EncodeError
 from h2.errors import ErrorCodes
 
 from eps.channels.grpc import eps_pb2 as pb
+from eps.channels.grpc.admission import PeerMemory
 from eps.channels.grpc.connection import CALL_PATH, SERVER_CALL_PATH
 from eps.channels.grpc.framing import (
     FramingError,
@@ -40,8 +42,12 @@ MAX_TASKS = 1_000
 """Calls and streams that one connection may have running. As many as it may have streams; a stream that was reset no
 longer counts there, but its task may take a moment to end."""
 
+MAX_PEER_STREAMS = 4_000
+"""Calls and streams that all connections with one certificate may have open; further ones are refused unprocessed."""
+
 MAX_OUTGOING_BYTES = 64 * 1024 * 1024
-"""Answers that a connection may leave unread: sixteen of the greatest size. Beyond, calls end RESOURCE_EXHAUSTED."""
+"""Answers that all connections with one certificate may leave unread: sixteen of the greatest size. Beyond, calls end
+RESOURCE_EXHAUSTED."""
 
 MAX_STREAM_ID = 2**31 - 1
 
@@ -88,7 +94,7 @@ class _ServerWire(Wire):
         self.endpoint = endpoint
         self.source = source
         self.tasks: dict[int, asyncio.Task[None]] = {}
-        self.outgoing = 0
+        self.memory = PeerMemory()
         self.refusing = False
         self.idle_since = asyncio.get_running_loop().time()
         self._max_age = endpoint.limits.max_age * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnections, no secret
@@ -99,6 +105,8 @@ class _ServerWire(Wire):
             raise TlsFailed("it showed no certificate")
         identity = identify(der, self.endpoint.pins)
         self.peer_name = identity.names[0]
+        self.memory = self.endpoint.memory_of(identity.fingerprint)
+        self.admission = self.memory.admission
         return identity
 
     # -- streams
@@ -106,7 +114,8 @@ class _ServerWire(Wire):
     def on_request(self, stream: WireStream) -> None:
         headers = stream.headers or {}
         path = headers.get(":path", "")
-        if self.refusing or len(self.tasks) >= MAX_TASKS:
+        self.memory.streams += 1
+        if self.refusing or len(self.tasks) >= MAX_TASKS or self.memory.streams > MAX_PEER_STREAMS:
             stream.reset(ErrorCodes.REFUSED_STREAM, "no new streams")
             stream.release()
             return
@@ -119,6 +128,11 @@ class _ServerWire(Wire):
         else:
             stream.send_headers(response_headers(STREAM_METADATA))
             self._start(stream, self._run_stream(stream))
+
+    def forget(self, stream: WireStream) -> None:
+        if stream.id in self.streams:
+            self.memory.streams -= 1
+        super().forget(stream)
 
     def refuse(self, stream: WireStream, error: FramingError) -> None:
         self.endpoint.emit(
@@ -162,10 +176,8 @@ class _ServerWire(Wire):
     async def _answer(self, stream: WireStream) -> tuple[Status, str]:
         """Run one call and write its answer; the status to end it with."""
         try:
-            request = pb.Request.FromString(await _only_message(stream))
             async with asyncio.timeout(_deadline(stream)):
-                response = await self._handler(request)
-            body = frame(response.SerializeToString())
+                body = await self._run_handler(stream)
         except (FramingError, DecodeError, EncodeError) as error:
             status = error.status if isinstance(error, FramingError) else Status.INVALID_ARGUMENT
             return status, str(error) if isinstance(error, FramingError) else "the message can't be read"
@@ -180,14 +192,27 @@ class _ServerWire(Wire):
             return Status.INTERNAL, "internal error"
         return await self._write(stream, body)
 
-    async def _handler(self, request: pb.Request) -> pb.Response:
+    async def _run_handler(self, stream: WireStream) -> bytes:
+        """The answer's bytes; the message itself, which takes more memory, is nobody's while they are written."""
         assert self.peer is not None
-        return await self.endpoint.on_call(self.peer, request)
+        size, handled = stream.waiting_bytes, self.memory.handled
+        try:
+            async with asyncio.timeout(self.endpoint.limits.request_timeout):
+                await handled.take(size)
+        except TimeoutError:
+            text = f"{self.peer_name} has {handled.taken:,} bytes of requests under way"
+            raise FramingError(Status.RESOURCE_EXHAUSTED, text) from None
+        try:
+            # Handed on without a name here: whoever has decoded the message can let go of it.
+            answering = self.endpoint.on_call(self.peer, pb.Request.FromString(await _only_message(stream)))
+            return frame((await answering).SerializeToString())
+        finally:
+            handled.add(-size)
 
     async def _write(self, stream: WireStream, body: bytes) -> tuple[Status, str]:
-        if self.outgoing + len(body) > MAX_OUTGOING_BYTES:
-            return Status.RESOURCE_EXHAUSTED, "too many answers on this connection are waiting to be read"
-        self.outgoing += len(body)
+        if self.memory.outgoing + len(body) > MAX_OUTGOING_BYTES:
+            return Status.RESOURCE_EXHAUSTED, f"too many answers to {self.peer_name} are waiting to be read"
+        self.memory.outgoing += len(body)
         try:
             async with asyncio.timeout(self.limits.write_timeout):
                 stream.send_headers(response_headers({}))
@@ -195,7 +220,7 @@ class _ServerWire(Wire):
         except TimeoutError:
             stream.reset(ErrorCodes.CANCEL, "the peer did not read the answer")
         finally:
-            self.outgoing -= len(body)
+            self.memory.outgoing -= len(body)
         return Status.OK, ""
 
     async def _run_stream(self, stream: WireStream) -> None:
@@ -318,7 +343,12 @@ class ServerEndpoint:
         self._context = context
         self._wires: set[_ServerWire] = set()
         self._by_certificate: dict[Fingerprint, dict[_ServerWire, None]] = {}  # oldest first
+        self._memory: WeakValueDictionary[Fingerprint, PeerMemory] = WeakValueDictionary()
         self._closing = False
+
+    def memory_of(self, fingerprint: Fingerprint) -> PeerMemory:
+        """What the connections with this certificate share, for as long as there is one."""
+        return self._memory.setdefault(fingerprint, PeerMemory())
 
     def emit(self, event: Event) -> None:
         """Report an event."""

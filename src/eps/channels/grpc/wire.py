@@ -4,10 +4,16 @@ Theory of operation. Bytes come in through :class:`~eps.channels.grpc.guard.Fram
 events go to the :class:`WireStream` that they concern. Each stream has one owner (a call, a handler), which waits on it
 and releases it. When the connection ends, every stream learns it at once, with the reason.
 
-Memory that a peer can make us hold, per connection: the frame that is coming in (16 KiB), twice 64 KiB for each of its
-streams, admission.MAX_BUFFERED_BYTES for longer messages, and what we are sending (each owner bounds that). A message
-over 64 KiB is given, when its length is known and while there is room, all the window it needs in one piece; those that
-find no room wait for their turn. So admitted messages always complete.
+Memory that a peer can make us hold. Per connection: the frame that is coming in (16 KiB), and twice 64 KiB for each of
+its streams. Per peer, which is a connection where we are the client, and all connections with one certificate where we
+are the server (:class:`~eps.channels.grpc.admission.PeerMemory`): admission.MAX_BUFFERED_BYTES for longer messages. The
+server bounds three things more for each peer: the streams of all its connections (server.MAX_PEER_STREAMS, so 64 KiB
+each way and stream make 512 MiB at most), requests in the hands of handlers (admission.MAX_HANDLED_BYTES, some 1.2 GiB
+as Python objects in the worst case, some 130 MiB of text), and unread answers (server.MAX_OUTGOING_BYTES).
+
+A message over 64 KiB is given, when its length is known and while there is room, all the window it needs in one piece;
+those that find no room wait for their turn. So admitted messages always complete. What was reserved for a message is
+free again when its owner takes it.
 
 Written on h2 itself and not on grpclib: a graceful GOAWAY, refusals before buffering, and deadlines that never cancel
 somebody else's task would have needed a dozen hooks into its private parts. There are none into h2's.

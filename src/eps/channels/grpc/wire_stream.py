@@ -118,6 +118,11 @@ class WireStream:
         """How many complete messages have not been received yet."""
         return len(self._inbox)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """The length of those messages."""
+        return sum(map(len, self._inbox))
+
     def feed(self, data: bytes, flow_bytes: int) -> None:
         """DATA came in."""
         self.window -= flow_bytes
@@ -165,11 +170,13 @@ class WireStream:
         self._wire.open_window(self.id, more)
 
     def _make_room(self) -> None:
-        if self._inbox or self.lost is not None or self.ended:
+        if self._inbox or self.lost is not None:
             return
         if self._reserved:
-            self._wire.admission.free(self._reserved)
-            self._reserved = 0
+            freed, self._reserved = self._reserved, 0
+            self._wire.admission.free(freed)
+        if self.ended:
+            return
         if self.window < STREAM_WINDOW_BYTES // 2 and not self.wanted:
             self._grant(STREAM_WINDOW_BYTES - self.window)
 
