@@ -17,9 +17,10 @@ PROXY_EPS = "public-proxy-eps-1"
 
 
 async def failure(
-    machine: Machine, method: str, *says: str, code: int, stage: Stage, side: Side, outcome: Outcome = Outcome.NOT_SENT
+    machine: Machine, method: str, *says: str, code: int, stage: Stage, side: Side, command: bool = False
 ) -> None:
-    """Make a call that fails in the given way, and read all three places."""
+    """Make a call that fails in the given way, and read answer and log; with ``command`` also what eps call prints."""
+    outcome = Outcome.NOT_SENT
     response = await machine.call(method)
     error = response.error
     assert error is not None, response
@@ -34,6 +35,8 @@ async def failure(
     assert line["stage"] == stage
     assert line["outcome"] in (outcome, "error")
     assert "\n" not in line["message"]
+    if not command:
+        return
     told = await machine.run("eps", "call", method)
     assert (told.code, told.out) == (1, "")
     assert f"error: {error.message} (code {code})\n" in told.err
@@ -50,7 +53,7 @@ async def test_the_directory_is_down_then_empty(machine: Machine) -> None:
     )  # fmt: skip
     told = ("hd-1 has no verified directory yet", "check that the service directory runs", "make sd-setup")
     where: dict[str, Any] = {"code": 1, "stage": Stage.DIRECTORY, "side": Side.DIRECTORY}
-    await failure(machine, "hd-2._ping", *told, **where)
+    await failure(machine, "hd-2._ping", *told, **where, command=True)
     await machine.start("sd-1")
     await machine.processes["hd-1"].wait_for(kind="notice", text="the directory has no entry for hd-1", level="warn")
     await failure(machine, "hd-2._ping", *told, **where)
@@ -64,7 +67,7 @@ async def test_what_the_directory_forbids_or_lacks(machine: Machine) -> None:
     )  # fmt: skip
     await failure(
         machine, "hd-2.secret", "hd-1 may not call secret on hd-2", "no service of hd-2 with a method 'secret'",
-        code=403, stage=Stage.PERMISSION, side=Side.PEER,
+        code=403, stage=Stage.PERMISSION, side=Side.PEER, command=True,
     )  # fmt: skip
     await failure(
         machine, "public-proxy-1.ga.getAnnouncements", "is for the group proxy-users; the groups of hd-1",
@@ -92,7 +95,7 @@ async def test_the_peer_or_the_proxy_is_gone(machine: Machine) -> None:
     await machine.processes[PROXY_EPS].wait_for(kind="peer", link="connected", peer="hd-2", up=False)
     await failure(
         machine, "hd-2._ping", "public-proxy-1.ga brought no tunnel to hd-2: hd-2 is not connected",
-        "check that the server of hd-2 runs", **relay,
+        "check that the server of hd-2 runs", **relay, command=True,
     )  # fmt: skip
     await machine.start("hd-2")
     await machine.until_ping(RECOVERY)
@@ -144,7 +147,7 @@ async def test_certificates_that_do_not_match(machine: Machine) -> None:
     await machine.processes["hd-2"].wait_for(kind="peer", link="stream", up=True)
     await failure(
         machine, "hd-2._ping", "hd-2 is not who answers there", "the directory pins certificate", "hd-2, *.hd-2.local",
-        "submit its fingerprint", **tls,
+        "submit its fingerprint", **tls, command=True,
     )  # fmt: skip
 
     # B's server trusts another authority

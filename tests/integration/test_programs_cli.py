@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eps import __version__
-from machine import SERVERS, Machine
+from machine import DIRECTORY_FILES, SERVERS, Machine
 
 IRIS_LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)) (?P<level>[A-Z]+) (?P<pid>\d+) "
@@ -179,6 +179,13 @@ async def test_submitting_waits_no_longer_than_it_is_told(machine: Machine) -> N
     assert (
         f"the service directory at https://localhost:{machine.ports.of[3322]}/jsonrpc: connection refused" in done.err
     )
+
+
+async def test_ctrl_c_in_a_command(machine: Machine) -> None:
+    waiting = await machine.spawn("hd-1", "eps", "sd", "submit-records", "--wait", "60", *DIRECTORY_FILES)
+    await asyncio.sleep(1.5)  # by now it waits, or still starts: neither may end in a traceback
+    assert await waiting.end(signal.SIGINT) in (130, -signal.SIGINT)
+    assert "Traceback" not in waiting.log()
 
 
 async def test_a_thousand_records_in_one_command_and_the_next_as_fast(machine: Machine) -> None:

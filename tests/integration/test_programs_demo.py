@@ -107,8 +107,9 @@ async def test_ctrl_c_during_the_wait_pressed_twice(dev: Machine) -> None:
     assert left_running(dev.folder) == []
 
 
-@pytest.mark.parametrize("once", [True, False])
-@pytest.mark.parametrize("sign", ["The network", "starting", "signed", "hd-1 calls"])
+@pytest.mark.parametrize(
+    ("sign", "once"), [("The network", False), ("starting", True), ("signed", False), ("hd-1 calls", True)]
+)
 async def test_ended_while_it_starts(dev: Machine, sign: str, once: bool) -> None:
     show = await demo(dev, *(["--once"] if once else []))
     await show.until(sign)
