@@ -22,6 +22,7 @@ from eps.channels.grpc.codec import (
     struct_to_dict,
 )
 from eps.core.address import Address, parse_address
+from eps.core.jsonrpc import check_value, strict_loads
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError, BadParams, BadRequest, TooLarge
@@ -106,8 +107,8 @@ def nested_lists(lists: int) -> dict[str, Any]:
         ({"a": {"\udfff": 1}}, "params.a: holds a lone surrogate"),
         ({"a": b"x"}, "params.a: bytes is not a JSON value"),
         ({"a": {1: 2}}, "params.a: a key is not a string"),
-        (nested(33), "nested too deeply"),
-        (nested_lists(48), "nested too deeply"),
+        (nested(34), "nested too deeply; at most 33 objects, or 48 lists in an object"),
+        (nested_lists(49), "nested too deeply"),
     ],
 )
 def test_what_cannot_travel_is_refused_with_its_place(value: dict[str, Any], place: str) -> None:
@@ -116,20 +117,28 @@ def test_what_cannot_travel_is_refused_with_its_place(value: dict[str, Any], pla
     assert place in caught.value.message
 
 
-@pytest.mark.parametrize("value", [nested(32), nested_lists(46), nested(32, {}), {"a": nested(31, [])}])
-def test_what_may_travel_is_parsed_at_the_other_end(value: dict[str, Any]) -> None:
-    if value == nested(32, {}):
-        with pytest.raises(BadParams):  # the empty object is the 33rd
-            encode_request(Request(PING, value), HD_1)
-        return
-    try:
-        sent = encode_request(Request(PING, value), HD_1)
-    except BadParams:
-        assert value == {"a": nested(31, [])}  # a list within 32 objects
-        return
-    assert decode_request(wire(sent)).params == value
-    deepest = encode_response(Response("1", error=Error(1, "x", value)), "1")
-    assert decode_response(wire(deepest), "1").error == Error(1, "x", value)
+deepest = [nested(32), nested(31, {}), nested(32, [1]), nested_lists(48), nested(15, nested_lists(25)), nested(31, [])]
+
+
+@pytest.mark.parametrize("value", deepest)
+def test_what_json_accepts_can_travel_and_is_parsed_at_the_other_end(value: dict[str, Any]) -> None:
+    check_value(value, "params")
+    assert decode_request(wire(encode_request(Request(PING, value), HD_1))).params == value
+    assert decode_response(wire(encode_response(Response("1", value), "1")), "1").result == value
+    error = Error(1, "x", value)
+    assert decode_response(wire(encode_response(Response("1", error=error), "1")), "1").error == error
+
+
+@pytest.mark.parametrize("value", [nested(33), nested_lists(49), nested(32, [[1]])])
+def test_json_is_never_laxer(value: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        check_value(value, "params")
+
+
+def test_a_list_as_the_result_travels_as_deep_as_json_accepts_it() -> None:
+    value = nested_lists(48)["a"]
+    strict_loads(json.dumps({"result": value}).encode())
+    assert decode_response(wire(encode_response(Response("1", value), "1")), "1").result == value
 
 
 def test_a_request_goes_there_and_back() -> None:

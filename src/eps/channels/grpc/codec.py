@@ -145,7 +145,7 @@ def _first_problem(value: Any, place: str, depth: int) -> str:
     else:
         return f"{place}: {type(value).__name__} is not a JSON value"
     if depth < cost:
-        return f"{place[:200]}: nested too deeply; at most 32 objects or 48 lists within each other can travel"
+        return f"{place[:200]}: nested too deeply; at most 33 objects, or 48 lists in an object, can travel"
     if isinstance(value, dict):
         for key in value:
             if problem := _text_problem(key, place) if isinstance(key, str) else f"{place}: a key is not a string":

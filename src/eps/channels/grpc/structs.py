@@ -23,9 +23,10 @@ from eps.errors import BadRequest
 MAX_EXACT = 2**53
 """Up to here, and down to its negative, every integer has a double of its own."""
 
-MAX_DEPTH = 96
-"""protobuf's parsers go 100 messages deep. An object is three of them (Struct, map entry, Value), a list two; the rest
-is for Request, Response and Error around it. That makes 32 nested objects, or 48 lists."""
+MAX_DEPTH = 99
+"""protobuf's parsers go 100 messages deep. An object is three of them (Struct, map entry, Value), a list two, and the
+Error around an error's data one. That makes 33 nested objects, or 48 lists in an object; JSON (core.jsonrpc) allows no
+more of either, so what comes in as JSON can travel."""
 
 OBJECT_DEPTH, LIST_DEPTH = 3, 2
 
