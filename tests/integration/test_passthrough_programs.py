@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import pytest
+
 from connect_proxy import ConnectProxy
 from eps.errors import EpsError
 from machine import PASSTHROUGH, Machine
@@ -43,14 +45,14 @@ async def running(machine: Machine, *, announced: bool = True) -> AsyncIterator[
         await server.end()
 
 
-async def announce(machine: Machine) -> None:
-    """hd-1 asks, again and again until everybody knows the directory."""
+async def announce(machine: Machine, operator: str = "hd-1") -> None:
+    """``operator`` asks, again and again until everybody knows the directory."""
     params = {"domain": DOMAIN, "proxy": PUBLIC, "expires_at": None}
     last = ""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE:
         try:
-            answer = await machine.call(f"{PRIVATE}.announceConnection", params)
+            answer = await machine.call(f"{PRIVATE}.announceConnection", params, operator)
             if answer.error is None:
                 assert answer.result == "ok"
                 return
@@ -91,9 +93,17 @@ async def until_fetched(machine: Machine) -> float:
     raise AssertionError(f"nothing in {RECOVERY} s, at last {last}")
 
 
-async def test_every_program_may_be_killed(machine: Machine) -> None:
-    async with running(machine):
-        assert await fetch(machine) == '{"message": "success"}'
+@pytest.mark.parametrize("reach", ["dialled", "by its own stream"])
+async def test_every_program_may_be_killed(machine: Machine, reach: str) -> None:
+    """The private proxy's operator has a server that can be dialled, or nothing that could."""
+    async with running(machine, announced=False):
+        if reach != "dialled":
+            channels = [{"type": "grpc_client"}]
+            done = await machine.submit([{"name": PRIVATE, "section": "channels", "data": channels}])
+            assert done.code == 0, done
+            await machine.processes["public-proxy-eps-1"].wait_for(kind="peer", link="connected", peer=PRIVATE, up=True)
+        await announce(machine, PRIVATE)
+        await until_fetched(machine)
         for role in MORTAL:
             await machine.restart(role)
             took = await until_fetched(machine)
@@ -101,7 +111,7 @@ async def test_every_program_may_be_killed(machine: Machine) -> None:
             assert took < RECOVERY
         listed = await machine.call(f"{PUBLIC}.getAnnouncements", operator=PRIVATE)
         assert listed.result == [{"operator": PRIVATE, "domain": DOMAIN, "expires_at": None}]
-        listed = await machine.call(f"{PRIVATE}.getAnnouncements")
+        listed = await machine.call(f"{PRIVATE}.getAnnouncements", operator=PRIVATE)
         assert listed.result == [{"proxy": PUBLIC, "domain": DOMAIN, "expires_at": None}]
 
 

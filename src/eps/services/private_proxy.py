@@ -67,8 +67,9 @@ MAX_DIALLING = 4096
 MAX_CONNECTIONS = 8192
 """Forwarded at a time; as many as a public proxy of ours joins. Two sockets each."""
 
-ANSWERS_WITHOUT_LOOKING = (403, 404, -32601)
-"""Codes of ``getAnnouncements`` from a public proxy that is there, but does not let us look."""
+ANSWERS_WITHOUT_LOOKING = (400, 403, 404, -32601)
+"""Codes of ``getAnnouncements`` from a public proxy that is there, but does not let us look; 400: its list is too long
+for one message."""
 
 
 class PrivateProxy:
