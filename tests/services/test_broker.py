@@ -299,3 +299,35 @@ def test_how_an_ending_is_told() -> None:
         assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
     failure = NoRoute("there is no way", hint="make one")
     assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)
+
+
+async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("eps.services.broker.time.monotonic", lambda: now)
+    setup = Setup()
+    for _ in range(5):
+        await setup.call("hd-1._ping(1)", PROXY)
+    await setup.call("hd-2.f(1)", HD_2)  # another peer
+    now += 1.0
+    await setup.call("hd-1._ping(1)", PROXY)
+    finished = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert len(finished) == 7  # the metrics count them all
+    assert [event.level for event in finished] == [Level.WARN, *[Level.DEBUG] * 4, Level.WARN, Level.WARN]
+    assert finished[-1].reason.endswith("; 4 more failed calls of public-proxy-1.ga are in the debug log only")
+    assert "more failed calls" not in finished[0].reason
+
+
+async def test_the_peers_that_were_warned_of_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.services.broker.MAX_WARNED", 1)
+    setup = Setup()
+    for sender in (PROXY, HD_2, PROXY):
+        await setup.call("op-1.f(1)", sender)
+    assert {event.level for event in setup.events} == {Level.WARN}
+
+
+async def test_our_own_missing_entry_is_told_as_such() -> None:
+    setup = Setup(own=Operator("hd-9"))
+    for address, sender in (("hd-1.f(1)", Operator("hd-9")), ("hd-9.f(1)", HD_1)):
+        error = await error_of(await setup.call(address, sender))
+        assert "finds no records of it in the directory yet" in error.message
+        assert "submit the records of hd-9" in error.data["hint"]

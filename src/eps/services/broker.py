@@ -7,6 +7,7 @@ steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -41,6 +42,12 @@ that is in flight, and answer over a stream late; a client of ours that repeats 
 
 MAX_DOUBTFUL = 10_000
 """Ids that are remembered so; the oldest is forgotten for the newest."""
+
+WARN_SECONDS = 1.0
+"""One WARN for each peer in that time: its further failed calls are DEBUG lines, and the next WARN counts them."""
+
+MAX_WARNED = 1_000
+"""Peers of which this is remembered."""
 
 MAX_REASON = 500
 """Characters of another server's words in a log line."""
@@ -77,6 +84,7 @@ class Broker:
         self._call_timeout = call_timeout
         self._outstanding: set[Address] = set()
         self._doubtful: dict[Address, float] = {}
+        self._warned: dict[Operator, tuple[float, int]] = {}  # when, and how many lines were left out since
 
     async def deliver(self, request: Request, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
@@ -133,6 +141,12 @@ class Broker:
             raise DirectoryUnavailable(
                 f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",
                 hint="check that the service directory runs and that records were submitted (make sd-setup)",
+            )
+        if operator == self._name:
+            raise UnknownOperator(
+                f"the server of {operator} finds no records of it in the directory yet; until then no call passes",
+                hint=f"submit the records of {operator} (eps sd submit-records), and check «name» in the settings; "
+                "list the operators with: eps sd get-entries",
             )
         raise UnknownOperator(
             f"the {role} {operator} is not in the directory that {self._name} has",
@@ -209,6 +223,9 @@ class Broker:
         self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
         outcome, stage, reason, level = ending(response.error, failure)
+        if level is Level.WARN and sender != self._name:
+            level, left_out = self._limit(sender)
+            reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
         self._emit(
             CallFinished(
                 level=level,
@@ -223,6 +240,19 @@ class Broker:
                 reason=reason,
             )
         )
+
+    def _limit(self, sender: Operator) -> tuple[Level, int]:
+        """A peer must not fill the log: the level of its failed call, and how many lines were left out before it."""
+        now = time.monotonic()
+        since, left_out = self._warned.get(sender, (-math.inf, 0))
+        if now - since < WARN_SECONDS:
+            self._warned[sender] = since, left_out + 1
+            return Level.DEBUG, 0
+        self._warned.pop(sender, None)
+        self._warned[sender] = now, 0
+        while len(self._warned) > MAX_WARNED:
+            del self._warned[next(iter(self._warned))]
+        return Level.WARN, left_out
 
 
 def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str, Level]:
