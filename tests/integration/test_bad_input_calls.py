@@ -3,6 +3,7 @@
 None of it ends a server: the fixture checks that all of them still run and end cleanly afterwards.
 """
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -230,6 +231,33 @@ async def test_eps_call_with_a_certificate_that_the_server_refuses(machine: Mach
     (tree / "001_default.yml").write_text(default)
     done = await machine.run("eps", "call", "hd-2._ping", EPS_SETTINGS="other")
     told(done, "error: our EPS server hd-1 at https://localhost:", "certificate", "where: stage tls, side ours")
+
+
+async def test_eps_call_without_a_usable_answer(machine: Machine, told: Any) -> None:
+    """Where our server should be, something else listens: silent, or a web server."""
+    settings = {"name": "hd-1", "directory": {"type": "json", "settings": {"path": str(machine.dev / "directory")}}}
+    port = machine.ports.of[5555]
+    channel = {"name": "in", "type": "jsonrpc_server", "settings": {"bind_address": f"localhost:{port}"}}
+    (machine.folder / "plain.json").write_text(json.dumps({**settings, "channels": [channel]}))
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"web._ping" in await reader.readuntil(b"{}"):
+            writer.write(page)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        silent = await machine.run("eps", "call", "--timeout", "0.5", "hd-2._ping", EPS_SETTINGS="plain.json")
+        web = await machine.run("eps", "call", "web._ping", EPS_SETTINGS="plain.json")
+    where = f"our EPS server hd-1 at http://localhost:{port}/jsonrpc"
+    told(
+        silent,
+        f"error: {where}: no answer within 0.5 s",
+        "where: stage call, side ours; it may have been executed",
+        "hint:  it may have been executed: find out before repeating it",
+    )
+    told(web, f"error: {where}", "404", "where: stage call, side ours; ")
 
 
 async def test_eps_call_shows_an_application_error_as_it_is(machine: Machine, told: Any) -> None:

@@ -120,6 +120,27 @@ async def test_ended_while_it_starts(dev: Machine, sign: str, once: bool) -> Non
     assert left_running(dev.folder) == []
 
 
+async def test_whoever_reads_has_enough(dev: Machine) -> None:
+    done = await dev.run("sh", "-c", "eps demo | head -2")
+    assert (done.code, done.err) == (0, "")
+    assert len(done.out.splitlines()) == 2
+    async with asyncio.timeout(20):
+        while left_running(dev.folder):  # head and its shell end before the demo does
+            await asyncio.sleep(0.05)
+
+
+async def test_a_terminal_that_is_closed(dev: Machine) -> None:
+    """Whoever started it has hung up, and nobody reads."""
+    show = await demo(dev)
+    await show.until("starting")
+    transport = show.process._transport  # type: ignore[attr-defined]  # there is no public way to hang up
+    transport.get_pipe_transport(1).close()
+    show.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(30):
+        assert await show.process.wait() in (0, 1)
+    assert left_running(dev.folder) == []
+
+
 async def test_a_taken_port_is_named(dev: Machine) -> None:
     with socket.create_server(("127.0.0.1", 5556)):
         code, out, err = await (await demo(dev, "--once")).end()

@@ -384,8 +384,9 @@ async def show(root: Path, *, once: bool) -> None:
         if stopping:  # an impatient second Ctrl-C must not keep us from ending the programs in order
             return
         stopping = True
-        console.print("\nstopping…")
         demo.cancel()
+        with suppress(OSError):  # the terminal may be what has gone
+            console.print("\nstopping…")
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

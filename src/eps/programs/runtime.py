@@ -153,7 +153,7 @@ def raise_file_limit(emit: Emit) -> None:
     except (OSError, ValueError) as error:
         emit(Notice(level=Level.WARN, text=f"at most {soft} open files, since the limit can't be raised: {error}"))
     else:
-        emit(Notice(level=Level.DEBUG, text=f"the limit of open files was raised from {soft} to {hard}"))
+        emit(Notice(text=f"the limit of open files was raised from {soft} to {hard}"))
 
 
 @contextlib.contextmanager
