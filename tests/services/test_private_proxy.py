@@ -237,8 +237,12 @@ async def test_an_unknown_method() -> None:
 async def test_what_the_public_proxy_has_lost_is_announced_again() -> None:
     async with Stage() as stage:
         await stage.announce()
+        await stage.until(lambda: len(stage.asked) > 3)
         stage.there.clear()
         await stage.until(lambda: DOMAIN in stage.there)
+        notices = stage.events.of(Notice)
+        assert [notice.level for notice in notices] == [Level.WARN]
+        assert "no longer lists all that we announced" in notices[0].text
 
 
 async def test_what_the_public_proxy_knows_is_not_repeated_before_its_time() -> None:
@@ -264,7 +268,8 @@ async def test_when_the_network_comes_back_they_are_repeated_at_once_and_trouble
         stage.there.clear()
         await stage.until(lambda: DOMAIN in stage.there)
         warnings = [event for event in stage.events.of(Notice) if event.level is Level.WARN]
-        assert len(warnings) == 1 and "could not be repeated" in warnings[0].text
+        assert "can't be reached" in warnings[0].text and "could not be repeated" in warnings[1].text
+        assert len(warnings) == 2
 
 
 async def test_a_public_proxy_that_does_not_let_us_look_counts_as_knowing() -> None:

@@ -190,7 +190,7 @@ class PrivateProxy:
         try:
             while mine := self._mine(proxy):
                 wait = self._look_seconds
-                if loop.time() >= due or not await self._knows(proxy, mine):
+                if loop.time() >= due or not await self._still_knows(proxy, mine):
                     if await self._repeat(proxy, mine):
                         due = loop.time() + self._repeat_seconds
                     else:
@@ -201,6 +201,13 @@ class PrivateProxy:
 
     def _mine(self, proxy: Operator) -> list[Announcement]:
         return [announcement for announcement in self._book.standing() if announcement.holder == proxy]
+
+    async def _still_knows(self, proxy: Operator, mine: Sequence[Announcement]) -> bool:
+        knows = await self._knows(proxy, mine)
+        if not knows and proxy not in self._troubled:
+            text = f"{proxy} can't be reached, or no longer lists all that we announced to it: it is announced again"
+            self._emit(Notice(level=Level.WARN, text=text))
+        return knows
 
     async def _knows(self, proxy: Operator, mine: Sequence[Announcement]) -> bool:
         """Whether ``proxy`` can be reached and lists all of ``mine`` as ours, as far as it tells."""
