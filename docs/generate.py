@@ -81,7 +81,11 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
             "(systemd sets it), else `.eps/NAME` in the working directory",
             "`/var/lib/eps`",
         ),
-        "call_timeout": ("a call that has no answer by then fails with an unknown outcome", "`60`"),
+        "call_timeout": (
+            "a call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the "
+            "service directory for news, if sender or recipient is not known yet",
+            "`60`",
+        ),
     },
     "ApiDirectorySettings": {
         "endpoints": (
@@ -265,7 +269,12 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("length of `method` in JSON-RPC", "code -32600", "core.jsonrpc.MAX_METHOD_BYTES", "B"),
     ("length of a JSON-RPC id", "code -32600", "core.jsonrpc.MAX_ID_BYTES", "B"),
     ("integers, both signs", "code -32600, with the path", "core.jsonrpc.MAX_INTEGER", ""),
-    ("objects inside each other (48 for lists)", "code -32600, with the path", "core.jsonrpc.MAX_OBJECTS", ""),
+    (
+        "objects inside each other (48 for lists in an object)",
+        "code -32600, with the path",
+        "core.jsonrpc.MAX_OBJECTS",
+        "",
+    ),
     ("length of a whole address `OPERATOR.METHOD(ID)`", "code 1", "core.address.MAX_ID_CHARS", "characters"),
     ("time to dial an operator, and for its TLS handshake", "not sent", "channels.grpc_client.CONNECT_TIMEOUT", "s"),
     ("time to open a connection, tunnel and all", "not sent", "channels.pool.OPEN_TIMEOUT", "s"),
@@ -273,11 +282,61 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("calls that wait for answers on one stream", "not sent", "channels.connected.MAX_WAITING", ""),
     ("requests of one stream that are handled at once", "further ones wait", "channels.held_streams.MAX_CALLS", ""),
     (
+        "bytes of these requests, and of their answers until they are sent",
+        "further requests wait",
+        "channels.held_streams.MAX_BYTES_IN_HAND",
+        "B",
+    ),
+    (
+        "the same, where many short requests got long answers",
+        "code -100",
+        "channels.held_streams.MAX_UNREAD_BYTES",
+        "B",
+    ),
+    (
         "calls and streams that a peer may have open on a connection",
         "further ones wait",
         "channels.grpc.http2.MAX_STREAMS",
         "",
     ),
+    (
+        "gRPC connections with one certificate",
+        "the oldest idle one is closed, or else the new one: `connections`",
+        "channels.grpc.server.ServerLimits.max_connections",
+        "",
+    ),
+    ("calls and streams with one certificate", "not sent", "channels.grpc.server.MAX_PEER_STREAMS", ""),
+    (
+        "long messages that come in with one certificate at once",
+        "further ones wait",
+        "channels.grpc.admission.MAX_BUFFERED_BYTES",
+        "B",
+    ),
+    (
+        "calls with one certificate that are handled at once; in memory, objects take up to eighteen times their bytes",
+        "further ones wait up to 30 s, then RESOURCE_EXHAUSTED",
+        "channels.grpc.admission.MAX_HANDLED_BYTES",
+        "B",
+    ),
+    (
+        "answers with one certificate that wait to be read",
+        "RESOURCE_EXHAUSTED",
+        "channels.grpc.server.MAX_OUTGOING_BYTES",
+        "B",
+    ),
+    (
+        "time for which a peer may take nothing of a message",
+        "the call or stream is broken off",
+        "channels.grpc.link.WireLimits.stall_timeout",
+        "s",
+    ),
+    (
+        "tunnels to a server behind a proxy that are being opened",
+        "code 500, stage relay",
+        "channels.grpc_server.MAX_TUNNELS_UNDER_WAY",
+        "",
+    ),
+    ("names that others chose, looked up at once", "further ones wait", "transport.dial.MAX_FOREIGN_LOOKUPS", ""),
     ("open connections of one port", "closed on accept: `connections`", "transport.listener.MAX_CONNECTIONS", ""),
     ("time for a TLS handshake on a JSON-RPC port", "closed", "rpc.server.HANDSHAKE_SECONDS", "s"),
     ("an idle connection to a JSON-RPC port", "closed", "rpc.server.KEEP_ALIVE_SECONDS", "s"),
@@ -320,10 +379,18 @@ def render_limits() -> str:
     """The limits as a Markdown table, with the values that the code has."""
     rows = ["| limit | value | beyond it | constant |", "| --- | --- | --- | --- |"]
     for what, beyond, constant, unit in LIMITS:
-        module, _, name = constant.rpartition(".")
-        value = getattr(importlib.import_module(f"eps.{module}"), name)
+        value = limit_value(constant)
         rows.append(f"| {what} | {limit_text(value, unit)} | {beyond} | `{constant}` |")
     return "\n".join(rows) + "\n"
+
+
+def limit_value(constant: str) -> Any:
+    """What the code has: a module's constant, or the default of a class's field (MODULE.CLASS.FIELD)."""
+    module, _, name = constant.rpartition(".")
+    owner, _, kind = module.rpartition(".")
+    if kind[:1].isupper():
+        return getattr(getattr(importlib.import_module(f"eps.{owner}"), kind)(), name)
+    return getattr(importlib.import_module(f"eps.{module}"), name)
 
 
 def limit_text(value: Any, unit: str) -> str:
