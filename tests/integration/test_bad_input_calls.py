@@ -13,7 +13,9 @@ import pytest
 from eps.errors import Outcome, Side, Stage
 from machine import Done, Machine
 
-RECOVERY = 5.0
+RECOVERY = 30.0
+"""Seconds; how quick it is, is test_programs' matter."""
+
 PROXY_EPS = "public-proxy-eps-1"
 
 
