@@ -141,7 +141,7 @@ class Entry:
         section: dict[str, Any] = {record.section: _typed(record.section, record.data)}
         return replace(self, records=(*kept, signed) if signed else kept, **section)
 
-    def to_json(self) -> Object:
+    def to_json(self) -> Constant:
         """The entry as ``getEntries`` shows it, records included. Made once: not to be changed."""
         return self._json
 

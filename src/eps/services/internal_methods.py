@@ -3,15 +3,24 @@
 PROTOCOL.md section 2, «Delivery», point 4, and section 7. Permission was checked before, like for any other method.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 
+import orjson
+
 from eps.channels import TunnelAcceptor
+from eps.channels.grpc import codec
+from eps.channels.grpc.framing import MAX_MESSAGE_BYTES
 from eps.core.brokering import parse_connection_request
-from eps.core.directory import Directory
-from eps.core.message import Request
+from eps.core.directory import Directory, Entry
+from eps.core.message import Constant, Request
 from eps.core.names import Object, Operator
-from eps.errors import BadParams, NotFound, NotPermitted
+from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
+
+SLICE_SECONDS = 0.01
+"""How long a search of the directory keeps all other calls waiting: then it is their turn."""
 
 
 class InternalMethods:
@@ -63,13 +72,20 @@ class InternalMethods:
         operator = _optional_text(params, "operator")
         group = _optional_text(params, "group")
         channels = _optional_texts(params, "channels")
-        found = [
-            entry.to_json()
-            for entry in directory.entries.values()
-            if (not operator or entry.name == operator)
-            and (not group or group in entry.groups)
-            and (not channels or any(entry.has_channel(channel) for channel in channels))
-        ]
+        found: list[Constant] = []
+        size, measure = 0, _json_size if sender == self._name else codec.encoded_size
+        async for entry in _in_slices(directory, operator):
+            if group and group not in entry.groups:
+                continue
+            if channels and not any(entry.has_channel(channel) for channel in channels):
+                continue
+            found.append(entry.to_json())
+            size += measure(found[-1])
+            if size > MAX_MESSAGE_BYTES:
+                raise TooLarge(
+                    f"the directory's entries that were asked for have more than {MAX_MESSAGE_BYTES:,} bytes (4 MiB)",
+                    hint="ask for fewer: with «operator», «group» or «channels» in the params",
+                )
         return {"entries": found}
 
     async def _connection_request(self, params: Object, sender: Operator, directory: Directory) -> Object:
@@ -92,6 +108,25 @@ class InternalMethods:
             )
         await acceptor.accept_tunnel(endpoint, token, sender)
         return {}
+
+
+async def _in_slices(directory: Directory, operator: str) -> AsyncIterator[Entry]:
+    """The entry of ``operator``, or all if that is empty; what others wait for gets its turn between them."""
+    if operator:
+        entry = directory.entry(operator)
+        if entry is not None:
+            yield entry
+        return
+    began = time.monotonic()
+    for entry in directory.entries.values():
+        yield entry
+        if time.monotonic() - began > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            began = time.monotonic()
+
+
+def _json_size(entry: Constant) -> int:
+    return len(orjson.dumps(entry))
 
 
 def _optional_text(params: Object, key: str) -> str:

@@ -21,7 +21,7 @@ from eps.channels.grpc.structs import (
     encode_struct,
 )
 from eps.core.address import parse_address
-from eps.core.message import CLIENT_KEY, Error, Request, Response, unwrap, wrap
+from eps.core.message import CLIENT_KEY, Constant, Error, Request, Response, unwrap, wrap
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, BadRequest, TooLarge
 
@@ -100,6 +100,14 @@ def fill_struct(struct: Struct, value: Object) -> None:
             too deeply.
     """
     _fill_top(struct, value, "")
+
+
+def encoded_size(value: Constant) -> int:
+    """Bytes of ``value`` within a message, which are made once and kept; 0 if it can't travel."""
+    try:
+        return len(encode_struct(value))
+    except (Unfit, UnicodeEncodeError, TypeError, ValueError):
+        return 0
 
 
 def struct_to_dict(struct: Struct) -> Object:
