@@ -129,7 +129,8 @@ class HeldStreams:
             size = weight(request.ByteSize())
             answer = await self._body(connection, request)
             if hand.taken - size + len(answer) > MAX_UNREAD_BYTES:
-                answer = framed(self._failed(request, f"{hand.taken:,} bytes of answers wait to be read on the stream"))
+                why = f"the call was run, but {hand.taken:,} bytes of answers wait to be read on the stream already"
+                answer = framed(self._failed(request, why, "make fewer calls with long answers at a time"))
             hand.add(weight(len(answer)) - size)
             return answer
 
@@ -157,10 +158,11 @@ class HeldStreams:
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer
             text = f"a call of {connection.peer.names[0]} failed here: {error!r}"
             self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))
-            return framed(self._failed(request, "handling the call failed"))
+            return framed(self._failed(request, "handling the call failed", f"look into the log of {self._name}"))
 
-    def _failed(self, request: pb.Request, why: str) -> pb.Response:
-        failed = InternalError(why, code=HANDLING_FAILED, hint=f"look into the log of {self._name}")
+    @staticmethod
+    def _failed(request: pb.Request, why: str, hint: str) -> pb.Response:
+        failed = InternalError(why, code=HANDLING_FAILED, hint=hint)
         return codec.encode_response(error_response("", failed), request.id)
 
 
