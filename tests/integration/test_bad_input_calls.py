@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from eps.errors import Outcome, Side, Stage
+from eps.rpc.client import JsonRpcClient
+from eps.transport.tls import TlsFiles
 from machine import Done, Machine
 
 RECOVERY = 30.0
@@ -233,6 +235,24 @@ async def test_eps_call_with_a_certificate_that_the_server_refuses(machine: Mach
     (tree / "001_default.yml").write_text(default)
     done = await machine.run("eps", "call", "hd-2._ping", EPS_SETTINGS="other")
     told(done, "error: our EPS server hd-1 at https://localhost:", "certificate", "where: stage tls, side ours")
+
+
+async def test_an_application_with_somebody_elses_certificate(machine: Machine) -> None:
+    await machine.start("hd-1")
+    certs, port = machine.dev / "certs", machine.ports.of[5555]
+    files = TlsFiles((str(certs / "root.crt"),), str(certs / "hd-2.crt"), str(certs / "hd-2.key"))
+    client = JsonRpcClient(f"https://localhost:{port}/jsonrpc", tls=files, server_name="hd-1")
+    response = await client.call("hd-1._ping", {})
+    await client.close()
+    assert response.error is not None
+    assert response.error.code == 403
+    assert "only certificates of hd-1, demo-app may call here" in response.error.message
+    assert "your certificate carries hd-2" in response.error.message
+    assert "tls.allowed_names" in response.error.data["hint"]
+    line = await machine.processes["hd-1"].wait_for(kind="refused", listener="jsonrpc", why="name", level="warn")
+    assert line["message"] == (
+        "jsonrpc: refused a certificate of hd-2, *.hd-2.local (name): only certificates of hd-1, demo-app may call here"
+    )
 
 
 async def test_eps_call_without_a_usable_answer(machine: Machine, told: Any) -> None:

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from eps.core.event import Emit, Level, Notice, ignore
+from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc import MAX_BODY, parse_request, render_response
 from eps.core.message import Response, error_response
 from eps.core.names import Object
@@ -311,9 +311,12 @@ class JsonRpcServer:
         allowed = self._tls.allowed_names if self._tls else None
         if allowed is None or not set(allowed).isdisjoint(names):
             return
+        which = f"only certificates of {shown(allowed)} may call here"
+        source = f"a certificate of {shown(names)}" if names else "a caller without a certificate"
+        self._emit(Refused(listener=self._name, why="name", source=source, detail=which))
         who = f"your certificate carries {shown(names)}" if names else "you show no certificate"
         raise NotPermitted(
-            f"{self._name}: only certificates of {shown(allowed)} may call here; {who}",
+            f"{self._name}: {which}; {who}",
             hint="call with such a certificate, or add the name to tls.allowed_names of this server's settings",
         )
 
