@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from eps import __version__
+from eps.errors import EpsError
 from machine import DIRECTORY_FILES, SERVERS, Machine
 
 IRIS_LINE = re.compile(
@@ -77,6 +78,24 @@ async def test_the_iris_log_format(machine: Machine, role: str) -> None:
         assert found["pid"] == str(process.pid)
         assert found["service"] == SERVICES[role]
     assert any(" INFO " in line and line.endswith(" : stopped\n") for line in process.raw)
+
+
+async def test_standard_streams_that_are_closed_or_broken(machine: Machine) -> None:
+    """A server goes on without anybody to read its log or what its stdout channel prints."""
+    await machine.start("sd-1")
+    await machine.setup_directory()
+    process = await machine.spawn_shell("hd-1", "exec eps server run <&- >&- 2>&-", **machine.environment("hd-1"))
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if (await machine.call("hd-1._ping")).error is None:
+                    break
+            except EpsError:
+                await asyncio.sleep(0.05)
+    answer = await machine.call("hd-1.anything")
+    assert answer.error is None, answer.error  # printed to nowhere
+    assert await process.end(signal.SIGTERM) == 0
+    assert process.log() == ""
 
 
 async def test_levels(machine: Machine) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import cProfile
 import gc
+import os
 import resource
 import signal
 import sys
@@ -62,6 +63,7 @@ def run_server(service: str, options: Options, build: Build) -> int:
     """Run a server until SIGINT or SIGTERM; the program's exit code."""
     from eps.programs.metrics import Metrics  # here: it brings an HTTP server along, which help and version don't need
 
+    open_standard_streams()
     log = LogWriter(service, options.level, options.format)
     metrics = Metrics()
     emit = fan_out([log, metrics, spare_the_collector])
@@ -141,6 +143,17 @@ def spare_the_collector(event: Event) -> None:
     """
     if isinstance(event, DirectoryChanged):
         gc.freeze()
+
+
+def open_standard_streams() -> None:
+    """Replace standard streams that are closed (``2>&-``): else a socket gets their number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def raise_file_limit(emit: Emit) -> None:
