@@ -2,10 +2,11 @@
 
 As the EPS server it answers ``_connectionRequest`` like B's server would: dial the relay, show the token, answer. What
 then comes through the tunnel is read and thrown away (iperf3's way of receiving: 128 KiB at a time into one buffer),
-or sent back, or waited for. A plain listener takes the same bytes without a relay.
+or sent back, or waited for. A plain listener takes the same bytes without a relay. In mode ``greet`` each connection
+gets one byte first, which shows the other side that its way is open to the end; the rest is as in ``sink``.
 
     python far.py '{"rpc_port": …, "plain_port": …, "ca": …, "certificate": …, "key": …}'
-    → {"mode": "sink" | "echo"}    ← {"bytes": …}
+    → {"mode": "sink" | "echo" | "greet"}    ← {"bytes": …}
 """
 
 import base64
@@ -102,6 +103,8 @@ class Far:
 
     def _take(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.mode == "greet":
+            sock.sendall(b"!")
         sock.setblocking(False)
         self._watch(sock, lambda: self._read(sock))
 

@@ -8,7 +8,8 @@ other.
     → {"work": "release"}                                                       ← {}
 
 ``stream`` loads as iperf3 does: the same block of 128 KiB again and again, with nothing in between. A ``port`` is
-connected to as it is; without one, the connections are tunnels.
+connected to as it is; without one, the connections are tunnels. With a ``hello`` (base64), each connection to a port
+begins with it, and waits for the other side's first byte: TLS passthrough looks at the hello only.
 """
 
 import base64
@@ -22,6 +23,7 @@ import time
 from workers import Json, allow_many_files, http_length, serve
 
 BLOCK = bytes(128 * 1024)
+ANSWER_SECONDS = 30.0
 ENTRY = {"name": "hd-1", "groups": ["health-departments"], "channels": [{"type": "grpc_client", "settings": None}]}
 
 
@@ -97,9 +99,11 @@ class Near:
 
     # Throughput
 
-    def stream(self, connections: int, seconds: float, port: int | None = None, warm_up: float = 0.3) -> Json:
+    def stream(
+        self, connections: int, seconds: float, port: int | None = None, warm_up: float = 0.3, hello: str = ""
+    ) -> Json:
         self._forget_proxies()  # it may be another process by now
-        socks = [self._connect(port) for _ in range(connections)]
+        socks = [self._connect(port, base64.b64decode(hello)) for _ in range(connections)]
         try:
             warm = self._pump(socks, warm_up)
             begin, cpu = time.perf_counter(), time.process_time()
@@ -110,10 +114,15 @@ class Near:
                 sock.close()
         return {"bytes": sent, "bytes_in_all": warm + sent, "seconds": took, "cpu_seconds": cpu}
 
-    def _connect(self, port: int | None) -> socket.socket:
-        if port is not None:
-            return tunnel(port, b"")
-        return tunnel(*self._proxy().wait_for_offer())
+    def _connect(self, port: int | None, hello: bytes = b"") -> socket.socket:
+        if port is None:
+            return tunnel(*self._proxy().wait_for_offer())
+        sock = tunnel(port, hello)
+        if hello:
+            sock.settimeout(ANSWER_SECONDS)
+            if not sock.recv(1):
+                raise ConnectionResetError("nobody answers the hello")
+        return sock
 
     def _pump(self, socks: list[socket.socket], seconds: float) -> int:
         until = time.perf_counter() + seconds

@@ -93,7 +93,7 @@ class Stand:
                 stderr=file,
             )
         try:
-            await _until(lambda: b'"started"' in log.read_bytes() or process.returncode is not None)
+            await until(lambda: b'"started"' in log.read_bytes() or process.returncode is not None)
             if b'"started"' not in log.read_bytes():
                 raise RuntimeError(f"the proxy did not start:\n{log.read_text()}")
             yield process.pid
@@ -113,8 +113,8 @@ class Stand:
             "haproxy", "-db", "-q", "-f", str(settings), user=self.user, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            await _until(lambda: _accepts(port) or process.returncode is not None)
-            if not _accepts(port):
+            await until(lambda: accepts(port) or process.returncode is not None)
+            if not accepts(port):
                 raise RuntimeError("haproxy did not start")
             yield process.pid, port
         finally:
@@ -140,7 +140,7 @@ listen relay
 """
 
 
-async def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Look again and again until ``condition`` holds, or the time is up."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -148,7 +148,8 @@ async def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
                 await asyncio.sleep(0.05)
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody listens on that port; asked of the kernel, so that the server does not notice."""
     wanted = f":{port:04X} "
     return any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
 
@@ -205,7 +206,7 @@ async def _copying_row(stand: Stand, kind: str, effort: Effort, tell: Callable[[
         beside=kind,
         beside_values=[one["rate"] for one in got[kind]],
         targets=[Target(3.0, of_ratio=True)],
-        cpu={name: _middle(results, "cpu_per_gb") for name, results in got.items()},
+        cpu={name: middle(results, "cpu_per_gb") for name, results in got.items()},
         cpu_unit="s/GB",
     )
     tell(row)
@@ -240,8 +241,8 @@ async def _stream(stand: Stand, port: int | None, pid: int | None, number: int, 
 def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, float]]], user: int | None) -> list[Row]:
     tunnels = f"{number} tunnel{'s' if number > 1 else ''}"
     values = [one["rate"] for one in got["splice"]]
-    cpu = {name: _middle(results, "cpu_per_gb") for name, results in got.items() if name != "loopback"}
-    cpu["the two ends"] = _middle(got["splice"], "ends_cpu_per_gb")
+    cpu = {name: middle(results, "cpu_per_gb") for name, results in got.items() if name != "loopback"}
+    cpu["the two ends"] = middle(got["splice"], "ends_cpu_per_gb")
     rows = [
         Row(
             name=f"{prefix}splice, {tunnels}",
@@ -265,7 +266,8 @@ def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, flo
     return rows
 
 
-def _middle(results: list[dict[str, float]], key: str) -> float:
+def middle(results: list[dict[str, float]], key: str) -> float:
+    """The median of one of the values that rounds have."""
     ordered = sorted(one[key] for one in results)
     return ordered[len(ordered) // 2]
 
@@ -281,7 +283,7 @@ async def _iperf_row(effort: Effort) -> Row:
     )
     rates = []
     try:
-        await _until(lambda: _accepts(int(port)))
+        await until(lambda: accepts(int(port)))
         for _ in range(effort.rounds):
             client = await asyncio.create_subprocess_exec(
                 *("iperf3", "-c", "127.0.0.1", "-p", port, "-J", "-t", str(max(1, round(effort.seconds)))),

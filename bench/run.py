@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from calls import Effort, call_rows, cold_rows, operator_rows
+from passthrough import passthrough_rows
 from relay import idle_rows, pair_rows, relay_rows
 from table import Row, markdown, render
 
@@ -33,6 +34,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "relay": ("The relay: throughput", relay_rows),
     "pairs": ("The relay: pair set-ups", pair_rows),
     "idle": ("The relay: idle tunnels", idle_rows),
+    "passthrough": ("TLS passthrough", passthrough_rows),
     "operators": ("Operators in the directory", operator_rows),
 }
 
