@@ -23,11 +23,11 @@ if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(message="deaf")
 elif mode == "polite":
-    def stop(*_):
-        say(message="stopping")
-        sys.exit(0)
-    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # a handler that prints amid a print would fail
     say(message="ready")
+    signal.sigwait([signal.SIGTERM])
+    say(message="stopping")
+    sys.exit(0)
 elif mode == "dies":
     say(message="a port is taken")
     sys.exit(2)
