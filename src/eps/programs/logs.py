@@ -4,6 +4,7 @@ Three renderers of one line each stand here rather than a logging library: event
 program that is started by hand should be up in a blink.
 """
 
+import codecs
 import json
 import logging
 import os
@@ -13,6 +14,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import IO
+
+import orjson
 
 from eps.core.event import Event, Level, Notice
 
@@ -78,7 +81,7 @@ class LogWriter:
         return f"{head} : {one_line(event.message())}"
 
     def _json(self, event: Event) -> str:
-        values = {field.name: getattr(event, field.name) for field in fields(event)}
+        values = {name: getattr(event, name) for name in _field_names(type(event))}
         line = {
             "time": self._now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "pid": os.getpid(),
@@ -87,11 +90,40 @@ class LogWriter:
             **values,
             "message": event.message(),
         }
-        return json.dumps(line)  # in ASCII: no character that some reader takes for the end of a line
+        try:
+            written = orjson.dumps(line)
+        except orjson.JSONEncodeError:  # half a surrogate pair, say
+            return json.dumps(line)
+        # In ASCII: no character that some reader takes for the end of a line.
+        return written.decode().encode("ascii", _ESCAPE).decode()
+
+
+_ESCAPE = "eps.json"
+"""The name of :func:`_escaped` among the codecs' ways to treat what can't be encoded."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """As JSON writes characters in ASCII (RFC 8259, section 7)."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPE, _escaped)
+
+_names: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _field_names(kind: type[Event]) -> tuple[str, ...]:
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(field.name for field in fields(kind))
+    return names
 
 
 def one_line(text: str) -> str:
     """``text`` without line breaks and control characters: what a peer sends must not forge log lines."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 

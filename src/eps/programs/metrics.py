@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
 
 from aiohttp import web
 from prometheus_client import (
@@ -39,6 +41,8 @@ LINKS = ("direct", "tunnel", "stream", "incoming", "connected")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+M = TypeVar("M", Counter, Gauge, Histogram)
+
 
 class Metrics:
     """Counts events; an ``Emit``. Labels hold fixed words only, never names that a peer chooses."""
@@ -49,32 +53,38 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._calls = self._counter("eps_calls", "Calls that ended, by outcome", ["direction", "outcome", "stage"])
-        self._seconds = Histogram(
-            "eps_call_seconds",
-            "Seconds from a call to its answer",
-            ["direction"],
-            buckets=CALL_BUCKETS,
-            registry=self.registry,
+        self._calls = _labelled(
+            self._counter("eps_calls", "Calls that ended, by outcome", ["direction", "outcome", "stage"])
         )
-        self._links = self._gauge("eps_links", "Links with peers that are up", ["link"])
+        self._seconds = _labelled(
+            Histogram(
+                "eps_call_seconds",
+                "Seconds from a call to its answer",
+                ["direction"],
+                buckets=CALL_BUCKETS,
+                registry=self.registry,
+            )
+        )
+        self._links = _labelled(self._gauge("eps_links", "Links with peers that are up", ["link"]))
         for link in LINKS:
-            self._links.labels(link)  # shown as 0 from the start, so that an alert needs no absent()
-        self._steps = self._counter("eps_broker_steps", "Steps of brokered connections done here", ["step"])
-        self._tunnels = self._counter("eps_tunnels", "Relayed connections that ended, by outcome", ["outcome"])
-        self._bytes = self._counter("eps_tunnel_bytes", "Bytes relayed", ["from"])
-        self._refused = self._counter("eps_refused", "Connections turned away", ["listener", "why"])
-        self._announced = self._counter("eps_announcements", "Domains announced, by outcome", ["outcome"])
+            self._links(link)  # shown as 0 from the start, so that an alert needs no absent()
+        self._steps = _labelled(self._counter("eps_broker_steps", "Steps of brokered connections done here", ["step"]))
+        self._tunnels = _labelled(
+            self._counter("eps_tunnels", "Relayed connections that ended, by outcome", ["outcome"])
+        )
+        self._bytes = _labelled(self._counter("eps_tunnel_bytes", "Bytes relayed", ["from"]))
+        self._refused = _labelled(self._counter("eps_refused", "Connections turned away", ["listener", "why"]))
+        self._announced = _labelled(self._counter("eps_announcements", "Domains announced, by outcome", ["outcome"]))
         self._operators = self._gauge("eps_directory_operators", "Operators in the verified directory", [])
         self._records = self._gauge("eps_directory_records", "Records in the verified directory", [])
         self._failures = self._counter("eps_directory_failures", "Directory updates that failed", [])
         self._count: dict[type[Event], Callable[..., None]] = {
             CallFinished: self._call,
             PeerChanged: self._peer,
-            Step: lambda event: self._steps.labels(str(event.step)).inc(),
+            Step: lambda event: self._steps(event.step).inc(),
             TunnelFinished: self._tunnel,
-            Refused: lambda event: self._refused.labels(event.listener, event.why).inc(),
-            Announced: lambda event: self._announced.labels(event.outcome).inc(),
+            Refused: lambda event: self._refused(event.listener, event.why).inc(),
+            Announced: lambda event: self._announced(event.outcome).inc(),
             DirectoryChanged: self._directory,
             DirectoryFailed: lambda event: self._failures.inc(),
         }
@@ -95,20 +105,25 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _call(self, event: CallFinished) -> None:
-        self._calls.labels(event.direction, event.outcome, event.stage).inc()
-        self._seconds.labels(event.direction).observe(event.seconds)
+        self._calls(event.direction, event.outcome, event.stage).inc()
+        self._seconds(event.direction).observe(event.seconds)
 
     def _peer(self, event: PeerChanged) -> None:
-        self._links.labels(event.link).inc(1 if event.up else -1)
+        self._links(event.link).inc(1 if event.up else -1)
 
     def _tunnel(self, event: TunnelFinished) -> None:
-        self._tunnels.labels(event.outcome).inc()
-        self._bytes.labels("callee").inc(event.first_bytes)
-        self._bytes.labels("caller").inc(event.second_bytes)
+        self._tunnels(event.outcome).inc()
+        self._bytes("callee").inc(event.first_bytes)
+        self._bytes("caller").inc(event.second_bytes)
 
     def _directory(self, event: DirectoryChanged) -> None:
         self._operators.set(event.operators)
         self._records.set(event.records)
+
+
+def _labelled(metric: M) -> Callable[..., M]:
+    """What counts under given label values: looked up once for each, as that costs more than to count."""
+    return cache(metric.labels)
 
 
 class MetricsServer:

@@ -40,7 +40,7 @@ from eps.rpc.server import Call
 from eps.services.announcement_book import AnnouncementBook, Key
 from eps.services.public_proxy import ACCEPT_TIMEOUT, MAX_TUNNELS, CallNetwork, Half, PublicProxy, source_of
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
-from eps.transport.dial import readable, tune
+from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 
@@ -166,7 +166,6 @@ class Passthrough:
 
     async def _meet(self, sock: socket.socket) -> None:
         source = source_of(sock)
-        tune(sock)
         began = asyncio.get_running_loop().time()
         head = bytearray()
         try:

@@ -30,7 +30,7 @@ from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, T
 from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
 from eps.rpc.server import Call
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
-from eps.transport.dial import readable, tune
+from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
 
@@ -224,7 +224,6 @@ class PublicProxy:
     async def _meet(self, sock: socket.socket) -> None:
         """A connection has come: read its token, and not one byte more."""
         source = source_of(sock)
-        tune(sock)
         token = bytearray()
         try:
             await self._read_token(sock, token)
@@ -240,16 +239,11 @@ class PublicProxy:
             self._arrived(sock, bytes(token), source)
 
     async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
+        if _is_whole(sock, token):
+            return  # mostly it comes with the connection, and needs no deadline
         async with self._arrivals.deadline(self._accept_timeout):
-            while len(token) < TOKEN_BYTES:
-                try:
-                    received = sock.recv(TOKEN_BYTES - len(token))
-                except (BlockingIOError, InterruptedError):
-                    await readable(sock)
-                    continue
-                if not received:
-                    raise ConnectionResetError("the stream ended")
-                token += received
+            while not _is_whole(sock, token):
+                await readable(sock)
 
     def _arrived(self, sock: socket.socket, token: bytes, source: str) -> None:
         """A token has come: whose?"""
@@ -364,6 +358,22 @@ def _parse_request(params: Object) -> tuple[Operator, str, Object]:
     if not isinstance(entry.get("channels"), list):
         raise BadParams(f"{CLIENT_KEY}.entry.channels: must be a list", hint=hint)
     return Operator(to), channel, {"name": client["name"], "entry": entry}
+
+
+def _is_whole(sock: socket.socket, token: bytearray) -> bool:
+    """Read what has come of the token; whether all of it is there.
+
+    Raises:
+        OSError: the stream has ended, or is broken.
+    """
+    try:
+        received = sock.recv(TOKEN_BYTES - len(token))
+    except (BlockingIOError, InterruptedError):
+        return False
+    if not received:
+        raise ConnectionResetError("the stream ended")
+    token += received
+    return len(token) == TOKEN_BYTES
 
 
 def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:
