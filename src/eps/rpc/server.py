@@ -23,6 +23,7 @@ from eps.core.jsonrpc import MAX_BODY, parse_request, render_response
 from eps.core.message import Response, error_response
 from eps.core.names import Object
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
+from eps.rpc.http_connection import HttpConnection
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
 
@@ -397,8 +398,8 @@ async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse
     return pieces
 
 
-class _Connection(RequestHandler):
-    """aiohttp's side of one connection; adds who is at its other end, and answers broken HTTP in our words."""
+class _Connection(HttpConnection):
+    """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
 
     client_names: tuple[str, ...] = ()
     on_end: OnEnd | None = None
@@ -417,41 +418,15 @@ class _Connection(RequestHandler):
                 self.client_names = ()  # a certificate that can't be read names nobody
         super().connection_made(transport)
 
-    def close(self) -> None:
-        """End after the call in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
-        idle = self._waiter is not None
-        super().close()
-        if idle and self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("an answer has begun already")
+    def trouble(self, status: int) -> web.Response:
         error: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
         if status >= 500:
             error = InternalError("an error inside this server", hint="its log says more")
-        answer = _Answer(400, render_response(error_response("", error)), {})
-        answer.force_close()
-        return answer
+        return _Answer(400, render_response(error_response("", error)), {})
 
 
 class _Http(web.Server):
     """Makes a :class:`_Connection` per accepted socket."""
 
     def __call__(self) -> RequestHandler:
-        return _Connection(
-            self,
-            loop=self._loop,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's own AppRunner passes None, too: no access log
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            tcp_keepalive=False,  # the listener has set it
-            max_line_size=MAX_HEADER_LINE,
-            max_field_size=MAX_HEADER_LINE,
-            auto_decompress=False,  # nobody compresses here, and a bomb is compressed
-        )
+        return _Connection(self, keep_alive=KEEP_ALIVE_SECONDS, max_line=MAX_HEADER_LINE)

@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_protocol import RequestHandler
 from yarl import URL
 
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import EpsError, TlsFailed, Unreachable
+from eps.rpc.http_connection import HttpConnection
 from eps.services.forwarding import ended
 from eps.services.http_messages import inside_head, inside_headers, inside_url, outside_headers, wants_websocket
 from eps.transport.dial import connect, explain, read_header
@@ -334,20 +334,11 @@ class _Feed:
         self._reader.feed_eof()
 
 
-class _Connection(RequestHandler):
-    """aiohttp's side of one client's connection: ends it if it asks for nothing, and reports its end."""
+class _Connection(HttpConnection):
+    """One client's connection: ends it if it asks for nothing, and reports its end."""
 
     def __init__(self, http: web.Server, domain: str, via: Operator, emit: Emit, keep_alive: float) -> None:
-        super().__init__(
-            http,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's own AppRunner passes None, too: no access log
-            keepalive_timeout=keep_alive,
-            tcp_keepalive=False,  # the socket has it already
-            max_line_size=MAX_HEADER_LINE,
-            max_field_size=MAX_HEADER_LINE,
-            auto_decompress=False,
-        )
+        super().__init__(http, keep_alive=keep_alive, max_line=MAX_HEADER_LINE)
         self._domain = domain
         self._via = via
         self._emit = emit
@@ -379,25 +370,8 @@ class _Connection(RequestHandler):
         seconds = asyncio.get_running_loop().time() - self._began
         self._emit(ended(outcome, self._domain, self._via, seconds, 0, self._received))
 
-    def close(self) -> None:
-        """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
-        idle = self._waiter is not None
-        super().close()
-        if idle and self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("an answer has begun already")
-        answer = _failed(status if status < 500 else 502, "this is no HTTP request that can be read")
-        answer.force_close()
-        return answer
+    def trouble(self, status: int) -> web.Response:
+        return _failed(status if status < 500 else 502, "this is no HTTP request that can be read")
 
 
 def _failed(status: int, text: str) -> web.Response:

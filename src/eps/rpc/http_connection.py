@@ -1,0 +1,57 @@
+"""aiohttp's side of one HTTP connection that a client made, as all our servers want it."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+
+class HttpConnection(RequestHandler):
+    """Ends at once when it is unused and its server closes, and answers what is no HTTP in our words.
+
+    Args:
+        http: whose handler answers the requests.
+        keep_alive: seconds for which an unused connection is kept.
+        max_line: bytes of the first line, and of each header.
+    """
+
+    def __init__(self, http: web.Server, *, keep_alive: float, max_line: int) -> None:
+        super().__init__(
+            http,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own AppRunner passes None, too: no access log
+            keepalive_timeout=keep_alive,
+            tcp_keepalive=False,  # the socket has it already
+            max_line_size=max_line,
+            max_field_size=max_line,
+            auto_decompress=False,  # what passes stays as it is, and a bomb is compressed
+        )
+
+    def close(self) -> None:
+        """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
+        idle = self._waiter is not None
+        super().close()
+        if idle and self.transport is not None:
+            self.transport.close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The last answer of a connection on which something is wrong; see :meth:`trouble`.
+
+        Raises:
+            ConnectionResetError: an answer has begun, and a second one would be taken for a part of it.
+        """
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("an answer has begun already")
+        answer = self.trouble(status)
+        answer.force_close()
+        return answer
+
+    def trouble(self, status: int) -> web.Response:
+        """The answer, in this server's form, to what can't be read (``status`` below 500) or went wrong in here."""
+        raise NotImplementedError  # each server has its own form
