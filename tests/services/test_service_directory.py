@@ -188,6 +188,25 @@ async def test_a_forged_record_anywhere_refuses_the_whole_batch(network: Network
     assert network.service.chain.tip == good[-1].hash
 
 
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        (("hd-1", "*.hd-1.local", "hd-1.example.org"), "hd-1"),
+        (("x" * 300,), "x" * 80),
+        ((), "a client without a certificate"),
+    ],
+)
+async def test_a_submitter_is_logged_by_the_operators_name_alone(
+    network: Network, names: tuple[str, ...], who: str
+) -> None:
+    chain = chain_of(2)
+    for records in (chain, chain[1:]):  # one that is accepted, one that is refused
+        await network.service.handle(Call("submitRecords", {"records": as_json(records)}, "n:7", names))
+    texts = [event.message() for event in network.events]
+    assert any(text.endswith(f"a submission of 2 records by {who}") for text in texts), texts
+    assert any(f"a submission of 1 records by {who} was refused: " in text for text in texts), texts
+
+
 async def test_which_record_is_told_in_data(network: Network) -> None:
     chain = chain_of(3)
     error = (await network.submit([chain[0], chain[2]])).error

@@ -34,6 +34,7 @@ from eps.errors import (
     StartError,
 )
 from eps.rpc.server import Call
+from eps.transport.tls import shown
 
 MAX_WAITING = 16
 """Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""
@@ -172,7 +173,7 @@ class ServiceDirectory:
         task = asyncio.create_task(self._accept(values), name="submission")
         self._submissions.add(task)
         task.add_done_callback(self._forget)
-        who = ", ".join(call.client_names) or "a client without a certificate"
+        who = _submitter(call)
         try:
             await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
         except TimeoutError:
@@ -302,6 +303,11 @@ class _Pages:
 
     def tip(self) -> orjson.Fragment | None:
         return orjson.Fragment(self._encoded[-1]) if self._encoded else None
+
+
+def _submitter(call: Call) -> str:
+    """Who sent a call, for the log: the first of its names is the operator's, the others are of its hosts."""
+    return shown(call.client_names[:1]) if call.client_names else "a client without a certificate"
 
 
 def _json_list(items: Sequence[bytes]) -> orjson.Fragment:
