@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,13 +97,31 @@ async def test_headers_of_one_connection_and_of_former_proxies_are_left_out() ->
             "TE": "trailers",
             "Upgrade": "h2c",
             "X-Forwarded-For": "1.2.3.4",
+            "X_Forwarded_For": "1.2.3.4",  # the same to servers that see CGI's variables
+            "X-Forwarded-Client-Cert": "Subject=admin",
+            "True-Client-IP": "1.2.3.4",
             "Forwarded": "for=1.2.3.4",
             "X-Forwarded-Proto": "http",
         }
         async with way.session.get(way.url(), headers=headers) as answer:
             names = dict((await answer.json())["headers"])
     assert names["x-forwarded-proto"] == "https"
-    assert not {"x-mine", "te", "upgrade", "x-forwarded-for", "forwarded"} & set(names)
+    assert not {"x-mine", "te", "upgrade", "x-forwarded-for", "forwarded", "true-client-ip"} & set(names)
+    assert not {"x_forwarded_for", "x-forwarded-client-cert"} & set(names)
+
+
+async def test_a_target_that_names_a_host_says_more_than_the_header() -> None:
+    async with http_server(echo) as address, through(address) as way:
+        answer = await raw(way, b"GET http://other:1/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert dict(told["headers"])["host"] == "other:1"
+
+
+async def test_bodies_in_a_coding_that_only_this_connection_knows_are_refused() -> None:
+    """They would arrive coded, and without a word of it."""
+    coded = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"
+    async with through("127.0.0.1:1") as way:
+        assert (await raw(way, coded)).startswith(b"HTTP/1.1 501 ")
 
 
 async def test_an_answer_comes_back_as_it_was() -> None:
@@ -517,6 +536,37 @@ async def test_a_websocket_that_the_server_refuses() -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await way.session.ws_connect(way.url())
         assert refused.value.status == 401
+
+
+@pytest.mark.parametrize("first", ["GET", "POST"])
+async def test_nobody_talks_past_the_proxy_by_asking_for_a_websocket_where_there_is_none(first: str) -> None:
+    asks = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    body = b"Content-Length: 3\r\n\r\nabc" if first == "POST" else b"\r\n"
+    second = b"GET /2 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    async with http_server(echo) as address, through(address) as way:
+        answers = await raw(way, first.encode() + b" /1 HTTP/1.1\r\n" + asks + body + second)
+    bodies = [json.loads(part.partition(b"HTTP/1.1")[0]) for part in answers.split(b"\r\n\r\n")[1:]]
+    assert [(told["path"], told["size"]) for told in bodies] == [("/1", 3 if first == "POST" else 0), ("/2", 0)]
+    assert "x-forwarded-for" not in dict(bodies[1]["headers"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_answers_that_can_t_be_passed_on(said: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await reader.read()
+
+    events = Events()
+    async with raw_server(talk) as address, through(address, events) as way, way.session.get(way.url()) as answer:
+        assert answer.status == 502
+    assert "the internal server at" in events.of(Notice)[0].text
 
 
 async def test_a_websocket_that_nobody_uses_ends() -> None:

@@ -1,10 +1,14 @@
 """A private proxy where TLS ends: HTTP requests go on to the internal server (PROTOCOL.md section 8).
 
     socket → TLS → HTTP/1.1 → _pass_on   each request to http://ADDRESS, bodies streamed both ways
-                            → _tunnel    a WebSocket: the request as it came, then bytes both ways
+                            → _tunnel    and, if the server agrees to speak WebSocket, bytes both ways behind it
 
 Clients' connections are kept for their next requests, whatever the internal server does with its own. What a message
 says stays as it is, but for the headers of ``services.http_messages``.
+
+A connection becomes bytes only when the internal server has said so (101). Before that, what a client sends behind its
+request to change the protocol is another request like all others: else a client could ask for a WebSocket where there
+is none, and then talk past this proxy, with whatever headers it likes.
 
 Requests that must not be repeated go out on new connections only: on a kept one, nobody could tell whether the internal
 server had seen the request or had just hung up.
@@ -18,6 +22,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from yarl import URL
 
 from eps.core.event import Emit, Level, Notice, Refused
@@ -26,8 +31,15 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.errors import EpsError, TlsFailed, Unreachable
 from eps.rpc.http_connection import HttpConnection
 from eps.services.forwarding import ended
-from eps.services.http_messages import inside_head, inside_headers, inside_url, outside_headers, wants_websocket
-from eps.transport.dial import connect, explain, read_header
+from eps.services.http_messages import (
+    has_coding,
+    inside_headers,
+    inside_url,
+    outside_headers,
+    switching_head,
+    wants_websocket,
+)
+from eps.transport.dial import explain
 from eps.transport.splice import IDLE_TIMEOUT
 from eps.transport.tls import TlsFiles, accept_tls, server_context
 
@@ -52,6 +64,9 @@ MAX_HEADER_LINE = 32 * 1024
 
 TUNNEL_BYTES = 64 * 1024
 """Read at once from a WebSocket's side."""
+
+SWITCHING = 101
+"""The status by which a server agrees to another protocol."""
 
 REPEATABLE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 
@@ -90,6 +105,7 @@ class HttpForwarder:
         self._http: web.Server | None = None
         self._kept: aiohttp.ClientSession | None = None
         self._single: aiohttp.ClientSession | None = None
+        self._websockets: aiohttp.ClientSession | None = None
 
     @property
     def open(self) -> int:
@@ -104,13 +120,16 @@ class HttpForwarder:
             aiohttp.TCPConnector(limit=INSIDE_CONNECTIONS, keepalive_timeout=INSIDE_KEEP_ALIVE_SECONDS)
         )
         self._single = _session(aiohttp.TCPConnector(limit=INSIDE_CONNECTIONS, force_close=True))
+        # Each lives as long as its client's connection does, and those are counted already: a limit would only starve
+        # other requests.
+        self._websockets = _session(aiohttp.TCPConnector(limit=0, force_close=True))
 
     async def close(self) -> None:
         """Let requests in flight end, then end all connections."""
         if self._http is not None:
             self._http.pre_shutdown()
             await self._http.shutdown(GRACE_SECONDS)
-        for session in (self._kept, self._single):
+        for session in (self._kept, self._single, self._websockets):
             if session is not None:
                 await session.close()
 
@@ -137,7 +156,7 @@ class HttpForwarder:
         if isinstance(request.protocol, _Connection):
             request.protocol.speaks()
         try:
-            return await (self._tunnel(request) if wants_websocket(request) else self._pass_on(request))
+            return await self._pass_on(request)
         except Unreachable as error:
             self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
             return _failed(502, "the server behind this proxy can't be reached")
@@ -152,8 +171,12 @@ class HttpForwarder:
         url = inside_url(self._address, request)
         if url is None:
             return _failed(400, "the request has no path")
+        if has_coding(request.headers):
+            return _failed(501, "no transfer coding but chunked is known here")
         async with await self._ask(request, url) as answer:
-            return await self._stream(request, answer)
+            if answer.status != SWITCHING:
+                return await self._stream(request, answer)
+            return await self._tunnel(request, answer)
 
     async def _ask(self, request: web.BaseRequest, url: URL) -> aiohttp.ClientResponse:
         """Send the request inside, and wait until the answer begins.
@@ -163,11 +186,10 @@ class HttpForwarder:
             TimeoutError: there was no progress for too long.
         """
         body = _Body(request, self._timeout) if request.body_exists else None
-        session = self._kept if body is None and request.method in REPEATABLE else self._single
-        assert session is not None, "nothing is forwarded before start"
+        session = self._session_for(request, body is not None)
         try:
             async with asyncio.timeout(self._timeout) as deadline:
-                return await session.request(
+                answer = await session.request(
                     request.method,
                     url,
                     headers=inside_headers(request),
@@ -181,6 +203,26 @@ class HttpForwarder:
         finally:
             if body is not None:
                 body.is_waited_for = False
+        self._check(request, answer)
+        return answer
+
+    def _session_for(self, request: web.BaseRequest, has_body: bool) -> aiohttp.ClientSession:
+        session = self._kept if not has_body and request.method in REPEATABLE else self._single
+        if wants_websocket(request):
+            session = self._websockets
+        assert session is not None, "nothing is forwarded before start"
+        return session
+
+    def _check(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> None:
+        """Raises Unreachable for an answer that can't be passed on."""
+        trouble = ""
+        if answer.status == SWITCHING and not wants_websocket(request):
+            trouble = "it has changed the protocol, which nobody had asked for"
+        elif has_coding(answer.headers):
+            trouble = "its answer has a transfer coding that is not known here"
+        if trouble:
+            answer.close()
+            raise Unreachable(f"the internal server at {self._address}: {trouble}", hint="it breaks HTTP's rules")
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "os_error", error)
@@ -208,48 +250,35 @@ class HttpForwarder:
 
     # A WebSocket
 
-    async def _tunnel(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Send the request inside as it came, then forward bytes, whatever they are, until a side ends."""
+    async def _tunnel(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """The internal server speaks WebSocket from here on: forward bytes, whatever they are, until a side ends."""
         loop = asyncio.get_running_loop()
-        inside = await connect(self._address, self._timeout, name="the internal server")
-        try:
-            async with asyncio.timeout(self._timeout):
-                await loop.sock_sendall(inside, inside_head(request))
-                head = await self._answer_head(inside)
-            client = aiohttp.StreamReader(request.protocol, TUNNEL_BYTES, loop=loop)
-            request.protocol.set_parser(_Feed(client))  # type: ignore[arg-type]  # it uses feed_data and feed_eof only
-            await request.writer.write(head)
-            await self._both_ways(request, client, inside)
-        finally:
-            inside.close()
+        connection = answer.connection
+        assert connection is not None and connection.protocol is not None, "aiohttp keeps one that changes protocol"
+        inside = aiohttp.StreamReader(connection.protocol, TUNNEL_BYTES, loop=loop)
+        connection.protocol.set_parser(_Feed(inside), inside)
+        client = aiohttp.StreamReader(request.protocol, TUNNEL_BYTES, loop=loop)
+        request.protocol.set_parser(_Feed(client))  # type: ignore[arg-type]  # it uses feed_data and feed_eof only
+        await request.writer.write(switching_head(answer))
+        await self._both_ways(request, client, inside, StreamWriter(connection.protocol, loop))
         return _Told()
 
-    async def _answer_head(self, inside: socket.socket) -> bytes:
-        try:
-            return await read_header(inside, MAX_HEADER_LINE)
-        except OSError as error:
-            raise self._unreachable(error) from error
-
-    async def _both_ways(self, request: web.BaseRequest, client: aiohttp.StreamReader, inside: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    async def _both_ways(
+        self, request: web.BaseRequest, client: aiohttp.StreamReader, inside: aiohttp.StreamReader, to: StreamWriter
+    ) -> None:
         async with asyncio.timeout(self._idle_timeout) as deadline:
 
-            async def inwards() -> None:
-                while data := await client.readany():
-                    await loop.sock_sendall(inside, data)
+            async def pump(source: aiohttp.StreamReader, sink: AbstractStreamWriter) -> None:
+                while data := await source.readany():
+                    await sink.write(data)
                     _prolong(deadline, self._idle_timeout)
 
-            async def outwards() -> None:
-                while data := await loop.sock_recv(inside, TUNNEL_BYTES):
-                    await request.writer.write(data)
-                    _prolong(deadline, self._idle_timeout)
-
-            pumps = [asyncio.create_task(inwards()), asyncio.create_task(outwards())]
+            pumps = [asyncio.create_task(pump(client, to)), asyncio.create_task(pump(inside, request.writer))]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for pump in pumps:
-                    pump.cancel()
+                for task in pumps:
+                    task.cancel()
                 ends = await asyncio.gather(*pumps, return_exceptions=True)
         failure = next((end for end in ends if isinstance(end, Exception)), None)
         if failure is not None:

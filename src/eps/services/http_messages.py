@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import aiohttp
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -12,10 +14,9 @@ OF_ONE_CONNECTION = frozenset(
 )
 """Headers that are not passed on (RFC 9110, section 7.6.1), besides those that ``Connection`` names."""
 
-OF_FORMER_PROXIES = frozenset(
-    {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"}
-)
-"""Headers that a client could lie with: internal servers trust what their proxy says."""
+OF_FORMER_PROXIES = ("forwarded", "x-forwarded-", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip")
+"""How headers begin that a client could lie with: internal servers trust what their proxy says of the client, of its
+certificate (``X-Forwarded-Client-Cert``), and of how it came."""
 
 _PROTO = "X-Forwarded-Proto"
 
@@ -31,8 +32,14 @@ def inside_url(address: str, request: web.BaseRequest) -> URL | None:
 
 def inside_headers(request: web.BaseRequest) -> CIMultiDict[str]:
     """The request's headers as the internal server gets them."""
-    headers = _without(request.headers, OF_FORMER_PROXIES | {"expect"})
+    headers = _without(request.headers, frozenset({"expect"}))
+    for name in [name for name in headers if _is_of_former_proxy(name)]:
+        headers.popall(name, None)
     headers[_PROTO] = "https"
+    if not request.raw_path.startswith("/"):  # then the target names the host, whatever Host says (RFC 9112, 3.2.2)
+        headers[hdrs.HOST] = URL(request.raw_path, encoded=True).raw_authority
+    if wants_websocket(request):
+        headers[hdrs.CONNECTION], headers[hdrs.UPGRADE] = "Upgrade", "websocket"
     return headers
 
 
@@ -41,22 +48,31 @@ def outside_headers(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     return _without(headers, frozenset())
 
 
-def inside_head(request: web.BaseRequest) -> bytes:
-    """A request's head as it came, for what is no HTTP behind it; without headers of former proxies."""
-    lines = [f"{request.method} {request.raw_path} HTTP/1.1".encode("utf-8", "surrogateescape")]
-    lines += [
-        name + b": " + value
-        for name, value in request.raw_headers
-        if name.decode("latin-1").lower() not in OF_FORMER_PROXIES
-    ]
-    lines.append(f"{_PROTO}: https".encode())
+def switching_head(answer: aiohttp.ClientResponse) -> bytes:
+    """The head of an answer behind which HTTP ends, as it came."""
+    lines = [f"HTTP/1.1 {answer.status} {answer.reason or ''}".encode("latin-1", "replace")]
+    lines += [name + b": " + value for name, value in answer.raw_headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def wants_websocket(request: web.BaseRequest) -> bool:
-    """Whether the client asks to speak WebSocket from here on (RFC 6455, section 4.1)."""
+    """Whether the client asks to speak WebSocket from here on (RFC 6455, section 4.1): never behind a body."""
     asked = request.headers.get(hdrs.UPGRADE, "").strip().lower()
-    return asked == "websocket" and "upgrade" in _named(request.headers)
+    is_plain = request.method == hdrs.METH_GET and not request.body_exists and request.version >= HttpVersion11
+    return is_plain and asked == "websocket" and "upgrade" in _named(request.headers)
+
+
+def has_coding(headers: Any) -> bool:
+    """Whether a message's body is coded for its connection in another way than chunked (RFC 9112, section 7).
+
+    aiohttp undoes chunked alone. What else there is would arrive at the other side without a word of it.
+    """
+    return any(line.strip().lower() != "chunked" for line in headers.getall(hdrs.TRANSFER_ENCODING, ()))
+
+
+def _is_of_former_proxy(name: str) -> bool:
+    """Servers behind CGI's interface, or WSGI, can't tell ``_`` from ``-`` in a name."""
+    return name.lower().replace("_", "-").startswith(OF_FORMER_PROXIES)
 
 
 def _without(headers: Any, left_out: frozenset[str]) -> CIMultiDict[str]:
