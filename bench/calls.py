@@ -203,8 +203,9 @@ async def operator_rows(folder: Path, tree: Path, effort: Effort, tell: Callable
         for number in effort.operators:
             known = await _add_operators(many, await _operators(many), number)
             values, beside = [], []
-            for _ in range(effort.rounds):
-                for load, rates in ((loads[1], values), (loads[0], beside)):
+            for index in range(effort.rounds):
+                ways = [(loads[1], values), (loads[0], beside)]
+                for load, rates in ways if index % 2 == 0 else ways[::-1]:
                     got = await load.ask(seconds=effort.seconds, callers=32, method="hd-2._ping", params={})
                     if got["failed"]:
                         raise RuntimeError(f"{got['failed']} calls failed")

@@ -8,7 +8,7 @@ import pwd
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -160,7 +160,6 @@ def accepts(port: int) -> bool:
 async def relay_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
     """The relay beside plain loopback, HAProxy, and copies; then the same without privileges."""
     await _throughput(folder / "relay", tree, None, effort, tell, TUNNELS)
-    tell(await _iperf_row(effort))
     if os.getuid() != 0:
         tell(Row("unprivileged", "GB/s", missing="only root can start a program as another user; the rows above are"))
         return
@@ -189,16 +188,19 @@ async def _throughput(
         await stack.aclose()
         if user is None:
             for kind in ("copying", "copying 4 KiB"):
-                await _copying_row(stand, kind, effort, tell)
+                await _copying_rows(stand, kind, effort, tell)
+            tell(await _iperf_row(stand, effort))
 
 
-async def _copying_row(stand: Stand, kind: str, effort: Effort, tell: Callable[[Row], None]) -> None:
+async def _copying_rows(stand: Stand, kind: str, effort: Effort, tell: Callable[[Row], None]) -> None:
     """Two proxies can't have the same ports at once, so each round starts both, one after the other."""
     got: dict[str, list[dict[str, float]]] = {"splice": [], kind: []}
-    for _ in range(min(effort.rounds, 3)):
-        for each, results in got.items():
+    loopback = []
+    for index in range(min(effort.rounds, 3)):
+        for each in turns(got, index):
             async with stand.proxy(each) as pid:
-                results.append(await _stream(stand, None, pid, 1, effort))
+                got[each].append(await _stream(stand, None, pid, 1, effort))
+        loopback.append((await _stream(stand, stand.plain_port, None, 1, effort))["rate"])
     row = Row(
         name="splice, 1 tunnel",
         unit="GB/s",
@@ -210,14 +212,22 @@ async def _copying_row(stand: Stand, kind: str, effort: Effort, tell: Callable[[
         cpu_unit="s/GB",
     )
     tell(row)
+    tell(_bound_row("", loopback, kind, row.beside_values))
+
+
+def _bound_row(prefix: str, loopback: Sequence[float], beside: str, values: Sequence[float]) -> Row:
+    """What the ratio of a relay to another one would be if it cost nothing at all."""
+    note = "bound: loopback without any relay, so the most that a relay could reach of what stands beside it"
+    return Row(f"{prefix}bound: no relay, 1 tunnel", "GB/s", loopback, beside, values, note=note)
 
 
 async def _rounds(
     stand: Stand, ways: dict[str, tuple[int | None, int | None]], number: int, effort: Effort
 ) -> dict[str, list[dict[str, float]]]:
     got: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
-    for _ in range(effort.rounds):
-        for name, (port, pid) in ways.items():
+    for index in range(effort.rounds):
+        for name in turns(ways, index):
+            port, pid = ways[name]
             got[name].append(await _stream(stand, port, pid, number, effort))
     return got
 
@@ -260,6 +270,8 @@ def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, flo
         beside = [one["rate"] for one in got["HAProxy"]]
         rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", values, "HAProxy", beside, targets=target, cpu=cpu,
                         cpu_unit="s/GB"))  # fmt: skip
+        if number == 1:
+            rows.append(_bound_row(prefix, [one["rate"] for one in got["loopback"]], "HAProxy", beside))
     else:
         rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", beside="HAProxy", targets=target,
                         missing="HAProxy is not installed (apt-get install haproxy)"))  # fmt: skip
@@ -272,19 +284,25 @@ def middle(results: list[dict[str, float]], key: str) -> float:
     return ordered[len(ordered) // 2]
 
 
-async def _iperf_row(effort: Effort) -> Row:
-    """iperf3 itself over loopback: near and far must load as it does."""
-    name = "check: iperf3 itself over loopback"
+def turns(ways: Iterable[str], index: int) -> list[str]:
+    """The order in which round ``index`` measures: now this way round, now that."""
+    return list(ways) if index % 2 == 0 else list(ways)[::-1]
+
+
+async def _iperf_row(stand: Stand, effort: Effort) -> Row:
+    """near and far over loopback beside iperf3 itself: they must load as it does."""
+    name = "check: near and far over loopback"
     if not shutil.which("iperf3"):
-        return Row(name, "GB/s", missing="iperf3 is not installed (apt-get install iperf3)")
+        return Row(name, "GB/s", beside="iperf3", missing="iperf3 is not installed (apt-get install iperf3)")
     port = str(free_port(25_201))
     server = await asyncio.create_subprocess_exec(
         "iperf3", "-s", "-p", port, "-B", "127.0.0.1", stdout=asyncio.subprocess.DEVNULL
     )
-    rates = []
+    ours, rates = [], []
     try:
         await until(lambda: accepts(int(port)))
         for _ in range(effort.rounds):
+            ours.append((await _stream(stand, stand.plain_port, None, 1, effort))["rate"])
             client = await asyncio.create_subprocess_exec(
                 *("iperf3", "-c", "127.0.0.1", "-p", port, "-J", "-t", str(max(1, round(effort.seconds)))),
                 stdout=asyncio.subprocess.PIPE,
@@ -294,9 +312,8 @@ async def _iperf_row(effort: Effort) -> Row:
     finally:
         server.terminate()
         await server.wait()
-    return Row(
-        name, "GB/s", rates, note="check: as fast as the loopback rows says that near.py and far.py are no brake"
-    )
+    note = "check: a ratio of about 1 or more says that near.py and far.py are no brake"
+    return Row(name, "GB/s", ours, "iperf3", rates, note=note)
 
 
 # Pair set-ups
