@@ -7,6 +7,13 @@ sockets, clock or files. The six steps of a brokered connection are told in ``se
 ``channels/grpc_client.py`` (A) and ``services/internal_methods.py`` with ``channels/grpc_server.py`` (B).
 """
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("eps")
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up only where it is asked for: that takes a tenth of what a program needs to start."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("eps")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from eps import __version__
 from eps.core.event import Level
 from eps.errors import EpsError
+from eps.programs.entry import EXIT_INTERRUPTED
 from eps.programs.logs import Format
 from eps.programs.runtime import EXIT_FAILED, Options, fail
 
@@ -62,6 +62,8 @@ def _common(
 
 def print_version() -> None:
     """Print the version."""
+    from eps import __version__
+
     print(__version__)
 
 
@@ -83,7 +85,7 @@ def guarded(work: Callable[[], int | None]) -> None:
         sys.stderr.close()
         code = 1
     except KeyboardInterrupt:
-        code = 130
+        code = EXIT_INTERRUPTED
     raise typer.Exit(code)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from eps.core.event import Emit
 from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.entry import interruptible
 from eps.programs.metrics import Metrics
 from eps.programs.runtime import Server, run, run_server
 
@@ -110,7 +111,11 @@ def dev_certs() -> None:
     """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
     from eps.programs.dev_certs import make_dev_certs
 
-    guarded(lambda: make_dev_certs(Path.cwd(), print))
+    def make() -> None:
+        with interruptible():  # what is half made is cleared away
+            make_dev_certs(Path.cwd(), print)
+
+    guarded(make)
 
 
 @dev.command("internal-server", short_help="Run a small HTTPS server, to be reached through the proxies.")

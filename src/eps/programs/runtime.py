@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
 from eps.errors import EpsError
+from eps.programs.entry import interruptible
 from eps.programs.logs import Format, LogWriter, adopt_library_logs
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run_server(service: str, options: Options, build: Build) -> int:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` to its end on uvloop, or on asyncio's own event loop where uvloop is missing."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with interruptible(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 
 
