@@ -141,6 +141,17 @@ async def test_a_terminal_that_is_closed(dev: Machine) -> None:
     assert left_running(dev.folder) == []
 
 
+@pytest.mark.parametrize("sign", ["starting", "metrics of hd-1"])
+async def test_killed_it_leaves_nothing_either(dev: Machine, sign: str) -> None:
+    show = await demo(dev)
+    await show.until(sign)
+    show.process.kill()
+    await show.end()
+    async with asyncio.timeout(5):
+        while left_running(dev.folder):
+            await asyncio.sleep(0.02)
+
+
 async def test_a_taken_port_is_named(dev: Machine) -> None:
     with socket.create_server(("127.0.0.1", 5556)):
         code, out, err = await (await demo(dev, "--once")).end()

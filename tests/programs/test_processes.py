@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,64 @@ def environment(process: Path) -> bytes:
         return (process / "environ").read_bytes() if process.name.isdigit() else b""
     except OSError:
         return b""
+
+
+STARTER = """
+import asyncio, json, sys
+from pathlib import Path
+from eps.programs.processes import Children, Program
+
+async def main(folder, *modes):
+    def tell(name, line):
+        print(json.dumps([name, line]), flush=True)
+
+    async with Children(Path(folder) / "logs", tell) as children:
+        await children.start([Program(mode, ("fake_server", mode), {"PYTHONPATH": folder}) for mode in modes])
+        print(json.dumps(["starter", {"message": "all are started"}]), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended, even if its new parent has not asked about it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_no_child_outlives_a_starter_that_is_killed(folder: Path, early: bool) -> None:
+    """Neither one that stops when it is told to, nor one that is deaf, nor one that had hardly begun."""
+    wanted = {("starter", "all are started")} if early else {("polite", "ready"), ("stubborn", "deaf")}
+    starter = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STARTER, folder, "polite", "stubborn", stdout=asyncio.subprocess.PIPE
+    )
+    assert starter.stdout is not None
+    async with asyncio.timeout(20):
+        while wanted:
+            name, line = json.loads(await starter.stdout.readline())
+            wanted.discard((name, line["message"]))
+    pids = [int(at.name) for at in Path("/proc").iterdir() if f"PYTHONPATH={folder}\0".encode() in environment(at)]
+    assert len(pids) == 2
+    starter.kill()
+    await starter.communicate()
+    async with asyncio.timeout(5):
+        while not all(gone(pid) for pid in pids):
+            await asyncio.sleep(0.02)
+
+
+async def test_what_a_child_is_given(folder: Path) -> None:
+    """Its own arguments as with python -m, and nothing to read."""
+    (folder / "fake_server.py").write_text(
+        "import sys\nprint(__name__, *sys.argv[1:], repr(sys.stdin.read()), file=sys.stderr)"
+    )
+    watch = Watch()
+    async with Children(folder / "logs", watch) as children:
+        await children.start([program(folder, "--mode", "fake")])
+        await watch.until("fake", message="__main__ --mode ''")
 
 
 async def test_a_log_that_cannot_be_written_leaves_nothing_running(folder: Path) -> None:

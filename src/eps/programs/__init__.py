@@ -6,7 +6,7 @@ wiring             settings → a server with all its parts; with proxy_wiring t
 runtime            what every server has around it: event loop, signals, file limit, profiles
 logs, metrics      the two readers of events
 admin              the administrator's commands (eps call, sd …); directory_commands does those with records
-demo               eps demo → dev_network (names, ports), processes (starts them, reads their logs)
+demo               eps demo → dev_network (names, ports), processes (starts them, reads their logs) → child (in each)
 dev_certs          eps dev certs; internal_server: eps dev internal-server
 
 entry → eps · sd · proxy → runtime → wiring → services, channels, directories, datastores

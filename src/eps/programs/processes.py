@@ -1,4 +1,7 @@
-"""Server programs as child processes: started, watched by the events in their logs, and ended, all of them."""
+"""Server programs as child processes: started, watched by the events in their logs, and ended, all of them.
+
+They end even if we are killed: ``programs.child`` sees to it, in each of them.
+"""
 
 import asyncio
 import contextlib
@@ -54,9 +57,10 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
+            "eps.programs.child",
             *self.program.arguments,
             env={**os.environ, **self.program.environment},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # never written to: its end tells the child that we are gone
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
