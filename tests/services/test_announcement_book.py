@@ -14,6 +14,7 @@ from eps.datastores import DataEntry, Datastore, new_id
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.errors import InternalError
+from eps.services import announcement_book
 from eps.services.announcement_book import MAX_ATTEMPTS, SPARE_ENTRIES, AnnouncementBook, Key
 from eps.testing import Events, FakeClock
 
@@ -233,3 +234,57 @@ async def test_while_the_store_fails_memory_goes_on() -> None:
     assert scene.events.of(Notice)[0].message() == "the disk is gone (buy one)"
     with pytest.raises(InternalError, match="the disk is gone"):
         await scene.keep(book, Announcement(A, "e.x"))
+    assert [notice.level for notice in scene.events.of(Notice)][1:] == [Level.DEBUG] * 2, "said once"
+    store.broken = False
+    assert await book.find("e.x") is None
+    store.broken = True
+    with pytest.raises(InternalError):
+        await scene.keep(book, Announcement(A, "e.x"))
+    assert scene.events.of(Notice)[-1].level is Level.ERROR, "and again, since it had worked between"
+
+
+class Slow(MemoryDatastore):
+    """Counts how often it is looked into, and holds up whoever looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def last_id(self) -> bytes | None:
+        self.looks += 1
+        await self.open.wait()
+        return await super().last_id()
+
+
+async def test_nobody_waits_long_for_a_store_that_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcement_book, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(announcement_book, "FRESH_SECONDS", 0.0)
+    store = Slow()
+    scene = Scene(store)
+    book = await scene.book()
+    await scene.keep(book, Announcement(A, "d.x"))
+    store.open.clear()
+    writing = asyncio.create_task(scene.keep(book, Announcement(A, "e.x")))
+    assert await asyncio.wait_for(book.find("d.x"), 10) == Announcement(A, "d.x")
+    assert await asyncio.wait_for(book.find("e.x"), 10) is None
+    notices = scene.events.of(Notice)
+    assert [notice.level for notice in notices] == [Level.ERROR, Level.DEBUG]
+    assert "gives no answer within" in notices[0].text
+    store.open.set()
+    await writing
+    assert await book.find("e.x") is not None
+
+
+async def test_many_who_ask_for_unknown_domains_at_once_share_one_look() -> None:
+    store = Slow()
+    scene = Scene(store)
+    book = await scene.book()
+    before = store.looks
+    store.open.clear()
+    asking = asyncio.gather(*(book.find(f"{number}.x") for number in range(1000)))
+    await asyncio.sleep(0)
+    store.open.set()
+    assert await asking == [None] * 1000
+    assert store.looks - before <= 2

@@ -4,7 +4,8 @@
 
 So two operators that announce one domain at once never both get it, also if they ask different public proxies on one
 store: the store compares and writes in one step (``Datastore.append_if``). Who reads waits for the store only if what
-is in memory may be old.
+is in memory may be old, and not for long: while the store is locked, slow or broken, memory goes on. Any number of
+readers who wait at once share one look.
 
 The store is a list to which changed announcements are appended; a repeated one that changes nothing is not written.
 When the list has grown long it is written anew, without what has expired.
@@ -23,6 +24,10 @@ from eps.errors import EpsError, InternalError
 
 FRESH_SECONDS = 1.0
 """How long memory is trusted before the store is asked whether another proxy has changed it."""
+
+LOOK_SECONDS = 1.0
+"""How long a reader waits for the store. A look takes a millisecond, or some hundred where 100,000 announcements have
+to be read anew; one into a locked store takes seconds, for which TLS clients of known domains must not wait."""
 
 MAX_ATTEMPTS = 20
 """How often a decision is made anew because another proxy was faster. Each time, some proxy gets its decision through,
@@ -56,6 +61,7 @@ class AnnouncementBook:
         self._size = 0
         self._checked_at = -FRESH_SECONDS
         self._lock = asyncio.Lock()
+        self._is_failing = False
 
     async def load(self) -> None:
         """Read the store; raises InternalError if it can't be read."""
@@ -97,6 +103,15 @@ class AnnouncementBook:
         Raises:
             InternalError: the store can't be read or written; nothing was changed.
         """
+        try:
+            result = await self._decided(decision)
+        except EpsError as error:
+            self._fails(error.message, error.hint)
+            raise
+        self._is_failing = False
+        return result
+
+    async def _decided(self, decision: Callable[[Mapping[Key, Announcement]], tuple[Sequence[Announcement], T]]) -> T:
         async with self._lock:
             for _ in range(MAX_ATTEMPTS):
                 await self._refresh()
@@ -111,16 +126,32 @@ class AnnouncementBook:
 
     async def _look(self) -> None:
         """Bring memory up to date; if the store can't be read, what is in memory goes on."""
+        since = asyncio.get_running_loop().time()
         try:
-            async with self._lock:
-                await self._refresh()
+            async with asyncio.timeout(LOOK_SECONDS), self._lock:
+                if self._checked_at < since:  # else somebody has looked while we waited
+                    await self._refresh()
+        except TimeoutError:
+            self._fails(
+                f"the datastore {self._store.location} gives no answer within {LOOK_SECONDS:g} s",
+                "does another program hold it locked, or is the disk slow? What is in memory goes on",
+            )
         except EpsError as error:
-            self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
+            self._fails(error.message, error.hint)
+        else:
+            self._is_failing = False
+
+    def _fails(self, text: str, hint: str) -> None:
+        """Said once, until the store works again: every TLS client makes us look."""
+        level = Level.DEBUG if self._is_failing else Level.ERROR
+        self._is_failing = True
+        self._emit(Notice(level=level, text=text, hint=hint))
 
     async def _refresh(self) -> None:
+        began = asyncio.get_running_loop().time()
         if await self._store.last_id() != self._last:
             await self._read_all()
-        self._checked_at = asyncio.get_running_loop().time()
+        self._checked_at = began
 
     async def _read_all(self) -> None:
         entries = await self._store.read_all()
