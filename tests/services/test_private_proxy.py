@@ -226,6 +226,58 @@ async def test_an_announcement_is_withdrawn_by_a_date_that_has_passed() -> None:
         assert len(await stage.store.read_all()) == 2
 
 
+async def test_a_domain_can_be_given_up_though_the_public_proxy_is_gone_for_good() -> None:
+    async with Stage() as stage:
+        await stage.announce()
+        stage.answer = stage.away
+        answer = await stage.announce(expires_at="2026-11-22T12:00:00Z")
+        assert answer.code == -32603, "the public proxy has not heard of it"
+        assert await stage.call("getAnnouncements", {}) == []
+        async with asyncio.timeout(10):
+            while stage.proxy._watching:
+                await asyncio.sleep(0.01)
+        assert stage.there == {DOMAIN: None}
+
+
+async def test_a_repetition_never_brings_back_what_was_just_given_up() -> None:
+    gate, asked = asyncio.Event(), asyncio.Event()
+
+    async def slowly(method: str, params: Object) -> Response:
+        if params.get("connections") == [{"domain": DOMAIN, "expires_at": None}]:
+            asked.set()
+            await gate.wait()
+        return await stage.public_proxy(method, params)
+
+    async with Stage(repeat_seconds=0.0) as stage:
+        await stage.announce()
+        stage.answer = slowly
+        await asyncio.wait_for(asked.wait(), 10)
+        giving_up = asyncio.create_task(stage.announce(expires_at="2026-11-22T12:00:00Z"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        assert await giving_up == "ok"
+        assert stage.there == {DOMAIN: "2026-11-22T12:00:00Z"}
+
+
+async def test_too_many_that_announce_at_once_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_proxy, "TURN_SECONDS", 0.01)
+    gate = asyncio.Event()
+
+    async def silent(method: str, params: Object) -> Response:
+        await gate.wait()
+        return await stage.public_proxy(method, params)
+
+    async with Stage() as stage:
+        stage.answer = silent
+        first = asyncio.create_task(stage.announce())
+        await asyncio.sleep(0)
+        answer = await stage.announce("b.internal-server.local")
+        assert answer.code == -32603 and "still being asked" in answer.message
+        gate.set()
+        assert await first == "ok"
+
+
 async def test_an_unknown_method() -> None:
     async with Stage() as stage:
         assert (await stage.call("x", {})).code == -32601

@@ -13,8 +13,10 @@ the network was away, they are repeated at once.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from eps.core.announcement import (
     Announcement,
@@ -57,6 +59,10 @@ soon after it has come back."""
 
 DIAL_SECONDS = 10.0
 """For dialling a public proxy's relay. It forgets the token after 10 s by default."""
+
+TURN_SECONDS = 15.0
+"""Who announces waits so long for those before it, who announce to the same public proxy. Half of what a call may take
+in all by default."""
 
 BATCH = 500
 """Announcements in one call: some 50 KiB, far below what a message may hold."""
@@ -113,6 +119,7 @@ class PrivateProxy:
         self._retry_seconds = retry_seconds
         self._troubled: set[Operator] = set()
         self._watching: dict[Operator, asyncio.Task[None]] = {}
+        self._turns: WeakValueDictionary[Operator, asyncio.Lock] = WeakValueDictionary()
         self._watchers = Tasks()
         self._dialling = Tasks()
         self._methods = {
@@ -155,12 +162,36 @@ class PrivateProxy:
                 hint="see allowed_domains in its settings for service proxy; suffixes begin with a dot",
             )
         announcement = Announcement(proxy, wanted.domain, wanted.expires_at)
-        refusal = (await self._send(proxy, [announcement]))[0]
-        if refusal is not None:
-            raise InternalError(f"{proxy} refused {wanted.domain}: {refusal}", hint=f"ask the administrator of {proxy}")
-        await self._keep(announcement)
+        async with self._turn(proxy):
+            if not announcement.stands(self._now()):
+                await self._keep(announcement)  # given up: that must not depend on a public proxy that is gone for good
+            refusal = (await self._send(proxy, [announcement]))[0]
+            if refusal is not None:
+                hint = f"ask the administrator of {proxy}"
+                raise InternalError(f"{proxy} refused {wanted.domain}: {refusal}", hint=hint)
+            await self._keep(announcement)
         self._watch_all()
         return "ok"
+
+    @asynccontextmanager
+    async def _turn(self, proxy: Operator) -> AsyncIterator[None]:
+        """One announces to ``proxy`` at a time, and keeps what it has announced before the next does: so what ``proxy``
+        hears last is what we keep, and a repetition never brings back what an operator has just given up.
+
+        Raises:
+            InternalError: too many wait.
+        """
+        turn = self._turns.setdefault(proxy, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            text = f"{proxy} is still being asked about other domains"
+            raise InternalError(text, hint="try again, with fewer at a time") from None
+        try:
+            yield
+        finally:
+            turn.release()
 
     async def _keep(self, announcement: Announcement) -> None:
         def decision(known: Mapping[Key, Announcement]) -> tuple[list[Announcement], bool]:
@@ -231,9 +262,11 @@ class PrivateProxy:
         self._troubled.add(proxy)
         refused = False
         for start in range(0, len(mine), BATCH):
-            batch = mine[start : start + BATCH]
             try:
-                refusals = await self._send(proxy, batch)
+                async with self._turn(proxy):
+                    now = set(self._mine(proxy))  # an operator may have changed some since
+                    batch = [item for item in mine[start : start + BATCH] if item in now]
+                    refusals = await self._send(proxy, batch) if batch else []
             except EpsError as error:
                 text = f"{len(mine)} announcements could not be repeated at {proxy}: {error.message}"
                 self._emit(Notice(level=level, text=text, hint="they are tried again until it works"))
