@@ -270,6 +270,20 @@ async def test_bodies_are_streamed_down() -> None:
             seen.release()
 
 
+async def test_bytes_are_counted_both_ways() -> None:
+    async def answers(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return web.Response(body=b"x" * 100_000)
+
+    events = Events()
+    async with http_server(answers) as address, through(address, events) as way:
+        for _ in range(2):
+            async with way.session.post(way.url(), data=b"y" * 20_000) as answer:
+                await answer.read()
+    event = events.of(TunnelFinished)[0]
+    assert 200_000 < event.first_bytes < 202_000 and 40_000 < event.second_bytes < 42_000
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_large_bodies_are_intact_both_ways(chunked: bool) -> None:
     size, block = 16 << 20, bytes(range(256)) * 256

@@ -153,8 +153,9 @@ class HttpForwarder:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request to its end; aiohttp calls this in a task of its own, and cancels it if the client goes away."""
-        if isinstance(request.protocol, _Connection):
-            request.protocol.speaks()
+        connection = request.protocol
+        assert isinstance(connection, _Connection), "forward makes no others"
+        connection.speaks()
         try:
             return await self._pass_on(request)
         except Unreachable as error:
@@ -164,6 +165,8 @@ class HttpForwarder:
             text = f"the internal server at {self._address} made no progress for {self._timeout:g} s"
             self._emit(Notice(level=Level.WARN, text=text, hint="see internal_endpoint.timeout"))
             return _failed(504, "the server behind this proxy did not answer in time")
+        finally:
+            connection.sent += request.writer.output_size
 
     # A request and its answer
 
@@ -375,6 +378,7 @@ class _Connection(HttpConnection):
         self._began = 0.0
         self._silence: asyncio.TimerHandle | None = None
         self._received = 0
+        self.sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -397,7 +401,7 @@ class _Connection(HttpConnection):
             self._silence.cancel()
         outcome = TunnelOutcome.FINISHED if exc is None else TunnelOutcome.RESET
         seconds = asyncio.get_running_loop().time() - self._began
-        self._emit(ended(outcome, self._domain, self._via, seconds, 0, self._received))
+        self._emit(ended(outcome, self._domain, self._via, seconds, self.sent, self._received))
 
     def trouble(self, status: int) -> web.Response:
         return _failed(status if status < 500 else 502, "this is no HTTP request that can be read")
