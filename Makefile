@@ -51,7 +51,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	tests/packages.sh
+	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2
@@ -67,6 +67,7 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py
 
 bench: $(VENV)/.dev
+	tests/packages.sh haproxy:haproxy iperf3:iperf3 ab:apache2-utils openssl:openssl
 	$(BIN)/python bench/run.py
 
 # The generated protobuf code is committed, so that nobody needs a compiler to install.

@@ -110,7 +110,13 @@ class Stand:
         settings.write_text(HAPROXY.format(port=port, server=self.plain_port))
         settings.chmod(0o644)
         process = await asyncio.create_subprocess_exec(
-            "haproxy", "-db", "-q", "-f", str(settings), user=self.user, stderr=asyncio.subprocess.DEVNULL
+            shutil.which("haproxy", path=WITH_SBIN) or "haproxy",
+            "-db",
+            "-q",
+            "-f",
+            str(settings),
+            user=self.user,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         try:
             await until(lambda: accepts(port) or process.returncode is not None)
@@ -122,6 +128,9 @@ class Stand:
                 process.send_signal(signal.SIGTERM)
             await process.wait()
 
+
+WITH_SBIN = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
+"""Where Debian puts HAProxy, and where not every user looks."""
 
 HAPROXY = """
 global
@@ -165,9 +174,9 @@ async def relay_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[R
         return
     nobody = pwd.getpwnam("nobody").pw_uid
     try:
-        await _throughput(folder / "unprivileged", tree, nobody, effort, tell, TUNNELS[:1])
+        await _throughput(folder / "unprivileged", tree, nobody, effort, tell, TUNNELS)
     except RuntimeError as error:
-        tell(Row("unprivileged, 1 tunnel", "GB/s", missing=str(error).splitlines()[-1]))
+        tell(Row("unprivileged", "GB/s", missing=str(error).splitlines()[-1]))
 
 
 async def _throughput(
@@ -178,7 +187,7 @@ async def _throughput(
         ways = {"loopback": (stand.plain_port, None)}
         pid = await stack.enter_async_context(stand.proxy())
         ways["splice"] = None, pid
-        if shutil.which("haproxy"):
+        if shutil.which("haproxy", path=WITH_SBIN):
             pid, port = await stack.enter_async_context(stand.haproxy())
             ways["HAProxy"] = port, pid
         for number in sizes:
@@ -187,32 +196,34 @@ async def _throughput(
                 tell(row)
         await stack.aclose()
         if user is None:
-            for kind in ("copying", "copying 4 KiB"):
-                await _copying_rows(stand, kind, effort, tell)
+            for number in sizes:
+                await _copying_rows(stand, "copying", number, effort, tell)
+            await _copying_rows(stand, "copying 4 KiB", 1, effort, tell)
             tell(await _iperf_row(stand, effort))
 
 
-async def _copying_rows(stand: Stand, kind: str, effort: Effort, tell: Callable[[Row], None]) -> None:
+async def _copying_rows(stand: Stand, kind: str, number: int, effort: Effort, tell: Callable[[Row], None]) -> None:
     """Two proxies can't have the same ports at once, so each round starts both, one after the other."""
     got: dict[str, list[dict[str, float]]] = {"splice": [], kind: []}
     loopback = []
     for index in range(min(effort.rounds, 3)):
         for each in turns(got, index):
             async with stand.proxy(each) as pid:
-                got[each].append(await _stream(stand, None, pid, 1, effort))
-        loopback.append((await _stream(stand, stand.plain_port, None, 1, effort))["rate"])
+                got[each].append(await _stream(stand, None, pid, number, effort))
+        loopback.append((await _stream(stand, stand.plain_port, None, number, effort))["rate"])
     row = Row(
-        name="splice, 1 tunnel",
+        name=f"splice, {tunnels(number)}",
         unit="GB/s",
         values=[one["rate"] for one in got["splice"]],
         beside=kind,
         beside_values=[one["rate"] for one in got[kind]],
-        targets=[Target(3.0, of_ratio=True)],
+        targets=[Target(3.0, of_ratio=True)] if number == 1 else [],
         cpu={name: middle(results, "cpu_per_gb") for name, results in got.items()},
         cpu_unit="s/GB",
     )
     tell(row)
-    tell(_bound_row("", loopback, kind, row.beside_values))
+    if number == 1:
+        tell(_bound_row("", loopback, kind, row.beside_values))
 
 
 def _bound_row(prefix: str, loopback: Sequence[float], beside: str, values: Sequence[float]) -> Row:
@@ -249,33 +260,28 @@ async def _stream(stand: Stand, port: int | None, pid: int | None, number: int, 
 
 
 def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, float]]], user: int | None) -> list[Row]:
-    tunnels = f"{number} tunnel{'s' if number > 1 else ''}"
     values = [one["rate"] for one in got["splice"]]
     cpu = {name: middle(results, "cpu_per_gb") for name, results in got.items() if name != "loopback"}
     cpu["the two ends"] = middle(got["splice"], "ends_cpu_per_gb")
-    rows = [
-        Row(
-            name=f"{prefix}splice, {tunnels}",
-            unit="GB/s",
-            values=values,
-            beside="loopback",
-            beside_values=[one["rate"] for one in got["loopback"]],
-            targets=[Target(0.6, of_ratio=True)] if number == 1 and user is None else [],
-            cpu=cpu,
-            cpu_unit="s/GB",
-        )
-    ]
-    target = [Target(1.8 if user is None else 1.6, of_ratio=True)] if number == 1 else []
-    if "HAProxy" in got:
-        beside = [one["rate"] for one in got["HAProxy"]]
-        rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", values, "HAProxy", beside, targets=target, cpu=cpu,
-                        cpu_unit="s/GB"))  # fmt: skip
-        if number == 1:
-            rows.append(_bound_row(prefix, [one["rate"] for one in got["loopback"]], "HAProxy", beside))
-    else:
-        rows.append(Row(f"{prefix}splice, {tunnels}", "GB/s", beside="HAProxy", targets=target,
-                        missing="HAProxy is not installed (apt-get install haproxy)"))  # fmt: skip
+
+    def row(beside: str, target: float | None) -> Row:
+        targets = [Target(target, of_ratio=True)] if number == 1 and target is not None else []
+        name = f"{prefix}splice, {tunnels(number)}"
+        if beside not in got:
+            why = f"{beside} is not installed (apt-get install {beside.lower()})"
+            return Row(name, "GB/s", beside=beside, targets=targets, missing=why)
+        others = [one["rate"] for one in got[beside]]
+        return Row(name, "GB/s", values, beside, others, targets=targets, cpu=cpu, cpu_unit="s/GB")
+
+    rows = [row("loopback", 0.6 if user is None else None), row("HAProxy", 1.8 if user is None else 1.6)]
+    if "HAProxy" in got and number == 1:
+        loopback, haproxy = ([one["rate"] for one in got[name]] for name in ("loopback", "HAProxy"))
+        rows.append(_bound_row(prefix, loopback, "HAProxy", haproxy))
     return rows
+
+
+def tunnels(number: int) -> str:
+    return f"{number} tunnel" + "s" * (number > 1)
 
 
 def middle(results: list[dict[str, float]], key: str) -> float:

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Real clients that some tests want (they say so and are skipped without): installed through apt where root can do it.
+# Real programs that tests or the benchmark want (they say so, and do without): installed through apt where root can do it.
+#
+#   tests/packages.sh COMMAND:PACKAGE …
 set -u
+PATH="$PATH:/usr/sbin"
 missing=""
-for pair in curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium; do
+for pair in "$@"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    echo "not installed, so some tests are skipped:$missing"
+    echo "not installed, and left out for that reason:$missing"
     exit 0
 fi
 echo "installing:$missing"
