@@ -564,6 +564,23 @@ async def test_nobody_talks_past_the_proxy_by_asking_for_a_websocket_where_there
     assert "x-forwarded-for" not in dict(bodies[1]["headers"])
 
 
+async def test_what_clients_and_servers_say_is_not_logged() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"their-secret\r\n\r\n")
+
+    events = Events()
+    async with (
+        raw_server(talk) as address,
+        through(address, events) as way,
+        way.session.get(way.url("/?token=my-secret")) as answer,
+    ):
+        assert answer.status == 502
+    text = events.of(Notice)[0].text
+    assert "its answer is no HTTP that can be read: Bad status line" in text
+    assert "secret" not in text and "\n" not in text
+
+
 @pytest.mark.parametrize(
     "said",
     [

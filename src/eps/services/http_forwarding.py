@@ -229,7 +229,10 @@ class HttpForwarder:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "os_error", error)
-        reason = explain(cause) if isinstance(cause, OSError) else str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientResponseError):  # as text it quotes the request's URL, and the answer
+            reason = f"its answer is no HTTP that can be read: {error.message.partition(chr(10))[0].rstrip(':')[:100]}"
+        else:
+            reason = explain(cause) if isinstance(cause, OSError) else str(error) or type(error).__name__
         return Unreachable(
             f"the internal server at {self._address}: {reason}",
             hint="check internal_endpoint.address, and that the server runs",
