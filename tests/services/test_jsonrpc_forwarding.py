@@ -47,6 +47,14 @@ async def test_calls_go_on_and_answers_come_back() -> None:
             assert (ended.outcome, ended.callee, forwarder.open) == ("finished", DOMAIN, 0)
 
 
+async def test_no_client_says_that_it_is_an_operator() -> None:
+    async with jsonrpc_server(answers) as server, through(f"http://localhost:{server.port}/jsonrpc", Events()) as way:
+        params = {"_client": {"name": "hd-1", "entry": {}}, "a": 1}
+        body = {"jsonrpc": "2.0", "method": "add", "params": params, "id": "7"}
+        async with way.session.post(way.url("/rpc"), json=body) as answer:
+            assert (await answer.json())["result"]["params"] == {"a": 1}
+
+
 async def test_an_endpoint_that_is_down_and_another_path() -> None:
     async with through("http://127.0.0.1:1/jsonrpc", Events()) as way:
         body = {"jsonrpc": "2.0", "method": "add", "params": {}, "id": 7}

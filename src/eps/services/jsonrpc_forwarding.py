@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from eps.core.event import Emit
-from eps.core.message import Response
+from eps.core.message import CLIENT_KEY, Response
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import TlsFailed
@@ -71,4 +71,6 @@ class JsonRpcForwarder:
             raise
 
     async def _pass_on(self, call: Call) -> Response:
-        return await self._client.call(call.method, call.params, request_id=call.id, timeout=self._timeout)
+        """``_client`` tells services who calls. Only EPS servers may say that: a client on the Internet is no operator."""
+        params = {key: value for key, value in call.params.items() if key != CLIENT_KEY}
+        return await self._client.call(call.method, params, request_id=call.id, timeout=self._timeout)
