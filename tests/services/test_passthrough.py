@@ -303,6 +303,24 @@ async def test_the_operator_can_t_be_asked() -> None:
         assert "no road leads there" in (await stage.refusal()).detail
 
 
+async def test_an_operator_that_has_come_already_may_answer_what_it_likes() -> None:
+    come = asyncio.Event()
+
+    async def refuses_late(params: Object) -> Response:
+        await come.wait()
+        return Response("x", error=Error(500, "I forgot"))
+
+    async with announced() as stage:
+        stage.answer = refuses_late
+        outside = await stage.tls_client(HELLO)
+        inside = await stage.private_proxy((await stage.called_in())[1])
+        assert await recv_exactly(inside, len(HELLO)) == HELLO
+        come.set()
+        await send(inside, b"hello, too")
+        assert await recv_exactly(outside, 10) == b"hello, too"
+        assert stage.events.of(Refused) == []
+
+
 async def test_the_operator_does_not_come() -> None:
     async with announced(accept_timeout=0.05) as stage:
         outside = await stage.tls_client(HELLO)

@@ -123,6 +123,7 @@ class Offer(Generic[Half]):
     Attributes:
         first, second: B's and A's token. Secrets.
         created_at, expires_at: on the clock that is passed in.
+        is_joined: both sides came; how the request to B ends no longer matters.
     """
 
     caller: Operator
@@ -133,6 +134,7 @@ class Offer(Generic[Half]):
     expires_at: float
     state: State = State.OPEN
     half: Half | None = None
+    is_joined: bool = False
 
     def __repr__(self) -> str:
         """Without the tokens, so that no traceback or log line shows them."""
@@ -239,6 +241,7 @@ class Rendezvous(Generic[Half]):
         other = offer.half
         assert other is not None  # a half came before, or the table would not say: joined
         self._forget(offer)
+        offer.is_joined = True
         return Join(offer, half, other, True) if is_first else Join(offer, other, half, False)
 
     def expire(self, now: float) -> list[Closed[Half]]:

@@ -238,6 +238,8 @@ class Passthrough:
             reason = f"{offer.callee} answers: {answer.error.message[:200]} (code {answer.error.code})"
         except EpsError as error:
             reason = f"{offer.callee} can't be asked: {error.message[:200]}"
+        if offer.is_joined:  # it came all the same; only its answer was lost, or came too late
+            return
         self._proxy.withdraw(offer)
         self._refused(NOT_CONNECTED, source, f"{announcement.domain}: {reason}")
 
