@@ -71,6 +71,6 @@ class JsonRpcForwarder:
             raise
 
     async def _pass_on(self, call: Call) -> Response:
-        """``_client`` tells services who calls. Only EPS servers may say that: a client on the Internet is no operator."""
+        """``_client`` tells services which operator calls. Only EPS servers may say that, no client on the Internet."""
         params = {key: value for key, value in call.params.items() if key != CLIENT_KEY}
         return await self._client.call(call.method, params, request_id=call.id, timeout=self._timeout)
