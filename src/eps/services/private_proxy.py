@@ -47,8 +47,9 @@ from eps.transport.tunnel import join
 REPEAT_SECONDS = 600.0
 """PROTOCOL.md section 8."""
 
-LOOK_SECONDS = 10.0
-"""Between two looks whether a public proxy knows what we have announced to it."""
+LOOK_SECONDS = 5.0
+"""Between two looks whether a public proxy knows what we have announced to it: one that has come back without its store
+serves again within 10 s."""
 
 RETRY_SECONDS = 2.0
 """The same, while it can't be reached, or refuses."""
