@@ -573,3 +573,16 @@ async def test_a_proxy_that_refuses_or_is_down() -> None:
             assert "the HTTP proxy answered 403 Forbidden" in await not_sent(calling)
     async with client("https://localhost:1/", tls=tls_files("app"), proxy_url=url) as calling:
         assert "the HTTP proxy can't be reached: connection refused" in await not_sent(calling)
+
+
+async def test_the_password_of_a_proxy_that_answers_nonsense_is_not_told() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 2000 OK\r\n\r\n")
+
+    async with serving(babble) as through:
+        url = f"http://user:s3cret@127.0.0.1:{through.port}"
+        async with client("https://localhost:1/", tls=tls_files("app"), proxy_url=url) as calling:
+            text = await not_sent(calling)
+    assert "the HTTP proxy answers what can't be read as HTTP" in text
+    assert "s3cret" not in text

@@ -248,6 +248,10 @@ class JsonRpcClient:
             return self._error(
                 Unreachable, f"no connection within {CONNECT_SECONDS:.0f} s", "check address and firewalls"
             )
+        if isinstance(error, aiohttp.ClientResponseError):
+            # aiohttp's own text quotes the URL, with the HTTP proxy's password, and what was received.
+            who = "the HTTP proxy answers" if self._proxy else "it answers"
+            return self._error(Unreachable, f"{who} what can't be read as HTTP", "check proxy_url and the endpoint")
         reason = explain(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
         return self._error(Unreachable, reason or type(error).__name__, "check the endpoint, and that the server runs")
 
