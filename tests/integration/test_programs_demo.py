@@ -161,24 +161,27 @@ async def test_a_taken_port_is_named(dev: Machine) -> None:
     assert "ss -ltnp" in err
 
 
-async def test_a_server_that_dies_is_told(dev: Machine) -> None:
+@pytest.mark.parametrize("role", ["hd-2", "private-proxy-eps-1"])
+async def test_a_server_that_dies_is_told(dev: Machine, role: str) -> None:
     show = await demo(dev)
     await show.until("metrics of hd-1")
-    log = (dev.folder / ".eps" / "demo-logs" / "hd-2.log").read_text()
+    log = (dev.folder / ".eps" / "demo-logs" / f"{role}.log").read_text()
     os.kill(json.loads(log.splitlines()[0])["pid"], signal.SIGKILL)
     code, _, err = await show.end()
     assert code == 1
-    assert "error: hd-2 has ended" in err
-    assert "hd-2.log" in err
+    assert f"error: {role} has ended by itself, by SIGKILL; the last lines of its log:\n    " in err
+    assert f"{role}.log" in err
     assert left_running(dev.folder) == []
 
 
-async def test_a_server_that_cannot_start_is_told_with_its_reason(dev: Machine) -> None:
-    (dev.dev / "certs" / "hd-2.key").write_bytes((dev.dev / "certs" / "hd-1.key").read_bytes())
+@pytest.mark.parametrize("role", ["hd-2", "internal-server"])
+async def test_a_server_that_cannot_start_is_told_with_its_reason(dev: Machine, role: str) -> None:
+    (dev.dev / "certs" / f"{role}.key").write_bytes((dev.dev / "certs" / "hd-1.key").read_bytes())
     code, _, err = await (await demo(dev, "--once")).end()
     assert code == 1
-    assert "error: hd-2 has ended" in err
-    assert "hd-2.key: the key does not fit" in err
+    assert f"error: {role} has ended by itself, exit code 2; the last lines of its log:\n    " in err
+    assert re.search(rf"fatal .*{role}.key: the key does not fit", err)
+    assert "hint:  mend what its log names, then start anew; the log is " in err
     assert left_running(dev.folder) == []
 
 

@@ -1,5 +1,6 @@
 """How the demo shows things; tests/integration/test_programs_demo.py runs it."""
 
+import asyncio
 import io
 import json
 import socket
@@ -14,8 +15,9 @@ from rich.console import Console
 from eps.core.message import Error, Response
 from eps.errors import EpsError, StartError
 from eps.programs import demo
-from eps.programs.demo import HOLD, Demo, check_ports_free, compact, is_free, render_step, ripe_steps, shortened
+from eps.programs.demo import HOLD, Demo, check_ports_free, compact, fetch, is_free, render_step, ripe_steps, shortened
 from eps.programs.dev_network import Port
+from eps.programs.processes import Children, Program
 
 NOW = 1_800_000_000.0
 
@@ -109,6 +111,50 @@ async def test_what_does_not_come_up_is_told(show: Demo, tmp_path: Path, monkeyp
     with pytest.raises(StartError, match=r"the service directory did not come up within 0 s") as caught:
         await show._wait_for(lambda: False, "the service directory")
     assert str(tmp_path / ".eps" / "demo-logs") in caught.value.hint
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_program_that_has_ended_explains_what_fails(
+    show: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    """Whichever is noticed first; what fails for another reason is told as it is."""
+    (tmp_path / "fake.py").write_text("import sys, time\nprint('no disk', file=sys.stderr)\n" + (
+        "sys.exit(3)" if dies else "time.sleep(60)"
+    ))  # fmt: skip
+    fake = Program("private-proxy-1", ("fake",), {"PYTHONPATH": str(tmp_path)})
+
+    async def start_and_fail(_: float, children: Children) -> None:
+        await children.start([fake])
+        if dies:
+            while "no disk" not in (log.read_text() if log.exists() else ""):
+                await asyncio.sleep(0.001)
+        raise EpsError("the announcement failed")
+
+    log = tmp_path / ".eps" / "demo-logs" / "private-proxy-1.log"
+    (tmp_path / "settings" / "dev" / "roles").mkdir(parents=True)
+    monkeypatch.setattr(demo, "PROGRAMS", ())
+    monkeypatch.setattr(demo, "PORTS", ())
+    monkeypatch.setattr(demo, "SETTLE", 10.0 if dies else 0.1)
+    monkeypatch.setattr(show, "_certificates", lambda: None)
+    monkeypatch.setattr(show, "_show", start_and_fail)
+    with pytest.raises(EpsError) as caught:
+        await show.run()
+    if dies:
+        head = "private-proxy-1 has ended by itself, exit code 3; the last lines of its log:"
+        assert caught.value.message == f"{head}\n    no disk"
+    else:
+        assert caught.value.message == "the announcement failed"
+
+
+async def test_a_page_that_does_not_come_is_told(dev_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = dev_tree.parent.parent
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        monkeypatch.setattr(demo, "UP_TIMEOUT", 0.05)
+        with pytest.raises(EpsError, match=rf"https://x:{port}/page gave no answer: not within 0.05 s"):
+            await fetch(root, f"https://x:{port}/page")
+    with pytest.raises(EpsError, match=r"gave no answer: .*Connect call failed"):
+        await fetch(root, f"https://x:{port}/page")
 
 
 def test_a_ping_that_fails_is_told(show: Demo) -> None:

@@ -18,8 +18,10 @@ FAKE = """
 import json, os, signal, sys, time
 def say(**line):
     print(json.dumps({"kind": "notice", "message": "", **line}), file=sys.stderr, flush=True)
-say(kind="started", message="up", pid=os.getpid())
 mode = sys.argv[1]
+if mode == "mute":
+    os.kill(os.getpid(), 40)
+say(kind="started", message="up", pid=os.getpid())
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(message="deaf")
@@ -36,6 +38,14 @@ elif mode == "chatty":
     print("no JSON: Grüße \\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), file=sys.stderr, flush=True)
 elif mode == "silent":
     sys.exit(0)
+elif mode == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif mode == "talks":
+    for number in range(9):
+        say(level="info", message=f"line {number}")
+    say(level="fatal", message="no disk")
+    print("x" * 400, "[1, 2]", sep="\\n", file=sys.stderr, flush=True)
+    sys.exit(1)
 while True:
     time.sleep(1)
 """
@@ -100,18 +110,40 @@ async def test_lines_that_are_no_events(folder: Path) -> None:
     assert line["message"].startswith("no JSON: ")
 
 
-@pytest.mark.parametrize(("mode", "words"), [("dies", "a port is taken"), ("silent", "up")])
-async def test_a_program_that_ends_by_itself(folder: Path, mode: str, words: str) -> None:
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "how", "what_to_do"),
+    [
+        ("dies", "exit code 2; the last lines of its log:\n    up\n    a port is taken", "mend what its log names"),
+        ("silent", "exit code 0; the last lines of its log:\n    up", "find out why"),
+        ("killed", "by SIGKILL; the last lines of its log:\n    up", "find out who killed it"),
+        ("mute", "by signal 40; the last lines of its log:\n    (none: it is empty)", "find out why"),
+        (
+            "talks",
+            "exit code 1; the last lines of its log:\n    info line 7\n    info line 8\n    fatal no disk\n"
+            f"    {'x' * 300}\n    [1, 2]",
+            "find out why",
+        ),
+    ],
+)
+async def test_a_program_that_ends_by_itself(folder: Path, mode: str, how: str, what_to_do: str, later: bool) -> None:
+    """Also one that was started when somebody waited already."""
     watch = Watch()
     async with Children(folder / "logs", watch) as children:
-        await children.start([program(folder, "polite"), program(folder, mode)])
+        programs = [program(folder, "polite"), program(folder, mode)]
+        await children.start(programs[:1] if later else programs)
+        ending = asyncio.create_task(children.first_to_end())
+        if later:
+            await watch.until("polite", kind="started")
+            await children.start(programs[1:])
         async with asyncio.timeout(20):
             with pytest.raises(StartError) as caught:
-                await children.first_to_end()
+                await ending
         pid = (await watch.until("polite", kind="started"))["pid"]
         assert alive(pid)
-    assert caught.value.message == f"{mode} has ended: {words}"
-    assert caught.value.hint == f"its log is {folder / 'logs' / f'{mode}.log'}"
+    assert caught.value.message == f"{mode} has ended by itself, {how}"
+    assert caught.value.hint.startswith(what_to_do)
+    assert caught.value.hint.endswith(f", then start anew; the log is {folder / 'logs' / f'{mode}.log'}")
     assert not alive(pid)
 
 
@@ -227,11 +259,15 @@ async def test_a_log_that_cannot_be_written_leaves_nothing_running(folder: Path)
     watch = Watch()
     (folder / "logs" / "polite.log").mkdir(parents=True)
 
-    async def run() -> None:
+    async def run(told: bool = False) -> None:
         async with Children(folder / "logs", watch) as children:
             await children.start([program(folder, "polite"), program(folder, "polite", "other")])
             await watch.until("other", kind="started")
+            if told:
+                await children.first_to_end()
 
     with pytest.raises(IsADirectoryError):
         await run()
+    with pytest.raises(StartError, match=r"polite\.log can't be written: Is a directory"):
+        await run(told=True)
     assert not alive((await watch.until("other", kind="started"))["pid"])

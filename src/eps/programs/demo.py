@@ -48,7 +48,8 @@ HOLD = 0.04
 """Seconds that a step is held back before it is shown, so that steps of different programs come in order."""
 
 SETTLE = 0.15
-"""Seconds to wait after the answer for log lines of the other programs that are still on their way."""
+"""Seconds to wait after the answer for log lines of the other programs that are still on their way, and after a
+failure for the news that a program has ended."""
 
 CURL = (
     "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key \\\n"
@@ -108,34 +109,26 @@ class Demo:
         self._check_place()
         await asyncio.to_thread(self._certificates)
         check_ports_free(PORTS)
-        async with Children(self._logs, self._on_event) as children, Children(self._logs, self._on_event) as behind:
+        async with Children(self._logs, self._on_event) as children:
             self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
             await children.start(PROGRAMS)
             ending = asyncio.create_task(children.first_to_end())
-            showing = asyncio.create_task(self._show(started, behind))
+            showing = asyncio.create_task(self._show(started, children))
             try:
                 await asyncio.wait({showing, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if showing.done() and showing.exception() is not None:
+                    await asyncio.wait({ending}, timeout=SETTLE)  # a program that has just ended explains it better
                 if ending.done():
                     ending.result()  # raises: a program has ended by itself
                 showing.result()
                 if not self._once:
-                    await self._stay_up(ending, behind)
+                    await ending
             finally:
                 showing.cancel()
                 ending.cancel()
                 await asyncio.gather(showing, ending, return_exceptions=True)
 
-    async def _stay_up(self, ending: asyncio.Task[None], behind: Children) -> None:
-        """Until a program ends by itself, which raises."""
-        others = asyncio.create_task(behind.first_to_end())
-        try:
-            await asyncio.wait({ending, others}, return_when=asyncio.FIRST_COMPLETED)
-            await (ending if ending.done() else others)
-        finally:
-            others.cancel()
-            await asyncio.gather(others, return_exceptions=True)
-
-    async def _show(self, started: float, behind: Children) -> None:
+    async def _show(self, started: float, children: Children) -> None:
         await self._wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
         count = await setup_directory(self._root)
         self._say(f"signed and submitted the directory: {count} records")
@@ -143,7 +136,7 @@ class Demo:
         self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
         await self._ping()
         self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
-        await self._passthrough(behind)
+        await self._passthrough(children)
         if not self._once:
             self._how_to_go_on()
 
@@ -156,10 +149,10 @@ class Demo:
             _, took = await timed(hd_1.call("hd-2._ping", {}, request_id="2"))
         self._say(f"\na second call, on the kept connections: {took * 1000:.1f} ms")
 
-    async def _passthrough(self, behind: Children) -> None:
+    async def _passthrough(self, children: Children) -> None:
         self._say("\nA web server inside a network that nobody can dial into, reached all the same:", style="bold")
         self._say(f"starting {', '.join(program.name for program in PASSTHROUGH_PROGRAMS)}")
-        await behind.start(PASSTHROUGH_PROGRAMS)
+        await children.start(PASSTHROUGH_PROGRAMS)
         await self._wait_for(self._signs.passthrough_ready, "the private proxy")
         async with application_of(self._root, "hd-1") as hd_1:
             params = {"domain": INTERNAL_DOMAIN, "proxy": "public-proxy-1.ga"}
@@ -310,17 +303,22 @@ async def fetch(root: Path, url: str) -> str:
     """The text at a URL whose host lies on this machine, as any HTTPS client gets it."""
     context = ssl.create_default_context(cafile=str(root / DEV / "certs" / "root.crt"))
     host = urlsplit(url)
-    async with asyncio.timeout(UP_TIMEOUT):
-        reader, writer = await asyncio.open_connection(
-            "localhost", host.port, ssl=context, server_hostname=host.hostname
-        )
-        try:
-            writer.write(f"GET {host.path} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read()
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+    try:
+        async with asyncio.timeout(UP_TIMEOUT):
+            reader, writer = await asyncio.open_connection(
+                "localhost", host.port, ssl=context, server_hostname=host.hostname
+            )
+            try:
+                request = f"GET {host.path} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n\r\n"
+                writer.write(request.encode())
+                answer = await reader.read()
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except OSError as error:
+        why = str(error) or f"not within {UP_TIMEOUT:g} s"  # a deadline's error says nothing
+        raise EpsError(f"{url} gave no answer: {why}", hint="look into the demo's logs") from error
     head, _, body = answer.partition(b"\r\n\r\n")
     if b" 200 " not in head.split(b"\r\n")[0]:
         raise EpsError(f"{url} answered {head[:80]!r}", hint="look into the demo's logs")

@@ -9,18 +9,26 @@ import json
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eps.errors import StartError
+from eps.programs.runtime import EXIT_CANNOT_START
 
 STOP_GRACE = 8.0
 """Seconds that a program may take to stop after SIGTERM; above the servers' own grace for calls in flight."""
 
 MAX_LINE = 1 << 20
 """Bytes of one log line; the programs cut their lines far below that."""
+
+LAST_LINES = 5
+"""Of a log, shown when its program has ended: what it died of, and what led to it."""
+
+SHOWN_LINE = 300
+"""Characters of each."""
 
 LogLine = dict[str, Any]
 """One event of a program's JSON log."""
@@ -50,7 +58,7 @@ class Child:
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self.last_message = ""
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
 
     async def start(self) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches us first and we end it in order."""
@@ -94,11 +102,8 @@ class Child:
             async for line in self._process.stderr:
                 file.write(line)
                 file.flush()
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    event = {"kind": "text", "message": line.decode(errors="replace").rstrip()}
-                self.last_message = event.get("message") or self.last_message
+                event = _event(line)
+                self.last_lines.append(f"{event.get('level', '')} {event.get('message', '')}".strip()[:SHOWN_LINE])
                 self._on_event(self.program.name, event)
 
 
@@ -109,44 +114,79 @@ class Children:
         self._log_folder = log_folder
         self._on_event = on_event
         self._children: list[Child] = []
+        self._watches: set[asyncio.Task[None]] = set()
+        self._ends: asyncio.Queue[StartError] = asyncio.Queue()
 
     async def __aenter__(self) -> "Children":
         self._log_folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        for watch in self._watches:
+            watch.cancel()
         ends = await asyncio.gather(*(child.stop() for child in self._children), return_exceptions=True)
         for end in ends:  # only now, when all have ended
-            if isinstance(end, BaseException):
+            if kind is None and isinstance(end, BaseException):
                 raise end
 
     async def start(self, programs: Sequence[Program]) -> None:
-        """Start ``programs`` side by side."""
-        for program in programs:
-            child = Child(program, self._log_folder / f"{program.name}.log", self._on_event)
-            self._children.append(child)
-        starting = asyncio.gather(*(child.start() for child in self._children))
+        """Start ``programs`` side by side, beside those that run already."""
+        new = [Child(program, self._log_folder / f"{program.name}.log", self._on_event) for program in programs]
+        self._children += new
+        starting = asyncio.gather(*(child.start() for child in new))
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.gather(starting, return_exceptions=True)  # what is half started could not be ended
             raise
+        for child in new:
+            watch = asyncio.create_task(self._watch(child), name=f"end of {child.program.name}")
+            self._watches.add(watch)
+            watch.add_done_callback(self._watches.discard)
+
+    async def _watch(self, child: Child) -> None:
+        try:
+            self._ends.put_nowait(_ended(child, await child.wait()))
+        except OSError as error:
+            what = f"the log {child.log_path} can't be written: {error.strerror}"
+            self._ends.put_nowait(StartError(what, hint="check whose the folder is, and whether the disk is full"))
 
     async def first_to_end(self) -> None:
-        """Wait until a program ends by itself; always raises.
+        """Wait until a program, of those started by now or later, ends by itself; always raises.
 
         Raises:
-            StartError: names it, its last words and its log.
+            StartError: names it, how it ended, the last lines of its log, and what to do. Or its log can't be written.
         """
-        waits = {asyncio.create_task(child.wait()): child for child in self._children}
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            ended = waits[next(iter(done))]
-            raise StartError(
-                f"{ended.program.name} has ended: {ended.last_message or 'it said nothing'}",
-                hint=f"its log is {ended.log_path}",
-            )
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        raise await self._ends.get()
+
+
+_WHAT_TO_DO = {
+    EXIT_CANNOT_START: "mend what its log names",
+    -signal.SIGKILL: "find out who killed it (was memory short? see dmesg)",
+}
+
+
+def _event(line: bytes) -> LogLine:
+    """What a line of a program's log says, even if it is none of its JSON objects."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) else {"kind": "text", "message": line.decode(errors="replace").rstrip()}
+
+
+def _ended(child: Child, code: int) -> StartError:
+    head = f"{child.program.name} has ended by itself, {how_ended(code)}; the last lines of its log:"
+    lines = [f"    {line}" for line in child.last_lines] or ["    (none: it is empty)"]
+    what_to_do = _WHAT_TO_DO.get(code, "find out why")
+    return StartError("\n".join([head, *lines]), hint=f"{what_to_do}, then start anew; the log is {child.log_path}")
+
+
+def how_ended(code: int) -> str:
+    """In words, from an exit code as ``subprocess`` has it: negative for a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"by signal {-code}"
