@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from eps.core.event import DirectoryChanged, Notice, Started
+from eps.core.event import DirectoryChanged, Level, Notice, Started
 from eps.errors import StartError
 from eps.programs.metrics import Metrics
-from eps.programs.wiring import Composite, build_eps, build_sd, open_datastore, read_file, tell_warnings, tls_files
+from eps.programs.wiring import Composite, build_eps, build_sd, open_datastore, read_file, settings_from, tls_files
 from eps.rpc.client import JsonRpcClient
 from eps.settings import load_eps, load_sd, models
 from eps.testing import Events
@@ -185,7 +185,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_file(str(tmp_path))
 
 
-def test_warnings_are_logged() -> None:
+def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is doubtful about them is logged."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EPS_SETTINGS", "eps.yml")
+    (tmp_path / "eps.yml").write_text("name: hd-1\nunknown: 1\ndirectory: {type: json, settings: {path: .}}\n")
     events = Events()
-    tell_warnings(["a", "b"], events)
-    assert [event.text for event in events.of(Notice)] == ["a", "b"]
+    assert settings_from(load_eps, events).name == "hd-1"
+    (warning,) = events.of(Notice)
+    assert (warning.level, warning.text.startswith("eps.yml: unknown")) == (Level.WARN, True)

@@ -1,6 +1,5 @@
 """The ``eps`` program: the EPS server, and the administrator's commands."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,12 +41,10 @@ def server_run(context: typer.Context) -> None:
 
 
 def _build(emit: Emit, metrics: Metrics) -> Server:
-    from eps.programs.wiring import build_eps, tell_warnings
+    from eps.programs.wiring import build_eps, settings_from
     from eps.settings import load_eps
 
-    loaded = load_eps(os.environ, Path.cwd())
-    tell_warnings(loaded.warnings, emit)
-    return build_eps(loaded.settings, emit, metrics)
+    return build_eps(settings_from(load_eps, emit), emit, metrics)
 
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")

@@ -1,9 +1,7 @@
 """The ``proxy`` program: public and private proxies, through which those are reached that nobody can dial."""
 
-import os
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +9,6 @@ from eps.core.event import Emit
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.metrics import Metrics
 from eps.programs.runtime import Server, run_server
-
-if TYPE_CHECKING:
-    from eps.settings import ProxySettings
 
 
 class Kind(StrEnum):
@@ -42,23 +37,18 @@ def run(
 
 def _build_public(emit: Emit, metrics: Metrics) -> Server:
     from eps.programs.proxy_wiring import build_public_proxy
+    from eps.programs.wiring import settings_from
+    from eps.settings import load_proxy
 
-    return build_public_proxy(_settings(emit), emit, metrics)
+    return build_public_proxy(settings_from(load_proxy, emit), emit, metrics)
 
 
 def _build_private(emit: Emit, metrics: Metrics) -> Server:
     from eps.programs.proxy_wiring import build_private_proxy
-
-    return build_private_proxy(_settings(emit), emit, metrics)
-
-
-def _settings(emit: Emit) -> "ProxySettings":
-    from eps.programs.wiring import tell_warnings
+    from eps.programs.wiring import settings_from
     from eps.settings import load_proxy
 
-    loaded = load_proxy(os.environ, Path.cwd())
-    tell_warnings(loaded.warnings, emit)
-    return loaded.settings
+    return build_private_proxy(settings_from(load_proxy, emit), emit, metrics)
 
 
 def main() -> None:

@@ -1,8 +1,5 @@
 """The ``sd`` program: the service directory."""
 
-import os
-from pathlib import Path
-
 import typer
 
 from eps.core.event import Emit
@@ -24,12 +21,10 @@ def run(context: typer.Context) -> None:
 
 
 def _build(emit: Emit, metrics: Metrics) -> Server:
-    from eps.programs.wiring import build_sd, tell_warnings
+    from eps.programs.wiring import build_sd, settings_from
     from eps.settings import load_sd
 
-    loaded = load_sd(os.environ, Path.cwd())
-    tell_warnings(loaded.warnings, emit)
-    return build_sd(loaded.settings, emit, metrics)
+    return build_sd(settings_from(load_sd, emit), emit, metrics)
 
 
 def main() -> None:

@@ -7,11 +7,11 @@ build_sd       datastore → service directory → JSON-RPC server
 """
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from eps import __version__
 from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
@@ -40,9 +40,11 @@ from eps.rpc.server import Cors, JsonRpcServer
 from eps.services.broker import Broker
 from eps.services.internal_methods import InternalMethods
 from eps.services.service_directory import ServiceDirectory
-from eps.settings import EpsSettings, SdSettings, models
+from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
 from eps.transport.listener import RateLimit
 from eps.transport.tls import TlsFiles, client_context, server_context
+
+S = TypeVar("S", EpsSettings, SdSettings, ProxySettings)
 
 ALPN = ("h2",)
 
@@ -367,7 +369,13 @@ def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics
         server.listens("metrics", given.bind_address, lambda: endpoint.addresses[0][1])
 
 
-def tell_warnings(warnings: Sequence[Any], emit: Emit) -> None:
-    """Log what was noticed about the settings."""
-    for warning in warnings:
+def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Emit) -> S:
+    """A program's settings, from the files that its environment names; what is doubtful about them is logged.
+
+    Args:
+        load: ``load_eps``, ``load_sd`` or ``load_proxy``; raises SettingsError.
+    """
+    loaded = load(os.environ, Path.cwd())
+    for warning in loaded.warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
+    return loaded.settings
