@@ -1,10 +1,13 @@
 """Where the console scripts begin: Ctrl-C at any moment, also amid imports, ends them quietly."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import entry_points
 
 import pytest
@@ -86,6 +89,39 @@ def test_where_ctrl_c_was_ignored_it_stays_so() -> None:
     """As in the background jobs of a shell script."""
     done = run("-c", INTERRUPTED_AT, "typer", "amid an import", "eps", "version", shell="trap '' INT")
     assert done == (0, f"{package.__version__}\n", "")
+
+
+ASKING = """
+import getpass
+from eps.programs import entry, eps
+from eps.programs.cli import guarded
+
+@eps.app.command()
+def ask():
+    guarded(lambda: getpass.getpass("password: "))
+
+entry.eps()
+"""
+
+
+def test_ctrl_c_at_a_prompt_leaves_the_terminal_as_it_was() -> None:
+    """What is typed was not shown, and must be again."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", ASKING, "ask"], stdin=theirs, stdout=theirs, stderr=theirs,
+                          env=WITHOUT_SETTINGS, start_new_session=True) as asking:  # fmt: skip
+        said = b""
+        while b"password: " not in said:
+            said += os.read(ours, 1000)
+        assert not termios.tcgetattr(theirs)[3] & termios.ECHO
+        asking.send_signal(signal.SIGINT)
+        asking.wait(20)
+    assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    os.close(theirs)
+    with suppress(OSError):  # Linux' word for the end of a terminal
+        while part := os.read(ours, 1000):
+            said += part
+    os.close(ours)
+    assert (asking.returncode, said.strip()) == (130, b"password:")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import typer
 
 from eps.core.event import Level
 from eps.errors import EpsError
-from eps.programs.entry import EXIT_INTERRUPTED
+from eps.programs.entry import EXIT_INTERRUPTED, interruptible
 from eps.programs.logs import Format
 from eps.programs.runtime import EXIT_FAILED, Options, fail
 
@@ -77,7 +77,8 @@ def options_of(context: typer.Context) -> Options:
 def guarded(work: Callable[[], int | None]) -> None:
     """Do a command's work and leave with its exit code; an expected failure is one clear message, never a traceback."""
     try:
-        code = work() or _flushed()
+        with interruptible():
+            code = work() or _flushed()
     except EpsError as error:
         code = fail(error)
     except BrokenPipeError:

@@ -1,8 +1,9 @@
 """Where the console scripts begin: from here on Ctrl-C is quiet, also while a program is still being loaded.
 
-    script → entry → eps · sd · proxy (loaded here, in some tenths of a second) → interruptible: the work itself
+    script → entry → eps · sd · proxy → what the command needs → cli.guarded → interruptible: the work itself
+                     └──── loaded, in some tenths of a second ────┘
 
-Python's own way, an exception wherever the program happens to be, suits work that has something to clear away. Amid
+Python's own way, an exception wherever the program happens to be, suits work, which has something to clear away. Amid
 imports it would end in a traceback, or get lost in a callback that may not raise. So Ctrl-C ends the process at once,
 but for where :func:`interruptible` says otherwise. Nothing is imported here that takes time.
 """

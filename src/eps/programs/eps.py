@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from eps.core.event import Emit
 from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.entry import interruptible
-from eps.programs.metrics import Metrics
-from eps.programs.runtime import Server, run, run_server
+from eps.programs.runtime import run, run_server
 
 app = make_app(
     "eps",
@@ -37,14 +34,14 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON o
 @server.command("run", short_help="Run the EPS server.")
 def server_run(context: typer.Context) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
-    guarded(lambda: run_server("EPS", options_of(context), _build))
-
-
-def _build(emit: Emit, metrics: Metrics) -> Server:
     from eps.programs.wiring import build_eps, settings_from
     from eps.settings import load_eps
 
-    return build_eps(settings_from(load_eps, emit), emit, metrics)
+    guarded(
+        lambda: run_server(
+            "EPS", options_of(context), lambda emit, metrics: build_eps(settings_from(load_eps, emit), emit, metrics)
+        )
+    )
 
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")
@@ -108,11 +105,7 @@ def dev_certs() -> None:
     """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
     from eps.programs.dev_certs import make_dev_certs
 
-    def make() -> None:
-        with interruptible():  # what is half made is cleared away
-            make_dev_certs(Path.cwd(), print)
-
-    guarded(make)
+    guarded(lambda: make_dev_certs(Path.cwd(), print))
 
 
 @dev.command("internal-server", short_help="Run a small HTTPS server, to be reached through the proxies.")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
 from eps.errors import EpsError
-from eps.programs.entry import interruptible
 from eps.programs.logs import Format, LogWriter, adopt_library_logs
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ Build = Callable[[Emit, "Metrics"], Server]
 
 def run_server(service: str, options: Options, build: Build) -> int:
     """Run a server until SIGINT or SIGTERM; the program's exit code."""
-    from eps.programs.metrics import Metrics  # here: it brings an HTTP server along, which help and version don't need
+    from eps.programs.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
 
     open_standard_streams()
     log = LogWriter(service, options.level, options.format)
@@ -83,7 +82,7 @@ def run_server(service: str, options: Options, build: Build) -> int:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` to its end on uvloop, or on asyncio's own event loop where uvloop is missing."""
-    with interruptible(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 
 

@@ -2,10 +2,8 @@
 
 import typer
 
-from eps.core.event import Emit
 from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.metrics import Metrics
-from eps.programs.runtime import Server, run_server
+from eps.programs.runtime import run_server
 
 app = make_app(
     "sd",
@@ -17,14 +15,14 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    guarded(lambda: run_server("SD_", options_of(context), _build))
-
-
-def _build(emit: Emit, metrics: Metrics) -> Server:
     from eps.programs.wiring import build_sd, settings_from
     from eps.settings import load_sd
 
-    return build_sd(settings_from(load_sd, emit), emit, metrics)
+    guarded(
+        lambda: run_server(
+            "SD_", options_of(context), lambda emit, metrics: build_sd(settings_from(load_sd, emit), emit, metrics)
+        )
+    )
 
 
 def main() -> None:
