@@ -231,14 +231,16 @@ async def test_no_child_outlives_a_starter_that_is_killed(folder: Path, early: b
         sys.executable, "-c", STARTER, folder, "polite", "stubborn", stdout=asyncio.subprocess.PIPE
     )
     assert starter.stdout is not None
-    async with asyncio.timeout(20):
-        while wanted:
-            name, line = json.loads(await starter.stdout.readline())
-            wanted.discard((name, line["message"]))
-    pids = [int(at.name) for at in Path("/proc").iterdir() if f"PYTHONPATH={folder}\0".encode() in environment(at)]
-    assert len(pids) == 2
-    starter.kill()
-    await starter.communicate()
+    try:
+        async with asyncio.timeout(20):
+            while wanted:
+                name, line = json.loads(await starter.stdout.readline())
+                wanted.discard((name, line["message"]))
+        pids = [int(at.name) for at in Path("/proc").iterdir() if f"PYTHONPATH={folder}\0".encode() in environment(at)]
+        assert len(pids) == 2
+    finally:
+        starter.kill()
+        await starter.communicate()
     async with asyncio.timeout(5):
         while not all(gone(pid) for pid in pids):
             await asyncio.sleep(0.02)
