@@ -247,14 +247,19 @@ async def test_no_child_outlives_a_starter_that_is_killed(folder: Path, early: b
 
 
 async def test_what_a_child_is_given(folder: Path) -> None:
-    """Its own arguments as with python -m, and nothing to read."""
-    (folder / "fake_server.py").write_text(
-        "import sys\nprint(__name__, *sys.argv[1:], repr(sys.stdin.read()), file=sys.stderr)"
-    )
+    """Its own arguments as with python -m, nothing to read, and all its signals."""
+    (folder / "fake_server.py").write_text("""
+import os, signal, sys
+print(__name__, *sys.argv[1:], repr(sys.stdin.read()), file=sys.stderr)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)  # stays pending, unless another thread takes it, and its default: the end
+print(signal.sigwait([signal.SIGTERM]).name, file=sys.stderr)
+""")
     watch = Watch()
     async with Children(folder / "logs", watch) as children:
         await children.start([program(folder, "--mode", "fake")])
         await watch.until("fake", message="__main__ --mode ''")
+        await watch.until("fake", message="SIGTERM")
 
 
 async def test_a_log_that_cannot_be_written_leaves_nothing_running(folder: Path) -> None:

@@ -24,7 +24,10 @@ def main() -> None:
     pipe = os.dup(0)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+    # The thread inherits that it takes no signals: one that the program has blocked must not reach it by way of us.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     threading.Thread(target=_end_with, args=(pipe,), name="end with the starter", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
