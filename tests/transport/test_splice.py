@@ -199,6 +199,18 @@ async def test_what_was_sent_before_a_reset_arrives(tunnels: Tunnels) -> None:
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
 
 
+async def test_bytes_and_a_reset_that_come_at_once(tunnels: Tunnels) -> None:
+    """uvloop tells of such a socket once: who then reads the bytes only would never hear of the reset."""
+    tunnel = tunnels()
+    tunnel.first.send(b"last words")
+    reset(tunnel.first)
+    assert await recv_exactly(tunnel.second, 10) == b"last words"
+    assert await recv(tunnel.second) == b""
+    tunnel.second.close()
+    result = await tunnel.result()
+    assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
+
+
 def has_bytes(sock: socket.socket) -> bool:
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))

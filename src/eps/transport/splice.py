@@ -7,6 +7,9 @@ Each flow moves at most one carrier's load (``transport.pipes``: 1 MiB) when the
 ready, and returns: so a busy tunnel can't starve the others, a side that does not read stops the other one through
 TCP's own back-pressure, and there is no task, and nothing to schedule, for any chunk.
 
+uvloop tells of a socket that was reset once, and then never again of that socket. Bytes may lie in front of the reset:
+so a flow that has read looks whether its source is broken, and if so reads on by itself.
+
 How a relay ends:
 - A side's end of stream is passed on once all its bytes are out; the other direction goes on. When both have ended,
   the relay has finished.
@@ -164,7 +167,7 @@ class _Flow:
     pending then), or its sink's room."""
 
     __slots__ = (
-        *("_after_head", "_carrier", "_discarding", "_loop", "_relay"),
+        *("_after_head", "_carrier", "_discarding", "_loop", "_relay", "_source_broke"),
         *("_sink", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
     )
 
@@ -185,6 +188,7 @@ class _Flow:
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
         self._discarding = False
+        self._source_broke = False
         self.ended = False
         self.moved = 0
 
@@ -203,6 +207,8 @@ class _Flow:
         self._carrier.drop()
 
     def _on_readable(self) -> None:
+        if self.ended or self._carrier.pending:
+            return  # that it was to read on is out of date
         try:
             taken = self._carrier.take(self._source)
         except (BlockingIOError, InterruptedError):
@@ -214,9 +220,19 @@ class _Flow:
             self._finish()
         elif self._discarding:
             self._carrier.drop()
-        elif not self._put():
+            self._look_for_reset()
+        elif self._put():
+            self._look_for_reset()
+        else:
             self._loop.remove_reader(self._source_fd)
             self._loop.add_writer(self._sink_fd, self._on_writable)
+
+    def _look_for_reset(self) -> None:
+        """Behind bytes that were read: whether a reset lies behind them, of which the event loop won't tell again."""
+        if self._source_broke or self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._source_broke = True
+            self._relay.side_broke()
+            self._loop.call_soon(self._on_readable)
 
     def _on_writable(self) -> None:
         if self._put():
