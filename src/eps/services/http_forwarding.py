@@ -32,10 +32,12 @@ from eps.errors import EpsError, TlsFailed, Unreachable
 from eps.rpc.http_connection import HttpConnection
 from eps.services.forwarding import ended
 from eps.services.http_messages import (
+    Answer,
+    Plain,
+    Told,
     has_coding,
     inside_headers,
     inside_url,
-    outside_headers,
     switching_head,
     wants_websocket,
 )
@@ -240,7 +242,7 @@ class HttpForwarder:
 
     async def _stream(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Pass the answer on as it comes. What breaks off must look broken off, so the connection is cut then."""
-        response = _Answer(answer)
+        response = Answer(answer)
         try:
             async with asyncio.timeout(self._idle_timeout) as deadline:
                 await response.prepare(request)
@@ -267,7 +269,7 @@ class HttpForwarder:
         request.protocol.set_parser(_Feed(client))  # type: ignore[arg-type]  # it uses feed_data and feed_eof only
         await request.writer.write(switching_head(answer))
         await self._both_ways(request, client, inside, StreamWriter(connection.protocol, loop))
-        return _Told()
+        return Told()
 
     async def _both_ways(
         self, request: web.BaseRequest, client: aiohttp.StreamReader, inside: aiohttp.StreamReader, to: StreamWriter
@@ -314,45 +316,6 @@ class _Body:
             yield part
             if self.is_waited_for:  # the answer may begin before the body has ended
                 _prolong(deadline, self._seconds)
-
-
-class _Answer(web.StreamResponse):
-    """The internal server's answer, without what aiohttp would add."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        super().__init__(status=answer.status, reason=answer.reason, headers=outside_headers(answer.headers))
-        self._given = frozenset(name for name in _ADDED if name in answer.headers)
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        for name in _ADDED:
-            if name not in self._given:
-                self.headers.popall(name, None)
-
-
-_ADDED = (hdrs.SERVER, hdrs.CONTENT_TYPE)
-
-
-class _Plain(web.Response):
-    """An answer of our own, without aiohttp's name in it."""
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        self.headers.popall(hdrs.SERVER, None)
-
-
-class _Told(web.StreamResponse):
-    """Stands for an answer that has gone out already; the connection ends behind it."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-    @property
-    def keep_alive(self) -> bool:
-        return False
 
 
 class _Feed:
@@ -411,7 +374,7 @@ class _Connection(HttpConnection):
 
 
 def _failed(status: int, text: str) -> web.Response:
-    return _Plain(status=status, text=f"{status}: {text}\n")
+    return Plain(status=status, text=f"{status}: {text}\n")
 
 
 def _prolong(deadline: asyncio.Timeout, seconds: float) -> None:

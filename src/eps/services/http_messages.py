@@ -4,6 +4,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -46,6 +47,45 @@ def inside_headers(request: web.BaseRequest) -> CIMultiDict[str]:
 def outside_headers(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """The answer's headers as the client gets them."""
     return _without(headers, frozenset())
+
+
+class Answer(web.StreamResponse):
+    """The internal server's answer, without what aiohttp would add."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        super().__init__(status=answer.status, reason=answer.reason, headers=outside_headers(answer.headers))
+        self._given = frozenset(name for name in _ADDED if name in answer.headers)
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        for name in _ADDED:
+            if name not in self._given:
+                self.headers.popall(name, None)
+
+
+_ADDED = (hdrs.SERVER, hdrs.CONTENT_TYPE)
+
+
+class Plain(web.Response):
+    """An answer of our own, without aiohttp's name in it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+
+
+class Told(web.StreamResponse):
+    """Stands for an answer that has gone out already; the connection ends behind it."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+    @property
+    def keep_alive(self) -> bool:
+        return False
 
 
 def switching_head(answer: aiohttp.ClientResponse) -> bytes:
