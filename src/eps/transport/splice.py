@@ -255,7 +255,8 @@ class _Flow:
 
     def _cannot_take(self, error: OSError) -> None:
         if error.errno in GIVE_UP_ON_SPLICE and not isinstance(self._carrier, CopyCarrier):
-            self._carrier = CopyCarrier()  # the event loop calls again: the bytes are still there
+            self._carrier = CopyCarrier()
+            self._loop.call_soon(self._on_readable)  # the bytes are still there, and the event loop may not call again
             return
         self._relay.side_broke()
         self._finish()
