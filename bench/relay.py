@@ -302,7 +302,8 @@ async def _iperf_row(stand: Stand, effort: Effort) -> Row:
         return Row(name, "GB/s", beside="iperf3", missing="iperf3 is not installed (apt-get install iperf3)")
     port = str(free_port(25_201))
     server = await asyncio.create_subprocess_exec(
-        "iperf3", "-s", "-p", port, "-B", "127.0.0.1", stdout=asyncio.subprocess.DEVNULL
+        *("iperf3", "-s", "-p", port, "-B", "127.0.0.1"),
+        **dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.DEVNULL),
     )
     ours, rates = [], []
     try:

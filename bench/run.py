@@ -50,7 +50,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "processor": model,
         "memory_gib": round(memory),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "user": "root" if os.getuid() == 0 else "not root",
