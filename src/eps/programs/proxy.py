@@ -30,15 +30,11 @@ def run(
 ) -> None:
     """Run a proxy until Ctrl-C or SIGTERM."""
     from eps.programs.proxy_wiring import build_private_proxy, build_public_proxy
-    from eps.programs.wiring import settings_from
+    from eps.programs.wiring import from_settings
     from eps.settings import load_proxy
 
     build = build_private_proxy if kind is Kind.PRIVATE else build_public_proxy
-    guarded(
-        lambda: run_server(
-            "PRO", options_of(context), lambda emit, metrics: build(settings_from(load_proxy, emit), emit, metrics)
-        )
-    )
+    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, build)))
 
 
 def main() -> None:

@@ -15,14 +15,10 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring import build_sd, settings_from
+    from eps.programs.wiring import build_sd, from_settings
     from eps.settings import load_sd
 
-    guarded(
-        lambda: run_server(
-            "SD_", options_of(context), lambda emit, metrics: build_sd(settings_from(load_sd, emit), emit, metrics)
-        )
-    )
+    guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, build_sd)))
 
 
 def main() -> None:

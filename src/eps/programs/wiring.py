@@ -35,6 +35,7 @@ from eps.directories.endpoints import ServiceDirectoryClients
 from eps.directories.json_files import JsonDirectory
 from eps.errors import Side, StartError
 from eps.programs.metrics import Metrics, MetricsServer
+from eps.programs.runtime import Build, Server
 from eps.rpc.client import JsonRpcClient
 from eps.rpc.server import Cors, JsonRpcServer
 from eps.services.broker import Broker
@@ -367,6 +368,13 @@ def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics
         endpoint = MetricsServer(given.bind_address, metrics, emit)
         server.add(endpoint)
         server.listens("metrics", given.bind_address, lambda: endpoint.addresses[0][1])
+
+
+def from_settings(
+    load: Callable[[Mapping[str, str], Path], Loaded[S]], build: Callable[[S, Emit, Metrics], Server]
+) -> Build:
+    """What :func:`eps.programs.runtime.run_server` starts: read a program's settings, then build its server of them."""
+    return lambda emit, metrics: build(settings_from(load, emit), emit, metrics)
 
 
 def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Emit) -> S:
