@@ -5,17 +5,19 @@ machine does meets both alike.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from table import Row, Target
 from workers import CpuShares, Worker
 
 from network import Bare, Network, running
+
+T = TypeVar("T")
 
 CALLERS = (1, 32, 128)
 
@@ -52,6 +54,11 @@ class Effort:
     @classmethod
     def of(cls, *, quick: bool) -> "Effort":
         return cls(2, 0.5, 8, OPERATORS[:2]) if quick else cls(5, 1.0, 40, OPERATORS)
+
+
+def turns(ways: Iterable[T], index: int) -> list[T]:
+    """The order in which round ``index`` measures: now this way round, now that."""
+    return list(ways) if index % 2 == 0 else list(ways)[::-1]
 
 
 class Stand:
@@ -204,8 +211,7 @@ async def operator_rows(folder: Path, tree: Path, effort: Effort, tell: Callable
             known = await _add_operators(many, await _operators(many), number)
             values, beside = [], []
             for index in range(effort.rounds):
-                ways = [(loads[1], values), (loads[0], beside)]
-                for load, rates in ways if index % 2 == 0 else ways[::-1]:
+                for load, rates in turns([(loads[1], values), (loads[0], beside)], index):
                     got = await load.ask(seconds=effort.seconds, callers=32, method="hd-2._ping", params={})
                     if got["failed"]:
                         raise RuntimeError(f"{got['failed']} calls failed")

@@ -8,11 +8,11 @@ import pwd
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from calls import Effort
+from calls import Effort, turns
 from table import Row, Target
 from workers import CpuShares, Worker, cpu_seconds, resident_bytes
 
@@ -103,20 +103,14 @@ class Stand:
             await process.wait()
 
     @asynccontextmanager
-    async def haproxy(self) -> AsyncIterator[tuple[int, int]]:
+    async def haproxy(self, program: str) -> AsyncIterator[tuple[int, int]]:
         """A running HAProxy that forwards to far; its process id and port."""
         port = free_port(self.plain_port + 1)
         settings = self.folder / "haproxy.cfg"
         settings.write_text(HAPROXY.format(port=port, server=self.plain_port))
         settings.chmod(0o644)
         process = await asyncio.create_subprocess_exec(
-            shutil.which("haproxy", path=WITH_SBIN) or "haproxy",
-            "-db",
-            "-q",
-            "-f",
-            str(settings),
-            user=self.user,
-            stderr=asyncio.subprocess.DEVNULL,
+            *(program, "-db", "-q", "-f", str(settings)), user=self.user, stderr=asyncio.subprocess.DEVNULL
         )
         try:
             await until(lambda: accepts(port) or process.returncode is not None)
@@ -187,8 +181,8 @@ async def _throughput(
         ways = {"loopback": (stand.plain_port, None)}
         pid = await stack.enter_async_context(stand.proxy())
         ways["splice"] = None, pid
-        if shutil.which("haproxy", path=WITH_SBIN):
-            pid, port = await stack.enter_async_context(stand.haproxy())
+        if program := shutil.which("haproxy", path=WITH_SBIN):
+            pid, port = await stack.enter_async_context(stand.haproxy(program))
             ways["HAProxy"] = port, pid
         for number in sizes:
             got = await _rounds(stand, ways, number, effort)
@@ -288,11 +282,6 @@ def middle(results: list[dict[str, float]], key: str) -> float:
     """The median of one of the values that rounds have."""
     ordered = sorted(one[key] for one in results)
     return ordered[len(ordered) // 2]
-
-
-def turns(ways: Iterable[str], index: int) -> list[str]:
-    """The order in which round ``index`` measures: now this way round, now that."""
-    return list(ways) if index % 2 == 0 else list(ways)[::-1]
 
 
 async def _iperf_row(stand: Stand, effort: Effort) -> Row:
