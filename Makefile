@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo internal-server test lint types unit certs sd-setup bench soak fuzz lock proto clean
 

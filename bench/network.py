@@ -23,7 +23,8 @@ from eps.core.address import Address  # noqa: E402
 from eps.core.message import Request, Response  # noqa: E402
 from eps.core.names import Operator  # noqa: E402
 from eps.programs.dev_certs import make_dev_certs  # noqa: E402
-from machine import ROOT, Machine, Process, is_free  # noqa: E402 - found through the line above
+from machine import ROOT, Machine, Process  # noqa: E402 - found through the line above
+from ports import is_free  # noqa: E402
 
 METHODS = ["_ping", "_kib", "answer"]
 """What hd-1 may call on hd-2: a directory entry, 1 KiB from inside the server, 1 KiB from the application behind it."""

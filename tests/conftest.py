@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from eps.programs.dev_certs import make_dev_certs
-from machine import BIN, ROOT, Machine, PortBlock, is_free
+from machine import BIN, ROOT, Machine
+from ports import PortBlock, is_free
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it has in the background deaf to Ctrl-C, and so would be the programs that tests start.

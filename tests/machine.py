@@ -10,11 +10,9 @@ async with Machine(tmp_path, certificates) as machine:
 import asyncio
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -24,9 +22,9 @@ from typing import Any
 
 from eps.core.message import Response
 from eps.errors import EpsError
-from eps.programs.dev_network import PORTS
 from eps.rpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
+from ports import PortBlock, is_free
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -49,67 +47,8 @@ SERVERS = ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-1", "hd-2")
 PASSTHROUGH = ("private-proxy-eps-1", "private-proxy-1")
 """Those that TLS passthrough needs besides."""
 
-DEV_PORTS = (3322, 8888, 5555, 2112, 8889, 3334, 2113, 5556, 5544, 4433, 9999, 6655, 7776, 7766, 8877, 7777)
-
-BLOCK = 16
-FIRST_PORT, LAST_PORT = 20_000, 32_000
-"""Below the range from which the kernel takes ports of outgoing connections, so that none of them gets in the way."""
-
 STOP_SECONDS = 10.0
 LINE_LIMIT = 1 << 20
-
-
-class PortBlock:
-    """A port for each of ``DEV_PORTS`` that nobody else on this machine uses, also not another test run."""
-
-    def __init__(self) -> None:
-        for first in range(FIRST_PORT + os.getpid() * BLOCK * 7 % (LAST_PORT - FIRST_PORT), LAST_PORT, BLOCK):
-            lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                lock.bind(f"\0eps-tests-{first}")
-            except OSError:
-                lock.close()
-                continue
-            numbers = range(first, first + len(DEV_PORTS))
-            if all(is_free(number) for number in numbers):
-                self._lock = lock
-                self.of = dict(zip(DEV_PORTS, numbers, strict=True))
-                return
-            lock.close()
-        raise AssertionError("no free block of ports")
-
-    @classmethod
-    async def dev(cls) -> "PortBlock":
-        """The very ports of the development network, once no other test has them."""
-        block = cls.__new__(cls)
-        block._lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        block.of = {port.number: port.number for port in PORTS}
-        async with asyncio.timeout(100):
-            while True:
-                try:
-                    block._lock.bind("\0eps-tests-dev")
-                    return block
-                except OSError:
-                    await asyncio.sleep(0.1)
-
-    def close(self) -> None:
-        self._lock.close()
-
-    def rewrite(self, text: str) -> str:
-        return re.sub(r"\b\d{4}\b", lambda found: str(self.of.get(int(found[0]), found[0])), text)
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on the port of both loopback addresses."""
-    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-                probe.listen(1)  # binding alone succeeds beside a connection that lingers
-            except OSError:
-                return False
-    return True
 
 
 def shell_environment(**more: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ A's EPS server, P's EPS server, P's public proxy and B's EPS server are each our
 """
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -29,6 +28,7 @@ from foreign.records import Signer, sign_chain
 from foreign.rpc import RpcAnswer
 from foreign.service_directory import ForeignSd
 from integration.ours import Watch, foreign_network, in_thread
+from ports import PortBlock
 
 A, P, RELAY, B = "A", "P", "relay", "B"
 ROLES = (A, P, RELAY, B)
@@ -38,13 +38,6 @@ MIXTURES = [ours for count in range(1, len(ROLES) + 1) for ours in combinations(
 """Every set of roles that ours play, but none."""
 
 
-def free_port() -> int:
-    """A port for a server that others must know before it runs."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Mixture:
     """The four servers, and the directory that they follow."""
 
@@ -52,7 +45,9 @@ class Mixture:
         self.network, self.folder, self.ours, self.stack = network, folder, ours, stack
         self.eps: dict[str, EpsServer] = {}
         self.events: dict[str, Watch] = {}
-        self.ports = {name: free_port() for name in ("eps", "proxy", "relay")}
+        block = PortBlock()
+        stack.callback(block.close)
+        self.ports = dict(zip(("eps", "proxy", "relay"), block.numbers, strict=False))
         issued = network.authority.issue_signing(HD_1, ["sd-admin"])
         self._signer = Signer.from_pem(issued.leaf_pem, issued.key_pem)
         self.sd = ForeignSd([network.authority.intermediate])

@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from eps.programs import demo
 from eps.programs.demo import HOLD, Demo, check_ports_free, compact, fetch, is_free, render_step, ripe_steps, shortened
 from eps.programs.dev_network import Port
 from eps.programs.processes import Children, Program
+from ports import PortBlock
 
 NOW = 1_800_000_000.0
 
@@ -90,15 +92,14 @@ def test_compact_json_is_json() -> None:
 
 
 def test_taken_ports_are_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as freed:
-        port, other = taken.getsockname()[1], freed.getsockname()[1]
-        freed.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken, closing(PortBlock()) as block:
+        port, other = taken.getsockname()[1], block.numbers[0]
         assert not is_free(port)
         assert is_free(other)
         with pytest.raises(StartError) as caught:
             check_ports_free([Port(port, "hd-1"), Port(other, "hd-2")])
-    assert caught.value.message == f"ports on localhost are taken: {port} (for hd-1)"
-    check_ports_free([Port(other, "hd-2")])
+        assert caught.value.message == f"ports on localhost are taken: {port} (for hd-1)"
+        check_ports_free([Port(other, "hd-2")])
 
 
 @pytest.fixture
@@ -153,8 +154,8 @@ async def test_a_page_that_does_not_come_is_told(dev_tree: Path, monkeypatch: py
         monkeypatch.setattr(demo, "UP_TIMEOUT", 0.05)
         with pytest.raises(EpsError, match=rf"https://x:{port}/page gave no answer: not within 0.05 s"):
             await fetch(root, f"https://x:{port}/page")
-    with pytest.raises(EpsError, match=r"gave no answer: .*Connect call failed"):
-        await fetch(root, f"https://x:{port}/page")
+    with closing(PortBlock()) as block, pytest.raises(EpsError, match=r"gave no answer: .*Connect call failed"):
+        await fetch(root, f"https://x:{block.numbers[0]}/page")
 
 
 def test_a_ping_that_fails_is_told(show: Demo) -> None:

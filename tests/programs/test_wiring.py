@@ -14,7 +14,8 @@ from eps.programs.wiring import Composite, build_eps, build_sd, open_datastore, 
 from eps.rpc.client import JsonRpcClient
 from eps.settings import load_eps, load_sd, models
 from eps.testing import Events
-from machine import Machine, is_free
+from machine import Machine
+from ports import is_free
 
 
 class Part:

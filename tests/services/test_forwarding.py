@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -12,6 +12,7 @@ from eps.core.names import Operator
 from eps.services import forwarding
 from eps.services.forwarding import Forwarder, RawForwarder
 from eps.testing import Events
+from ports import PortBlock
 from sockets import recv, recv_exactly, reset, send, tcp_pair
 
 P = Operator("public-proxy-1.ga")
@@ -75,8 +76,8 @@ async def test_stopping_ends_all() -> None:
 
 async def test_a_server_that_is_down() -> None:
     events = Events()
-    async with a_server() as (address, server):
-        server.close()
+    with closing(PortBlock()) as block:
+        address = f"127.0.0.1:{block.numbers[0]}"
         near, far = tcp_pair()
         await RawForwarder(address, emit=events).forward(near, DOMAIN, P)
         assert await recv(far) == b""

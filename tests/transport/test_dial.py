@@ -14,6 +14,7 @@ from eps.core.endpoint import IPAddress, relay_trust
 from eps.errors import Unreachable
 from eps.transport import dial
 from eps.transport.dial import Candidate, connect, explain, read_header, readable, resolve
+from ports import PortBlock
 from sockets import open_files, recv, recv_exactly, send, tcp_pair
 
 BOTH_LOOPS = True
@@ -40,10 +41,11 @@ def port_of(server: socket.socket) -> int:
 
 
 @pytest.fixture
-def closed_port() -> int:
+def closed_port() -> Iterator[int]:
     """One that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return port_of(server)
+    block = PortBlock()
+    yield block.numbers[0]
+    block.close()
 
 
 async def test_localhost_dials_both_families(server: socket.socket) -> None:
