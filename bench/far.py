@@ -3,10 +3,11 @@
 As the EPS server it answers ``_connectionRequest`` like B's server would: dial the relay, show the token, answer. What
 then comes through the tunnel is read and thrown away (iperf3's way of receiving: 128 KiB at a time into one buffer),
 or sent back, or waited for. A plain listener takes the same bytes without a relay. In mode ``greet`` each connection
-gets one byte first, which shows the other side that its way is open to the end; the rest is as in ``sink``.
+gets one byte first, which shows the other side that its way is open to the end; the rest is as in ``sink``. In mode
+``discard`` the kernel throws the bytes away without copying them to anybody (MSG_TRUNC, tcp(7)).
 
     python far.py '{"rpc_port": …, "plain_port": …, "ca": …, "certificate": …, "key": …}'
-    → {"mode": "sink" | "echo" | "greet"}    ← {"bytes": …}
+    → {"mode": "sink" | "discard" | "echo" | "greet"}    ← {"bytes": …}
 """
 
 import base64
@@ -23,6 +24,8 @@ from workers import Json, allow_many_files, http_length, serve
 BLOCK = 128 * 1024
 """iperf3's default for TCP."""
 
+DISCARD = 1024 * 1024
+
 
 class Far:
     """Everything this process does."""
@@ -33,7 +36,7 @@ class Far:
         self._poll = select.epoll()
         self._actions: dict[int, Callable[[], None]] = {}
         self._sockets: dict[int, socket.socket] = {}
-        self._block = bytearray(BLOCK)
+        self._block = bytearray(DISCARD)
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
         self._context.load_cert_chain(certificate, key)
         for port, accepted in ((rpc_port, self._rpc), (plain_port, self._take)):
@@ -110,7 +113,10 @@ class Far:
 
     def _read(self, sock: socket.socket) -> None:
         try:
-            size = sock.recv_into(self._block)
+            if self.mode == "discard":
+                size = sock.recv_into(self._block, DISCARD, socket.MSG_TRUNC)
+            else:
+                size = sock.recv_into(self._block, BLOCK)
             if self.mode == "echo" and size:
                 sock.send(memoryview(self._block)[:size])
         except BlockingIOError:

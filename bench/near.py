@@ -7,23 +7,33 @@ other.
     → {"work": "hold", "connections": 2000}                                     ← {"seconds": …}
     → {"work": "release"}                                                       ← {}
 
-``stream`` loads as iperf3 does: the same block of 128 KiB again and again, with nothing in between. A ``port`` is
-connected to as it is; without one, the connections are tunnels. With a ``hello`` (base64), each connection to a port
-begins with it, and waits for the other side's first byte: TLS passthrough looks at the hello only.
+``stream`` loads as iperf3 does: the same block of 128 KiB again and again, with nothing in between. With ``light`` it
+sends a file again and again instead, out of the page cache (sendfile), which copies nothing. A ``port`` is connected to
+as it is; without one, the connections are tunnels. With a ``hello`` (base64), each connection to a port begins with it,
+and waits for the other side's first byte: TLS passthrough looks at the hello only.
 """
 
 import base64
 import json
+import os
 import select
 import socket
 import ssl
+import struct
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 
 from workers import Json, allow_many_files, http_length, serve
 
 BLOCK = bytes(128 * 1024)
+FILE_BYTES = 4 * 1024 * 1024
 ANSWER_SECONDS = 30.0
+FROZEN = struct.pack("ll", 1, 0)
+"""A second (struct timeval) without a byte taken is an error."""
+
+Send = Callable[[socket.socket], int]
 ENTRY = {"name": "hd-1", "groups": ["health-departments"], "channels": [{"type": "grpc_client", "settings": None}]}
 
 
@@ -82,6 +92,9 @@ class Near:
         self._context.load_cert_chain(certificate, key)
         self._proxies: list[Proxy] = []
         self._held: list[socket.socket] = []
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process lives
+        self._file.write(bytes(FILE_BYTES))
+        self._file.flush()
 
     def handle(self, work: str, **options: object) -> Json:
         answer: Json = getattr(self, work)(**options)
@@ -100,19 +113,32 @@ class Near:
     # Throughput
 
     def stream(
-        self, connections: int, seconds: float, port: int | None = None, warm_up: float = 0.3, hello: str = ""
+        self,
+        connections: int,
+        seconds: float,
+        port: int | None = None,
+        warm_up: float = 0.3,
+        hello: str = "",
+        light: bool = False,
     ) -> Json:
         self._forget_proxies()  # it may be another process by now
+        send = self._send_file if light else self._send_block
         socks = [self._connect(port, base64.b64decode(hello)) for _ in range(connections)]
         try:
-            warm = self._pump(socks, warm_up)
+            warm = self._pump(socks, warm_up, send)
             begin, cpu = time.perf_counter(), time.process_time()
-            sent = self._pump(socks, seconds)
+            sent = self._pump(socks, seconds, send)
             took, cpu = time.perf_counter() - begin, time.process_time() - cpu
         finally:
             for sock in socks:
                 sock.close()
         return {"bytes": sent, "bytes_in_all": warm + sent, "seconds": took, "cpu_seconds": cpu}
+
+    def _send_block(self, sock: socket.socket) -> int:
+        return sock.send(BLOCK)
+
+    def _send_file(self, sock: socket.socket) -> int:
+        return os.sendfile(sock.fileno(), self._file.fileno(), 0, FILE_BYTES)
 
     def _connect(self, port: int | None, hello: bytes = b"") -> socket.socket:
         if port is None:
@@ -124,10 +150,10 @@ class Near:
                 raise ConnectionResetError("nobody answers the hello")
         return sock
 
-    def _pump(self, socks: list[socket.socket], seconds: float) -> int:
+    def _pump(self, socks: list[socket.socket], seconds: float, send: Send) -> int:
         until = time.perf_counter() + seconds
         if len(socks) == 1:
-            return self._pump_one(socks[0], until)
+            return self._pump_one(socks[0], until, send)
         poll = select.epoll()
         by_fd = {sock.fileno(): sock for sock in socks}
         for fd, sock in by_fd.items():
@@ -137,17 +163,18 @@ class Near:
         while time.perf_counter() < until:
             for fd, _ in poll.poll(0.1):
                 try:
-                    sent += by_fd[fd].send(BLOCK)
+                    sent += send(by_fd[fd])
                 except BlockingIOError:
                     continue
         poll.close()
         return sent
 
-    def _pump_one(self, sock: socket.socket, until: float) -> int:
-        sock.settimeout(1.0)
+    def _pump_one(self, sock: socket.socket, until: float, send: Send) -> int:
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, FROZEN)
         sent = 0
         while time.perf_counter() < until:
-            sent += sock.send(BLOCK)
+            sent += send(sock)
         return sent
 
     # Set-ups

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from calls import Effort, turns
@@ -19,7 +20,9 @@ from workers import CpuShares, Worker, cpu_seconds, resident_bytes
 from machine import BIN
 from network import HERE, Network, free_port
 
-TUNNELS = (1, 8, 64)
+LOADS: dict[bool, tuple[int, ...]] = {False: (1, 8, 64), True: (1, 8)}
+"""With how many tunnels, each with ends that copy (False) and with light ones (True); see docs/performance.md."""
+
 IDLE_TUNNELS = 2_000
 GB = 1e9
 
@@ -162,21 +165,18 @@ def accepts(port: int) -> bool:
 
 async def relay_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
     """The relay beside plain loopback, HAProxy, and copies; then the same without privileges."""
-    await _throughput(folder / "relay", tree, None, effort, tell, TUNNELS)
+    await _throughput(folder / "relay", tree, None, effort, tell)
     if os.getuid() != 0:
         tell(Row("unprivileged", "GB/s", missing="only root can start a program as another user; the rows above are"))
         return
     nobody = pwd.getpwnam("nobody").pw_uid
     try:
-        await _throughput(folder / "unprivileged", tree, nobody, effort, tell, TUNNELS)
+        await _throughput(folder / "unprivileged", tree, nobody, effort, tell)
     except RuntimeError as error:
         tell(Row("unprivileged", "GB/s", missing=str(error).splitlines()[-1]))
 
 
-async def _throughput(
-    folder: Path, tree: Path, user: int | None, effort: Effort, tell: Callable[[Row], None], sizes: tuple[int, ...]
-) -> None:
-    prefix = "" if user is None else "unprivileged: "
+async def _throughput(folder: Path, tree: Path, user: int | None, effort: Effort, tell: Callable[[Row], None]) -> None:
     async with Stand.made(folder, tree, user) as stand, AsyncExitStack() as stack:
         ways = {"loopback": (stand.plain_port, None)}
         pid = await stack.enter_async_context(stand.proxy())
@@ -184,65 +184,92 @@ async def _throughput(
         if program := shutil.which("haproxy", path=WITH_SBIN):
             pid, port = await stack.enter_async_context(stand.haproxy(program))
             ways["HAProxy"] = port, pid
-        for number in sizes:
-            got = await _rounds(stand, ways, number, effort)
-            for row in _throughput_rows(prefix, number, got, user):
-                tell(row)
+        for light, sizes in LOADS.items():
+            for number in sizes:
+                got = await _rounds(stand, ways, number, effort, light)
+                for row in _throughput_rows(_Load(number, light, user), got):
+                    tell(row)
         await stack.aclose()
         if user is None:
-            for number in sizes:
-                await _copying_rows(stand, "copying", number, effort, tell)
-            await _copying_rows(stand, "copying 4 KiB", 1, effort, tell)
+            for light, sizes in LOADS.items():
+                for number in sizes:
+                    await _copying_rows(stand, "copying", _Load(number, light), effort, tell)
+                await _copying_rows(stand, "copying 4 KiB", _Load(1, light), effort, tell)
             tell(await _iperf_row(stand, effort))
 
 
-async def _copying_rows(stand: Stand, kind: str, number: int, effort: Effort, tell: Callable[[Row], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What a row is loaded with; for its name, and for the figures that it must show."""
+
+    number: int
+    light: bool
+    user: int | None = None
+
+    def name(self, what: str) -> str:
+        prefix = "" if self.user is None else "unprivileged: "
+        return f"{prefix}{what}, {tunnels(self.number)}{', light ends' if self.light else ''}"
+
+    def targets(self, beside: str) -> list[Target]:
+        if self.number > 1:
+            return []
+        if beside == "loopback" and not self.light and self.user is None:
+            return [Target(0.6, of_ratio=True)]
+        if beside == "HAProxy" and self.light:
+            return [Target(1.8 if self.user is None else 1.6, of_ratio=True)]
+        return [Target(3.0, of_ratio=True)] if beside == "copying" and self.light else []
+
+
+async def _copying_rows(stand: Stand, kind: str, load: _Load, effort: Effort, tell: Callable[[Row], None]) -> None:
     """Two proxies can't have the same ports at once, so each round starts both, one after the other."""
     got: dict[str, list[dict[str, float]]] = {"splice": [], kind: []}
     loopback = []
     for index in range(min(effort.rounds, 3)):
         for each in turns(got, index):
             async with stand.proxy(each) as pid:
-                got[each].append(await _stream(stand, None, pid, number, effort))
-        loopback.append((await _stream(stand, stand.plain_port, None, number, effort))["rate"])
+                got[each].append(await _stream(stand, None, pid, load.number, effort, load.light))
+        plain = await _stream(stand, stand.plain_port, None, load.number, effort, load.light)
+        loopback.append(plain["rate"])
     row = Row(
-        name=f"splice, {tunnels(number)}",
+        name=load.name("splice"),
         unit="GB/s",
         values=[one["rate"] for one in got["splice"]],
         beside=kind,
         beside_values=[one["rate"] for one in got[kind]],
-        targets=[Target(3.0, of_ratio=True)] if number == 1 else [],
+        targets=load.targets(kind),
         cpu={name: middle(results, "cpu_per_gb") for name, results in got.items()},
         cpu_unit="s/GB",
     )
     tell(row)
-    if number == 1:
-        tell(_bound_row("", loopback, kind, row.beside_values))
+    if load.number == 1:
+        tell(_bound_row(load, loopback, kind, row.beside_values))
 
 
-def _bound_row(prefix: str, loopback: Sequence[float], beside: str, values: Sequence[float]) -> Row:
+def _bound_row(load: _Load, loopback: Sequence[float], beside: str, values: Sequence[float]) -> Row:
     """What the ratio of a relay to another one would be if it cost nothing at all."""
     note = "bound: loopback without any relay, so the most that a relay could reach of what stands beside it"
-    return Row(f"{prefix}bound: no relay, 1 tunnel", "GB/s", loopback, beside, values, note=note)
+    return Row(load.name("bound: no relay"), "GB/s", loopback, beside, values, note=note)
 
 
 async def _rounds(
-    stand: Stand, ways: dict[str, tuple[int | None, int | None]], number: int, effort: Effort
+    stand: Stand, ways: dict[str, tuple[int | None, int | None]], number: int, effort: Effort, light: bool
 ) -> dict[str, list[dict[str, float]]]:
     got: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for index in range(effort.rounds):
         for name in turns(ways, index):
             port, pid = ways[name]
-            got[name].append(await _stream(stand, port, pid, number, effort))
+            got[name].append(await _stream(stand, port, pid, number, effort, light))
     return got
 
 
-async def _stream(stand: Stand, port: int | None, pid: int | None, number: int, effort: Effort) -> dict[str, float]:
+async def _stream(
+    stand: Stand, port: int | None, pid: int | None, number: int, effort: Effort, light: bool = False
+) -> dict[str, float]:
     """One way, one round: GB/s, and CPU seconds for each GB of the process between and of the generators."""
     shares = CpuShares({"relay": pid} if pid is not None else {})
     before = cpu_seconds(stand.near.pid) + cpu_seconds(stand.far.pid)
-    await stand.far.ask(mode="sink")
-    got = await stand.near.ask(work="stream", port=port, connections=number, seconds=effort.seconds)
+    await stand.far.ask(mode="discard" if light else "sink")
+    got = await stand.near.ask(work="stream", port=port, connections=number, seconds=effort.seconds, light=light)
     ends = cpu_seconds(stand.near.pid) + cpu_seconds(stand.far.pid) - before
     gigabytes = got["bytes_in_all"] / GB
     relay = shares.seconds().get("relay", 0.0)
@@ -253,25 +280,32 @@ async def _stream(stand: Stand, port: int | None, pid: int | None, number: int, 
     }
 
 
-def _throughput_rows(prefix: str, number: int, got: dict[str, list[dict[str, float]]], user: int | None) -> list[Row]:
+def _throughput_rows(load: _Load, got: dict[str, list[dict[str, float]]]) -> list[Row]:
     values = [one["rate"] for one in got["splice"]]
     cpu = {name: middle(results, "cpu_per_gb") for name, results in got.items() if name != "loopback"}
     cpu["the two ends"] = middle(got["splice"], "ends_cpu_per_gb")
 
-    def row(beside: str, target: float | None) -> Row:
-        targets = [Target(target, of_ratio=True)] if number == 1 and target is not None else []
-        name = f"{prefix}splice, {tunnels(number)}"
+    def row(beside: str) -> Row:
+        name, targets = load.name("splice"), load.targets(beside)
         if beside not in got:
             why = f"{beside} is not installed (apt-get install {beside.lower()})"
             return Row(name, "GB/s", beside=beside, targets=targets, missing=why)
         others = [one["rate"] for one in got[beside]]
         return Row(name, "GB/s", values, beside, others, targets=targets, cpu=cpu, cpu_unit="s/GB")
 
-    rows = [row("loopback", 0.6 if user is None else None), row("HAProxy", 1.8 if user is None else 1.6)]
-    if "HAProxy" in got and number == 1:
+    rows = [row("loopback"), row("HAProxy")]
+    if "HAProxy" in got and load.number == 1:
         loopback, haproxy = ([one["rate"] for one in got[name]] for name in ("loopback", "HAProxy"))
-        rows.append(_bound_row(prefix, loopback, "HAProxy", haproxy))
+        rows.append(_cpu_row(load, got))
+        rows.append(_bound_row(load, loopback, "HAProxy", haproxy))
     return rows
+
+
+def _cpu_row(load: _Load, got: dict[str, list[dict[str, float]]]) -> Row:
+    """What a GB costs the relay, beside HAProxy."""
+    ours, theirs = ([one["cpu_per_gb"] for one in got[name]] for name in ("splice", "HAProxy"))
+    most = [Target(1.0, of_ratio=True, at_most=True)]
+    return Row(load.name("CPU of splice"), "s/GB", ours, "HAProxy", theirs, targets=most)
 
 
 def tunnels(number: int) -> str:
