@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from calls import Effort, call_rows, cold_rows, operator_rows
@@ -54,7 +55,26 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "user": "root" if os.getuid() == 0 else "not root",
+        "random_lookup_ns": round(random_lookup() * 1e9),
     }
+
+
+LOOKUPS = 200_000
+"""Of a dictionary that fits into no core's own cache, and into a shared one only where others leave room."""
+
+
+def random_lookup() -> float:
+    """Seconds for a look-up that the processor can't foresee.
+
+    Virtual machines of one kind differ in it by a factor of five, and one and the same does from hour to hour, with who
+    else uses the caches and the memory of its host; and with it differs whatever runs in many processes by turns."""
+    known = {number: str(number) for number in range(LOOKUPS)}
+    order = list(known)
+    Random(1).shuffle(order)
+    begin = time.perf_counter()
+    for number in order:
+        known[number]
+    return (time.perf_counter() - begin) / LOOKUPS
 
 
 async def measure(chosen: list[str], effort: Effort) -> dict[str, list[Row]]:
