@@ -63,6 +63,7 @@ unit: $(VENV)/.dev
 soak: $(VENV)/.dev
 	EPS_RECOVERY_SECONDS=5 $(BIN)/python -m pytest tests/integration/test_programs.py
 	EPS_PASSTHROUGH_RECOVERY_SECONDS=10 $(BIN)/python -m pytest tests/integration/test_passthrough_programs.py
+	EPS_THOUSAND_RECORDS_SECONDS=3 $(BIN)/python -m pytest tests/integration/test_programs_cli.py -s -k thousand
 	$(BIN)/python -m pytest -m soak --timeout=1800 -s tests/soak
 
 fuzz: $(VENV)/.dev

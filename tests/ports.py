@@ -30,7 +30,9 @@ class PortBlock:
     of: Mapping[int, int]
 
     def __init__(self) -> None:
-        for first in range(FIRST_PORT + os.getpid() * BLOCK * 7 % (LAST_PORT - FIRST_PORT), LAST_PORT, BLOCK):
+        firsts = range(FIRST_PORT, LAST_PORT, BLOCK)
+        start = os.getpid() * 7 % len(firsts)  # test runs at the same time begin far from each other
+        for first in (*firsts[start:], *firsts[:start]):
             lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 lock.bind(f"\0eps-tests-{first}")

@@ -55,7 +55,7 @@ class Setup:
         stream.answers.put_nowait(announcement(Operator(name)))
         run = self.connected.run(PEER, stream)  # type: ignore[arg-type]  # a fake stream
         self.tasks.append(asyncio.create_task(run))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.events.all) == seen:
                 await asyncio.sleep(0)
         return stream

@@ -112,7 +112,7 @@ class Setup:
         return pb.Response(id=request.id, result={"text": "x" * self.answer_size})
 
     async def next_stream(self) -> FakeStream:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             stream = await self.opened.get()
             first = await stream.sent.get()
         assert (first.id, first.result["name"]) == ("1", "hd-1")
@@ -129,7 +129,7 @@ async def setup() -> AsyncIterator[Setup]:
 
 
 async def answers(stream: FakeStream, count: int) -> list[str]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [(await stream.sent.get()).id for _ in range(count)]
 
 
@@ -182,7 +182,7 @@ async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
 async def test_the_list_follows_the_directory(setup: Setup) -> None:
     stream = await setup.next_stream()
     setup.source.current = network_directory(without=PROXY)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while stream.open:
             await asyncio.sleep(0.005)
     setup.source.current = network_directory()
@@ -215,7 +215,7 @@ async def test_a_call_that_fails_here_is_answered_and_harms_no_other(setup: Setu
     setup.defects.add("bad")
     stream.ask("bad")
     stream.ask("good")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         found = {answer.id: answer for answer in [await stream.sent.get(), await stream.sent.get()]}
     assert (found["bad"].error.code, found["bad"].error.data["side"]) == (-100, "ours")
     assert not found["good"].HasField("error")
@@ -255,7 +255,7 @@ async def test_answers_far_beyond_the_limit_become_errors(
         stream.ask(str(number))
     await turns()
     stream.readable.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         found = [await stream.sent.get() for _ in range(5)]
     assert [answer.HasField("error") for answer in found] == [False] * 3 + [True] * 2
     assert "bytes of answers wait to be read" in found[4].error.message

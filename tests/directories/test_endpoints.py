@@ -1,7 +1,6 @@
 """Asking service directories over a real loopback connection with mutual TLS."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,6 +20,7 @@ from eps.directories.endpoints import Endpoints, ServiceDirectoryClients
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
 from eps.rpc.server import JsonRpcServer
 from eps.services.service_directory import ServiceDirectory
+from promptness import A_THOUSAND_RECORDS
 from record_tools import NOW, Clock, chain_of, trust
 
 
@@ -59,13 +59,11 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
         await directory.start()
         parent = ""
         for batch in range(2):
-            began = time.perf_counter()
             chain = chain_of(1000, parent=parent, name=f"batch-{batch}")
             parent = chain[-1].hash
-            response = await writer.call(0, "submitRecords", {"records": [record.to_json() for record in chain]})
-            assert response.result == "ok"
-            assert time.perf_counter() - began < 3  # 0.4 s on a quiet machine
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(A_THOUSAND_RECORDS):
+                response = await writer.call(0, "submitRecords", {"records": [record.to_json() for record in chain]})
+                assert response.result == "ok"
                 while directory.current.version != parent:
                     await directory.changed(directory.current)
         assert len(directory.current.entries) == 2000

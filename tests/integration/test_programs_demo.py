@@ -147,7 +147,7 @@ async def test_killed_it_leaves_nothing_either(dev: Machine, sign: str) -> None:
     await show.until(sign)
     show.process.kill()
     await show.end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while left_running(dev.folder):
             await asyncio.sleep(0.02)
 

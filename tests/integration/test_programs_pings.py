@@ -88,7 +88,7 @@ async def test_metrics_count_failures_by_stage_and_tunnels_by_outcome(machine: M
         "eps_calls_total{direction=local,outcome=not_sent,stage=call}": 1,
     }
     await machine.stop("hd-1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             numbers = await metrics(machine, 7777)
             ended = {name: value for name, value in numbers.items() if re.match(r"eps_tunnels_total\{", name)}

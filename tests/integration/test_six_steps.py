@@ -48,7 +48,7 @@ async def test_calls_with_the_same_id_both_succeed(network: Network) -> None:
 
     b.application.answer = wait
     calls = [asyncio.create_task(a.call("hd-2.echo", {}, "same")) for _ in range(2)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(b.application.requests) < 2:
             await asyncio.sleep(0.005)
     gate.set()

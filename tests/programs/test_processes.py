@@ -241,7 +241,7 @@ async def test_no_child_outlives_a_starter_that_is_killed(folder: Path, early: b
     finally:
         starter.kill()
         await starter.communicate()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not all(gone(pid) for pid in pids):
             await asyncio.sleep(0.02)
 

@@ -84,7 +84,7 @@ async def test_a_private_proxy_answers_its_methods(tmp_path: Path) -> None:
         assert (tmp_path / "state" / "store.sqlite").exists()
     finally:
         await server.close()
-    await asyncio.wait_for(server.close(), 5)
+    await asyncio.wait_for(server.close(), 30)
 
 
 async def test_a_public_proxy_answers_its_methods(tmp_path: Path) -> None:

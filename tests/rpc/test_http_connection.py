@@ -54,13 +54,13 @@ async def serving(handler: Handler) -> AsyncIterator[tuple[web.Server, asyncio.S
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await reader.readuntil(b"hello")
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """What still comes until the connection has ended."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await reader.read()
 
 

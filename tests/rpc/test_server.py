@@ -42,7 +42,7 @@ class Connection:
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
         """Status, headers and the JSON body of the next answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             status, *lines = head.strip().split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines)
@@ -50,7 +50,7 @@ class Connection:
         return int(status.split()[1]), headers, json.loads(body) if body else None
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with suppress(ConnectionError):
                 return await self.reader.read() == b""
             return True
@@ -213,7 +213,7 @@ async def test_broken_chunks_are_an_error_not_a_traceback(
     async with jsonrpc_server(echo, emit=events, max_body=100) as server, connected(server) as client:
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n")
         if begun:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not server._exchanges:
                     await asyncio.sleep(0)
         client.writer.write(b"xyz\r\n")
@@ -297,7 +297,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a ReadTransport
         client.post(request())
         await answered.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server._exchanges:
                 await asyncio.wait(server._exchanges)
 
@@ -436,10 +436,10 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body() -> None:
         async with connected(server) as client:
             client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 99\n\n{")
             await client.writer.drain()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not server._exchanges:
                     await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server._exchanges:
                 await asyncio.wait(server._exchanges)
     assert events.all == []
@@ -453,7 +453,7 @@ async def test_close_ends_calls_that_take_too_long(gone: bool) -> None:
         await slow.begun.wait()
         if gone:  # aiohttp has forgotten such a call; we have not
             client.writer.transport.abort()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while server._http is not None and any(each.transport for each in server._http.connections):
                     await asyncio.sleep(0)
         await server.close()
@@ -532,7 +532,7 @@ async def test_a_body_that_comes_with_its_headers_or_later(apart: bool) -> None:
                 writer.write(body)
             else:
                 writer.write(head + body)
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             assert answer.startswith(b"HTTP/1.1 200 ")
             length = int(answer.lower().split(b"content-length: ")[1].split(b"\r")[0])
             assert b'"a":1' in await reader.readexactly(length)
@@ -548,7 +548,7 @@ async def test_a_chunked_body_over_the_limit_that_comes_at_once() -> None:
             b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         writer.write(head + chunk)
-        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         assert answer.startswith(b"HTTP/1.1 400 ")
         writer.close()
         await writer.wait_closed()

@@ -93,7 +93,7 @@ class Stage:
         return len([method for method, _ in self.asked if method.endswith(".announceConnections")])
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -233,7 +233,7 @@ async def test_a_domain_can_be_given_up_though_the_public_proxy_is_gone_for_good
         answer = await stage.announce(expires_at="2026-11-22T12:00:00Z")
         assert answer.code == -32603, "the public proxy has not heard of it"
         assert await stage.call("getAnnouncements", {}) == []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while stage.proxy._watching:
                 await asyncio.sleep(0.01)
         assert stage.there == {DOMAIN: None}
@@ -389,7 +389,7 @@ async def test_when_the_last_one_has_expired_there_is_nothing_to_watch() -> None
         await stage.announce(expires_at="2026-11-22T13:00:00Z")
         await stage.until(lambda: stage.announcing() == 2)
         stage.clock.advance(3600)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while stage.proxy._watching:
                 await asyncio.sleep(0.001)
         assert await stage.announce(expires_at=None) == "ok"

@@ -71,7 +71,7 @@ class Stage:
 
     async def until(self, kind: type[Event], count: int = 1) -> list[Any]:
         """Wait for ``count`` events of a kind."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(found := [event for event in self.events if isinstance(event, kind)]) < count:
                 self._news.clear()
                 await self._news.wait()

@@ -53,7 +53,7 @@ async def dial(address: tuple[str, int]) -> socket.socket:
 async def ended(dialled: socket.socket) -> bool:
     """Whether the other side closes without a byte."""
     with dialled:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             try:
                 return await asyncio.get_running_loop().sock_recv(dialled, 1) == b""
             except ConnectionResetError:

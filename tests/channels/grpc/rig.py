@@ -37,7 +37,7 @@ def ping(request_id: str = "1", **params: Any) -> pb.Request:
     return request
 
 
-async def soon(awaitable: Awaitable[T], seconds: float = 10.0) -> T:
+async def soon(awaitable: Awaitable[T], seconds: float = 30.0) -> T:
     """Whatever a test waits for comes, or the test fails."""
     async with asyncio.timeout(seconds):
         return await awaitable
