@@ -3,9 +3,12 @@
 import asyncio
 import errno
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from ipaddress import ip_address
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -140,22 +143,54 @@ async def test_a_deadline_ends_all_attempts(monkeypatch: pytest.MonkeyPatch, add
 
 
 async def test_a_cancelled_attempt_closes_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = asyncio.Event()
+    begun = asyncio.get_running_loop().create_future()
 
-    async def hang(*args: Any) -> None:
-        begun.set()
+    async def hang(sock: socket.socket, sockaddr: Any) -> None:
+        begun.set_result(sock)
         await asyncio.Event().wait()
 
-    class Loop:
-        sock_connect = staticmethod(hang)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(dial.asyncio, "get_running_loop", Loop)
-        attempt = asyncio.ensure_future(dial._attempt(candidates("127.0.0.1")[0]))
-        await asyncio.wait([asyncio.ensure_future(begun.wait())])
-        attempt.cancel()
-        await asyncio.wait([attempt])
+    monkeypatch.setattr(dial, "_connect_to", hang)
+    attempt = asyncio.ensure_future(dial._attempt(candidates("127.0.0.1")[0]))
+    sock = await begun
+    attempt.cancel()
+    await asyncio.wait([attempt])
     assert attempt.cancelled()
+    assert sock.fileno() == -1
+
+
+async def test_an_interrupted_attempt_goes_on() -> None:
+    """connect(2) says EINTR, and connects all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        class Interrupted(socket.socket):
+            def connect(self, address: Any) -> None:
+                self.connect_ex(address)
+                raise InterruptedError
+
+        with Interrupted() as sock:
+            sock.setblocking(False)
+            await dial._connect_to(sock, server.getsockname())
+            assert sock.getpeername() == server.getsockname()
+
+
+def test_an_address_is_dialled_without_a_lookup(closed_port: int) -> None:
+    """uvloop looks names up in threads of libuv's, which it starts for the first one; all of them may be waiting."""
+    script = f"""
+        import asyncio, os, socket, uvloop
+        from eps.errors import Unreachable
+        from eps.transport.dial import connect
+        async def dial_both():
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                (await connect("127.0.0.1:%d" % server.getsockname()[1], 10)).close()
+            try:
+                await connect("127.0.0.1:{closed_port}", 10)
+            except Unreachable as error:
+                print(error.message.partition("; ")[0].partition(": ")[2], end=", ")
+            print(len(os.listdir("/proc/self/task")), "thread")
+        uvloop.run(dial_both())
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("connection refused, 1 thread\n", "")
 
 
 async def test_families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:

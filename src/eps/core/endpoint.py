@@ -14,6 +14,7 @@ is refused always.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from eps.core.names import Object
@@ -124,6 +125,7 @@ def judge_endpoint(host: str, port: int, ip: IPAddress | None, trust: RelayTrust
     return f"{ip or host} is not a public address, and neither listed nor the host of the proxy's own server"
 
 
+@lru_cache(maxsize=1024)
 def normal_host(host: str) -> str:
     """One spelling for each host: lower case, no final dot, addresses in their shortest form."""
     host = host.lower().removesuffix(".")

@@ -8,6 +8,7 @@ The socket comes back non-blocking, with no transport around it: TLS, gRPC, the 
 import asyncio
 import base64
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,6 +172,18 @@ async def readable(sock: socket.socket) -> None:
         loop.remove_reader(descriptor)
 
 
+async def _writable(sock: socket.socket) -> None:
+    """Wait until ``sock`` is connected, or can't be."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    descriptor = sock.fileno()
+    loop.add_writer(descriptor, _settle, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
 async def read_header(sock: socket.socket, limit: int = MAX_PROXY_HEADER) -> bytes:
     """Read up to and with the first empty line, and not one byte more.
 
@@ -274,11 +287,23 @@ async def _attempt(candidate: Candidate) -> socket.socket:
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
     try:
         tune(sock)
-        await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
+        await _connect_to(sock, candidate.sockaddr)
     except BaseException:  # also when cancelled: nobody else knows the socket
         sock.close()
         raise
     return sock
+
+
+async def _connect_to(sock: socket.socket, sockaddr: tuple[str | int, ...]) -> None:
+    """As the event loop's ``sock_connect``. uvloop's asks its threads for the address once more, though it is one: that
+    costs as much as all the rest, and behind some slow names nothing could be dialled any more."""
+    try:
+        sock.connect(sockaddr)
+    except (BlockingIOError, InterruptedError):  # it goes on without us
+        await _writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code)) from None
 
 
 async def _connect_through(proxy_url: str, address: str, label: str) -> socket.socket:
