@@ -166,7 +166,7 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "internal_endpoint": ("the relay's address as operators are told to dial it", "`proxy.example.org:9999`"),
         "jsonrpc_client": ("the proxy's EPS server, which calls operators for it", ""),
         "jsonrpc_server": ("where that EPS server hands on what operators ask of the proxy", ""),
-        "tcp_rate_limits": ("new connections to the relay per source address", ""),
+        "tcp_rate_limits": ("new connections per source address, to the relay and to the TLS port each", ""),
         "accept_timeout": ("how long a token lives, and one half of a tunnel waits for the other", ""),
         "idle_timeout": ("a tunnel without a byte for so long is closed; kept connections ping every 30 s", ""),
     },

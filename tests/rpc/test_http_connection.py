@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from eps.rpc.http_connection import HttpConnection
 
@@ -17,7 +18,7 @@ class Connection(HttpConnection):
     def __init__(self, http: web.Server) -> None:
         super().__init__(http, keep_alive=60, max_line=1000)
 
-    def trouble(self, status: int) -> web.Response:
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
         return web.Response(status=status, text=f"our words for {status}")
 
 
@@ -113,3 +114,41 @@ async def test_an_answer_that_has_begun_is_not_followed_by_another() -> None:
     async with serving(fail_halfway) as (_, reader, writer):
         writer.write(REQUEST)
         assert (await rest(reader)).endswith(b"\r\n\r\nhalf")
+
+
+async def test_a_body_that_breaks_is_an_error_for_its_reader() -> None:
+    """aiohttp itself keeps that to itself while a request is in progress, and its reader waits for ever."""
+
+    async def read(request: web.BaseRequest) -> web.StreamResponse:
+        reading.set()
+        try:
+            await request.read()
+        except RequestPayloadError as error:
+            return web.Response(status=400, text=str(error))
+        return web.Response(text="whole")
+
+    reading = asyncio.Event()
+    async with serving(read) as (_, reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await reading.wait()
+        writer.write(b"ZZ\r\n")
+        assert (await rest(reader)).endswith(b"\r\n\r\nit is not coded as HTTP says")
+
+
+async def test_a_whole_body_is_not_broken_by_what_follows() -> None:
+    async def read(request: web.BaseRequest) -> web.StreamResponse:
+        reading.set()
+        await go_on.wait()
+        return web.Response(text=(await request.read()).decode())
+
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    async with serving(read) as (http, reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+        await reading.wait()
+        writer.write(b"nonsense\r\n\r\n")
+        async with asyncio.timeout(30):
+            while not http.connections[0]._messages:
+                await asyncio.sleep(0.001)
+        go_on.set()
+        assert b" 200 " in await answer(reader)
+        assert b"our words for 400" in await rest(reader)

@@ -100,6 +100,10 @@ async def test_headers_of_one_connection_and_of_former_proxies_are_left_out() ->
             "X_Forwarded_For": "1.2.3.4",  # the same to servers that see CGI's variables
             "X-Forwarded-Client-Cert": "Subject=admin",
             "True-Client-IP": "1.2.3.4",
+            "Client-Cert": ":MIIC:",
+            "X-SSL-Client-CN": "admin",
+            "CF-Connecting-IP": "1.2.3.4",
+            "X-Forwarded": "for=1.2.3.4",
             "Forwarded": "for=1.2.3.4",
             "X-Forwarded-Proto": "http",
         }
@@ -107,12 +111,13 @@ async def test_headers_of_one_connection_and_of_former_proxies_are_left_out() ->
             names = dict((await answer.json())["headers"])
     assert names["x-forwarded-proto"] == "https"
     assert not {"x-mine", "te", "upgrade", "x-forwarded-for", "forwarded", "true-client-ip"} & set(names)
-    assert not {"x_forwarded_for", "x-forwarded-client-cert"} & set(names)
+    assert not {"x_forwarded_for", "x-forwarded-client-cert", "x-forwarded", "client-cert"} & set(names)
+    assert not {"x-ssl-client-cn", "cf-connecting-ip"} & set(names)
 
 
 async def test_a_target_that_names_a_host_says_more_than_the_header() -> None:
     async with http_server(echo) as address, through(address) as way:
-        answer = await raw(way, b"GET http://other:1/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await raw(way, b"GET http://me:secret@other:1/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     told = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert dict(told["headers"])["host"] == "other:1"
 
@@ -335,8 +340,96 @@ async def test_an_answer_that_comes_before_the_body_has_ended() -> None:
         await reader.read(1 << 20)
 
     async with raw_server(talk) as address, through(address) as way:
-        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\npart"
-        assert (await raw(way, request, b"\r\n\r\nno")).startswith(b"HTTP/1.1 413 Too large\r\n")
+        for part in (b"part", b""):  # without a byte of the body, too: the client may be waiting for the answer
+            request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + part
+            assert (await raw(way, request, b"\r\n\r\nno")).startswith(b"HTTP/1.1 413 Too large\r\n")
+
+
+async def test_http_1_0_is_not_told_to_go_on() -> None:
+    """RFC 9110, section 10.1.1."""
+    request = b"POST / HTTP/1.0\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody"
+    async with http_server(echo) as address, through(address) as way:
+        assert (await raw(way, request)).startswith(b"HTTP/1.0 200 ")
+
+
+async def test_an_answer_of_unknown_length_to_http_1_0_ends_with_its_connection() -> None:
+    async def parts(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for part in (b"one ", b"two"):
+            await answer.write(part)
+        return answer
+
+    async with http_server(parts) as address, through(address) as way:
+        answer = await raw(way, b"GET / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 200 ") and answer.endswith(b"\r\n\r\none two")
+
+
+async def test_header_bytes_that_are_no_utf_8_are_taken_for_latin_1() -> None:
+    heads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(
+            b"HTTP/1.1 404 Pas trouv\xe9\r\nContent-Length: 0\r\nX-Name: Gr\xfc\xdfe\r\nX-Same: gr\xc3\xbcn\r\n\r\n"
+        )
+
+    async with raw_server(talk) as address, through(address) as way:
+        request = b"GET / HTTP/1.1\r\nHost: x\r\nX-Name: caf\xe9\r\nX-Same: caf\xc3\xa9\r\nConnection: close\r\n\r\n"
+        answer = await raw(way, request)
+    assert "X-Name: café\r\nX-Same: café\r\n".encode() in heads[0]
+    assert answer.startswith("HTTP/1.1 404 Pas trouvé\r\n".encode())
+    assert "X-Name: Grüße\r\nX-Same: grün\r\n".encode() in answer
+
+
+async def test_a_body_that_breaks_in_the_middle_is_refused_at_once() -> None:
+    ends: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"3\r\nabc\r\n")
+        going.set()
+        ends.append(await reader.read())
+
+    going = asyncio.Event()
+    events = Events()
+    async with raw_server(talk) as address, through(address, events, timeout=3600) as way:
+        reader, writer = await way.open()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await asyncio.wait_for(going.wait(), 30)
+        writer.write(b"ZZ\r\n")
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"400: the request's body can't be read\n")
+    assert b"Connection: close\r\n" in answer
+    assert ends == [b""]  # no false end of the body
+    assert events.of(Notice) == []  # it is not the internal server's fault
+
+
+async def test_connect_is_refused() -> None:
+    async with through("127.0.0.1:1") as way:
+        for target in (b"/", b"other:443"):
+            answer = await raw(way, b"CONNECT " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer.startswith((b"HTTP/1.1 501 ", b"HTTP/1.0 400 ")) and b"Connection: keep-alive" not in answer
+
+
+async def test_an_answer_that_can_t_be_written_is_told() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-A: a\x01b\r\n\r\n")
+
+    events = Events()
+    async with raw_server(talk) as address, through(address, events) as way:
+        answer = await raw(way, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 502 ") and b"behind this proxy" in answer
+    assert DOMAIN in events.of(Notice)[0].text and "ValueError" in events.of(Notice)[0].text
+
+
+async def test_what_follows_a_request_for_another_protocol_must_be_sent_again() -> None:
+    asks = b"GET /1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    async with http_server(echo) as address, through(address) as way:
+        answer = await raw(way, asks + b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ") and b"Connection: close\r\n" in answer and b'"/1"' in answer
 
 
 # What goes wrong
@@ -600,20 +693,28 @@ async def test_answers_that_can_t_be_passed_on(said: bytes) -> None:
     assert "the internal server at" in events.of(Notice)[0].text
 
 
-async def test_a_websocket_that_nobody_uses_ends() -> None:
-    async def answers(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.receive()
-        return socket
+@pytest.mark.parametrize("end", ["idle", "stopped"])
+async def test_a_websocket_that_nobody_uses_ends(end: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await reader.read()
 
-    async with (
-        http_server(answers) as address,
-        through(address, idle_timeout=0.1) as way,
-        way.session.ws_connect(way.url()) as socket,
-    ):
-        message = await socket.receive()
-        assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
+    events = Events()
+    forwarder: HttpForwarder
+    async with raw_server(talk) as address:
+        forwarder = HttpForwarder(address, TLS, idle_timeout=0.1 if end == "idle" else 3600, emit=events)
+        async with passage(forwarder, events) as way:
+            reader, writer = await way.open()
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+            if end == "stopped":
+                await forwarder.close()
+            assert await asyncio.wait_for(reader.read(), 30) == b"", "nothing but frames may follow"
+            writer.close()
+            await writer.wait_closed()
+            assert (await events.wait_for(TunnelFinished)).outcome == end
+    assert events.of(Notice) == []
 
 
 @pytest.mark.parametrize("ends", ["server", "client"])

@@ -3,7 +3,8 @@
 import asyncio
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 
 class HttpConnection(RequestHandler):
@@ -27,6 +28,18 @@ class HttpConnection(RequestHandler):
             auto_decompress=False,  # what passes stays as it is, and a bomb is compressed
         )
 
+    def data_received(self, data: bytes) -> None:
+        """aiohttp queues what can't be read behind the request in progress, as if that were whole. If its own body
+        is what broke, whoever reads it must know at once."""
+        known = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) == known or isinstance(self._messages[-1][0], RawRequestMessage):
+            return
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            self._lingering_time = 0.0  # what is left of the body never comes
+            request.content.set_exception(RequestPayloadError("it is not coded as HTTP says"))
+
     def close(self) -> None:
         """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
         idle = self._waiter is not None
@@ -48,10 +61,10 @@ class HttpConnection(RequestHandler):
         """
         if request.writer.output_size > 0:
             raise ConnectionResetError("an answer has begun already")
-        answer = self.trouble(status)
+        answer = self.trouble(status, exc)
         answer.force_close()
         return answer
 
-    def trouble(self, status: int) -> web.Response:
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
         """The answer, in this server's form, to what can't be read (``status`` below 500) or went wrong in here."""
         raise NotImplementedError  # each server has its own form

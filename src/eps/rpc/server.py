@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -330,7 +331,7 @@ class JsonRpcServer:
         """
         if (request.content_length or 0) > self._max_body:
             raise self._too_large(request.content_length or 0)
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # as aiohttp's own handling of Expect: the answer hasn't begun
         parts: list[bytes] = []
@@ -418,11 +419,11 @@ class _Connection(HttpConnection):
                 self.client_names = ()  # a certificate that can't be read names nobody
         super().connection_made(transport)
 
-    def trouble(self, status: int) -> web.Response:
-        error: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
+        refusal: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
         if status >= 500:
-            error = InternalError("an error inside this server", hint="its log says more")
-        return _Answer(400, render_response(error_response("", error)), {})
+            refusal = InternalError("an error inside this server", hint="its log says more")
+        return _Answer(400, render_response(error_response("", refusal)), {})
 
 
 class _Http(web.Server):

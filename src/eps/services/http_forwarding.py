@@ -22,7 +22,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
+from aiohttp.http import HttpVersion11, StreamWriter
+from aiohttp.web_protocol import RequestPayloadError
 from yarl import URL
 
 from eps.core.event import Emit, Level, Notice, Refused
@@ -38,6 +39,7 @@ from eps.services.http_messages import (
     has_coding,
     inside_headers,
     inside_url,
+    loses_what_follows,
     switching_head,
     wants_websocket,
 )
@@ -55,7 +57,8 @@ ANSWER_SECONDS = 30.0
 """``timeout`` of PROTOCOL.md section 6: without progress, until the internal server's answer begins."""
 
 GRACE_SECONDS = 3.0
-"""How long requests in flight may go on once the proxy stops."""
+"""How long requests in flight may go on once the proxy stops. aiohttp waits half of it for them, and the other half for
+those that it has cancelled."""
 
 INSIDE_KEEP_ALIVE_SECONDS = 15.0
 INSIDE_CONNECTIONS = 1024
@@ -130,7 +133,10 @@ class HttpForwarder:
         """Let requests in flight end, then end all connections."""
         if self._http is not None:
             self._http.pre_shutdown()
-            await self._http.shutdown(GRACE_SECONDS)
+            for connection in self._http.connections:
+                assert isinstance(connection, _Connection), "forward makes no others"
+                connection.outcome = TunnelOutcome.STOPPED
+            await self._http.shutdown(GRACE_SECONDS / 2)
         for session in (self._kept, self._single, self._websockets):
             if session is not None:
                 await session.close()
@@ -160,6 +166,8 @@ class HttpForwarder:
         connection.speaks()
         try:
             return await self._pass_on(request)
+        except RequestPayloadError:
+            return _failed(400, "the request's body can't be read", close=True)
         except Unreachable as error:
             self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
             return _failed(502, "the server behind this proxy can't be reached")
@@ -174,6 +182,8 @@ class HttpForwarder:
 
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
         url = inside_url(self._address, request)
+        if request.method == hdrs.METH_CONNECT:
+            return _failed(501, "this is no proxy that connects to other servers", close=True)
         if url is None:
             return _failed(400, "the request has no path")
         if has_coding(request.headers):
@@ -189,6 +199,7 @@ class HttpForwarder:
         Raises:
             Unreachable: there is no answer.
             TimeoutError: there was no progress for too long.
+            RequestPayloadError: the request's body is broken.
         """
         body = _Body(request, self._timeout) if request.body_exists else None
         session = self._session_for(request, body is not None)
@@ -202,6 +213,9 @@ class HttpForwarder:
                     allow_redirects=False,
                 )
         except (aiohttp.ClientError, OSError) as error:
+            broken = request.content.exception()
+            if isinstance(broken, RequestPayloadError):
+                raise broken from None
             if type(error) is TimeoutError:
                 raise
             raise self._unreachable(error) from error
@@ -243,6 +257,9 @@ class HttpForwarder:
     async def _stream(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Pass the answer on as it comes. What breaks off must look broken off, so the connection is cut then."""
         response = Answer(answer)
+        ends_with_the_connection = request.version < HttpVersion11 and response.content_length is None  # RFC 9112, 6.3
+        if ends_with_the_connection or loses_what_follows(request):
+            response.force_close()
         try:
             async with asyncio.timeout(self._idle_timeout) as deadline:
                 await response.prepare(request)
@@ -268,7 +285,12 @@ class HttpForwarder:
         client = aiohttp.StreamReader(request.protocol, TUNNEL_BYTES, loop=loop)
         request.protocol.set_parser(_Feed(client))  # type: ignore[arg-type]  # it uses feed_data and feed_eof only
         await request.writer.write(switching_head(answer))
-        await self._both_ways(request, client, inside, StreamWriter(connection.protocol, loop))
+        try:
+            await self._both_ways(request, client, inside, StreamWriter(connection.protocol, loop))
+        except TimeoutError:
+            assert isinstance(request.protocol, _Connection), "forward makes no others"
+            request.protocol.outcome = TunnelOutcome.IDLE
+            request.protocol.force_close()  # nothing but frames may follow, so nothing can be said any more
         return Told()
 
     async def _both_ways(
@@ -309,7 +331,8 @@ class _Body:
 
     async def parts(self, deadline: asyncio.Timeout) -> AsyncIterator[bytes]:
         request = self._request
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        yield b""  # else aiohttp keeps the head back until the body comes, and the client may be waiting for an answer
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer hasn't begun
         async for part in request.content.iter_any():
@@ -345,6 +368,7 @@ class _Connection(HttpConnection):
         self._silence: asyncio.TimerHandle | None = None
         self._received = 0
         self.sent = 0
+        self.outcome: TunnelOutcome | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -365,16 +389,23 @@ class _Connection(HttpConnection):
         super().connection_lost(exc)
         if self._silence is not None:
             self._silence.cancel()
-        outcome = TunnelOutcome.FINISHED if exc is None else TunnelOutcome.RESET
+        outcome = self.outcome or (TunnelOutcome.FINISHED if exc is None else TunnelOutcome.RESET)
         seconds = asyncio.get_running_loop().time() - self._began
         self._emit(ended(outcome, self._domain, self._via, seconds, self.sent, self._received))
 
-    def trouble(self, status: int) -> web.Response:
-        return _failed(status if status < 500 else 502, "this is no HTTP request that can be read")
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
+        if status < 500:
+            return _failed(status, "this is no HTTP request that can be read")
+        text = f"{self._domain}: an answer of the internal server could not be passed on ({type(error).__name__})"
+        self._emit(Notice(level=Level.ERROR, text=text, hint="does it break HTTP's rules, in its headers perhaps?"))
+        return _failed(502, "what the server behind this proxy answered can't be passed on")
 
 
-def _failed(status: int, text: str) -> web.Response:
-    return Plain(status=status, text=f"{status}: {text}\n")
+def _failed(status: int, text: str, *, close: bool = False) -> web.Response:
+    answer = Plain(status=status, text=f"{status}: {text}\n")
+    if close:
+        answer.force_close()
+    return answer
 
 
 def _prolong(deadline: asyncio.Timeout, seconds: float) -> None:

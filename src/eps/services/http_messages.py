@@ -15,9 +15,12 @@ OF_ONE_CONNECTION = frozenset(
 )
 """Headers that are not passed on (RFC 9110, section 7.6.1), besides those that ``Connection`` names."""
 
-OF_FORMER_PROXIES = ("forwarded", "x-forwarded-", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip")
+OF_FORMER_PROXIES = (
+    *("forwarded", "x-forwarded", "x-real-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+    *("cf-connecting-ip", "fastly-client-ip", "client-cert", "x-client-cert", "ssl-client", "x-ssl-client"),
+)
 """How headers begin that a client could lie with: internal servers trust what their proxy says of the client, of its
-certificate (``X-Forwarded-Client-Cert``), and of how it came."""
+certificate (``Client-Cert``, RFC 9440; ``X-Forwarded-Client-Cert``), and of how it came."""
 
 _PROTO = "X-Forwarded-Proto"
 
@@ -38,7 +41,7 @@ def inside_headers(request: web.BaseRequest) -> CIMultiDict[str]:
         headers.popall(name, None)
     headers[_PROTO] = "https"
     if not request.raw_path.startswith("/"):  # then the target names the host, whatever Host says (RFC 9112, 3.2.2)
-        headers[hdrs.HOST] = URL(request.raw_path, encoded=True).raw_authority
+        headers[hdrs.HOST] = URL(request.raw_path, encoded=True).raw_authority.rpartition("@")[2]
     if wants_websocket(request):
         headers[hdrs.CONNECTION], headers[hdrs.UPGRADE] = "Upgrade", "websocket"
     return headers
@@ -53,7 +56,8 @@ class Answer(web.StreamResponse):
     """The internal server's answer, without what aiohttp would add."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        super().__init__(status=answer.status, reason=answer.reason, headers=outside_headers(answer.headers))
+        reason = None if answer.reason is None else _as_text(answer.reason)
+        super().__init__(status=answer.status, reason=reason, headers=outside_headers(answer.headers))
         self._given = frozenset(name for name in _ADDED if name in answer.headers)
 
     async def _prepare_headers(self) -> None:
@@ -102,6 +106,12 @@ def wants_websocket(request: web.BaseRequest) -> bool:
     return is_plain and asked == "websocket" and "upgrade" in _named(request.headers)
 
 
+def loses_what_follows(request: web.BaseRequest) -> bool:
+    """Whether aiohttp drops what came behind this request, as it asks for a protocol that nobody here speaks. If its
+    answer ends the connection, the client knows that it must ask for the others again (RFC 9112, section 9.3.2)."""
+    return request.headers.get(hdrs.UPGRADE, "").strip().lower() not in ("", "websocket")
+
+
 def has_coding(headers: Any) -> bool:
     """Whether a message's body is coded for its connection in another way than chunked (RFC 9112, section 7).
 
@@ -117,7 +127,17 @@ def _is_of_former_proxy(name: str) -> bool:
 
 def _without(headers: Any, left_out: frozenset[str]) -> CIMultiDict[str]:
     left_out = left_out | OF_ONE_CONNECTION | _named(headers)
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in left_out)
+    return CIMultiDict((name, _as_text(value)) for name, value in headers.items() if name.lower() not in left_out)
+
+
+def _as_text(value: str) -> str:
+    """``value``, or, if it came in bytes that are no UTF-8, what they say in Latin-1. aiohttp writes UTF-8 only, and
+    would leave out what it could not read: half a file name."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
 
 
 def _named(headers: Any) -> frozenset[str]:
