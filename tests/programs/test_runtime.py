@@ -4,8 +4,11 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -156,11 +159,32 @@ def test_commands_fail_with_what_and_hint(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_without_uvloop_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     async def loop_module() -> str:
         return type(asyncio.get_running_loop()).__module__
 
-    assert runtime.run(loop_module()).startswith("uvloop")
+    assert runtime.run(loop_module()) == "eps.programs.runtime"
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert runtime.run(loop_module()).startswith("asyncio")
+
+
+def test_http_clients_dial_addresses_without_a_lookup() -> None:
+    """uvloop's own ``sock_connect``, which aiohttp uses, would start libuv's threads; see ``transport.dial``."""
+    script = """
+        import asyncio, os
+        from eps.core.message import Response
+        from eps.programs.runtime import run
+        from eps.rpc.client import JsonRpcClient
+        from eps.rpc.server import JsonRpcServer
+        async def answer(call):
+            return Response(call.id, len(os.listdir("/proc/self/task")))
+        async def call():
+            server = JsonRpcServer("x", "127.0.0.1:0", answer)
+            await server.start()
+            client = JsonRpcClient(f"http://127.0.0.1:{server.port}/jsonrpc", tls=None)
+            print((await client.call("threads", {})).result)
+            await client.close()
+            await server.close()
+        run(call())
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("1\n", "")

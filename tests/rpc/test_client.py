@@ -232,6 +232,21 @@ async def test_the_servers_keep_alive_is_honoured(header: str, expected: float) 
         assert calling._connector._keepalive_timeout == expected
 
 
+async def test_what_a_server_no_longer_says_of_its_keep_alive_is_forgotten() -> None:
+    extras = ["Keep-Alive: timeout=60\r\n", ""]
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, _, request = await read_request(reader)
+            writer.write(success(request, extra=extras.pop(0)))
+
+    async with serving(once) as server, client(server.url) as calling:
+        for expected in (59.0, 1.5):
+            await calling.call("m", {})
+            assert calling._connector is not None
+            assert calling._connector._keepalive_timeout == expected
+
+
 def run_on_both(scenario: Callable[[], Awaitable[None]]) -> None:
     """The event loops differ in how they report broken connections."""
 
@@ -291,6 +306,32 @@ async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anythin
             await calling.call("m", {}, request_id="2")
         finally:
             module._Body = original  # type: ignore[misc]
+        assert requests == ["1", "2"]
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_a_server_says_by_itself_is_no_answer(ends: bool) -> None:
+    """A word of farewell on an idle connection, as some servers send it (RFC 9110, section 15.5.9)."""
+    requests: list[str] = []
+    unused = asyncio.Event()
+
+    async def say_goodbye(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, _, request = await read_request(reader)
+            requests.append(request["id"])
+            writer.write(success(request))
+            if len(requests) == 1:
+                await unused.wait()
+                writer.write(http(b"", "408 Request Timeout", "Connection: close\r\n"))
+                if ends:
+                    return
+
+    async with serving(say_goodbye) as server, client(server.url) as calling:
+        for number in ("1", "2"):
+            assert (await calling.call("m", {}, request_id=number)).id == number
+            unused.set()
+            await asyncio.sleep(0.05)  # the event loop reads what has come
         assert requests == ["1", "2"]
         assert server.connections == 2
 

@@ -152,3 +152,14 @@ async def test_a_whole_body_is_not_broken_by_what_follows() -> None:
         go_on.set()
         assert b" 200 " in await answer(reader)
         assert b"our words for 400" in await rest(reader)
+
+
+async def test_a_request_that_has_just_come_is_answered_before_the_end() -> None:
+    """It is queued, and its handler has not begun: the connection is not unused any more."""
+    async with serving(hello) as (http, reader, writer):
+        writer.write(REQUEST)
+        assert b" 200 " in await answer(reader)
+        http.connections[0].data_received(REQUEST)
+        http.pre_shutdown()
+        assert b" 200 " in await answer(reader)
+        assert await rest(reader) == b""

@@ -430,6 +430,25 @@ async def test_close_lets_calls_in_flight_finish() -> None:
     assert slow.how == "finished"
 
 
+async def test_close_answers_calls_that_have_just_come() -> None:
+    slow = Slow()
+    async with jsonrpc_server(slow) as server, connected(server) as client:
+        client.post(b"{")
+        assert (await client.answer())[0] == 400
+        assert server._http is not None
+        async with asyncio.timeout(30):
+            while server._http.connections[0]._waiter is None:  # it is unused
+                await asyncio.sleep(0)
+        body = request()
+        head = b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        server._http.connections[0].data_received(head % len(body) + body)
+        closing = asyncio.create_task(server.close())
+        await asyncio.wait_for(slow.begun.wait(), 30)
+        slow.go.set()
+        assert (await client.answer())[2]["result"] == "done"
+        await closing
+
+
 async def test_a_client_that_goes_away_in_the_middle_of_its_body() -> None:
     events = Events()
     async with jsonrpc_server(echo, emit=events) as server:

@@ -149,7 +149,7 @@ async def test_a_cancelled_attempt_closes_its_socket(monkeypatch: pytest.MonkeyP
         begun.set_result(sock)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(dial, "_connect_to", hang)
+    monkeypatch.setattr(dial, "connect_to", hang)
     attempt = asyncio.ensure_future(dial._attempt(candidates("127.0.0.1")[0]))
     sock = await begun
     attempt.cancel()
@@ -169,7 +169,7 @@ async def test_an_interrupted_attempt_goes_on() -> None:
 
         with Interrupted() as sock:
             sock.setblocking(False)
-            await dial._connect_to(sock, server.getsockname())
+            await dial.connect_to(sock, server.getsockname())
             assert sock.getpeername() == server.getsockname()
 
 
@@ -191,6 +191,41 @@ def test_an_address_is_dialled_without_a_lookup(closed_port: int) -> None:
     """
     done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("connection refused, 1 thread\n", "")
+
+
+async def test_a_winner_is_closed_if_nobody_waits_for_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race is over, a loser is slow to end, and then the whole is cancelled."""
+    ending, won = asyncio.Event(), socket.socket()
+
+    async def attempt(candidate: Candidate) -> socket.socket:
+        if str(candidate.ip) == "2.2.2.2":
+            return won
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+        return socket.socket()  # even so late
+
+    monkeypatch.setattr(dial, "_attempt", attempt)
+    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.01)
+    race = asyncio.create_task(dial._race(candidates("1.1.1.1", "2.2.2.2")))
+    await ending.wait()
+    race.cancel()
+    await asyncio.wait([race])
+    assert race.cancelled()
+    assert won.fileno() == -1
+    await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "dial"] or [race])
+
+
+async def test_the_kernels_own_deadline_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def attempt(candidate: Candidate) -> socket.socket:
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(dial, "_attempt", attempt)
+    with pytest.raises(Unreachable, match=r"^hd-2 at 1\.1\.1\.1:1: no answer; does a firewall stand in between\?"):
+        await connect("1.1.1.1:1", 600, name="hd-2")
 
 
 async def test_families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:

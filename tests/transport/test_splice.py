@@ -2,9 +2,13 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import random
 import socket
+import sys
+import termios
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -211,6 +215,47 @@ async def test_bytes_and_a_reset_that_come_at_once(tunnels: Tunnels) -> None:
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
 
 
+async def test_bytes_and_a_reset_that_a_write_meets_first(tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write uses up the error that the event loop would have told the other direction, which reads there."""
+    monkeypatch.setattr(splice_module, "LINGER", 3600.0)
+    tunnel = tunnels(sndbuf=4 << 20, rcvbuf=4 << 20)
+    for near, far in ((tunnel.first, tunnel.second), (tunnel.second, tunnel.first)):
+        await send(near, b"!")  # both are watched now
+        await recv_exactly(far, 1)
+    tunnel.second.send(b"?")  # and this is seen first
+    size = tunnel.first.send(bytes(PIPE_BYTES + COPY_BYTES))  # more than one load, and less than a socket holds
+    assert size > PIPE_BYTES
+    for _ in range(3000):  # the event loop must not turn before all of it is there
+        if unread(tunnel.inside[0]) == size:
+            break
+        time.sleep(0.01)
+    reset(tunnel.first)
+    assert len(await recv_all(tunnel.second)) == size
+    tunnel.second.close()
+    result = await tunnel.result()
+    assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 1 + size)
+
+
+def unread(sock: socket.socket) -> int:
+    """How many bytes the kernel holds for it."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "is_reset"),
+    [(0, 1, False), (0, 7, False), (errno.ECONNRESET, 7, True), (errno.EHOSTUNREACH, 1, False)],
+)
+def test_an_error_that_passes_is_no_reset(error: int, state: int, is_reset: bool) -> None:
+    """A router's word that it knew no way for a moment leaves the connection as it is."""
+
+    class Told(socket.socket):
+        def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+            return bytes([state]) if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO) else error
+
+    with Told() as sock:
+        assert splice_module._was_reset(sock) is is_reset
+
+
 def has_bytes(sock: socket.socket) -> bool:
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
@@ -251,18 +296,23 @@ async def test_idle_tunnels_are_closed(tunnels: Tunnels) -> None:
     assert (await tunnel.result()).outcome is TunnelOutcome.IDLE
 
 
-async def test_every_byte_either_way_puts_the_idle_limit_off(tunnels: Tunnels) -> None:
-    tunnel = tunnels(idle_timeout=0.3)
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    sides = [tunnel.first, tunnel.second]
-    while loop.time() < begun + 0.6:
-        await send(sides[0], b"x")
-        await recv_exactly(sides[1], 1)
-        sides.reverse()
-        await asyncio.sleep(0.05)  # what is tested is time that passes
-    assert not tunnel.task.done()
-    assert (await tunnel.result()).outcome is TunnelOutcome.IDLE
+async def test_every_byte_either_way_puts_the_idle_limit_off(carrier: MakeCarrier) -> None:
+    first, first_inside = tcp_pair()
+    second, second_inside = tcp_pair()
+    results: list[SpliceResult] = []
+    relay = Relay(first_inside, second_inside, idle_timeout=3600, on_end=results.append, make_carrier=carrier)
+    relay.start()
+    for near, far in ((first, second), (second, first)) * 2:
+        relay.last_progress -= 3599.9  # as if it had been long ago
+        await send(near, b"x")
+        await recv_exactly(far, 1)
+        relay._check_idle()
+        assert results == []
+    relay.last_progress -= 3600
+    relay._check_idle()
+    assert [result.outcome for result in results] == [TunnelOutcome.IDLE]
+    first.close()
+    second.close()
 
 
 async def freeze(tunnel: Tunnel) -> int:

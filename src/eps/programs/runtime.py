@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
 from eps.errors import EpsError
 from eps.programs.logs import Format, LogWriter, adopt_library_logs
+from eps.transport.dial import connect_to
 
 if TYPE_CHECKING:
     from eps.programs.metrics import Metrics
@@ -91,7 +93,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop
-    return uvloop.new_event_loop
+
+    class Loop(uvloop.Loop):
+        """uvloop with a ``sock_connect`` that looks nothing up: aiohttp dials with it, too."""
+
+        async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+            await connect_to(sock, address)
+
+    return Loop
 
 
 async def _serve(server: Server, emit: Emit) -> None:

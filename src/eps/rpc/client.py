@@ -169,6 +169,10 @@ class JsonRpcClient:
             server_hostname=self._server_name,
             allow_redirects=False,
         ) as answer:
+            if not body.sent:  # said by itself, perhaps a word of farewell, and kept by aiohttp for whoever comes next
+                body.stale = True
+                answer.close()
+                raise ConnectionResetError("an answer came before the call")
             self._learn_keep_alive(answer.headers.get("Keep-Alive", ""))
             return answer.status, await self._read(answer)
 
@@ -224,11 +228,13 @@ class JsonRpcClient:
         if header == self._keep_alive_header:
             return  # the same as last time, mostly
         self._keep_alive_header = header
+        if self._keep_alive <= 0 or self._connector is None:
+            return
         match = _TIMEOUT_PARAMETER.search(header)
-        if match and self._keep_alive > 0 and self._connector is not None:
-            seconds = float(match[1])
-            # aiohttp has no public way to change it later; every connection here is to the same server.
-            self._connector._keepalive_timeout = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE)
+        seconds = float(match[1]) if match else 0.0
+        keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._keep_alive
+        # aiohttp has no public way to change it later; every connection here is to the same server.
+        self._connector._keepalive_timeout = keep
 
     def _failure(self, error: Exception, body: "_Body") -> DeliveryError:
         """What a failed attempt means for the caller."""

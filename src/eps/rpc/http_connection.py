@@ -42,7 +42,7 @@ class HttpConnection(RequestHandler):
 
     def close(self) -> None:
         """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
-        idle = self._waiter is not None
+        idle = self._waiter is not None and not self._waiter.done()  # done: a request has just come
         super().close()
         if idle and self.transport is not None:
             self.transport.close()

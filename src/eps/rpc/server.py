@@ -216,6 +216,7 @@ class JsonRpcServer:
         if self._http is None:
             return
         self._http.pre_shutdown()
+        await asyncio.sleep(0)  # calls that have just come begin, and are waited for like all others
         if self._exchanges:
             await asyncio.wait(self._exchanges, timeout=self._grace)
         for exchange in self._exchanges:

@@ -133,6 +133,7 @@ class HttpForwarder:
         """Let requests in flight end, then end all connections."""
         if self._http is not None:
             self._http.pre_shutdown()
+            await asyncio.sleep(0)  # requests that have just come begin
             for connection in self._http.connections:
                 assert isinstance(connection, _Connection), "forward makes no others"
                 connection.outcome = TunnelOutcome.STOPPED

@@ -84,14 +84,14 @@ async def connect(
                 return await _connect_through(proxy_url, target, label)
             candidates = await resolve(host, port, foreign=allow is not None and allow(host, port, None) is not None)
             return await _race(candidates if allow is None else _judged(candidates, host, port, allow))
-    except TimeoutError:
-        raise Unreachable(
-            f"{label}: no answer within {timeout:g} s; does a firewall stand in between?",
-            hint="check the address and the firewalls on the way",
-        ) from None
     except BadParams as error:
         raise Unreachable(f"{label}: {error.message}", hint=error.hint) from None
     except OSError as error:
+        if isinstance(error, TimeoutError) and error.errno is None:  # ours; the kernel has one of its own
+            raise Unreachable(
+                f"{label}: no answer within {timeout:g} s; does a firewall stand in between?",
+                hint="check the address and the firewalls on the way",
+            ) from None
         raise Unreachable(f"{label}: {explain(error)}", hint="check the address, and that the server runs") from error
 
 
@@ -158,6 +158,18 @@ def explain(error: OSError) -> str:
         errno.EMFILE: "this program has too many open files; raise its limit (ulimit -n)",
     }
     return words.get(error.errno or 0) or error.strerror or str(error)
+
+
+async def connect_to(sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
+    """As the event loop's ``sock_connect``, for a resolved address. uvloop's own asks its threads for the address once
+    more: that costs as much as all the rest, and behind some slow names nothing could be dialled any more."""
+    try:
+        sock.connect(sockaddr)
+    except (BlockingIOError, InterruptedError):  # it goes on without us
+        await _writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code)) from None
 
 
 async def readable(sock: socket.socket) -> None:
@@ -275,35 +287,33 @@ async def _race(candidates: Sequence[Candidate]) -> socket.socket:
 
 
 async def _end_attempts(running: Sequence["asyncio.Task[socket.socket]"], winner: socket.socket | None) -> None:
+    def close_late(task: "asyncio.Task[socket.socket]") -> None:
+        if not task.cancelled() and task.exception() is None and task.result() is not winner:
+            task.result().close()
+
     for task in running:
         task.cancel()
-    results = await asyncio.gather(*running, return_exceptions=True)
-    for result in results:
-        if isinstance(result, socket.socket) and result is not winner:
-            result.close()
+        if task.done():
+            close_late(task)
+        else:
+            task.add_done_callback(close_late)
+    try:
+        await asyncio.wait(running)
+    except BaseException:  # cancelled meanwhile: nobody else knows the winner
+        if winner is not None:
+            winner.close()
+        raise
 
 
 async def _attempt(candidate: Candidate) -> socket.socket:
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
     try:
         tune(sock)
-        await _connect_to(sock, candidate.sockaddr)
+        await connect_to(sock, candidate.sockaddr)
     except BaseException:  # also when cancelled: nobody else knows the socket
         sock.close()
         raise
     return sock
-
-
-async def _connect_to(sock: socket.socket, sockaddr: tuple[str | int, ...]) -> None:
-    """As the event loop's ``sock_connect``. uvloop's asks its threads for the address once more, though it is one: that
-    costs as much as all the rest, and behind some slow names nothing could be dialled any more."""
-    try:
-        sock.connect(sockaddr)
-    except (BlockingIOError, InterruptedError):  # it goes on without us
-        await _writable(sock)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code)) from None
 
 
 async def _connect_through(proxy_url: str, address: str, label: str) -> socket.socket:

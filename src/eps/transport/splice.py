@@ -34,6 +34,10 @@ IDLE_TIMEOUT = 3600.0
 """Seconds; the default idle limit."""
 
 
+TCP_CLOSE = 7
+"""The state of a connection that is over (tcp_states.h)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpliceResult:
     """How a relay ended.
@@ -140,6 +144,14 @@ class Relay:
         self._timer.cancel()
         self._timer = self.loop.call_later(self._idle, self._check_idle)
 
+    def sink_broke(self, flow: "_Flow") -> None:
+        """The sink of ``flow`` was reset; called by the flow. Its write has used up the error, of which neither the
+        kernel nor the event loop will tell the other flow, which reads from there."""
+        self.side_broke()
+        for other in self._flows:
+            if other is not flow:
+                other.source_broke()
+
     def _check_idle(self) -> None:
         due = self.last_progress + self._idle
         if self.loop.time() < due:
@@ -227,9 +239,15 @@ class _Flow:
             self._loop.remove_reader(self._source_fd)
             self._loop.add_writer(self._sink_fd, self._on_writable)
 
+    def source_broke(self) -> None:
+        """Read by itself from now on, to the end: the event loop may not call any more."""
+        if not self.ended:
+            self._source_broke = True
+            self._loop.call_soon(self._on_readable)
+
     def _look_for_reset(self) -> None:
         """Behind bytes that were read: whether a reset lies behind them, of which the event loop won't tell again."""
-        if self._source_broke or self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if self._source_broke or _was_reset(self._source):
             self._source_broke = True
             self._relay.side_broke()
             self._loop.call_soon(self._on_readable)
@@ -266,7 +284,7 @@ class _Flow:
         self._carrier.drop()
         self._carrier, self._after_head = CopyCarrier(), None
         self._discarding = True
-        self._relay.side_broke()
+        self._relay.sink_broke(self)
 
     def _finish(self) -> None:
         """The source has ended and nothing is pending: pass the end on."""
@@ -277,3 +295,12 @@ class _Flow:
         except OSError:
             pass  # the sink is gone; the flow that reads from it finds out
         self._relay.flow_ended()
+
+
+def _was_reset(sock: socket.socket) -> bool:
+    """Whether an error has ended the connection. A passing one, such as a router's that knew no way for a moment, is
+    told here once, too, but leaves the connection as it is."""
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if not error or not hasattr(socket, "TCP_INFO"):
+        return bool(error)
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE

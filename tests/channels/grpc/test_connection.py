@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -324,6 +325,26 @@ async def test_a_lost_connection_is_an_unknown_outcome() -> None:
         with pytest.raises(OutcomeUnknown, match="hd-2"):
             await connection.call(ping(), 5)
         await soon(connection.closed)
+
+
+async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anything_is_sent() -> None:
+    raws: list[Raw] = []
+
+    async def script(raw: Raw) -> None:
+        raws.append(await raw.start())
+        raw.respond(await request(raw), ANSWER)
+        await raw.flush()
+        await until_gone(raw)
+
+    async with against(script) as connection:
+        assert (await connection.call(ping(), 5)).id == ANSWER.id
+        with socket.socket(fileno=os.dup(raws[0].writer.get_extra_info("socket").fileno())) as theirs:
+            theirs.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(NotSent, match="the connection was over: hd-2 closed the connection"):
+            await connection.call(ping(), 5)
+        assert not connection.usable
+        await soon(connection.closed)
+        assert connection.was_cut
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome_and_the_stream_is_reset() -> None:

@@ -256,6 +256,8 @@ class ClientConnection:
                 raise NotSent(_past(wire.reason or (wire.leaving.result() if wire.leaving.done() else "not connected")))
             allowed = wire.h2.remote_settings.max_concurrent_streams
             if wire.writable and len(wire.streams) < allowed:
+                if wire.has_hung_up():
+                    continue
                 return
             wire.slots.clear()
             await wire.slots.wait()

@@ -4,6 +4,7 @@ Whoever ends a connection gives a reason; the first one counts, and is what ever
 """
 
 import asyncio
+import select
 import socket
 import ssl
 import struct
@@ -71,6 +72,7 @@ class Link(asyncio.Protocol):
         self.created_at = self.clock()
         self._verify = verify
         self._transport: asyncio.Transport | None = None
+        self._hang_up = select.poll()
         self._reason = ""
         self._writable = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -114,6 +116,8 @@ class Link(asyncio.Protocol):
             self.abort(error.message)
             return
         sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self._hang_up.register(sock.fileno(), select.POLLRDHUP)
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.begin()
@@ -175,6 +179,15 @@ class Link(asyncio.Protocol):
         if not self.leaving.done():
             self.graceful = not self._reason
             self.leaving.set_result(reason)
+
+    def has_hung_up(self) -> bool:
+        """Whether the peer has ended the connection, though the event loop has not told yet: then nothing must be sent
+        any more. Answers that lie before the end still come."""
+        if self._transport is None or self._transport.is_closing() or not self._hang_up.poll(0):
+            return False
+        if not self.leaving.done():  # not gracefully, as leave would have it
+            self.leaving.set_result(f"{self.peer_name} closed the connection")
+        return True
 
     def abort(self, reason: str) -> None:
         """End at once, without a word: for a peer that failed or froze."""
