@@ -129,7 +129,7 @@ async def test_a_call_has_a_deadline_though_the_peer_sets_none() -> None:
     gate = Gate()
     async with foreign_network() as network:
         network.run(LS, gate)
-        async with ours(network, HD_1, call_timeout=0.5) as caller:
+        async with ours(network, HD_1, call_timeout=3.0) as caller:
             answer = await caller.call("ls-1.lookup")
             gate.open.set()
     assert answer.error is not None

@@ -403,7 +403,7 @@ def test_a_token_must_come_whole_in_one_read(network: Network, sent: bytes, why:
 
 
 def test_halves_are_joined_and_lonely_ones_closed(network: Network) -> None:
-    relay = network.run_proxy(accept_timeout=0.3).relay
+    relay = network.run_proxy(accept_timeout=2).relay
     for token in (b"1" * 32, b"2" * 32):
         relay.expect(token)
     with dial(relay.endpoint) as first, dial(relay.endpoint) as second, dial(relay.endpoint) as lonely:

@@ -84,7 +84,7 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_call_with_the_sam
 
     async with foreign_network() as network:
         grant_echo_to_proxies(network)
-        async with ours(network, PROXY, call_timeout=0.5) as server:
+        async with ours(network, PROXY, call_timeout=3.0) as server:
             network.run(HD_2, slow_first).hold_stream(PROXY)
             await server.wait_connected(HD_2)
             lost = await server.call("hd-2.echo", {"say": 0}, "same")
@@ -127,7 +127,7 @@ async def test_every_outstanding_call_fails_at_once_when_its_stream_ends() -> No
             calls = [asyncio.create_task(server.call("hd-2.echo", {}, f"c{n}")) for n in range(3)]
             assert await in_thread(entered.acquire, True, WAIT)
             holder.break_off()
-            answers = await asyncio.wait_for(asyncio.gather(*calls), 2.0)
+            answers = await asyncio.wait_for(asyncio.gather(*calls), 30)
             release.set()
     assert all(answer.error is not None for answer in answers)
     assert {answer.error.data["outcome"] for answer in answers if answer.error} <= {"unknown", "not_sent"}

@@ -195,7 +195,7 @@ async def test_an_id_whose_call_timed_out_here_may_still_be_in_flight_there() ->
 
     async with foreign_network() as network:
         network.run(LS, hang)
-        async with ours(network, HD_1, call_timeout=0.5) as caller:
+        async with ours(network, HD_1, call_timeout=3.0) as caller:
             lost = await caller.call("ls-1.lookup", {}, "1")
             again = await caller.call("ls-1.lookup", {"quick": True}, "1")
             release.set()

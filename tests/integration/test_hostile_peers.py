@@ -298,12 +298,13 @@ async def test_relays_that_lead_nowhere(
     behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(grpc_client, "CONNECT_TIMEOUT", 0.5)
     a, proxy = network.nodes[HD_1], network.nodes[PROXY]
     honest = proxy.application.answer
     async with relay(behave) as endpoint:
         proxy.application.answer = lambda request: {"token": TOKEN, "endpoint": endpoint}
-        error = (await a.call("hd-2.echo")).error
+        with monkeypatch.context() as patch:
+            patch.setattr(grpc_client, "CONNECT_TIMEOUT", 1.0)
+            error = (await a.call("hd-2.echo")).error
     assert error is not None
     assert (error.data["stage"], error.data["outcome"]) == ("tls", "not_sent")
     proxy.application.answer = honest

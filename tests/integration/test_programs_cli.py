@@ -231,7 +231,8 @@ async def test_a_thousand_records_in_one_command_and_the_next_as_fast(machine: M
         ]  # fmt: skip
         (machine.folder / "many.json").write_text(json.dumps({"records": records}))
         began = time.monotonic()
-        done = await machine.run("eps", "sd", "submit-records", *(["--reset"] if not part else []), "many.json")
+        reset = ["--reset"] if not part else []
+        done = await machine.run("eps", "sd", "submit-records", *reset, "many.json", timeout=THOUSAND_RECORDS + 10)
         took.append(time.monotonic() - began)
         assert done.code == 0, done
     print(f"\n1,000 records each: {', '.join(f'{seconds:.2f} s' for seconds in took)}")

@@ -477,16 +477,16 @@ async def test_a_server_that_is_silent() -> None:
 
 async def test_a_slow_upload_is_no_silence() -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(6):
-            await asyncio.sleep(0.1)  # longer in all than the server may be silent
+        for _ in range(8):
+            await asyncio.sleep(0.4)  # longer in all than the server may be silent
             yield b"x"
 
     async with (
         http_server(echo) as address,
-        through(address, timeout=0.4) as way,
+        through(address, timeout=3) as way,
         way.session.post(way.url(), data=pieces()) as answer,
     ):
-        assert (await answer.json())["size"] == 6
+        assert (await answer.json())["size"] == 8
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
@@ -751,7 +751,7 @@ async def test_a_websocket_without_an_answer(said: bytes | None, status: int) ->
         if said is None:
             await reader.read()
 
-    async with raw_server(talk) as address, through(address, timeout=0.2) as way:
+    async with raw_server(talk) as address, through(address, timeout=0.2 if said is None else 60) as way:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await way.session.ws_connect(way.url())
         assert refused.value.status == status

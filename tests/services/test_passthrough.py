@@ -322,7 +322,7 @@ async def test_an_operator_that_has_come_already_may_answer_what_it_likes() -> N
 
 
 async def test_the_operator_does_not_come() -> None:
-    async with announced(accept_timeout=0.05) as stage:
+    async with announced(accept_timeout=1.5) as stage:
         outside = await stage.tls_client(HELLO)
         token = (await stage.called_in())[1]
         assert await _closed(outside)

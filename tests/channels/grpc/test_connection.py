@@ -166,7 +166,7 @@ async def test_silence_instead_of_a_handshake() -> None:
 
 async def test_silence_instead_of_settings() -> None:
     with pytest.raises(Unreachable, match="hd-2 sent no HTTP/2 settings within"):
-        async with against(until_gone, timeout=0.3):
+        async with against(until_gone, limits=wire_limits(settings_timeout=0.3)):
             pass
 
 
@@ -547,9 +547,9 @@ async def test_a_peer_that_does_not_answer_pings_is_dead() -> None:
         raw.writer.transport.pause_reading()
         await raw.writer.wait_closed()
 
-    async with against(script, limits=wire_limits(ping_interval=0.05, ping_timeout=0.05)) as connection:
+    async with against(script, limits=wire_limits(ping_interval=0.5, ping_timeout=0.5)) as connection:
         call = asyncio.create_task(connection.call(ping(), 30))
-        with pytest.raises(OutcomeUnknown, match=r"hd-2 did not answer a ping within 0\.05 s"):
+        with pytest.raises(OutcomeUnknown, match=r"hd-2 did not answer a ping within 0\.5 s"):
             await soon(call)
 
 
