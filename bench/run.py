@@ -1,6 +1,6 @@
 """make bench: what the programs do per second, each figure beside what the machine could do at best.
 
-python bench/run.py [--quick] [--only SECTION]… [--json FILE] [--document]
+python bench/run.py [--quick] [--only SECTION]… [--paced] [--json FILE] [--document]
 
 docs/performance.md explains the rows; --document puts the results there. Nothing is left running, and nothing else is
 written but the file of --json.
@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import loopback
 from calls import Effort, call_rows, cold_rows, operator_rows
 from passthrough import passthrough_rows
 from relay import idle_rows, pair_rows, relay_rows
@@ -40,7 +41,15 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 }
 
 
-def machine() -> dict[str, Any]:
+def own_network() -> str:
+    """Leave the machine's pacing behind where that is allowed; which congestion control it is then, in words."""
+    before = loopback.congestion_control()
+    if not loopback.move_into_own():
+        return f"{before} (only root can choose another)"
+    return f"{loopback.congestion_control()} (the machine's: {before})"
+
+
+def machine(congestion_control: str) -> dict[str, Any]:
     """What it was measured on."""
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
@@ -55,6 +64,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "user": "root" if os.getuid() == 0 else "not root",
+        "congestion_control": congestion_control,
         "random_lookup_ns": round(random_lookup() * 1e9),
     }
 
@@ -136,8 +146,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[*SECTIONS], help="a section; can be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     parser.add_argument("--document", action="store_true", help="also put the results into docs/performance.md")
+    parser.add_argument("--paced", action="store_true", help="with the machine's own TCP congestion control")
     options = parser.parse_args()
-    about = machine()
+    about = machine(loopback.congestion_control() if options.paced else own_network())
     print(about_line(about), end="\n\n", flush=True)
     results = asyncio.run(measure(options.only or [*SECTIONS], Effort.of(quick=options.quick)))
     if options.json:
