@@ -135,6 +135,32 @@ async def test_a_body_that_breaks_is_an_error_for_its_reader() -> None:
         assert (await rest(reader)).endswith(b"\r\n\r\nit is not coded as HTTP says")
 
 
+async def test_a_body_that_breaks_before_its_request_is_handled() -> None:
+    async def read(request: web.BaseRequest) -> web.StreamResponse:
+        handled.append(request.path)
+        await go_on.wait()
+        try:
+            return web.Response(text=(await request.read()).decode())
+        except RequestPayloadError as error:
+            return web.Response(status=400, text=str(error))
+
+    handled: list[str] = []
+    go_on = asyncio.Event()
+    async with serving(read) as (http, reader, writer):
+        head = b"POST /%d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        writer.write(head % 1 + b"0\r\n\r\n" + head % 2)
+        async with asyncio.timeout(30):
+            while handled != ["/1"]:
+                await asyncio.sleep(0.001)
+            writer.write(b"ZZ\r\n")
+            while len(http.connections[0]._messages) != 2:
+                await asyncio.sleep(0.001)
+        go_on.set()
+        assert b" 200 " in await answer(reader)
+        assert (await rest(reader)).endswith(b"it is not coded as HTTP says")
+    assert handled == ["/1", "/2"]
+
+
 async def test_a_whole_body_is_not_broken_by_what_follows() -> None:
     async def read(request: web.BaseRequest) -> web.StreamResponse:
         reading.set()

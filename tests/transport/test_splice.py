@@ -236,6 +236,28 @@ async def test_bytes_and_a_reset_that_a_write_meets_first(tunnels: Tunnels, monk
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 1 + size)
 
 
+async def test_a_reset_that_a_write_meets_while_the_other_way_waits_for_room(
+    tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice_module, "LINGER", 3600.0)
+    tunnel = tunnels(sndbuf=32768, rcvbuf=32768)
+    sent = await freeze(tunnel)  # the second side does not read
+    there = unread(tunnel.inside[0])
+    assert there, "some of it must not have been taken yet"
+    in_flight = sent - unread_of_peer(tunnel.first) - there
+    tunnel.second.send(b"?")
+    reset(tunnel.first)
+    received = await recv_all(tunnel.second)
+    assert len(received) >= in_flight + there
+    tunnel.second.close()
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+def unread_of_peer(sock: socket.socket) -> int:
+    """How many sent bytes the other end's kernel does not have yet."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 def unread(sock: socket.socket) -> int:
     """How many bytes the kernel holds for it."""
     return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -29,16 +29,18 @@ class HttpConnection(RequestHandler):
         )
 
     def data_received(self, data: bytes) -> None:
-        """aiohttp queues what can't be read behind the request in progress, as if that were whole. If its own body
-        is what broke, whoever reads it must know at once."""
+        """aiohttp queues what can't be read behind the request that came last, as if that were whole. If its body is
+        what broke, whoever reads it must know at once."""
         known = len(self._messages)
         super().data_received(data)
         if len(self._messages) == known or isinstance(self._messages[-1][0], RawRequestMessage):
             return
-        request = self._current_request
-        if request is not None and not request.content.is_eof():
-            self._lingering_time = 0.0  # what is left of the body never comes
-            request.content.set_exception(RequestPayloadError("it is not coded as HTTP says"))
+        body = self._current_request.content if self._current_request is not None else None
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        if body is not None and not body.is_eof():
+            self._lingering_time = 0.0  # what is left of it never comes
+            body.set_exception(RequestPayloadError("it is not coded as HTTP says"))
 
     def close(self) -> None:
         """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""

@@ -132,11 +132,11 @@ class HttpForwarder:
     async def close(self) -> None:
         """Let requests in flight end, then end all connections."""
         if self._http is not None:
-            self._http.pre_shutdown()
-            await asyncio.sleep(0)  # requests that have just come begin
             for connection in self._http.connections:
                 assert isinstance(connection, _Connection), "forward makes no others"
                 connection.outcome = TunnelOutcome.STOPPED
+            self._http.pre_shutdown()
+            await asyncio.sleep(0)  # requests that have just come begin
             await self._http.shutdown(GRACE_SECONDS / 2)
         for session in (self._kept, self._single, self._websockets):
             if session is not None:
