@@ -336,6 +336,23 @@ async def test_what_a_server_says_by_itself_is_no_answer(ends: bool) -> None:
         assert server.connections == 2
 
 
+def test_what_a_server_says_before_the_first_call_is_its_answer() -> None:
+    """As a load balancer does that is overloaded: to dial it again and again would not help."""
+
+    async def scenario() -> None:
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(http(b"busy", "503 Service Unavailable", "Connection: close\r\n"))
+            await writer.drain()
+            await reader.read()
+
+        async with serving(refuse) as server, client(server.url) as calling:
+            with pytest.raises(DeliveryError, match="HTTP 503"):
+                await calling.call("m", {})
+            assert server.connections == 1
+
+    run_on_both(scenario)
+
+
 async def test_attempts_on_dead_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_closed", lambda transport, fresh: not fresh)
     monkeypatch.setattr(module, "STALE_ATTEMPTS", 1)

@@ -345,6 +345,22 @@ async def test_an_answer_that_comes_before_the_body_has_ended() -> None:
             assert (await raw(way, request, b"\r\n\r\nno")).startswith(b"HTTP/1.1 413 Too large\r\n")
 
 
+async def test_a_head_goes_inside_with_what_there_is_of_its_body() -> None:
+    """A server that answers and closes after one read would else be sent the body behind its end, and reset."""
+    first_reads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first_reads.append(await reader.read(65536))
+        writer.write(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    body = b"3\r\nabc\r\n0\r\n\r\n"
+    async with raw_server(talk) as address, through(address) as way:
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+        for _ in range(20):
+            assert (await raw(way, request)).startswith(b"HTTP/1.1 413 Too large\r\n")
+    assert all(b"\r\n\r\n3\r\nabc\r\n" in read for read in first_reads)
+
+
 async def test_http_1_0_is_not_told_to_go_on() -> None:
     """RFC 9110, section 10.1.1."""
     request = b"POST / HTTP/1.0\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody"

@@ -161,6 +161,8 @@ class JsonRpcClient:
 
     async def _post(self, body: "_Body") -> tuple[int, bytes]:
         session = self._ready_session()
+        assert self._connector is not None
+        may_be_kept = bool(self._connector._conns)  # aiohttp tells nobody which connection it takes
         async with session.post(
             self._url,
             data=body,
@@ -169,7 +171,7 @@ class JsonRpcClient:
             server_hostname=self._server_name,
             allow_redirects=False,
         ) as answer:
-            if not body.sent:  # said by itself, perhaps a word of farewell, and kept by aiohttp for whoever comes next
+            if not body.sent and may_be_kept:  # a word of farewell, perhaps, that waited there for whoever comes next
                 body.stale = True
                 answer.close()
                 raise ConnectionResetError("an answer came before the call")

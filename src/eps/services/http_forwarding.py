@@ -332,7 +332,8 @@ class _Body:
 
     async def parts(self, deadline: asyncio.Timeout) -> AsyncIterator[bytes]:
         request = self._request
-        yield b""  # else aiohttp keeps the head back until the body comes, and the client may be waiting for an answer
+        if not request.content.is_eof() and not request.content.total_bytes:
+            yield b""  # else aiohttp keeps the head back until the body comes, and the client may wait for an answer
         if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer hasn't begun

@@ -344,7 +344,7 @@ async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anythin
             await connection.call(ping(), 5)
         assert not connection.usable
         await soon(connection.closed)
-        assert connection.was_cut
+        assert not connection.was_cut, "a goodbye may have come with the end"
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome_and_the_stream_is_reset() -> None:

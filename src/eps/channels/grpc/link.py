@@ -182,11 +182,10 @@ class Link(asyncio.Protocol):
 
     def has_hung_up(self) -> bool:
         """Whether the peer has ended the connection, though the event loop has not told yet: then nothing must be sent
-        any more. Answers that lie before the end still come."""
+        any more. Answers that lie before the end still come, and so may a goodbye: it does not count as cut."""
         if self._transport is None or self._transport.is_closing() or not self._hang_up.poll(0):
             return False
-        if not self.leaving.done():  # not gracefully, as leave would have it
-            self.leaving.set_result(f"{self.peer_name} closed the connection")
+        self.leave(f"{self.peer_name} closed the connection")
         return True
 
     def abort(self, reason: str) -> None:
