@@ -1,5 +1,6 @@
 """Fixtures for tests that run the real programs."""
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -48,8 +49,12 @@ async def dev(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
     """A development network on its very ports, in a stand-in for the repository's root, so that the developer's own
     certificates and state stay untouched. Mark the test ``xdist_group("dev-network")``."""
     ports = await PortBlock.dev()
-    taken = [port for port in ports.of if not is_free(port)]
-    if taken:
+    for _ in range(100):  # the last connections of a test that has just ended may take a moment
+        taken = [port for port in ports.of if not is_free(port)]
+        if not taken:
+            break
+        await asyncio.sleep(0.1)
+    else:
         ports.close()
         pytest.skip(f"a development network or demo has the ports {taken}")
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
