@@ -32,7 +32,7 @@ def move_into_own() -> bool:
     Returns:
         False, with nothing changed, where that is not allowed: mostly for all but root.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = ctypes.CDLL(None)
     if not hasattr(libc, "unshare") or libc.unshare(CLONE_NEWNET) != 0:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

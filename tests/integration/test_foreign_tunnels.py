@@ -113,15 +113,16 @@ async def test_a_call_in_flight_when_the_tunnel_is_cut_has_an_unknown_outcome_an
 
 async def test_a_tunnel_that_b_ends_when_idle_costs_nothing_and_teaches_nothing() -> None:
     async with foreign_network() as network:
-        network.run_proxy()
-        network.run(HD_2, tell, idle_seconds=1.6).hold_streams()
+        proxy = network.run_proxy()
+        network.run(HD_2, tell, idle_seconds=3).hold_streams()
         assert await in_thread(network.servers[PROXY].server.wait_connected, HD_2)
         async with ours(network, HD_1) as caller:
             assert (await caller.call("hd-2.echo")).error is None
             await caller.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
-            for _ in range(15):  # busy for longer than the idle time
+            for _ in range(25):  # busy for longer than the idle time
                 assert (await caller.call("hd-2.echo")).error is None
                 await asyncio.sleep(0.15)
+        assert proxy.relay.joined == 2
 
 
 async def test_what_b_refuses_reaches_a() -> None:

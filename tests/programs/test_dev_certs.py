@@ -6,6 +6,7 @@ import os
 import shutil
 import ssl
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,14 @@ def copy_trees(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A tree with new certificates, and what was told."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], float]:
+    """A tree with new certificates, what was told, and the CPU seconds that it took."""
     folder = tmp_path_factory.mktemp("repository")
     copy_trees(folder)
     told: list[str] = []
+    began = time.process_time()
     make_dev_certs(folder, told.append)
-    return folder, told
+    return folder, told, time.process_time() - began
 
 
 @pytest.fixture
@@ -50,7 +52,11 @@ def certificates(folder: Path, tree: str, name: str) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates((folder / "settings" / tree / "certs" / f"{name}.crt").read_bytes())
 
 
-def test_files(made: tuple[Path, list[str]]) -> None:
+def test_time(made: tuple[Path, list[str], float]) -> None:
+    assert made[2] < 10
+
+
+def test_files(made: tuple[Path, list[str], float]) -> None:
     folder = made[0]
     expected = {"root.crt", "intermediate.crt"}
     for name in NAMES:
@@ -63,7 +69,7 @@ def test_files(made: tuple[Path, list[str]]) -> None:
         assert {path.name for path in certs.parent.iterdir()} == {"roles", "certs", "directory"}
 
 
-def test_certificates(made: tuple[Path, list[str]]) -> None:
+def test_certificates(made: tuple[Path, list[str], float]) -> None:
     folder = made[0]
     fingerprints = set()
     for tree in ("dev", "test"):
@@ -87,14 +93,14 @@ def test_certificates(made: tuple[Path, list[str]]) -> None:
     assert len(fingerprints) == 2 * len(NAMES) * 4
 
 
-def test_keys_fit(made: tuple[Path, list[str]]) -> None:
+def test_keys_fit(made: tuple[Path, list[str], float]) -> None:
     certs = made[0] / "settings" / "dev" / "certs"
     for path in certs.glob("hd-*.crt"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, path.with_suffix(".key"))
     assert b"BEGIN EC PRIVATE KEY" in (certs / "hd-1-sign.key").read_bytes()
 
 
-def test_fingerprints(made: tuple[Path, list[str]]) -> None:
+def test_fingerprints(made: tuple[Path, list[str], float]) -> None:
     folder = made[0]
     for tree in ("dev", "test"):
         text = (folder / "settings" / tree / "directory" / "002_certificates.json").read_text()
@@ -109,7 +115,7 @@ def test_fingerprints(made: tuple[Path, list[str]]) -> None:
             ]
 
 
-def test_what_is_told(made: tuple[Path, list[str]]) -> None:
+def test_what_is_told(made: tuple[Path, list[str], float]) -> None:
     assert made[1] == [
         "made the certificates in settings/dev/certs, by a new authority",
         "wrote their fingerprints to settings/dev/directory/002_certificates.json",
@@ -120,7 +126,7 @@ def test_what_is_told(made: tuple[Path, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("tree", ["dev", "test"])
-def test_the_settings_are_fine_with_them(made: tuple[Path, list[str]], tree: str) -> None:
+def test_the_settings_are_fine_with_them(made: tuple[Path, list[str], float], tree: str) -> None:
     folder = made[0]
     for role in (folder / "settings" / tree / "roles").iterdir():
         program = PROGRAMS.get(role.name, "eps")

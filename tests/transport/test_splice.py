@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -226,7 +226,7 @@ async def test_bytes_and_a_reset_that_a_write_meets_first(tunnels: Tunnels, monk
     size = tunnel.first.send(bytes(PIPE_BYTES + COPY_BYTES))  # more than one load, and less than a socket holds
     assert size > PIPE_BYTES
     for _ in range(3000):  # the event loop must not turn before all of it is there
-        if unread(tunnel.inside[0]) == size:
+        if queued(tunnel.inside[0], termios.FIONREAD) == size:
             break
         time.sleep(0.01)
     reset(tunnel.first)
@@ -242,9 +242,9 @@ async def test_a_reset_that_a_write_meets_while_the_other_way_waits_for_room(
     monkeypatch.setattr(splice_module, "LINGER", 3600.0)
     tunnel = tunnels(sndbuf=32768, rcvbuf=32768)
     sent = await freeze(tunnel)  # the second side does not read
-    there = unread(tunnel.inside[0])
+    there = queued(tunnel.inside[0], termios.FIONREAD)
     assert there, "some of it must not have been taken yet"
-    in_flight = sent - unread_of_peer(tunnel.first) - there
+    in_flight = sent - queued(tunnel.first, termios.TIOCOUTQ) - there
     tunnel.second.send(b"?")
     reset(tunnel.first)
     received = await recv_all(tunnel.second)
@@ -253,14 +253,9 @@ async def test_a_reset_that_a_write_meets_while_the_other_way_waits_for_room(
     assert (await tunnel.result()).outcome is TunnelOutcome.RESET
 
 
-def unread_of_peer(sock: socket.socket) -> int:
-    """How many sent bytes the other end's kernel does not have yet."""
-    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-def unread(sock: socket.socket) -> int:
-    """How many bytes the kernel holds for it."""
-    return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+def queued(sock: socket.socket, queue: int) -> int:
+    """How many bytes the kernel holds: received for it (FIONREAD), or sent and not yet at the other end (TIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(sock, queue, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize(
@@ -318,23 +313,38 @@ async def test_idle_tunnels_are_closed(tunnels: Tunnels) -> None:
     assert (await tunnel.result()).outcome is TunnelOutcome.IDLE
 
 
+@dataclass
+class BareRelay:
+    """A relay that the test drives itself, the peers at its ends, and how it has ended."""
+
+    relay: Relay
+    peers: tuple[socket.socket, socket.socket]
+    inside: tuple[socket.socket, socket.socket]
+    ends: list[SpliceResult]
+
+
+@contextmanager
+def bare_relay(carrier: MakeCarrier, idle_timeout: float = 60) -> Iterator[BareRelay]:
+    near, first = tcp_pair()
+    far, second = tcp_pair()
+    ends: list[SpliceResult] = []
+    relay = Relay(first, second, idle_timeout=idle_timeout, on_end=ends.append, make_carrier=carrier)
+    with near, far:
+        yield BareRelay(relay, (near, far), (first, second), ends)
+
+
 async def test_every_byte_either_way_puts_the_idle_limit_off(carrier: MakeCarrier) -> None:
-    first, first_inside = tcp_pair()
-    second, second_inside = tcp_pair()
-    results: list[SpliceResult] = []
-    relay = Relay(first_inside, second_inside, idle_timeout=3600, on_end=results.append, make_carrier=carrier)
-    relay.start()
-    for near, far in ((first, second), (second, first)) * 2:
-        relay.last_progress -= 3599.9  # as if it had been long ago
-        await send(near, b"x")
-        await recv_exactly(far, 1)
-        relay._check_idle()
-        assert results == []
-    relay.last_progress -= 3600
-    relay._check_idle()
-    assert [result.outcome for result in results] == [TunnelOutcome.IDLE]
-    first.close()
-    second.close()
+    with bare_relay(carrier, idle_timeout=3600) as it:
+        it.relay.start()
+        for near, far in (it.peers, it.peers[::-1]) * 2:
+            it.relay.last_progress -= 3599.9  # as if it had been long ago
+            await send(near, b"x")
+            await recv_exactly(far, 1)
+            it.relay._check_idle()
+            assert it.ends == []
+        it.relay.last_progress -= 3600
+        it.relay._check_idle()
+        assert [result.outcome for result in it.ends] == [TunnelOutcome.IDLE]
 
 
 async def freeze(tunnel: Tunnel) -> int:
@@ -417,31 +427,21 @@ async def test_cancelled_before_it_began(carrier: MakeCarrier) -> None:
 
 
 async def test_stop_ends_once(carrier: MakeCarrier) -> None:
-    ends: list[SpliceResult] = []
-    near, first = tcp_pair()
-    far, second = tcp_pair()
-    relay = Relay(first, second, idle_timeout=60, on_end=ends.append, make_carrier=carrier)
-    relay.start()
-    relay.stop()
-    relay.stop()
-    relay.side_broke()
-    assert [result.outcome for result in ends] == [TunnelOutcome.STOPPED]
-    near.close()
-    far.close()
+    with bare_relay(carrier) as it:
+        it.relay.start()
+        it.relay.stop()
+        it.relay.stop()
+        it.relay.side_broke()
+        assert [result.outcome for result in it.ends] == [TunnelOutcome.STOPPED]
 
 
 async def test_a_relay_that_cannot_begin_closes_both(carrier: MakeCarrier) -> None:
-    near, first = tcp_pair()
-    far, second = tcp_pair()
-    ends: list[SpliceResult] = []
-    relay = Relay(first, second, idle_timeout=60, on_end=ends.append, make_carrier=carrier)
-    second.close()
-    with pytest.raises((ValueError, OSError)):
-        relay.start()
-    assert first.fileno() == -1
-    assert len(ends) == 1
-    near.close()
-    far.close()
+    with bare_relay(carrier) as it:
+        it.inside[1].close()
+        with pytest.raises((ValueError, OSError)):
+            it.relay.start()
+        assert it.inside[0].fileno() == -1
+        assert len(it.ends) == 1
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EMFILE])
@@ -468,12 +468,8 @@ async def test_a_sink_that_is_gone_when_the_source_ends(tunnels: Tunnels) -> Non
 
 
 async def test_wakings_for_nothing_do_no_harm(carrier: MakeCarrier) -> None:
-    near, first = tcp_pair()
-    far, second = tcp_pair()
-    relay = Relay(first, second, idle_timeout=60, on_end=lambda _: None, make_carrier=carrier)
-    relay.start()
-    relay._flows[0]._on_readable()
-    assert relay._flows[0].moved == 0
-    relay.stop()
-    near.close()
-    far.close()
+    with bare_relay(carrier) as it:
+        it.relay.start()
+        it.relay._flows[0]._on_readable()
+        assert it.relay._flows[0].moved == 0
+        it.relay.stop()

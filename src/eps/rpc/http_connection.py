@@ -2,8 +2,8 @@
 
 import asyncio
 
-from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 
@@ -70,3 +70,17 @@ class HttpConnection(RequestHandler):
     def trouble(self, status: int, error: BaseException | None) -> web.Response:
         """The answer, in this server's form, to what can't be read (``status`` below 500) or went wrong in here."""
         raise NotImplementedError  # each server has its own form
+
+
+async def tell_to_go_on(request: web.BaseRequest) -> None:
+    """A client may wait for that before it sends its body; of HTTP/1.0 none does (RFC 9110, section 10.1.1)."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # as aiohttp's own handling of Expect: the answer hasn't begun
+
+
+async def end_unused(http: web.Server) -> None:
+    """End the connections that are unused, and the others after the request in progress. Requests that have just come
+    have begun when this returns, so that they can be waited for like all others."""
+    http.pre_shutdown()
+    await asyncio.sleep(0)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -24,7 +23,7 @@ from eps.core.jsonrpc import MAX_BODY, parse_request, render_response
 from eps.core.message import Response, error_response
 from eps.core.names import Object
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
-from eps.rpc.http_connection import HttpConnection
+from eps.rpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
 
@@ -215,8 +214,7 @@ class JsonRpcServer:
             await self._listener.close()
         if self._http is None:
             return
-        self._http.pre_shutdown()
-        await asyncio.sleep(0)  # calls that have just come begin, and are waited for like all others
+        await end_unused(self._http)
         if self._exchanges:
             await asyncio.wait(self._exchanges, timeout=self._grace)
         for exchange in self._exchanges:
@@ -332,9 +330,7 @@ class JsonRpcServer:
         """
         if (request.content_length or 0) > self._max_body:
             raise self._too_large(request.content_length or 0)
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # as aiohttp's own handling of Expect: the answer hasn't begun
+        await tell_to_go_on(request)
         parts: list[bytes] = []
         size = 0
         try:

@@ -30,7 +30,7 @@ from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import EpsError, TlsFailed, Unreachable
-from eps.rpc.http_connection import HttpConnection
+from eps.rpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.services.forwarding import ended
 from eps.services.http_messages import (
     Answer,
@@ -135,8 +135,7 @@ class HttpForwarder:
             for connection in self._http.connections:
                 assert isinstance(connection, _Connection), "forward makes no others"
                 connection.outcome = TunnelOutcome.STOPPED
-            self._http.pre_shutdown()
-            await asyncio.sleep(0)  # requests that have just come begin
+            await end_unused(self._http)
             await self._http.shutdown(GRACE_SECONDS / 2)
         for session in (self._kept, self._single, self._websockets):
             if session is not None:
@@ -182,9 +181,9 @@ class HttpForwarder:
     # A request and its answer
 
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
-        url = inside_url(self._address, request)
         if request.method == hdrs.METH_CONNECT:
             return _failed(501, "this is no proxy that connects to other servers", close=True)
+        url = inside_url(self._address, request)
         if url is None:
             return _failed(400, "the request has no path")
         if has_coding(request.headers):
@@ -334,9 +333,7 @@ class _Body:
         request = self._request
         if not request.content.is_eof() and not request.content.total_bytes:
             yield b""  # else aiohttp keeps the head back until the body comes, and the client may wait for an answer
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # the answer hasn't begun
+        await tell_to_go_on(request)
         async for part in request.content.iter_any():
             yield part
             if self.is_waited_for:  # the answer may begin before the body has ended

@@ -10,7 +10,7 @@ import base64
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -175,25 +175,23 @@ async def connect_to(sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
 async def readable(sock: socket.socket) -> None:
     """Wait until ``sock`` has bytes, an end of stream or an error. The socket must have no transport."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    descriptor = sock.fileno()  # kept: a socket that is closed meanwhile no longer knows it
-    loop.add_reader(descriptor, _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
+    await _told(sock, loop.add_reader, loop.remove_reader)
 
 
 async def _writable(sock: socket.socket) -> None:
     """Wait until ``sock`` is connected, or can't be."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    descriptor = sock.fileno()
-    loop.add_writer(descriptor, _settle, ready)
+    await _told(sock, loop.add_writer, loop.remove_writer)
+
+
+async def _told(sock: socket.socket, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
+    ready = asyncio.get_running_loop().create_future()
+    descriptor = sock.fileno()  # kept: a socket that is closed meanwhile no longer knows it
+    watch(descriptor, _settle, ready)
     try:
         await ready
     finally:
-        loop.remove_writer(descriptor)
+        unwatch(descriptor)
 
 
 async def read_header(sock: socket.socket, limit: int = MAX_PROXY_HEADER) -> bytes:

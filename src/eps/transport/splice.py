@@ -33,7 +33,6 @@ LINGER = 5.0
 IDLE_TIMEOUT = 3600.0
 """Seconds; the default idle limit."""
 
-
 TCP_CLOSE = 7
 """The state of a connection that is over (tcp_states.h)."""
 
@@ -248,9 +247,8 @@ class _Flow:
     def _look_for_reset(self) -> None:
         """Behind bytes that were read: whether a reset lies behind them, of which the event loop won't tell again."""
         if self._source_broke or _was_reset(self._source):
-            self._source_broke = True
             self._relay.side_broke()
-            self._loop.call_soon(self._on_readable)
+            self.source_broke()
 
     def _on_writable(self) -> None:
         if self._put():

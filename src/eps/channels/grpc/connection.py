@@ -252,12 +252,11 @@ class ClientConnection:
         """Wait until a stream may be opened: the peer allows so many, and its socket must take our bytes."""
         wire = self._wire
         while True:
+            wire.look_for_end()
             if not wire.usable:
                 raise NotSent(_past(wire.reason or (wire.leaving.result() if wire.leaving.done() else "not connected")))
             allowed = wire.h2.remote_settings.max_concurrent_streams
             if wire.writable and len(wire.streams) < allowed:
-                if wire.has_hung_up():
-                    continue
                 return
             wire.slots.clear()
             await wire.slots.wait()

@@ -118,8 +118,8 @@ class Link(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._hang_up.register(sock.fileno(), select.POLLRDHUP)
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.begin()
         timeout = self.limits.settings_timeout
         self.after(
@@ -180,13 +180,11 @@ class Link(asyncio.Protocol):
             self.graceful = not self._reason
             self.leaving.set_result(reason)
 
-    def has_hung_up(self) -> bool:
-        """Whether the peer has ended the connection, though the event loop has not told yet: then nothing must be sent
-        any more. Answers that lie before the end still come, and so may a goodbye: it does not count as cut."""
-        if self._transport is None or self._transport.is_closing() or not self._hang_up.poll(0):
-            return False
-        self.leave(f"{self.peer_name} closed the connection")
-        return True
+    def look_for_end(self) -> None:
+        """Leave if the peer has ended the connection, though the event loop has not told yet: what is sent now would be
+        lost. Answers that lie before the end still come, and so may a goodbye: it does not count as cut."""
+        if self._transport is not None and not self._transport.is_closing() and self._hang_up.poll(0):
+            self.leave(f"{self.peer_name} closed the connection")
 
     def abort(self, reason: str) -> None:
         """End at once, without a word: for a peer that failed or froze."""
