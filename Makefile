@@ -75,8 +75,8 @@ bench: $(VENV)/.dev
 
 # The generated protobuf code is committed, so that nobody needs a compiler to install.
 proto: $(VENV)/.dev
-	$(BIN)/python -m grpc_tools.protoc -Isrc/eps/channels/grpc --python_out=src/eps/channels/grpc \
-		--pyi_out=src/eps/channels/grpc src/eps/channels/grpc/eps.proto
+	$(BIN)/python -m grpc_tools.protoc -Isrc/eps/grpc --python_out=src/eps/grpc \
+		--pyi_out=src/eps/grpc src/eps/grpc/eps.proto
 
 LOCK := pip-compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --strip-extras --allow-unsafe

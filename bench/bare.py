@@ -21,7 +21,7 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Server, Stream
 
-from eps.channels.grpc import eps_pb2 as pb
+from eps.grpc import eps_pb2 as pb
 
 PATH = "/EPS/Call"
 CONFIGURATION = Configuration(http2_connection_window_size=8 << 20, http2_stream_window_size=1 << 20)

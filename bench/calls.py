@@ -12,10 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+from network import Bare, Network, running
 from table import Row, Target
 from workers import CpuShares, Worker
-
-from network import Bare, Network, running
 
 T = TypeVar("T")
 

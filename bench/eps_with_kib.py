@@ -9,9 +9,9 @@ from typing import Any
 
 from application import KIB
 
-from eps.programs import wiring
+from eps.broker.internal_methods import InternalMethods
 from eps.programs.eps import main
-from eps.services.internal_methods import InternalMethods
+from eps.programs.wiring.servers import servers as wiring
 
 
 class WithKib(InternalMethods):

@@ -18,13 +18,13 @@ sys.path.insert(0, str(HERE.parent / "tests"))  # machine.py starts the programs
 
 from workers import Worker  # noqa: E402
 
-from eps.channels.grpc import codec  # noqa: E402
 from eps.core.address import Address  # noqa: E402
 from eps.core.message import Request, Response  # noqa: E402
 from eps.core.names import Operator  # noqa: E402
-from eps.programs.dev_certs import make_dev_certs  # noqa: E402
-from machine import ROOT, Machine, Process  # noqa: E402 - found through the line above
-from ports import is_free  # noqa: E402
+from eps.grpc import codec  # noqa: E402
+from eps.programs.dev.certs import make_dev_certs  # noqa: E402
+from support.machine import ROOT, Machine, Process  # noqa: E402 - found through the line above
+from support.ports import is_free  # noqa: E402
 
 METHODS = ["_ping", "_kib", "answer"]
 """What hd-1 may call on hd-2: a directory entry, 1 KiB from inside the server, 1 KiB from the application behind it."""
@@ -33,7 +33,7 @@ LOG_LEVEL = "info"
 
 
 class Network(Machine):
-    """A :class:`machine.Machine` set up to be measured.
+    """A :class:`support.machine.Machine` set up to be measured.
 
     Args:
         idle_timeout: of hd-1's kept connections, in seconds; None: the default.

@@ -18,12 +18,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from calls import Effort
+from network import Network
 from relay import GB, accepts, middle, until
 from table import Row, Target
 from workers import CpuShares, Worker, cpu_seconds
 
 from eps.errors import EpsError
-from network import Network
 
 DOMAIN = "test.internal-server.local"
 PUBLIC, PRIVATE = "public-proxy-1.ga", "private-proxy-1.ga"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calls import Effort, turns
+from network import HERE, Network, free_port
 from table import Row, Target
 from workers import CpuShares, Worker, cpu_seconds, resident_bytes
 
-from machine import BIN
-from network import HERE, Network, free_port
+from support.machine import BIN
 
 LOADS: dict[bool, tuple[int, ...]] = {False: (1, 8, 64), True: (1, 8)}
 """With how many tunnels, each with ends that copy (False) and with light ones (True); see docs/performance.md."""

@@ -22,11 +22,10 @@ from typing import Any
 
 import loopback
 from calls import Effort, call_rows, cold_rows, operator_rows
+from network import make_tree
 from passthrough import passthrough_rows
 from relay import idle_rows, pair_rows, relay_rows
 from table import Row, markdown, render
-
-from network import make_tree
 
 Section = Callable[[Path, Path, Effort, Callable[[Row], None]], Awaitable[None]]
 

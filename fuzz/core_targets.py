@@ -7,18 +7,18 @@ from typing import Any
 from engine import Rnd, Target, mutate_value
 from google.protobuf.struct_pb2 import Struct
 
-from core.vectors import load
-from eps.channels.grpc.codec import fill_struct, struct_to_dict
 from eps.core import brokering, jsonrpc
 from eps.core.address import parse_address
-from eps.core.directory import entry_from_json
 from eps.core.endpoint import parse_host_port, relay_trust, render_host_port
+from eps.core.entries import entry_from_json
 from eps.core.instant import parse_instant
 from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.core.permission import may_call
 from eps.core.record import doubts, parse_change_record, parse_signed_record
 from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TunnelFailed
+from eps.grpc.codec import fill_struct, struct_to_dict
+from support.vectors import load
 
 JSON_TOKENS = (
     *(b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\", b"null", b"true", b"false", b"NaN", b"Infinity", b"-", b"1e400"),

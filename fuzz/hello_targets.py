@@ -6,8 +6,6 @@ from zlib import crc32
 
 from engine import Rnd, Target, mutate_bytes
 
-import hellos
-from core.vectors import load
 from eps.core.announcement import is_domain
 from eps.core.clienthello import (
     MAX_STREAM_BYTES,
@@ -18,6 +16,8 @@ from eps.core.clienthello import (
     HelloRefusal,
     RefusedHello,
 )
+from support import hellos
+from support.vectors import load
 
 TOKENS = (
     b"\x16\x03\x01",

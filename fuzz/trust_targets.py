@@ -11,12 +11,12 @@ from typing import Any
 from core_targets import RECORDS, WORDS
 from engine import Rnd, Target, mutate_bytes
 
-from core.vectors import pem
 from eps.core.names import Fingerprint
 from eps.core.record import Signature, parse_signed_record, signed_payload_hash
 from eps.core.signature import TrustStore, verify, verify_object
 from eps.errors import BadParams, RecordError, TlsFailed
 from eps.transport.tls import certificate_names, fingerprint, identify
+from support.vectors import pem
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OIDS = (b"\x55\x1d\x11", b"\x55\x1d\x0f", b"\x55\x1d\x13", b"\x55\x04\x03", b"\x2a\x86\x48\xce\x3d\x03\x01\x07")

@@ -17,22 +17,22 @@ from google.protobuf.struct_pb2 import Struct
 from h2.connection import H2Connection
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from core.vectors import load
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc import structs
-from eps.channels.grpc.codec import decode_request, decode_response, encode_request, encode_response, fill_struct
-from eps.channels.grpc.framing import Assembler, FramingError, Status, frame, read_status, read_timeout
-from eps.channels.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 from eps.core.address import parse_address
 from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
 from eps.datastores import DataEntry, decode_entry, encode_entry
 from eps.errors import BadParams, BadRequest, TooLarge, Unreachable
+from eps.grpc import eps_pb2 as pb
+from eps.grpc import structs
+from eps.grpc.codec import decode_request, decode_response, encode_request, encode_response, fill_struct
+from eps.grpc.framing import Assembler, FramingError, Status, frame, read_status, read_timeout
+from eps.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 from eps.settings import read_program
 from eps.settings.models import EpsSettings, ProxySettings, SdSettings
 from eps.settings.node import plain
 from eps.settings.text import TextError, parse_text
 from eps.transport import dial
+from support.vectors import load
 
 SETTINGS = Path(__file__).resolve().parent.parent / "settings"
 

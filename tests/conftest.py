@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eps.programs.dev_certs import make_dev_certs
-from machine import BIN, ROOT, Machine
-from ports import PortBlock, is_free
+from eps.programs.dev.certs import make_dev_certs
+from support.machine import BIN, ROOT, Machine
+from support.ports import PortBlock, is_free
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it has in the background deaf to Ctrl-C, and so would be the programs that tests start.

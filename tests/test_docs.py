@@ -23,10 +23,10 @@ from eps import errors
 from eps.core.event import Event
 from eps.core.record import parse_change_record
 from eps.core.rendezvous import TunnelOutcome
-from eps.directories.json_files import read_record_file
+from eps.directory.json_files import read_record_file
 from eps.errors import EpsError, Outcome, Side, Stage
 from eps.programs import eps, proxy, sd
-from eps.programs.metrics import Metrics
+from eps.programs.running.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -1,10 +1,10 @@
 """An endpoint-server network: operators behind firewalls call each other's services.
 
-    programs → services → channels · directories → rpc · datastores → transport → core
+    programs → broker → channels → directory · proxy → jsonrpc · grpc → transport · datastores → core
 
 Imports point from left to right only (``tests/test_layers.py`` checks it). ``core`` is what the protocol says, without
-sockets, clock or files. The six steps of a brokered connection are told in ``services/public_proxy.py`` (P),
-``channels/grpc_client.py`` (A) and ``services/internal_methods.py`` with ``channels/grpc_server.py`` (B).
+sockets, clock or files. The six steps of a brokered connection are told in ``proxy/public.py`` (P),
+``channels/grpc_client.py`` (A) and ``broker/internal_methods.py`` with ``channels/grpc_server.py`` (B).
 """
 
 __version__: str

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eps.channels.connected import MAX_WAITING, Connected
-from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.held_streams import announcement
 from eps.core.event import PeerChanged, Refused
 from eps.core.names import Fingerprint, Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
-from eps.testing import Events
+from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity
+from support.testing import Events
 
 HD_2 = Operator("hd-2")
 PEER = PeerIdentity((HD_2, Operator("hd-2b")), Fingerprint("aa"))

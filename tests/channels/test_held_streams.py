@@ -7,17 +7,17 @@ from typing import Self
 
 import pytest
 
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.connection import ClientConnection
-from eps.channels.grpc.framing import PREFIX_BYTES
-from eps.channels.grpc.streams import STREAM_METADATA
 from eps.channels.held_streams import HeldStreams
 from eps.core.event import Level, Notice, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.errors import NotSent, Unreachable
-from eps.testing import Events
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.connection import ClientConnection
+from eps.grpc.framing import PREFIX_BYTES
+from eps.grpc.streams import STREAM_METADATA
 from eps.transport.tls import PeerIdentity
-from fakes import FakeSource, network_directory
+from support.fakes import FakeSource, network_directory
+from support.testing import Events
 
 HD_1, PROXY = Operator("hd-1"), Operator("public-proxy-1.ga")
 

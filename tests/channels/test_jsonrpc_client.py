@@ -9,9 +9,9 @@ from eps.core.address import Address
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import Unreachable
-from eps.rpc.client import JsonRpcClient
-from eps.rpc.server import Call
-from eps.testing import jsonrpc_server
+from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.server import Call
+from support.testing import jsonrpc_server
 
 LS_1, HD_1 = Operator("ls-1"), Operator("hd-1")
 

@@ -10,8 +10,8 @@ from eps.core.address import Address
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError, StartError
-from eps.rpc.client import JsonRpcClient
-from eps.rpc.server import Call
+from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.server import Call
 
 HD_1 = Operator("hd-1")
 

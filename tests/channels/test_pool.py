@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from eps.channels.grpc import eps_pb2 as pb
 from eps.channels.pool import ATTEMPTS, Pool, Route
 from eps.core.event import Event, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
+from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity
-from fakes import FakeSource, network_directory
+from support.fakes import FakeSource, network_directory
 
 B, P = Operator("hd-2"), Operator("p")
 PIN = Fingerprint("aa")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.vectors import load
 from eps.core.address import MAX_ID_CHARS, Address, parse_address
 from eps.core.names import Operator
 from eps.errors import AddressError
+from support.vectors import load
 
 RULE = re.compile(r"(.*)\.([^.(]+)\(([^)]+)\)", re.DOTALL)
 """Section 2's words as a pattern, whose greedy operator finds the last possible parenthesis."""

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from core import certs
-from core.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
-from core.vectors import load, pem
 from eps.core.chain import SLICE, Chain, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
@@ -23,6 +21,8 @@ from eps.core.record import (
 )
 from eps.core.signature import TrustStore, fingerprint_of
 from eps.errors import BadParams, RecordError
+from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
+from support.vectors import load, pem
 
 VECTOR_NOW = datetime(2026, 11, 22, 11, tzinfo=UTC)
 EMPTY = Chain.empty(trust())

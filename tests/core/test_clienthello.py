@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import hellos
-from core.vectors import load
 from eps.core.clienthello import (
     MAX_HELLO_BYTES,
     MAX_STREAM_BYTES,
@@ -20,6 +18,8 @@ from eps.core.clienthello import (
     HelloRefusal,
     RefusedHello,
 )
+from support import hellos
+from support.vectors import load
 
 VECTORS = {case["client"]: case for case in load("client_hellos.json")}
 CORPUS = hellos.corpus()

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eps.core.json_steps import STEP_TOKENS, load_in_steps
-from eps.core.jsonrpc import strict_loads
+from eps.core.jsonrpc_text import strict_loads
 from eps.errors import BadRequest, EpsError, NotJson, TooLarge
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from core.vectors import load
-from eps.core.directory import Entry, Method, Permission, Service, entry_from_json
+from eps.core.entries import Entry, Method, Permission, Service, entry_from_json
 from eps.core.names import Operator
 from eps.core.permission import Allowed, Denied, may_call
+from support.vectors import load
 
 CASES = load("permissions.json")["can_call"]
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.test_structure import TEXT, VALUES
-from core.vectors import load
 from eps.core.record import (
     MAX_CERTIFICATE_CHARS,
     MAX_SETTINGS_NESTING,
@@ -24,6 +23,7 @@ from eps.core.record import (
     structured_hash,
 )
 from eps.errors import BadParams
+from support.vectors import load
 
 RECORD = {"name": "hd-1", "section": "groups", "data": ["a"], "created_at": "2026-11-22T10:44:19Z"}
 SIGNED = load("records.json")[1]

@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core import certs
-from core.certs import END, HD_1, HD_2, INTERMEDIATE, NOW, ROOT, START, Made, authority, make, minutes, signing, trust
-from core.vectors import load, pem
 from eps.core.record import Signature
 from eps.core.signature import (
     CLOCK_TOLERANCE,
@@ -28,6 +26,22 @@ from eps.core.signature import (
     verify_object,
 )
 from eps.errors import BadParams, RecordError, StartError
+from support.certs import (
+    END,
+    HD_1,
+    HD_2,
+    INTERMEDIATE,
+    NOW,
+    ROOT,
+    START,
+    Made,
+    authority,
+    make,
+    minutes,
+    signing,
+    trust,
+)
+from support.vectors import load, pem
 
 DIGEST = bytes(range(32))
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from eps.errors import Outcome, Side, Stage
-from eps.rpc.client import JsonRpcClient
+from eps.jsonrpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
-from machine import Done, Machine
+from support.machine import Done, Machine
 
 RECOVERY = 30.0
 """Seconds; how quick it is, is test_programs' matter."""

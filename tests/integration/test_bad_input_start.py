@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eps.pki import Authority
-from machine import Done, Machine
+from support.machine import Done, Machine
 
 HD_1 = ("eps", "server", "run")
 

@@ -9,12 +9,12 @@ import pytest
 from eps.core.event import PeerChanged
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object
-from foreign.eps import ForeignEps
-from foreign.habits import Tls
-from foreign.messages import Request
-from foreign.network import HD_1, LS, PROXY
-from foreign.rpc import RpcError
-from integration.ours import WAIT, echo, foreign_network, in_thread, ours
+from support.foreign.eps import ForeignEps
+from support.foreign.habits import Tls
+from support.foreign.messages import Request
+from support.foreign.network import HD_1, LS, PROXY
+from support.foreign.rpc import RpcError
+from support.ours import WAIT, echo, foreign_network, in_thread, ours
 
 
 def tell(method: str, params: Object, request_id: str) -> Any:

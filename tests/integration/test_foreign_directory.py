@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from eps.core.directory import Directory
+from eps.core.entries import Directory
 from eps.core.event import DirectoryFailed
 from eps.core.signature import TrustStore
 from eps.datastores.memory import MemoryDatastore
-from eps.directories.api import ApiDirectory
-from eps.directories.endpoints import ServiceDirectoryClients
+from eps.directory.api import ApiDirectory
+from eps.directory.endpoints import ServiceDirectoryClients
+from eps.directory.service import ServiceDirectory
+from eps.jsonrpc.server import JsonRpcServer
 from eps.pki import Authority
-from eps.rpc.server import JsonRpcServer
-from eps.services.service_directory import ServiceDirectory
-from foreign.messages import Object
-from foreign.network import HD_1, HD_2, Network
-from foreign.records import Signer, entries_of, is_genuine, rfc3339, sign_chain, sign_record
-from foreign.rpc import ForeignRpcClient, RpcError
-from foreign.service_directory import ForeignSd
-from integration.ours import WAIT, Watch, in_thread
+from support.foreign.messages import Object
+from support.foreign.network import HD_1, HD_2, Network
+from support.foreign.records import Signer, entries_of, is_genuine, rfc3339, sign_chain, sign_record
+from support.foreign.rpc import ForeignRpcClient, RpcError
+from support.foreign.service_directory import ForeignSd
+from support.ours import WAIT, Watch, in_thread
 
 CHANGES: list[tuple[str, str, Any]] = [
     (HD_1, "groups", ["health-departments"]),

@@ -10,12 +10,12 @@ import pytest
 from eps.core.message import Error
 from eps.core.message import Response as OurResponse
 from eps.errors import DeliveryError, TlsFailed
-from eps.rpc.client import JsonRpcClient
-from eps.rpc.server import Call, JsonRpcServer
+from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.server import Call, JsonRpcServer
 from eps.transport.tls import TlsFiles
-from foreign.network import HD_1, PROXY, Network
-from foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError
-from integration.ours import Watch, in_thread
+from support.foreign.network import HD_1, PROXY, Network
+from support.foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError
+from support.ours import Watch, in_thread
 
 
 def _answer(call: RpcCall) -> Any:

@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
-from foreign import messages
-from foreign.directory import Directory, Upset
-from foreign.forms import BadForm, check_client, check_connection_request, parse_address
-from foreign.messages import Error, Request, Response
-from foreign.network import HD_1, HD_2, LS, PROXY, Network
-from foreign.records import entries_of
-from foreign.tunnel import dial
+import grpc
+from support.foreign import messages
+from support.foreign.directory import Directory, Upset
+from support.foreign.forms import BadForm, check_client, check_connection_request, parse_address
+from support.foreign.messages import Error, Request, Response
+from support.foreign.network import HD_1, HD_2, LS, PROXY, Network
+from support.foreign.records import entries_of
+from support.foreign.tunnel import dial
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 WAIT = 20.0

@@ -17,18 +17,18 @@ import pytest
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.core.names import Object, Operator
-from eps.programs.metrics import Metrics
-from eps.programs.proxy_wiring import build_public_proxy
-from eps.programs.wiring import EpsServer, build_eps
+from eps.programs.running.metrics import Metrics
+from eps.programs.wiring.proxies import build_public_proxy
+from eps.programs.wiring.servers import EpsServer, build_eps
 from eps.settings import load_eps, load_proxy
-from foreign.eps import rpc_service
-from foreign.messages import Object as Json
-from foreign.network import HD_1, HD_2, PROXY, Network
-from foreign.records import Signer, sign_chain
-from foreign.rpc import RpcAnswer
-from foreign.service_directory import ForeignSd
-from integration.ours import Watch, foreign_network, in_thread
-from ports import PortBlock
+from support.foreign.eps import rpc_service
+from support.foreign.messages import Object as Json
+from support.foreign.network import HD_1, HD_2, PROXY, Network
+from support.foreign.records import Signer, sign_chain
+from support.foreign.rpc import RpcAnswer
+from support.foreign.service_directory import ForeignSd
+from support.ours import Watch, foreign_network, in_thread
+from support.ports import PortBlock
 
 A, P, RELAY, B = "A", "P", "relay", "B"
 ROLES = (A, P, RELAY, B)

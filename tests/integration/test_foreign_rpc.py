@@ -9,11 +9,19 @@ import pytest
 from cryptography import x509
 
 from eps.pki import Authority
-from foreign.messages import Object
-from foreign.network import HD_1, PROXY, Network
-from foreign.records import Signer, entries_of, is_genuine, newest_chain, sign_chain, sign_record, structured_hash
-from foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError
-from foreign.service_directory import ForeignSd
+from support.foreign.messages import Object
+from support.foreign.network import HD_1, PROXY, Network
+from support.foreign.records import (
+    Signer,
+    entries_of,
+    is_genuine,
+    newest_chain,
+    sign_chain,
+    sign_record,
+    structured_hash,
+)
+from support.foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError
+from support.foreign.service_directory import ForeignSd
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

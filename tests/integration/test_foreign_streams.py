@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
-import grpc
 import pytest
 
+import grpc
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object
-from foreign import messages
-from foreign.messages import Request, Response
-from foreign.network import HD_1, HD_2, PROXY, Network
-from foreign.streams import StreamHolder
-from integration.ours import WAIT, echo, foreign_network, in_thread, ours
+from support.foreign import messages
+from support.foreign.messages import Request, Response
+from support.foreign.network import HD_1, HD_2, PROXY, Network
+from support.foreign.streams import StreamHolder
+from support.ours import WAIT, echo, foreign_network, in_thread, ours
 
 
 def tell(method: str, params: Object, request_id: str) -> Any:

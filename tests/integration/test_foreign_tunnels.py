@@ -11,11 +11,11 @@ import pytest
 from eps.core.event import PeerChanged, Refused, Step
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object, Operator
-from eps.rpc.server import Call
-from eps.services.public_proxy import PublicProxy
-from foreign.messages import Request
-from foreign.network import HD_1, HD_2, PROXY, Network
-from integration.ours import WAIT, Ours, echo, foreign_network, in_thread, ours
+from eps.jsonrpc.server import Call
+from eps.proxy.public import PublicProxy
+from support.foreign.messages import Request
+from support.foreign.network import HD_1, HD_2, PROXY, Network
+from support.ours import WAIT, Ours, echo, foreign_network, in_thread, ours
 
 
 def tell(method: str, params: Object, request_id: str) -> Any:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import pytest
 
+import grpc
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object
-from foreign import messages
-from foreign.messages import Request, Response
-from foreign.network import HD_1, HD_2, LS, PROXY, Network
-from integration.ours import WAIT, echo, foreign_network, in_thread, ours
+from support.foreign import messages
+from support.foreign.messages import Request, Response
+from support.foreign.network import HD_1, HD_2, LS, PROXY, Network
+from support.ours import WAIT, echo, foreign_network, in_thread, ours
 
 MIB = 1024 * 1024
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from eps.channels import grpc_client, grpc_server
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.connection import ClientConnection
 from eps.core.event import Refused
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import DeliveryError
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.connection import ClientConnection
 from eps.transport.dial import connect
 from eps.transport.tls import PeerIdentity, client_context
-from network import HD_1, HD_2, PROXY, Network
+from support.network import HD_1, HD_2, PROXY, Network
 
 TOKEN = "A" * 43 + "="
 """32 zero bytes."""

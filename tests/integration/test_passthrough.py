@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from connect_proxy import ConnectProxy
 from eps.core.event import TunnelFinished
 from eps.core.http_proxy import HttpProxies
-from eps.testing import certificates
-from internal_server import PAGE, blocks, browser, internal_server, passthrough, pieces
-from network import PROXY
-from passage import trusting
-from passthrough_network import DOMAIN, INTERNAL_TLS, PRIVATE, PassthroughNetwork
+from support.connect_proxy import ConnectProxy
+from support.internal_server import PAGE, blocks, browser, internal_server, passthrough, pieces
+from support.network import PROXY
+from support.passage import trusting
+from support.passthrough_network import DOMAIN, INTERNAL_TLS, PRIVATE, PassthroughNetwork
+from support.testing import certificates
 
 CLIENT_SECONDS = 60.0
 """Chromium takes some seconds to start on a busy machine."""

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connect_proxy import ConnectProxy
 from eps.errors import EpsError
-from machine import PASSTHROUGH, Machine
+from support.connect_proxy import ConnectProxy
+from support.machine import PASSTHROUGH, Machine
 
 DOMAIN = "test.internal-server.local"
 PRIVATE, PUBLIC = "private-proxy-1.ga", "public-proxy-1.ga"

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from machine import SERVERS, Machine
+from support.machine import SERVERS, Machine
 
 RECOVERY = float(os.environ.get("EPS_RECOVERY_SECONDS", "30"))
 """Seconds from the last piece being up to the first answer. The project promises 5, on a machine that has time for it;

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from machine import SERVERS, Machine
+from support.machine import SERVERS, Machine
 
 pytestmark = pytest.mark.xdist_group("dev-network")
 

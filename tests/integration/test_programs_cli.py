@@ -14,7 +14,7 @@ import pytest
 
 from eps import __version__
 from eps.errors import EpsError
-from machine import DIRECTORY_FILES, SERVERS, Machine
+from support.machine import DIRECTORY_FILES, SERVERS, Machine
 
 IRIS_LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)) (?P<level>[A-Z]+) (?P<pid>\d+) "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import BIN, Machine
+from support.machine import BIN, Machine
 
 pytestmark = pytest.mark.xdist_group("dev-network")
 

@@ -8,8 +8,8 @@ import time
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from machine import Machine
-from soak.measure import load_of
+from support.machine import Machine
+from support.measure import load_of
 
 COUNT = 1000
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eps.core.event import PeerChanged, Step
-from network import HD_1, HD_2, PROXY, Network
+from support.network import HD_1, HD_2, PROXY, Network
 
 
 @pytest.fixture

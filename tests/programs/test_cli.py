@@ -14,8 +14,8 @@ from eps import __version__
 from eps.core.event import Level
 from eps.errors import StartError
 from eps.programs import cli, eps, proxy, sd
-from eps.programs.logs import Format
-from eps.programs.runtime import Options
+from eps.programs.running.logs import Format
+from eps.programs.running.runtime import Options
 
 PROGRAMS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
 ALL = pytest.mark.parametrize("program", PROGRAMS)

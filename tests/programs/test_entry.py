@@ -57,11 +57,11 @@ def run(*arguments: str, shell: str = "") -> tuple[int, str, str]:
         ("eps.programs.sd", "sd run"),
         ("eps.programs.proxy", "proxy run public"),
         ("typer", "eps version"),
-        ("eps.programs.metrics", "sd run"),
-        ("eps.programs.wiring", "eps server run"),
-        ("eps.programs.proxy_wiring", "proxy run private"),
-        ("eps.programs.admin", "eps config check"),
-        ("eps.programs.demo", "eps demo"),
+        ("eps.programs.running.metrics", "sd run"),
+        ("eps.programs.wiring.servers", "eps server run"),
+        ("eps.programs.wiring.proxies", "proxy run private"),
+        ("eps.programs.admin.commands", "eps config check"),
+        ("eps.programs.dev.demo", "eps demo"),
     ],
 )
 def test_ctrl_c_while_it_is_loaded(module: str, command: str, how: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eps.core.event import PeerChanged
-from network import HD_1, HD_2, Network, Node
-from soak.measure import load_of, settled_tasks
+from support.measure import load_of, settled_tasks
+from support.network import HD_1, HD_2, Network, Node
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from internal_server import PAGE, blocks, browser, passthrough, pieces
-from passthrough_network import DOMAIN
+from support.internal_server import PAGE, blocks, browser, passthrough, pieces
+from support.passthrough_network import DOMAIN
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from machine import SERVERS, Machine
-from soak.measure import Load, load_of
+from support.machine import SERVERS, Machine
+from support.measure import Load, load_of
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 

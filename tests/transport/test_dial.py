@@ -17,8 +17,8 @@ from eps.core.endpoint import IPAddress, relay_trust
 from eps.errors import Unreachable
 from eps.transport import dial
 from eps.transport.dial import Candidate, connect, explain, read_header, readable, resolve
-from ports import PortBlock
-from sockets import open_files, recv, recv_exactly, send, tcp_pair
+from support.ports import PortBlock
+from support.sockets import open_files, recv, recv_exactly, send, tcp_pair
 
 BOTH_LOOPS = True
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from eps.core.event import Level, Notice, Refused
 from eps.errors import NotSent, StartError
-from eps.testing import Events, FakeClock
 from eps.transport import listener as module
 from eps.transport.listener import Listener, RateLimit, RateLimiter, bind, parse_bind_address
+from support.testing import Events, FakeClock
 
 Taken = asyncio.Queue[socket.socket]
 

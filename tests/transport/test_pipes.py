@@ -20,7 +20,7 @@ from eps.transport.pipes import (
     shared_pool,
     splice_works,
 )
-from sockets import fill, open_files, tcp_pair
+from support.sockets import fill, open_files, tcp_pair
 
 needs_splice = pytest.mark.skipif(not splice_works(), reason="this kernel does not splice between sockets and pipes")
 

@@ -20,7 +20,7 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.transport import splice as splice_module
 from eps.transport.pipes import COPY_BYTES, PIPE_BYTES, Carrier, CopyCarrier, PipePool, SpliceCarrier, splice_works
 from eps.transport.splice import Relay, SpliceResult, splice
-from sockets import fill, open_files, recv, recv_all, recv_exactly, reset, send, tcp_pair
+from support.sockets import fill, open_files, recv, recv_all, recv_exactly, reset, send, tcp_pair
 
 BOTH_LOOPS = True
 

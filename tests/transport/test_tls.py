@@ -21,10 +21,10 @@ from eps.core.event import Refused
 from eps.core.names import Operator
 from eps.errors import StartError, TlsFailed
 from eps.pki import Authority
-from eps.testing import Events, certificates, socket_pair, tls_files
 from eps.transport import tls
 from eps.transport.listener import Listener
 from eps.transport.tls import TlsFiles, client_context, identify, plain_reason, server_context
+from support.testing import Events, certificates, socket_pair, tls_files
 
 DAY = timedelta(days=1)
 

@@ -4,11 +4,12 @@ A call flows  jsonrpc_server → broker → grpc_client → (tunnel) → grpc_se
 and its answer returns the same way. Channels don't know each other: an inbound one is given ``deliver`` when it is
 started, an outbound one is asked by the broker.
 
-jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.rpc)
+jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.jsonrpc)
 grpc_client      calls other operators: pool keeps the connections; held_streams keeps our streams to others
 grpc_server      other operators call: connected calls those that hold a stream to us
 stdout           prints calls for us             peers            what the two gRPC channels share
-grpc/            gRPC itself, on one HTTP/2 connection
+
+gRPC itself, on one HTTP/2 connection, is ``eps.grpc``.
 """
 
 from collections.abc import Awaitable, Callable

@@ -7,11 +7,11 @@ its stream ends.
 
 import asyncio
 
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.server import ServerStream
 from eps.core.event import Emit, PeerChanged, Refused
 from eps.core.names import Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.server import ServerStream
 from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0

@@ -3,7 +3,7 @@
 A's part of the six steps of a brokered connection (PROTOCOL.md section 7) is told in ``_open_tunnel``:
 
     1  A sees in B's directory entry that B is reached through proxy P
-    2  A asks P for a connection to B's gRPC server            (P's part: services/public_proxy.py)
+    2  A asks P for a connection to B's gRPC server            (P's part: proxy/public.py)
     5  P has answered with token and endpoint; A connects and sends the token
     6  P joins the two; TLS and gRPC run end to end            (ClientConnection.open, as if B had been dialled)
 """
@@ -14,21 +14,21 @@ import ssl
 import time
 
 from eps.channels import Deliver
-from eps.channels.grpc import codec
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.connection import ClientConnection
 from eps.channels.held_streams import HeldStreams
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
-from eps.core.directory import Directory
+from eps.core.entries import Directory
 from eps.core.event import Emit, Step
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Error, Request, Response
 from eps.core.names import Fingerprint, Operator
-from eps.directories import DirectorySource
+from eps.directory import DirectorySource
 from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.connection import ClientConnection
 from eps.transport.dial import connect
 from eps.transport.tunnel import join
 

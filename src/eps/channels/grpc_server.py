@@ -2,7 +2,7 @@
 
 B's part of step 4 of a brokered connection (PROTOCOL.md section 7) is ``accept_tunnel``: connect to the proxy's
 endpoint, send the token, and treat the socket as a newly accepted connection. (Step 3, who may ask for that, is in
-services/internal_methods.py.)
+broker/internal_methods.py.)
 """
 
 import ssl
@@ -11,16 +11,16 @@ from collections.abc import Awaitable, Sequence
 
 from eps.channels import Deliver
 from eps.channels.connected import Connected
-from eps.channels.grpc import codec
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.server import ServerEndpoint
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Request, Response
 from eps.core.names import Fingerprint, Operator, Token
-from eps.directories import DirectorySource
+from eps.directory import DirectorySource
 from eps.errors import TunnelFailed
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.server import ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity

@@ -10,16 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from eps.channels.grpc import codec
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.admission import Budget
-from eps.channels.grpc.connection import ClientConnection, ReverseStream
-from eps.channels.grpc.streams import STREAM_METADATA, answers_unordered, framed
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import error_response
 from eps.core.names import Operator
-from eps.directories import DirectorySource
+from eps.directory import DirectorySource
 from eps.errors import EpsError, InternalError
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.admission import Budget
+from eps.grpc.connection import ClientConnection, ReverseStream
+from eps.grpc.streams import STREAM_METADATA, answers_unordered, framed
 from eps.transport.tasks import Tasks
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0

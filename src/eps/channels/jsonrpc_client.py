@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
-from eps.rpc.client import JsonRpcClient
+from eps.jsonrpc.client import JsonRpcClient
 
 
 class JsonRpcClientChannel:
@@ -29,7 +29,7 @@ class JsonRpcClientChannel:
         The application's own errors come back unchanged, as does its result, without a wrapping ``{"_": …}``.
 
         Raises:
-            DeliveryError: no answer came; see :meth:`eps.rpc.client.JsonRpcClient.call`.
+            DeliveryError: no answer came; see :meth:`eps.jsonrpc.client.JsonRpcClient.call`.
         """
         address = request.address
         answer = await self._client.call(address.method, request.params, request_id=str(address), timeout=timeout)

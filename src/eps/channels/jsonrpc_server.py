@@ -7,7 +7,7 @@ from eps.core.address import Address, parse_address
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError
-from eps.rpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import Call, JsonRpcServer
 
 
 class JsonRpcServerChannel:
@@ -16,7 +16,7 @@ class JsonRpcServerChannel:
     Args:
         own: our operator.
         bind_address: where to listen.
-        options: the keyword arguments of :class:`eps.rpc.server.JsonRpcServer`.
+        options: the keyword arguments of :class:`eps.jsonrpc.server.JsonRpcServer`.
     """
 
     def __init__(self, own: Operator, bind_address: str, **options: Any) -> None:

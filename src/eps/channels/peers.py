@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from eps.channels import Deliver
-from eps.channels.grpc import codec
-from eps.channels.grpc import eps_pb2 as pb
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, error_response
 from eps.core.names import Operator
-from eps.directories import DirectorySource
+from eps.directory import DirectorySource
 from eps.errors import BadRequest, EpsError, NotFound, Outcome, OutcomeUnknown, Side, Stage
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity, Pins, shown
 
 

@@ -17,13 +17,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from eps.channels.grpc import eps_pb2 as pb
-from eps.channels.grpc.connection import ClientConnection
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Lifetimes
 from eps.core.names import Fingerprint, Operator
-from eps.directories import DirectorySource
+from eps.directory import DirectorySource
 from eps.errors import NoRoute, NotSent, Unreachable
+from eps.grpc import eps_pb2 as pb
+from eps.grpc.connection import ClientConnection
 from eps.transport.tasks import Tasks
 
 ATTEMPTS = 3

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TextIO
 
-from eps.core.jsonrpc import render_request
+from eps.core.jsonrpc_text import render_request
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import NotSent, Side

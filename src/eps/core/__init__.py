@@ -2,10 +2,10 @@
 
 names         the types of names, fingerprints, tokens       event          what happens, for logs and metrics
 address       OPERATOR.METHOD(ID)                            message        Request, Response, Error
-jsonrpc       JSON-RPC's bytes ↔ messages, json_steps the same for very large answers
+jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large answers
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
 instant       points in time as records write them
-directory     entries from records, and what others ask about them
+entries       the directory: entries from records, and what others ask about them
 permission    may X call m on Y?
 brokering     what the parties of a brokered connection tell each other
 rendezvous    the proxy's tokens: who may meet whom, as a table
@@ -15,6 +15,6 @@ lifetime      how long tunnels live, learned
 clienthello   the server name in a TLS client's first bytes
 announcement  which domain is whose, until when
 
-The service directory and the directory sources grow a ``chain``; the broker asks ``directory`` and ``permission``;
+The service directory and the directory sources grow a ``chain``; the broker asks ``entries`` and ``permission``;
 channels use ``address``, ``message`` and ``brokering``; the public proxy is driven by ``rendezvous``.
 """

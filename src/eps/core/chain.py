@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import overload
 
-from eps.core.directory import Directory, Entry
+from eps.core.entries import Directory, Entry
 from eps.core.instant import nanoseconds_of
 from eps.core.names import Operator, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash

@@ -9,7 +9,7 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-from eps.core.jsonrpc import LIST_LEVELS, OBJECT_LEVELS, check_value, parse_json, strict_loads
+from eps.core.jsonrpc_text import LIST_LEVELS, OBJECT_LEVELS, check_value, parse_json, strict_loads
 from eps.errors import NotJson, TooLarge
 
 STEP_BYTES = 256 * 1024
@@ -25,7 +25,7 @@ _LIST_KEY = b'"result"'
 
 
 def load_in_steps(body: bytes, *, max_bytes: int, step_bytes: int = STEP_BYTES) -> Generator[None, None, Any]:
-    """As :func:`eps.core.jsonrpc.strict_loads`, as a generator: each ``next`` is a step, the value is returned.
+    """As :func:`eps.core.jsonrpc_text.strict_loads`, as a generator: each ``next`` is a step, the value is returned.
 
     Raises:
         TooLarge, NotJson, BadRequest: as there; positions in the text of NotJson count within a piece.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eps.core.directory import Entry
+from eps.core.entries import Entry
 
 EVERYONE = "*"
 """The group that every operator with an entry belongs to, where a call is judged."""

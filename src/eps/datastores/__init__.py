@@ -1,7 +1,7 @@
 """Where programs keep what must outlive them: the service directory's records, a proxy's announcements.
 
-    services · directories  →  Datastore  ←  sqlite   one file, every acknowledged entry on disk (the default)
-                                          ←  memory   gone with the process (tests)
+    directory · proxy  →  Datastore  ←  sqlite   one file, every acknowledged entry on disk (the default)
+                                       ←  memory   gone with the process (tests)
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
 What an entry looks like in stores that hold plain bytes is :func:`encode_entry`'s business.

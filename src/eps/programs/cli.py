@@ -9,8 +9,8 @@ import typer
 from eps.core.event import Level
 from eps.errors import EpsError
 from eps.programs.entry import EXIT_INTERRUPTED, interruptible
-from eps.programs.logs import Format
-from eps.programs.runtime import EXIT_FAILED, Options, fail
+from eps.programs.running.logs import Format
+from eps.programs.running.runtime import EXIT_FAILED, Options, fail
 
 SETTINGS_HELP = (
     "Settings come from the files and folders that the environment variable {variable} lists, "

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.runtime import run, run_server
+from eps.programs.running.runtime import run, run_server
 
 app = make_app(
     "eps",
@@ -34,7 +34,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON o
 @server.command("run", short_help="Run the EPS server.")
 def server_run(context: typer.Context) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
-    from eps.programs.wiring import build_eps, from_settings
+    from eps.programs.wiring.servers import build_eps, from_settings
     from eps.settings import load_eps
 
     guarded(lambda: run_server("EPS", options_of(context), from_settings(load_eps, build_eps)))
@@ -52,7 +52,7 @@ def submit_records(
     as_json: Json = False,
 ) -> None:
     """Sign change records with our signing key and submit them as one batch: all of them, or none."""
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     guarded(lambda: run(admin.submit_records(files, reset=reset, wait=wait, as_json=as_json)))
 
@@ -62,7 +62,7 @@ def get_entries(
     name: Annotated[str, typer.Option(metavar="NAME", help="Only the entry of this operator.")] = "",
 ) -> None:
     """Print the directory's entries as JSON."""
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     guarded(lambda: run(admin.get_entries(name)))
 
@@ -70,7 +70,7 @@ def get_entries(
 @sd.command("sign", short_help="Sign a JSON object.")
 def sign(file: File) -> None:
     """Print the JSON object in FILE with a signature made with our signing key."""
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     guarded(lambda: admin.sign(file))
 
@@ -78,7 +78,7 @@ def sign(file: File) -> None:
 @sd.command("verify", short_help="Check who signed a JSON object.")
 def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Who must have signed.")]) -> None:
     """Check a signed JSON object: exit code 0 if NAME has signed what is in FILE, 1 if not."""
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     guarded(lambda: admin.verify(file, name))
 
@@ -91,7 +91,7 @@ def config_check(
     as_json: Json = False,
 ) -> None:
     """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     guarded(lambda: admin.check_config(program, as_json=as_json))
 
@@ -99,7 +99,7 @@ def config_check(
 @dev.command("certs", short_help="Make the certificates anew, and start afresh.")
 def dev_certs() -> None:
     """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
-    from eps.programs.dev_certs import make_dev_certs
+    from eps.programs.dev.certs import make_dev_certs
 
     guarded(lambda: make_dev_certs(Path.cwd(), print))
 
@@ -110,7 +110,7 @@ def dev_internal_server(
     bind_address: Annotated[str, typer.Option(help="Where to listen.")] = "localhost:7777",
 ) -> None:
     """Run a small HTTPS server that stands for one in an internal network, for TLS passthrough to be seen with."""
-    from eps.programs.internal_server import InternalServer
+    from eps.programs.dev.internal_server import InternalServer
 
     guarded(
         lambda: run_server("INT", options_of(context), lambda emit, _: InternalServer(Path.cwd(), bind_address, emit))
@@ -130,7 +130,7 @@ def call(
     The server is found through its settings, and its certificate is ours. A failure is told on standard error: what,
     at which stage, on whose side, whether the call was executed, and what to try.
     """
-    from eps.programs import admin
+    from eps.programs.admin import commands as admin
 
     text = sys.stdin.read() if params == "-" else params
     guarded(lambda: run(admin.call(method, text, timeout)))
@@ -141,7 +141,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,
 ) -> None:
     """Start the development network on this machine and show, step by step, how hd-1 pings hd-2 through the proxy."""
-    from eps.programs import demo as show
+    from eps.programs.dev import demo as show
 
     guarded(lambda: run(show.show(Path.cwd(), once=once)))
 

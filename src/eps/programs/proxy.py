@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.runtime import run_server
+from eps.programs.running.runtime import run_server
 
 
 class Kind(StrEnum):
@@ -29,8 +29,8 @@ def run(
     kind: Annotated[Kind, typer.Argument(metavar="public|private", help="Which kind of proxy to run.")],
 ) -> None:
     """Run a proxy until Ctrl-C or SIGTERM."""
-    from eps.programs.proxy_wiring import build_private_proxy, build_public_proxy
-    from eps.programs.wiring import from_settings
+    from eps.programs.wiring.proxies import build_private_proxy, build_public_proxy
+    from eps.programs.wiring.servers import from_settings
     from eps.settings import load_proxy
 
     build = build_private_proxy if kind is Kind.PRIVATE else build_public_proxy

@@ -3,7 +3,7 @@
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.runtime import run_server
+from eps.programs.running.runtime import run_server
 
 app = make_app(
     "sd",
@@ -15,7 +15,7 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring import build_sd, from_settings
+    from eps.programs.wiring.servers import build_sd, from_settings
     from eps.settings import load_sd
 
     guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, build_sd)))

@@ -25,7 +25,7 @@ sys.path.append(str(FOLDER.parent.parent))
 
 import clients  # noqa: E402 - the path comes first
 
-import hellos  # noqa: E402
+from support import hellos  # noqa: E402
 
 LIMIT = 20.0
 """Seconds for one run of one client."""

@@ -1,0 +1,5 @@
+"""The heart of an EPS server: who asks, may they, and where does it go?
+
+broker             called by inbound channels, calls outbound ones (PROTOCOL.md section 2, delivery)
+internal_methods   what the server answers itself: _ping, _directory, _connectionRequest (B's part in steps 3 and 4)
+"""

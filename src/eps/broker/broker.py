@@ -1,0 +1,278 @@
+"""The broker of an EPS server: every request, wherever it came from, passes through ``Broker.deliver``.
+
+    who asks, and is it for us → are both in the directory → may they → ``_client`` → ours to answer, or a channel's
+
+(PROTOCOL.md section 2, «Delivery».) The broker decides; channels do the input and output. ``_connectionRequest``,
+steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`` beside this file.
+"""
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eps.broker.internal_methods import InternalMethods
+from eps.channels import Outbound
+from eps.core.address import Address
+from eps.core.entries import Directory, Entry
+from eps.core.event import CallFinished, Emit, Level, Notice
+from eps.core.message import CLIENT_KEY, Error, Request, Response, error_response
+from eps.core.names import Operator
+from eps.core.permission import Denied, may_call
+from eps.directory import DirectorySource
+from eps.errors import (
+    DirectoryUnavailable,
+    EpsError,
+    InternalError,
+    NoRoute,
+    NotPermitted,
+    OutcomeUnknown,
+    Stage,
+    UnknownOperator,
+)
+
+DEFAULT_CALL_TIMEOUT = 30.0
+"""Seconds that one call may take in all. Peers in use set no deadline of their own, so somebody must."""
+
+DOUBT_SECONDS = 600.0
+"""How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
+that is in flight, and answer over a stream late; a client of ours that repeats its call must not get that answer."""
+
+MAX_DOUBTFUL = 10_000
+"""Ids that are remembered so; the oldest is forgotten for the newest."""
+
+WARN_SECONDS = 1.0
+"""One WARN for each peer in that time: its further failed calls are DEBUG lines, and the next WARN counts them."""
+
+MAX_WARNED = 1_000
+"""Peers of which this is remembered."""
+
+MAX_REASON = 500
+"""Characters of another server's words in a log line."""
+
+_STAGES = frozenset(Stage)
+
+
+class Broker:
+    """Decides for each request whether it may pass and where to.
+
+    Args:
+        name: our operator.
+        source: the directory.
+        outbound: the channels that can deliver, in their configured order; the first that can, does.
+        internal: the methods that this server answers itself.
+        call_timeout: seconds from a call's arrival to its answer.
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        source: DirectorySource,
+        outbound: Sequence[Outbound],
+        internal: InternalMethods,
+        *,
+        emit: Emit,
+        call_timeout: float = DEFAULT_CALL_TIMEOUT,
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._outbound = tuple(outbound)
+        self._internal = internal
+        self._emit = emit
+        self._call_timeout = call_timeout
+        self._outstanding: set[Address] = set()
+        self._doubtful: dict[Address, float] = {}
+        self._warned: dict[Operator, tuple[float, int]] = {}  # when, and how many lines were left out since
+
+    async def deliver(self, request: Request, sender: Operator) -> Response:
+        """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
+        started = time.monotonic()  # uvloop's own clock counts whole milliseconds
+        failure: EpsError | None = None
+        try:
+            response = await self._deliver(request, sender, started + self._call_timeout)
+        except EpsError as error:
+            failure = error
+            response = error_response(str(request.address), error)
+        except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
+            failure = InternalError(
+                f"{self._name} failed to handle the call: {type(error).__name__}",
+                hint=f"look into {self._name}'s log; this is a defect of the server",
+            )
+            self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
+            response = error_response(str(request.address), failure)
+        self._report(request, sender, response, failure, time.monotonic() - started)
+        return response
+
+    async def _deliver(self, request: Request, sender: Operator, deadline: float) -> Response:
+        recipient = request.address.operator
+        if sender != self._name and recipient != self._name:
+            raise NotPermitted(
+                f"{sender} asked {self._name} to pass a call on to {recipient}; a server answers only for itself",
+                hint=f"send the call to {recipient}'s own server",
+            )
+        directory = await self._directory_with(sender, recipient)
+        sender_entry = self._entry(directory, sender, "sender")
+        recipient_entry = self._entry(directory, recipient, "recipient")
+        if sender != self._name:
+            self._check_right(sender_entry, recipient_entry, request.address.method)
+        if recipient != self._name:
+            return await self._send_out(request, recipient_entry, deadline)
+        request = with_client(request, sender_entry)
+        if self._internal.handles(request.address.method):
+            result = await self._internal.handle(request, sender, directory)
+            return Response(str(request.address), result)
+        return await self._through_channel(request, recipient_entry, sender, deadline)
+
+    async def _directory_with(self, *operators: Operator) -> Directory:
+        """The directory; asked for news once if it lacks one of ``operators``."""
+        directory = self._source.current
+        if any(directory.entry(operator) is None for operator in operators):
+            await self._source.refresh()
+            directory = self._source.current
+        return directory
+
+    def _entry(self, directory: Directory, operator: Operator, role: str) -> Entry:
+        entry = directory.entry(operator)
+        if entry is not None:
+            return entry
+        if not directory.entries:
+            raise DirectoryUnavailable(
+                f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",
+                hint="check that the service directory runs and that records were submitted (make sd-setup)",
+            )
+        if operator == self._name:
+            raise UnknownOperator(
+                f"the server of {operator} finds no records of it in the directory yet; until then no call passes",
+                hint=f"submit the records of {operator} (eps sd submit-records), and check «name» in the settings; "
+                "list the operators with: eps sd get-entries",
+            )
+        raise UnknownOperator(
+            f"the {role} {operator} is not in the directory that {self._name} has",
+            hint="check the spelling; list the operators with: eps sd get-entries",
+        )
+
+    def _check_right(self, sender: Entry, recipient: Entry, method: str) -> None:
+        verdict = may_call(sender, recipient, method)
+        if isinstance(verdict, Denied):
+            raise NotPermitted(
+                f"{sender.name} may not call {method} on {recipient.name}: {verdict.reason}",
+                hint=f"the operator of {recipient.name} grants rights in the section «services» of its directory entry",
+            )
+
+    async def _send_out(self, request: Request, recipient: Entry, deadline: float) -> Response:
+        """To another operator, under an id that no other call of ours in flight has (PROTOCOL.md section 9)."""
+        address = request.address
+        if address in self._outstanding or self._is_doubtful(address):
+            address = replace(address, id=secrets.token_hex(16))
+        self._outstanding.add(address)
+        try:
+            sent = request if address is request.address else replace(request, address=address)
+            response = await self._through_channel(sent, recipient, self._name, deadline)
+        except (OutcomeUnknown, asyncio.CancelledError):
+            self._doubt(address)
+            raise
+        finally:
+            self._outstanding.discard(address)
+        return response if sent is request else replace(response, id=str(request.address))
+
+    def _doubt(self, address: Address) -> None:
+        """We have given up on a call that the other side may still be at: its id is not free yet."""
+        self._doubtful.pop(address, None)
+        self._doubtful[address] = time.monotonic() + DOUBT_SECONDS
+        while len(self._doubtful) > MAX_DOUBTFUL:
+            del self._doubtful[next(iter(self._doubtful))]
+
+    def _is_doubtful(self, address: Address) -> bool:
+        until = self._doubtful.get(address)
+        if until is not None and until < time.monotonic():
+            del self._doubtful[address]
+            return False
+        return until is not None
+
+    async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
+        for channel in self._outbound:
+            if channel.can_deliver(recipient.name):
+                remaining = deadline - time.monotonic()
+                return await channel.deliver(request, sender, max(remaining, 0.0))
+        raise self._no_route(recipient)
+
+    def _no_route(self, recipient: Entry) -> NoRoute:
+        if recipient.name == self._name:
+            return NoRoute(
+                f"{self._name} has no channel that takes calls for its own services",
+                hint="add a jsonrpc_client channel with the endpoint of your service to the settings",
+            )
+        server = recipient.grpc_server
+        if server is None or server.internal:
+            why = "its directory entry has no gRPC server that others may dial"
+            hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"
+        elif server.proxy == self._name:
+            why = f"it is reached through {self._name}, but holds no stream to it now"
+            hint = (
+                f"check that the server of {recipient.name} runs and what its log says of {self._name}; "
+                "it connects again by itself within seconds"
+            )
+        else:
+            why = f"{self._name} has no grpc_client channel that may dial it"
+            hint = "add a grpc_client channel to the settings (with useProxy, if the operator is behind a proxy)"
+        return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
+
+    def _report(
+        self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
+    ) -> None:
+        outcome, stage, reason, level = ending(response.error, failure)
+        if level is Level.WARN and sender != self._name:
+            level, left_out = self._limit(sender)
+            reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
+        self._emit(
+            CallFinished(
+                level=level,
+                direction="local" if sender == self._name else "incoming",
+                sender=sender,
+                recipient=request.address.operator,
+                method=request.address.method,
+                outcome=outcome,
+                seconds=seconds,
+                stage=stage,
+                code=response.error.code if response.error is not None else 0,
+                reason=reason,
+            )
+        )
+
+    def _limit(self, sender: Operator) -> tuple[Level, int]:
+        """A peer must not fill the log: the level of its failed call, and how many lines were left out before it."""
+        now = time.monotonic()
+        since, left_out = self._warned.get(sender, (-math.inf, 0))
+        if now - since < WARN_SECONDS:
+            self._warned[sender] = since, left_out + 1
+            return Level.DEBUG, 0
+        self._warned.pop(sender, None)
+        self._warned[sender] = now, 0
+        while len(self._warned) > MAX_WARNED:
+            del self._warned[next(iter(self._warned))]
+        return Level.WARN, left_out
+
+
+def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str, Level]:
+    """How a call ended, for its log line: outcome, stage, reason, level.
+
+    What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
+    between it and its caller. Stages are fixed words, also where a peer chooses them: they become metric labels.
+    """
+    if error is None:
+        return "ok", "", "", Level.DEBUG
+    if failure is not None:
+        return failure.outcome.value, failure.stage.value, str(failure), Level.WARN
+    data = error.data if isinstance(error.data, dict) else {}
+    stage, hint = data.get("stage"), data.get("hint")
+    if not isinstance(stage, str) or stage not in _STAGES:
+        return "error", Stage.CALL.value, error.message[:MAX_REASON], Level.DEBUG
+    reason = f"{error.message} ({hint})" if hint and isinstance(hint, str) else error.message
+    return "error", stage, reason[:MAX_REASON], Level.WARN
+
+
+def with_client(request: Request, sender: Entry) -> Request:
+    """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
+    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})

@@ -1,0 +1,147 @@
+"""The methods that an EPS server answers itself: ``_ping``, ``_directory``, ``_connectionRequest``.
+
+PROTOCOL.md section 2, «Delivery», point 4, and section 7. Permission was checked before, like for any other method.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+
+import orjson
+
+from eps.channels import TunnelAcceptor
+from eps.core.brokering import parse_connection_request
+from eps.core.entries import Directory, Entry
+from eps.core.message import Constant, Request
+from eps.core.names import Object, Operator
+from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
+from eps.grpc import codec
+from eps.grpc.framing import MAX_MESSAGE_BYTES
+
+SLICE_SECONDS = 0.01
+"""How long a search of the directory keeps all other calls waiting: then it is their turn."""
+
+
+class InternalMethods:
+    """Answers the internal methods.
+
+    Args:
+        name: our operator.
+        version: what ``_ping`` tells.
+        tunnels: the channels that can be reached through a proxy, by the name that ``channel`` gives (``grpc_server``).
+        now: the wall clock, in UTC.
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        *,
+        version: str,
+        tunnels: Mapping[str, TunnelAcceptor],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._name = name
+        self._version = version
+        self._tunnels = dict(tunnels)
+        self._now = now
+        self._methods = {
+            "_ping": self._ping,
+            "_directory": self._directory,
+            "_connectionRequest": self._connection_request,
+        }
+
+    def handles(self, method: str) -> bool:
+        """Whether ``method`` is an internal one."""
+        return method in self._methods
+
+    async def handle(self, request: Request, sender: Operator, directory: Directory) -> Object:
+        """The result of an internal method; raises EpsError for a refusal."""
+        return await self._methods[request.address.method](request.params, sender, directory)
+
+    async def _ping(self, params: Object, sender: Operator, directory: Directory) -> Object:
+        own = directory.entry(self._name)
+        return {
+            "timestamp": self._now().isoformat().replace("+00:00", "Z"),
+            "version": self._version,
+            "params": params,
+            "serverInfo": own.to_json() if own is not None else None,
+        }
+
+    async def _directory(self, params: Object, sender: Operator, directory: Directory) -> Object:
+        operator = _optional_text(params, "operator")
+        group = _optional_text(params, "group")
+        channels = _optional_texts(params, "channels")
+        found: list[Constant] = []
+        size, measure = 0, _json_size if sender == self._name else codec.encoded_size
+        async for entry in _in_slices(directory, operator):
+            if group and group not in entry.groups:
+                continue
+            if channels and not any(entry.has_channel(channel) for channel in channels):
+                continue
+            found.append(entry.to_json())
+            size += measure(found[-1])
+            if size > MAX_MESSAGE_BYTES:
+                raise TooLarge(
+                    f"the directory's entries that were asked for have more than {MAX_MESSAGE_BYTES:,} bytes (4 MiB)",
+                    hint="ask for fewer: with «operator», «group» or «channels» in the params",
+                )
+        return {"entries": found}
+
+    async def _connection_request(self, params: Object, sender: Operator, directory: Directory) -> Object:
+        """Steps 3 and 4 at B: our proxy asks us to connect to its endpoint with a one-time token."""
+        channel, endpoint, token = parse_connection_request(params)
+        own = directory.entry(self._name)
+        server = own.grpc_server if own is not None else None
+        proxy = server.proxy if server is not None else ""
+        if sender != proxy:
+            raise NotPermitted(
+                f"{sender} asked {self._name} to open a tunnel, but the directory names "
+                f"{proxy or 'no operator'} as {self._name}'s proxy",
+                hint="only the operator in «proxy» of our grpc_server channel's directory entry may ask for tunnels",
+            )
+        acceptor = self._tunnels.get(channel)
+        if acceptor is None:
+            raise NotFound(
+                f"{self._name} has no channel {channel[:40]!r} that can be reached through a proxy",
+                hint="configure a grpc_server channel on that server",
+            )
+        await acceptor.accept_tunnel(endpoint, token, sender)
+        return {}
+
+
+async def _in_slices(directory: Directory, operator: str) -> AsyncIterator[Entry]:
+    """The entry of ``operator``, or all if that is empty; what others wait for gets its turn between them."""
+    if operator:
+        entry = directory.entry(operator)
+        if entry is not None:
+            yield entry
+        return
+    began = time.monotonic()
+    for entry in directory.entries.values():
+        yield entry
+        if time.monotonic() - began > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            began = time.monotonic()
+
+
+def _json_size(entry: Constant) -> int:
+    return len(orjson.dumps(entry))
+
+
+def _optional_text(params: Object, key: str) -> str:
+    value = params.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadParams(f"invalid params: {key}: expected a string")
+    return value
+
+
+def _optional_texts(params: Object, key: str) -> list[str]:
+    value = params.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadParams(f"invalid params: {key}: expected a list of strings")
+    return value

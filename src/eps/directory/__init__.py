@@ -1,0 +1,42 @@
+"""The signed directory of the network, both ends of it: who keeps it, and where an EPS server has it from.
+
+``api`` follows a service directory and verifies every record; ``json`` reads unsigned records from files (for tests).
+Both give the same thing: an immutable ``core.entries.Directory`` that is replaced whole when something changes.
+
+service      keeps the chain of signed records; behind the sd program's JSON-RPC server
+api          asks (endpoints: several service directories), verifies (slices: without holding up the event loop),
+             keeps what it verified (cache)
+json_files   reads files; ``eps sd submit-records`` reads its files here, too
+"""
+
+from typing import Protocol
+
+from eps.core.entries import Directory
+
+
+class DirectorySource(Protocol):
+    """What broker and channels know of a directory. They read ``current`` and never keep it across a wait."""
+
+    @property
+    def current(self) -> Directory:
+        """The last verified state; empty before the first one."""
+        ...
+
+    async def start(self) -> None:
+        """Load what was verified before and begin to follow; never waits for the service directory."""
+        ...
+
+    async def refresh(self) -> None:
+        """Ask for news now: at most once a second, shared by all who ask at the same time, bounded by a deadline.
+
+        Never raises because the service directory is down: ``current`` simply stays.
+        """
+        ...
+
+    async def changed(self, seen: Directory) -> Directory:
+        """Wait until ``current`` is another object than ``seen``, then give it."""
+        ...
+
+    async def close(self) -> None:
+        """End all that ``start`` began."""
+        ...

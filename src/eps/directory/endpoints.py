@@ -1,0 +1,168 @@
+"""Asking service directories: several endpoints, each with deadlines, the first good answer wins."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from eps.core.endpoint import render_host_port
+from eps.core.http_proxy import NONE, HttpProxies
+from eps.core.message import Response
+from eps.core.names import Object
+from eps.errors import DeliveryError, EpsError, Side, Unreachable
+from eps.jsonrpc.client import JsonRpcClient
+from eps.transport.tls import TlsFiles
+
+Call = Callable[[int, str, Object], Awaitable[Response]]
+"""Ask the endpoint of that index: method and params. Raises EpsError if no answer came."""
+
+STAGGER_SECONDS = 1.5
+"""How long an endpoint may be silent before the next one is asked as well: an address that swallows packets must not
+cost the whole deadline, one that is only slow shall win."""
+
+MAX_ANSWER = 512 * 1024 * 1024
+"""Bytes of an answer; some 200,000 records."""
+
+LONGEST_CALL_SECONDS = 120.0
+"""The clients' own deadline; those who ask set shorter ones."""
+
+
+class Endpoints:
+    """The endpoints of one directory.
+
+    Args:
+        call: reaches them.
+        names: their URLs, for messages.
+    """
+
+    def __init__(self, call: Call, names: Sequence[str]) -> None:
+        self._call = call
+        self.names = tuple(names)
+        self._preferred = 0
+
+    def order(self) -> list[int]:
+        """All endpoints: the one that was good last, then the others as configured."""
+        return sorted(range(len(self.names)), key=lambda index: index != self._preferred)
+
+    def prefer(self, index: int) -> None:
+        """Ask this one first from now on."""
+        self._preferred = index
+
+    async def ask(self, index: int, method: str, params: Object, seconds: float) -> Any:
+        """The result of one call.
+
+        Raises:
+            EpsError: no answer within ``seconds``, or one that is an error; the message names the endpoint.
+        """
+        name = self.names[index]
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._call(index, method, params)
+        except TimeoutError:
+            raise Unreachable(
+                f"the service directory at {name} did not answer {method} within {seconds:g} s",
+                hint="is it overloaded, or a firewall in between?",
+            ) from None
+        if response.error is not None:
+            raise DeliveryError(
+                f"the service directory at {name} answered {method} with error {response.error.code}: "
+                f"{response.error.message[:200]}",
+                code=response.error.code,
+            )
+        return response.result
+
+    async def first(self, among: Iterable[int], method: str, params: Object, seconds: float) -> tuple[int, Any]:
+        """Ask in turn until one answers with a result.
+
+        Returns:
+            Which one answered, and its result.
+
+        Raises:
+            Unreachable: none of them did; the message has everybody's reason.
+        """
+        waiting, failures = list(among), []
+        tasks: list[asyncio.Task[Any]] = []
+        asked: dict[asyncio.Task[Any], int] = {}
+        try:
+            while waiting or asked:
+                if waiting:
+                    index = waiting.pop(0)
+                    tasks.append(asyncio.create_task(self.ask(index, method, params, seconds)))
+                    asked[tasks[-1]] = index
+                # The last wait is bounded too: every task has its own deadline.
+                timeout = STAGGER_SECONDS if waiting else None
+                done, _ = await asyncio.wait(asked, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    index = asked.pop(task)
+                    try:
+                        return index, task.result()
+                    except EpsError as error:
+                        failures.append(error)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise _all_failed(failures)
+
+
+def _all_failed(failures: Sequence[EpsError]) -> EpsError:
+    if not failures:
+        return Unreachable("no service directory is configured", hint="set directory.settings.endpoints")
+    if len(failures) == 1:
+        return failures[0]
+    return Unreachable("; ".join(error.message for error in failures), hint=failures[0].hint)
+
+
+class ServiceDirectoryClients:
+    """JSON-RPC clients for service directories, from plain settings values; ``call`` is what others here take.
+
+    Args:
+        endpoints: URLs.
+        server_names: TLS names by position; where one is missing, the URL's host counts.
+        tls: our certificate and the CAs; None for plain HTTP.
+        proxies: HTTP proxies on the way.
+        max_answer: bytes.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        server_names: Sequence[str] = (),
+        *,
+        tls: TlsFiles | None,
+        proxies: HttpProxies = NONE,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        names: list[str | None] = [*server_names, *([None] * len(endpoints))]
+        self.names = tuple(endpoints)
+        self._clients = [
+            JsonRpcClient(
+                endpoint,
+                tls=tls,
+                server_name=name,
+                proxy_url=proxies.url_for(_address(endpoint)),
+                max_answer=max_answer,
+                timeout=LONGEST_CALL_SECONDS,
+                side=Side.DIRECTORY,
+                called="the service directory",
+            )
+            for endpoint, name in zip(endpoints, names, strict=False)
+        ]
+
+    async def call(self, index: int, method: str, params: Object) -> Response:
+        """Ask the endpoint of that index.
+
+        Raises:
+            EpsError: no answer came.
+        """
+        return await self._clients[index].call(method, params)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(client.close() for client in self._clients))
+
+
+def _address(url: str) -> str:
+    """``HOST:PORT`` of an http or https URL."""
+    parts = urlsplit(url)
+    return render_host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

@@ -1,0 +1,144 @@
+"""The directory ``json``: unsigned records from files, for tests (PROTOCOL.md section 4, «Directory types»).
+
+The same files are what ``eps sd submit-records`` reads; both get them from here, so both complain alike.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eps.core.entries import Directory
+from eps.core.jsonrpc_text import strict_loads
+from eps.core.names import Object
+from eps.core.record import ChangeRecord, parse_change_record
+from eps.errors import BadParams, EpsError, SettingsError
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""What a client accepts of a service directory's answer; no file of records needs more."""
+
+UNDATED = "1970-01-01T00:00:00Z"
+"""For records without ``created_at``: nothing compares the dates of unsigned ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A change record and where it was read; ``str()`` is ``FILE: records[3]``."""
+
+    file: str
+    index: int
+    record: ChangeRecord
+
+    def __str__(self) -> str:
+        return f"{self.file}: records[{self.index}]"
+
+
+def read_record_file(path: str | os.PathLike[str], created_at: str | None = None) -> list[FileRecord]:
+    """The records of one file of the form ``{"records": [{name, section, data, created_at}]}``.
+
+    Args:
+        created_at: the date that all records get, RFC 3339; None keeps the file's.
+
+    Raises:
+        SettingsError: ``FILE: records[3].data[0].name: …``.
+    """
+    values = _list_of(read_json(path), str(path))
+    records = []
+    for index, value in enumerate(values):
+        try:
+            records.append(FileRecord(str(path), index, _parse(value, f"records[{index}]", created_at)))
+        except BadParams as error:
+            raise SettingsError(f"{path}: {error.message}{_whose(value)}", hint=error.hint) from None
+    return records
+
+
+def record_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The file itself, or a folder's ``*.json`` files in the order of their names.
+
+    Raises:
+        SettingsError: there is no such file, or none in the folder.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return [place]
+    files = sorted(file for file in place.iterdir() if file.suffix == ".json" and file.is_file())
+    if not files:
+        raise SettingsError(f"{place}: the folder has no .json files", hint="put files of records there")
+    return files
+
+
+class JsonDirectory:
+    """See :class:`eps.directory.DirectorySource`. The files are read once, by ``start``.
+
+    Args:
+        path: a file, or a folder whose files are read in name order; a later record replaces an earlier one's section.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._current = Directory.empty()
+
+    @property
+    def current(self) -> Directory:
+        return self._current
+
+    async def start(self) -> None:
+        """Read the files.
+
+        Raises:
+            SettingsError: naming file and record.
+        """
+        self._current = await asyncio.to_thread(self._read)
+
+    async def refresh(self) -> None:
+        """Nothing to ask: the files are read at the start."""
+
+    async def changed(self, seen: Directory) -> Directory:
+        if self._current is seen:
+            await asyncio.get_running_loop().create_future()  # never: whoever waits is cancelled
+        return self._current
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+    def _read(self) -> Directory:
+        found = [item for file in record_files(self._path) for item in read_record_file(file)]
+        return Directory.from_records([item.record for item in found])
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value of a JSON file, read as strictly as what comes over a wire: no duplicate keys, no lossy numbers.
+
+    Raises:
+        SettingsError: naming the file and what is wrong with it.
+    """
+    try:
+        return strict_loads(Path(path).read_bytes(), max_bytes=MAX_FILE_BYTES)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror or error}", hint="check the path") from error
+    except EpsError as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _list_of(content: object, path: str) -> Sequence[object]:
+    records = content.get("records") if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise SettingsError(
+            f'{path}: records: must be a list of change records, in an object {{"records": […]}}',
+            hint="each record is {name, section, data, created_at}",
+        )
+    return records
+
+
+def _parse(value: object, place: str, created_at: str | None) -> ChangeRecord:
+    if isinstance(value, dict):
+        dated: Object = {**value, "created_at": created_at or value.get("created_at") or UNDATED}
+        return parse_change_record(dated, place)
+    return parse_change_record(value, place)
+
+
+def _whose(value: object) -> str:
+    name = value.get("name") if isinstance(value, dict) else None
+    return f" (operator {name[:80]!r})" if isinstance(name, str) and name else ""

@@ -1,0 +1,322 @@
+"""The service directory: keeps the chain of signed change records and gives it to all who ask (PROTOCOL.md section 4).
+
+    submitRecords   read → stale? → verify in slices → store (one transaction) → visible → "ok"
+    getRecords …    answered from memory, also while a submission is being verified or written
+
+A batch is stored whole or not at all, and never before every record of it is verified. One is handled at a time, in
+the order of arrival. The signature decides whether a record counts; who sent it is only logged.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from eps.core.chain import Chain, pick_newest_root
+from eps.core.entries import Entry
+from eps.core.event import DirectoryChanged, Emit, Level, Notice
+from eps.core.message import Error, Response
+from eps.core.names import Object, Operator, RecordHash
+from eps.core.record import SignedRecord
+from eps.core.signature import TrustStore
+from eps.datastores import RECORD, DataEntry, Datastore, new_id
+from eps.directory.slices import SLICE, last_chain, many_objects, read_records
+from eps.errors import (
+    BadParams,
+    EpsError,
+    InternalError,
+    MethodNotFound,
+    NotFound,
+    RecordError,
+    StaleRecord,
+    StartError,
+)
+from eps.jsonrpc.server import Call
+from eps.transport.tls import shown
+
+MAX_WAITING = 16
+"""Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""
+
+SUBMIT_SECONDS = 60.0
+"""How long a submission may take, waiting included, before its sender is told that the outcome isn't known yet."""
+
+CLOSE_SECONDS = 5.0
+"""How long closing waits for a submission that is being written."""
+
+
+class ServiceDirectory:
+    """The service behind the service directory's JSON-RPC server.
+
+    Args:
+        store: keeps the records; stays the caller's to close, after this service.
+        trust: whose signatures count.
+        now: the time, with a time zone.
+        emit: told of submissions.
+    """
+
+    def __init__(self, store: Datastore, trust: TrustStore, now: Callable[[], datetime], emit: Emit) -> None:
+        self._store = store
+        self._trust = trust
+        self._now = now
+        self._emit = emit
+        self._chain = Chain.empty(trust)
+        self._pages = _Pages()
+        self._entries: dict[Operator, tuple[Entry, orjson.Fragment]] = {}
+        self._lock = asyncio.Lock()
+        self._submissions: set[asyncio.Task[None]] = set()
+        self._methods: dict[str, Callable[[Call], Awaitable[Any]]] = {
+            "getRecords": self._get_records,
+            "getTip": self._get_tip,
+            "getEntries": self._get_entries,
+            "getEntry": self._get_entry,
+            "submitRecords": self._submit_records,
+        }
+
+    @property
+    def chain(self) -> Chain:
+        """The present chain."""
+        return self._chain
+
+    async def load(self) -> None:
+        """Read the store and verify its newest chain; call once, before the first call is handled.
+
+        Raises:
+            StartError: a record in the store can't be read or doesn't verify. The message names it.
+        """
+        entries = [entry for entry in await self._store.read_all() if entry.type == RECORD]
+        with many_objects(len(entries)):
+            await self._load(entries)
+        if self._chain.tip:
+            self._report(f"the store {self._store.location}")
+
+    async def _load(self, entries: Sequence[DataEntry]) -> None:
+        newest = pick_newest_root(await self._read(entries))
+        empty = Chain.empty(self._trust)
+        try:
+            chain = await last_chain(empty.extending(newest, self._now()), empty)
+        except RecordError as error:
+            raise self._broken(f"of the newest chain, {error.message}") from error
+        self._adopt(chain, newest, await _encode(newest), reset=True)
+
+    async def handle(self, call: Call) -> Response:
+        """Answer one call; failures are answers too."""
+        method = self._methods.get(call.method)
+        try:
+            if method is None:
+                raise MethodNotFound(
+                    f"the service directory has no method {call.method!r}", hint=f"it has {', '.join(self._methods)}"
+                )
+            return Response(call.id, await method(call))
+        except EpsError as error:
+            data: Object = {**error.data()}
+            if isinstance(error, RecordError) and error.index is not None:
+                data["index"] = error.index
+            return Response(call.id, error=Error(error.code, error.message, data))
+
+    async def close(self) -> None:
+        """Wait a little for submissions under way, then end them. The store can be closed afterwards."""
+        if self._submissions:
+            await asyncio.wait(self._submissions, timeout=CLOSE_SECONDS)
+        for task in self._submissions:
+            task.cancel()
+        await asyncio.gather(*self._submissions, return_exceptions=True)
+
+    # Reading
+
+    async def _get_records(self, call: Call) -> Any:
+        after = call.params.get("after")
+        if after is not None and not isinstance(after, str):
+            raise BadParams("params.after: must be a record's hash or an empty string")
+        return self._pages.after(RecordHash(after or ""))
+
+    async def _get_tip(self, call: Call) -> Any:
+        return self._pages.tip()
+
+    async def _get_entries(self, call: Call) -> Any:
+        encoded: list[orjson.Fragment] = []
+        for entry in self._chain.directory.entries.values():  # of one snapshot, whatever is submitted meanwhile
+            encoded.append(self._encoded_entry(entry))
+            if len(encoded) % (10 * SLICE) == 0:
+                await asyncio.sleep(0)
+        return encoded
+
+    async def _get_entry(self, call: Call) -> Any:
+        name = call.params.get("name")
+        if not isinstance(name, str):
+            raise BadParams("params.name: must be an operator's name")
+        entry = self._chain.directory.entry(Operator(name))
+        if entry is None:
+            raise NotFound(f"the directory has no operator {name[:80]!r}", hint="getEntries lists all of them")
+        return self._encoded_entry(entry)
+
+    def _encoded_entry(self, entry: Entry) -> orjson.Fragment:
+        """An entry's JSON, written once for as long as the entry is the same."""
+        held = self._entries.get(entry.name)
+        if held is None or held[0] is not entry:
+            held = (entry, orjson.Fragment(orjson.dumps(entry.to_json())))
+            self._entries[entry.name] = held
+        return held[1]
+
+    # Writing
+
+    async def _submit_records(self, call: Call) -> str:
+        values = call.params.get("records")
+        if not isinstance(values, list):
+            raise BadParams("params.records: must be a list of signed records")
+        if len(self._submissions) > MAX_WAITING:
+            raise InternalError(
+                f"{MAX_WAITING} submissions are waiting already", hint="nothing was stored; submit again in a minute"
+            )
+        # A task of its own: a caller that hangs up must not leave memory and store disagreeing.
+        task = asyncio.create_task(self._accept(values), name="submission")
+        self._submissions.add(task)
+        task.add_done_callback(self._forget)
+        who = _submitter(call)
+        try:
+            await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
+        except TimeoutError:
+            raise InternalError(
+                f"the submission is not finished after {SUBMIT_SECONDS:.0f} s and goes on",
+                hint="ask getTip whether it was stored before submitting again",
+            ) from None
+        except EpsError as error:
+            text = f"a submission of {len(values)} records by {who} was refused: {error.message}"
+            self._emit(Notice(text=text, hint=error.hint, level=Level.WARN))
+            raise
+        self._report(f"a submission of {len(values)} records by {who}")
+        return "ok"
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._submissions.discard(task)
+        if not task.cancelled():
+            task.exception()  # fetched: asyncio would complain of one that nobody waits for any more
+
+    async def _accept(self, values: Sequence[object]) -> None:
+        """Verify a batch and store it, or raise and change nothing."""
+        if not values:
+            return
+        # The lock first: so that what is read is for the chain that is the present one then, one batch at a time.
+        async with self._lock:
+            with many_objects(len(values)):
+                records = await read_records(values)
+                chain = await self._verify(records)
+            reset = records[0].is_root
+            encoded = await _encode(records)
+            await self._store.append([DataEntry(RECORD, new_id(), data) for data in encoded])
+            self._adopt(chain, records, encoded, reset=reset)
+
+    async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
+        present = self._chain
+        try:
+            self._check_place(records)
+            return await last_chain(present.submitting(records, self._now()), present)
+        except RecordError as error:
+            error.message += "; nothing of the batch was stored"
+            raise
+
+    def _check_place(self, records: Sequence[SignedRecord]) -> None:
+        """Refuse what verification would let pass or could not name as well."""
+        first, tip = records[0], self._chain.tip
+        if not first.is_root and first.parent_hash != tip:
+            raise StaleRecord(
+                f"record 0 ({first.record.name}, {first.record.section}) is stale: it follows record "
+                f"{first.parent_hash[:12]}, but the last one is {tip[:12] or 'none: the chain is empty'}",
+                index=0,
+                hint="if somebody else submitted in between, submit again; an empty chain is started with --reset",
+            )
+        seen: set[RecordHash] = set()
+        for index, signed in enumerate(records):
+            # Equal hashes would make `getRecords after` ambiguous: a client could miss what lies between the two.
+            if signed.hash in seen or (not first.is_root and self._pages.has(signed.hash)):
+                raise RecordError(
+                    f"record {index} ({signed.record.name}, {signed.record.section}) has the same content and date as "
+                    "an earlier one",
+                    index=index,
+                    hint="give it a later created_at and sign it again",
+                )
+            seen.add(signed.hash)
+
+    def _adopt(self, chain: Chain, records: Sequence[SignedRecord], encoded: list[bytes], *, reset: bool) -> None:
+        """Make a stored state visible, at once."""
+        self._chain = chain
+        if reset:
+            self._pages, self._entries = _Pages(), {}
+        self._pages.extend([record.hash for record in records], encoded)
+
+    # The store
+
+    async def _read(self, entries: Sequence[DataEntry]) -> list[SignedRecord]:
+        """All records in the store, the chains of earlier roots included; each follows its predecessor or is a root."""
+        records: list[SignedRecord] = []
+        for number, entry in enumerate(entries, 1):
+            try:
+                (record,) = await read_records([orjson.loads(entry.data)], "record")
+            except (orjson.JSONDecodeError, BadParams) as error:
+                raise self._broken(f"record {number} of {len(entries)} can't be read: {error}") from error
+            if not record.is_root and (not records or records[-1].hash != record.parent_hash):
+                where = f"record {number} of {len(entries)} ({record.record.name}, {record.record.section})"
+                raise self._broken(f"{where} does not follow the one before it")
+            records.append(record)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        return records
+
+    def _broken(self, why: str) -> StartError:
+        return StartError(
+            f"the records in {self._store.location} don't verify: {why}",
+            hint="restore a backup of the store; if the certificate authority was replaced, check the CA files in the "
+            "settings, or move the store away and submit the directory anew with --reset",
+        )
+
+    def _report(self, source: str) -> None:
+        operators, records = len(self._chain.directory.entries), len(self._chain.records)
+        self._emit(DirectoryChanged(records=records, operators=operators, tip=self._chain.tip, source=source))
+
+
+class _Pages:
+    """The current chain's records as JSON, each written once, and where each hash stands."""
+
+    def __init__(self) -> None:
+        self._encoded: list[bytes] = []
+        self._position: dict[RecordHash, int] = {}
+        self._whole: orjson.Fragment | None = None
+
+    def extend(self, hashes: Sequence[RecordHash], encoded: Sequence[bytes]) -> None:
+        for record_hash, text in zip(hashes, encoded, strict=True):
+            self._position[record_hash] = len(self._encoded)
+            self._encoded.append(text)
+        self._whole = None
+
+    def has(self, record_hash: RecordHash) -> bool:
+        return record_hash in self._position
+
+    def after(self, record_hash: RecordHash) -> orjson.Fragment:
+        """A JSON list of what follows ``record_hash``; of everything, if the chain doesn't have it."""
+        position = self._position.get(record_hash)
+        if position is not None:
+            return _json_list(self._encoded[position + 1 :])
+        if self._whole is None:
+            self._whole = _json_list(self._encoded)
+        return self._whole
+
+    def tip(self) -> orjson.Fragment | None:
+        return orjson.Fragment(self._encoded[-1]) if self._encoded else None
+
+
+def _submitter(call: Call) -> str:
+    """Who sent a call, for the log: the first of its names is the operator's, the others are of its hosts."""
+    return shown(call.client_names[:1]) if call.client_names else "a client without a certificate"
+
+
+def _json_list(items: Sequence[bytes]) -> orjson.Fragment:
+    return orjson.Fragment(b"[" + b",".join(items) + b"]")
+
+
+async def _encode(records: Sequence[SignedRecord]) -> list[bytes]:
+    encoded: list[bytes] = []
+    for start in range(0, len(records), 10 * SLICE):
+        encoded += [orjson.dumps(record.to_json()) for record in records[start : start + 10 * SLICE]]
+        await asyncio.sleep(0)
+    return encoded

@@ -1,0 +1,7 @@
+"""JSON-RPC over HTTP(S), both ways (PROTOCOL.md section 5), around the pure ``core.jsonrpc_text``.
+
+``server`` is used by the channel to our applications, the service directory and the proxies; each gives it one
+handler, ``Call → Response``. ``client`` is used by the channel to our application, by the directory source that follows
+a service directory, and by the command line. Neither knows what a call means. ``http_connection`` is what every
+HTTP server here has of aiohttp for each client.
+"""

@@ -1,0 +1,430 @@
+"""JSON-RPC over HTTP(S): the server (PROTOCOL.md section 5).
+
+    Listener → TLS → aiohttp's HTTP parser → _exchange: CORS, path, body → core.jsonrpc → handler → answer
+
+Connections are kept alive. A client that goes away does not stop its call: a call half done is worse than an answer
+that nobody reads, and every handler has a deadline of its own. ``close`` lets calls in flight finish for a while.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+
+from eps.core.event import Emit, Level, Notice, Refused, ignore
+from eps.core.jsonrpc_text import MAX_BODY, parse_request, render_response
+from eps.core.message import Response, error_response
+from eps.core.names import Object
+from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
+from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
+from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
+from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
+
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake takes milliseconds of work and a few round trips."""
+
+KEEP_ALIVE_SECONDS = 75.0
+"""An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
+
+BODY_SECONDS = 30.0
+BODY_BYTES_PER_SECOND = 1024 * 1024
+"""A body may take 30 s, and a second more per MiB that the server accepts at all."""
+
+ANSWER_SECONDS = 60.0
+"""How long a client may take to read its answer, and a second more per MiB; then the connection is cut."""
+
+WRITE_BYTES = 256 * 1024
+"""A larger answer is written in pieces of this size, each when the one before has left."""
+
+NEVER_WAITS = 32 * 1024
+"""An answer up to this size, on a connection with nothing unread, goes to the transport without waiting, which comes at
+64 KiB: a deadline, some 10 µs, would time nothing."""
+
+GRACE_SECONDS = 5.0
+"""How long calls in flight may go on once the server closes."""
+
+_LAST_WORDS_SECONDS = 0.1
+"""After all calls have ended: for connections that are only being read to their body's end, or closed."""
+
+MAX_HEADER_LINE = 8190
+"""aiohttp's and Apache's default."""
+
+DEFAULT_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
+CORS_MAX_AGE = "60"
+"""As recorded from servers in use (vectors/jsonrpc_http.json)."""
+
+_JSON_TYPE = "application/json; charset=utf-8"
+_NOT_FOUND = b'{"message":"not found"}'
+_KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it arrived.
+
+    Attributes:
+        method: 1 to 100 bytes, as the caller wrote it (``hd-2._ping``).
+        params: the caller's object.
+        id: in the network's form (``n:7`` for the integer 7), never empty; ``Response.id`` repeats it.
+        client_names: names of the client's verified certificate, CN first; empty without one.
+    """
+
+    method: str
+    params: Object
+    id: str
+    client_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which web pages may call.
+
+    Attributes:
+        allowed_hosts: regular expressions, searched in the Origin header.
+        allowed_headers: of those that the browser asks for; empty: all of them.
+        allowed_methods: what a browser is told; empty: the usual ones.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_headers: tuple[str, ...] = ()
+    allowed_methods: tuple[str, ...] = ()
+
+    def headers(self, origin: str, asked: str) -> dict[str, str]:
+        """The answer's headers for a page from ``origin``; none if it isn't allowed.
+
+        Args:
+            asked: the request's Access-Control-Request-Headers.
+        """
+        if not origin or not any(re.search(pattern, origin) for pattern in self.allowed_hosts):
+            return {}
+        known = {name.lower() for name in self.allowed_headers}
+        names = [name.strip() for name in asked.split(",")]
+        allowed = [name for name in names if not known or "*" in known or name.lower() in known]
+        return {
+            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(self.allowed_methods or DEFAULT_METHODS),
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(allowed),
+            hdrs.ACCESS_CONTROL_MAX_AGE: CORS_MAX_AGE,
+            hdrs.VARY: hdrs.ORIGIN,
+        }
+
+    def check(self) -> None:
+        """Raises:
+        StartError: an expression isn't one.
+        """
+        for pattern in self.allowed_hosts:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise StartError(
+                    f"cors.allowed_hosts: {pattern!r} is no regular expression: {error}",
+                    hint="write it like ^https://app\\.example\\.org$",
+                ) from error
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+"""Answers a call, within a deadline of its own. An ``EpsError`` that it raises becomes the answer's error."""
+
+
+OnEnd = Callable[[BaseException | None], None]
+"""Called when a connection has ended; with an exception if it broke off."""
+
+
+class JsonRpcServer:
+    """Accepts calls over HTTP or, with ``tls``, HTTPS.
+
+    Args:
+        name: for messages and metrics.
+        bind_address: see :class:`eps.transport.listener.Listener`; None: it doesn't listen, its owner brings each
+            connection (:meth:`accept`).
+        handler: see :data:`Handler`.
+        path: where calls are posted to; everything else is HTTP 404.
+        tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
+        cors: None: no page from elsewhere may call.
+        max_body: bytes of a request.
+        grace: seconds that calls in flight may go on for when the server closes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bind_address: str | None,
+        handler: Handler,
+        *,
+        path: str = "/jsonrpc",
+        tls: TlsFiles | None = None,
+        cors: Cors | None = None,
+        rate_limits: Sequence[RateLimit] = (),
+        max_body: int = MAX_BODY,
+        max_connections: int = MAX_CONNECTIONS,
+        grace: float = GRACE_SECONDS,
+        emit: Emit = ignore,
+    ) -> None:
+        self._name = name
+        self._handler = handler
+        self._path = "/" + path.lstrip("/")
+        self._tls = tls
+        self._cors = cors or Cors()
+        self._max_body = max_body
+        self._body_seconds = BODY_SECONDS + max_body / BODY_BYTES_PER_SECOND
+        self._grace = grace
+        self._emit = emit
+        self._context: ssl.SSLContext | None = None
+        self._http: _Http | None = None
+        self._exchanges: set[asyncio.Task[Any]] = set()
+        self._listener: Listener | None = None
+        if bind_address is not None:
+            self._listener = Listener(
+                name,
+                bind_address,
+                self.accept,
+                rate_limits=rate_limits,
+                max_connections=max_connections,
+                emit=emit,
+            )
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+        assert self._listener is not None, "one that doesn't listen has no port"
+        return self._listener.addresses[0][1]
+
+    async def start(self) -> None:
+        """Bind and begin to accept.
+
+        Raises:
+            StartError: a certificate file is missing or wrong, or the port is taken.
+        """
+        self._cors.check()
+        self._context = server_context(self._tls, ["http/1.1"]) if self._tls else None
+        self._http = _Http(self._exchange)
+        if self._listener is not None:
+            await self._listener.start()
+
+    async def close(self) -> None:
+        """Stop accepting, let calls in flight finish within the grace time, end every connection."""
+        if self._listener is not None:
+            await self._listener.close()
+        if self._http is None:
+            return
+        await end_unused(self._http)
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=self._grace)
+        for exchange in self._exchanges:
+            exchange.cancel()
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=self._grace)
+        await self._http.shutdown(_LAST_WORDS_SECONDS)
+
+    async def accept(self, accepted: socket.socket, on_end: OnEnd | None = None) -> None:
+        """Serve a connection: TLS, then HTTP takes over the socket.
+
+        Args:
+            accepted: non-blocking; this server's from here on.
+            on_end: called once when the connection has ended, if TLS came about.
+
+        Raises:
+            TlsFailed: the handshake failed; the socket is closed.
+        """
+        http = self._http
+        assert http is not None, "nothing is accepted before start"
+
+        def made() -> RequestHandler:
+            connection = http()
+            if isinstance(connection, _Connection):
+                connection.on_end = on_end
+            return connection
+
+        if self._context is not None:
+            await accept_tls(made, accepted, self._context, timeout=HANDSHAKE_SECONDS)
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(made, accepted)
+
+    async def _exchange(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One HTTP request to its end; aiohttp calls this in a task of its own."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._exchanges.add(task)
+        try:
+            answer = await self._answer(request)
+            size = answer.content_length or 0
+            if size <= NEVER_WAITS and request.transport and not request.transport.get_write_buffer_size():
+                return await _send(request, answer)
+            async with asyncio.timeout(ANSWER_SECONDS + size / BODY_BYTES_PER_SECOND):
+                return await _send(request, answer)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client did not read its answer") from None
+        finally:
+            self._exchanges.discard(task)
+
+    async def _answer(self, request: web.BaseRequest) -> "_Answer":
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+        headers = self._cors.headers(origin, asked) if origin else {}
+        if request.path != self._path:
+            return _Answer(404, _NOT_FOUND, headers)
+        if headers and request.method == hdrs.METH_OPTIONS:
+            return _Answer(200, b"", headers)
+        return self._rendered(await self._respond(request), headers)
+
+    async def _respond(self, request: web.BaseRequest) -> Response:
+        call_id = ""
+        try:
+            if request.method != hdrs.METH_POST:
+                raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
+            body = await self._body(request)
+            parsed = parse_request(body, request.headers.get(hdrs.CONTENT_TYPE), max_bytes=self._max_body)
+            call_id = parsed.id
+            names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
+            self._check_allowed(names)
+            response = await self._handler(Call(parsed.method, parsed.params, parsed.id, names))
+        except EpsError as error:
+            return error_response(call_id, error)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a handler does wrong, the caller gets an answer
+            return self._surprise(call_id, error)
+        return response if response.id == call_id else replace(response, id=call_id)
+
+    def _rendered(self, response: Response, headers: dict[str, str]) -> "_Answer":
+        try:
+            body = render_response(response)
+        except InternalError as error:
+            response = error_response(response.id, error)
+            body = render_response(response)
+        return _Answer(400 if response.error else 200, body, headers)
+
+    def _surprise(self, call_id: str, error: Exception) -> Response:
+        text = f"{self._name}: an error inside this server: {type(error).__name__}: {error}"
+        self._emit(Notice(level=Level.ERROR, text=text, hint="please report this"))
+        return error_response(call_id, InternalError("an error inside this server", hint="its log says more"))
+
+    def _check_allowed(self, names: tuple[str, ...]) -> None:
+        allowed = self._tls.allowed_names if self._tls else None
+        if allowed is None or not set(allowed).isdisjoint(names):
+            return
+        which = f"only certificates of {shown(allowed)} may call here"
+        source = f"a certificate of {shown(names)}" if names else "a caller without a certificate"
+        self._emit(Refused(listener=self._name, why="name", source=source, detail=which))
+        who = f"your certificate carries {shown(names)}" if names else "you show no certificate"
+        raise NotPermitted(
+            f"{self._name}: {which}; {who}",
+            hint="call with such a certificate, or add the name to tls.allowed_names of this server's settings",
+        )
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The request's body.
+
+        Raises:
+            TooLarge: beyond ``max_body``; what is left is not kept.
+            BadRequest: it doesn't arrive in time.
+        """
+        if (request.content_length or 0) > self._max_body:
+            raise self._too_large(request.content_length or 0)
+        await tell_to_go_on(request)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            if request.content.is_eof():  # small bodies mostly come with the headers, and need no deadline
+                body = request.content.read_nowait()
+                if len(body) > self._max_body:
+                    raise self._too_large(len(body))
+                return body
+            async with asyncio.timeout(self._body_seconds):
+                while part := await request.content.readany():
+                    size += len(part)
+                    if size > self._max_body:
+                        raise self._too_large(size)
+                    parts.append(part)
+        except TimeoutError:
+            raise BadRequest(
+                f"the body did not arrive within {self._body_seconds:.0f} s", hint="check the network"
+            ) from None
+        except (RequestPayloadError, HttpProcessingError) as error:
+            raise NotJson(f"the body can't be read: {error}", hint="check the client's Content-Length") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"a request of {size} bytes or more, the limit is {self._max_body}",
+            hint="send less at once",
+            side=Side.OURS,
+        )
+
+
+class _Nameless(web.StreamResponse):
+    """An HTTP answer without aiohttp's name in it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+        if self.headers.get(hdrs.CONNECTION) != "close":
+            self.headers["Keep-Alive"] = _KEEP_ALIVE
+
+
+class _Answer(_Nameless, web.Response):
+    """One whose body is sent with its headers."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(status=status, body=body, headers=headers)
+        if body:
+            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
+
+
+async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse:
+    """Send an answer; a large one in pieces, since encrypting 10 MB at once would hold up everything for 50 ms."""
+    body = answer.body
+    if not isinstance(body, bytes) or len(body) <= WRITE_BYTES:
+        await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+    pieces = _Nameless(status=answer.status, headers=answer.headers)
+    pieces.content_length = len(body)
+    await pieces.prepare(request)
+    for start in range(0, len(body), WRITE_BYTES):
+        await pieces.write(body[start : start + WRITE_BYTES])
+    await pieces.write_eof()
+    return pieces
+
+
+class _Connection(HttpConnection):
+    """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
+
+    client_names: tuple[str, ...] = ()
+    on_end: OnEnd | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.on_end is not None:
+            self.on_end(exc)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        leaf = peer_certificate(transport.get_extra_info("ssl_object"))
+        if leaf is not None:
+            try:
+                self.client_names = tuple(certificate_names(leaf))
+            except TlsFailed:
+                self.client_names = ()  # a certificate that can't be read names nobody
+        super().connection_made(transport)
+
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
+        refusal: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
+        if status >= 500:
+            refusal = InternalError("an error inside this server", hint="its log says more")
+        return _Answer(400, render_response(error_response("", refusal)), {})
+
+
+class _Http(web.Server):
+    """Makes a :class:`_Connection` per accepted socket."""
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, keep_alive=KEEP_ALIVE_SECONDS, max_line=MAX_HEADER_LINE)

@@ -1,0 +1,208 @@
+"""The administrator's commands of the ``eps`` program: from settings to what they print."""
+
+import json
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from eps.core.jsonrpc_text import strict_loads
+from eps.core.message import Error, Response, error_response
+from eps.core.names import Object
+from eps.core.signature import Signer, load_signer
+from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side, StartError
+from eps.jsonrpc.client import JsonRpcClient
+from eps.programs.admin import records as directory_commands
+from eps.programs.admin.check import check
+from eps.programs.running.runtime import EXIT_FAILED
+from eps.programs.wiring.servers import directory_clients, now, read_file, tls_files, trust_store
+from eps.settings import PROGRAMS, EpsSettings, describe_problems, load_eps, models
+from eps.transport.tls import TlsFiles, certificate_names
+
+
+def own_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> EpsSettings:
+    """The EPS server's settings; warnings go to standard error."""
+    loaded = load_eps(os.environ if environment is None else environment, folder or Path.cwd())
+    if loaded.warnings:
+        print(describe_problems(loaded.warnings), file=sys.stderr)
+    return loaded.settings
+
+
+# The service directory
+
+
+@asynccontextmanager
+async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_commands.Call]:
+    """Calls the first service directory that the settings name."""
+    if not isinstance(settings.directory, models.ApiDirectory):
+        raise SettingsError(
+            f"directory.type is {settings.directory.type}: there is no service directory to ask",
+            hint="set directory.type to api, with its endpoints",
+        )
+    clients = directory_clients(settings.directory.settings)
+
+    async def call(method: str, params: Object) -> Response:
+        return await clients.call(0, method, params)
+
+    try:
+        yield call
+    finally:
+        await clients.close()
+
+
+def signer_of(settings: EpsSettings) -> Signer:
+    """Our signing key; raises StartError naming the files if they are unfit."""
+    given = _signing(settings)
+    certificate, key = read_file(given.certificate_file), read_file(given.key_file)
+    try:
+        return load_signer(certificate, key)
+    except StartError as error:
+        raise StartError(f"{given.certificate_file}, {given.key_file}: {error.message}", hint=error.hint) from None
+
+
+def _signing(settings: EpsSettings) -> models.SigningSettings:
+    if settings.signing is None:
+        raise SettingsError(
+            "the settings have no section «signing»", hint="add signing with certificate_file and key_file"
+        )
+    return settings.signing
+
+
+async def submit_records(
+    files: Sequence[Path], *, reset: bool, wait: float, as_json: bool, settings: EpsSettings | None = None
+) -> None:
+    """``eps sd submit-records``."""
+    settings = settings or own_settings()
+    signer = signer_of(settings)
+    async with directory_of(settings) as call:
+        done = await directory_commands.submit_records(files, reset=reset, signer=signer, call=call, now=now, wait=wait)
+    if as_json:
+        print(json.dumps({"records": done.count, "tip": done.tip}))
+    else:
+        print(f"submitted {done.count} record{'s' if done.count != 1 else ''}; the directory's tip is now {done.tip}")
+
+
+async def get_entries(name: str) -> None:
+    """``eps sd get-entries``."""
+    async with directory_of(own_settings()) as call:
+        print_json(await directory_commands.get_entries(call, name or None))
+
+
+def sign(file: Path) -> None:
+    """``eps sd sign``."""
+    print_json(directory_commands.sign_file(file, signer_of(own_settings())))
+
+
+def verify(file: Path, name: str) -> None:
+    """``eps sd verify``: says who signed, or fails with the reason."""
+    given = _signing(own_settings())
+    roots = [given.ca_certificate_file] if given.ca_certificate_file else []
+    trust = trust_store(roots, given.ca_intermediate_certificate_files)
+    directory_commands.verify_file(file, name, trust, now())
+    print(f"{file}: signed by {name}", file=sys.stderr)
+
+
+# Settings
+
+
+def check_config(program: str, *, as_json: bool) -> int:
+    """``eps config check``: of one program's settings, or of all whose variable is set."""
+    if program and program not in PROGRAMS:
+        raise SettingsError(f"there is no program {program!r}", hint=f"one of {', '.join(PROGRAMS)}")
+    wanted = [program] if program else [name for name, each in PROGRAMS.items() if os.environ.get(each.variable)]
+    if not wanted:
+        variables = ", ".join(each.variable for each in PROGRAMS.values())
+        raise SettingsError(
+            "there is nothing to check: no settings variable is set", hint=f"set one of {variables} to a file or folder"
+        )
+    reports = [check(name, os.environ, Path.cwd()) for name in wanted]
+    if as_json:
+        print_json([report.to_json() for report in reports])
+    else:
+        for report in reports:
+            print(f"{report.program}: {report.describe()}")
+    return 0 if all(report.ok for report in reports) else EXIT_FAILED
+
+
+# Calls
+
+
+async def call(method: str, params: str, timeout: float) -> int:
+    """``eps call``: through our own server's JSON-RPC port; the exit code."""
+    value = _params(params)
+    client = own_server_client(own_settings())
+    try:
+        response = await client.call(method, value, timeout=timeout)
+    except DeliveryError as failure:
+        response = error_response("", failure)
+    finally:
+        await client.close()
+    if response.error is not None:
+        tell_error(response.error)
+        return EXIT_FAILED
+    print_json(response.result)
+    return 0
+
+
+def _params(text: str) -> Object:
+    try:
+        value = strict_loads(text.encode())
+    except EpsError as error:
+        raise BadParams(
+            f"the params are no usable JSON: {error.message}", hint="an object like '{\"name\": 1}'"
+        ) from None
+    if not isinstance(value, dict):
+        raise BadParams("the params must be a JSON object", hint="an object like '{\"name\": 1}'")
+    return value
+
+
+def own_server_client(settings: EpsSettings) -> JsonRpcClient:
+    """A client for our own server's JSON-RPC port, with our server's certificate."""
+    server = settings.jsonrpc_server
+    if server is None:
+        raise SettingsError("the settings have no jsonrpc_server channel to call", hint="add one to channels")
+    called = f"our EPS server {settings.name}"
+    host, _, port = server.bind_address.rpartition(":")
+    host = "localhost" if host in ("", "0.0.0.0", "[::]", "::") else host  # noqa: S104 - where to dial what binds all
+    if server.tls is None:
+        return JsonRpcClient(f"http://{host}:{port}{server.path}", tls=None, called=called, side=Side.OURS)
+    return JsonRpcClient(
+        f"https://{host}:{port}{server.path}",
+        tls=_client_files(tls_files(server.tls)),
+        server_name=_server_name(server.tls),
+        called=called,
+        side=Side.OURS,
+    )
+
+
+def _client_files(server: TlsFiles) -> TlsFiles:
+    return TlsFiles(server.ca_certificate_files, server.certificate_file, server.key_file)
+
+
+def _server_name(tls: models.TlsSettings) -> str:
+    """A name that the server's certificate carries."""
+    pem = Path(tls.certificate_file or "").read_text()
+    names = certificate_names(ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END CERTIFICATE-----") + 25] + "\n"))
+    return names[0]
+
+
+def tell_error(error: Error) -> None:
+    """A failed call, on standard error."""
+    print(f"error: {error.message} (code {error.code})", file=sys.stderr)
+    data: Any = error.data
+    if isinstance(data, dict) and "outcome" in data:
+        executed = {"not_sent": "it was not executed", "failed": "it failed", "unknown": "it may have been executed"}
+        outcome = executed.get(str(data["outcome"]), str(data["outcome"]))
+        print(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}", file=sys.stderr)
+        if data.get("hint"):
+            print(f"hint:  {data['hint']}", file=sys.stderr)
+    elif data:
+        print(f"data:  {json.dumps(data, ensure_ascii=False)}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """``value`` on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,222 @@
+"""What ``eps sd …`` does: submit change records, show entries, sign and verify files (PROTOCOL.md sections 1 and 4).
+
+Plain functions without a command line: they are given what they need and raise ``EpsError`` with a sentence for the
+administrator.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from eps.core.instant import instant_of
+from eps.core.message import Error, Response
+from eps.core.names import Object, RecordHash
+from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
+from eps.core.signature import Signer, TrustStore, sign_object, verify_object
+from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
+from eps.errors import (
+    BadParams,
+    DeliveryError,
+    EpsError,
+    NotSent,
+    OutcomeUnknown,
+    RecordError,
+    SettingsError,
+    TlsFailed,
+)
+
+Call = Callable[[str, Object], Awaitable[Response]]
+"""Ask the service directory: method and params. Raises EpsError if no answer came."""
+
+RETRY_SECONDS = 0.25
+"""Between two attempts to reach a service directory that is coming up."""
+
+STALE_ATTEMPTS = 5
+"""How often a batch is chained anew because somebody else submitted in between."""
+
+STEP = timedelta(microseconds=1)
+"""Between the dates of a batch's records: two records of one content and date would have one hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What was stored.
+
+    Attributes:
+        count: records.
+        tip: hash of the last one, the chain's new tip.
+    """
+
+    count: int
+    tip: RecordHash
+
+
+async def submit_records(
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    reset: bool,
+    signer: Signer,
+    call: Call,
+    now: Callable[[], datetime],
+    wait: float = 0.0,
+) -> Submitted:
+    """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
+
+    Args:
+        files: files of ``{"records": [{name, section, data}]}``, or folders of them; their order is the records'.
+        reset: begin a new chain, in place of the present one.
+        signer: the administrator.
+        now: the time, with a time zone; every record's ``created_at``.
+        wait: seconds for which a service directory that can't be reached yet is tried again.
+
+    Raises:
+        SettingsError: ``FILE: records[3].data[0].name: …``.
+        EpsError: the service directory can't be reached, or refuses (which record of which file, why).
+    """
+    found = await asyncio.to_thread(read_files, files)
+    if not found:
+        raise SettingsError(f"{', '.join(str(file) for file in files) or 'no file'}: no records to submit")
+    deadline = asyncio.get_running_loop().time() + wait
+    for attempt in range(1, STALE_ATTEMPTS + 1):
+        tip = _tip_hash(await _patiently(call, "getTip", {}, deadline))
+        chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
+        error = await _submit(call, chain, deadline)
+        if error is None:
+            return Submitted(len(chain), chain[-1].hash)
+        if not _is_stale(error) or reset or attempt == STALE_ATTEMPTS:
+            raise _refusal(error, found)
+    raise AssertionError  # the last attempt has raised
+
+
+async def get_entries(call: Call, name: str | None = None, *, wait: float = 0.0) -> list[Any]:
+    """The directory's entries as JSON values; only the one of operator ``name``, if given.
+
+    Raises:
+        EpsError: no answer, or no such operator (code 404).
+    """
+    deadline = asyncio.get_running_loop().time() + wait
+    if name is not None:
+        return [await _patiently(call, "getEntry", {"name": name}, deadline)]
+    entries = await _patiently(call, "getEntries", {}, deadline)
+    if entries is None or entries == {}:  # servers in use answer null where there are none
+        return []
+    if not isinstance(entries, list):
+        raise DeliveryError("the service directory's answer to getEntries is not a list", hint="check the endpoint")
+    return entries
+
+
+def sign_file(path: str | os.PathLike[str], signer: Signer) -> Object:
+    """``{"signature", "data"}`` for the JSON object in a file.
+
+    Raises:
+        SettingsError: the file holds no JSON object, or one that can't be signed.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: only a JSON object can be signed")
+    try:
+        return sign_object(data, signer)
+    except BadParams as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def verify_file(path: str | os.PathLike[str], name: str, trust: TrustStore, at: datetime) -> None:
+    """Check a file that :func:`sign_file`'s result was written to.
+
+    Raises:
+        SettingsError: the file holds no signed object.
+        RecordError: ``name`` did not sign it; the message says why.
+    """
+    try:
+        verify_object(read_json(path), name, at, trust)
+    except BadParams as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from None
+    except RecordError as error:
+        raise RecordError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def read_files(files: Sequence[str | os.PathLike[str]]) -> list[FileRecord]:
+    """The records of all files in order; folders stand for their ``.json`` files.
+
+    Raises:
+        SettingsError: naming file and record.
+    """
+    return [item for path in files for file in record_files(path) for item in read_record_file(file)]
+
+
+def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, now: datetime) -> list[SignedRecord]:
+    """Date the records from ``now`` on, chain them behind ``parent`` ("" for a root) and sign them."""
+    chain: list[SignedRecord] = []
+    for index, item in enumerate(found):
+        record = replace(item.record, created_at=instant_of(now + index * STEP).text)
+        record_hash = record.hash()
+        signature = signer.sign(signed_payload_hash(record_hash, parent, record))
+        chain.append(SignedRecord(record_hash, parent, record, signature))
+        parent = record_hash
+    return chain
+
+
+async def _submit(call: Call, chain: Sequence[SignedRecord], deadline: float) -> Error | None:
+    """Submit; the refusal, if it is refused."""
+    params: Object = {"records": [record.to_json() for record in chain]}
+    try:
+        response = await _reach(call, "submitRecords", params, deadline)
+    except OutcomeUnknown as error:
+        # What was sent is not sent again, but whether it arrived can be seen.
+        if _tip_hash(await _patiently(call, "getTip", {}, deadline)) == chain[-1].hash:
+            return None
+        error.hint = "the records were not stored up to now: look with get-entries before submitting them again"
+        raise
+    return response.error
+
+
+async def _patiently(call: Call, method: str, params: Object, deadline: float) -> Any:
+    """The result of a call; an error that is answered is raised."""
+    response = await _reach(call, method, params, deadline)
+    if response.error is not None:
+        raise _refusal(response.error, ())
+    return response.result
+
+
+async def _reach(call: Call, method: str, params: Object, deadline: float) -> Response:
+    """Call; until ``deadline`` again and again, if it only reads or the service directory certainly didn't get it."""
+    repeatable: type[DeliveryError] = NotSent if method == "submitRecords" else DeliveryError
+    while True:
+        try:
+            return await call(method, params)
+        except TlsFailed:
+            raise
+        except repeatable:
+            if asyncio.get_running_loop().time() + RETRY_SECONDS > deadline:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _is_stale(error: Error) -> bool:
+    """Whether the batch was certainly refused because its first record doesn't follow the tip.
+
+    Servers in use may store a batch in part and don't say why they refuse, so only the word of ours counts.
+    """
+    return isinstance(error.data, dict) and error.data.get("reason") == "stale"
+
+
+def _refusal(error: Error, found: Sequence[FileRecord]) -> EpsError:
+    """What the service directory answered, with the place in the files that it means."""
+    data = error.data if isinstance(error.data, dict) else {}
+    index, hint = data.get("index"), data.get("hint")
+    place = f"{found[index]}: " if isinstance(index, int) and 0 <= index < len(found) else ""
+    return RecordError(
+        f"{place}the service directory answered with error {error.code}: {error.message}",
+        index=index if place else None,
+        hint=hint if isinstance(hint, str) else "",
+        code=error.code,
+    )
+
+
+def _tip_hash(record: object) -> RecordHash:
+    """The hash of ``getTip``'s answer; "" for an empty directory."""
+    value = record.get("hash", "") if isinstance(record, dict) else ""
+    return RecordHash(value if isinstance(value, str) else "")

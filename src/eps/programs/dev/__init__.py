@@ -1,0 +1,5 @@
+"""The development network, on one machine.
+
+demo       ``eps demo`` → network (names, ports) → processes (starts them, reads their logs) → child (in each of them)
+certs      ``eps dev certs``          internal_server    ``eps dev internal-server``
+"""

@@ -1,0 +1,396 @@
+"""``eps demo``: the development network on this machine, shown step by step.
+
+hd-1 pings hd-2 through the public proxy; then a TLS client reaches a server behind a private proxy.
+"""
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+import ssl
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.text import Text
+
+from eps.core.message import Response
+from eps.errors import EpsError, StartError
+from eps.programs.dev.certs import make_dev_certs
+from eps.programs.dev.network import (
+    DEV,
+    INTERNAL_DOMAIN,
+    PASSTHROUGH_PROGRAMS,
+    PORTS,
+    PROGRAMS,
+    TLS_PORT,
+    Port,
+    application_of,
+    setup_directory,
+)
+from eps.programs.dev.processes import Children, LogLine
+
+T = TypeVar("T")
+
+UP_TIMEOUT = 20.0
+"""Seconds from starting the programs to a working network; on an idle machine it takes two or three."""
+
+HOLD = 0.04
+"""Seconds that a step is held back before it is shown, so that steps of different programs come in order."""
+
+SETTLE = 0.15
+"""Seconds to wait after the answer for log lines of the other programs that are still on their way, and after a
+failure for the news that a program has ended."""
+
+CURL = (
+    "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key \\\n"
+    "  --cacert settings/dev/certs/root.crt --resolve hd-1:5555:127.0.0.1 \\\n"
+    '  --header "Content-Type: application/json" \\\n'
+    """  --data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}' \\\n"""
+    "  https://hd-1:5555/jsonrpc"
+)
+
+CURL_PASSTHROUGH = (
+    "curl --cacert settings/dev/certs/root.crt \\\n"
+    "  --resolve test.internal-server.local:4433:127.0.0.1 \\\n"
+    "  https://test.internal-server.local:4433/jsonrpc"
+)
+
+
+@dataclass(slots=True)
+class Signs:
+    """What the programs' logs have told so far; the demo waits for these rather than for time to pass."""
+
+    running: set[str]
+    connected: set[str]
+    directory: set[str]
+
+    def ready(self) -> bool:
+        """Whether hd-1 can call hd-2: both know the directory, and both are connected to the proxy's operator."""
+        return {"hd-1", "hd-2"} <= self.connected and {"hd-1", "hd-2", "public-proxy-eps-1"} <= self.directory
+
+    def passthrough_ready(self) -> bool:
+        """Whether a domain can be announced."""
+        programs = {program.name for program in PASSTHROUGH_PROGRAMS}
+        return programs <= self.running and "private-proxy-eps-1" in self.directory
+
+
+class Demo:
+    """Starts, shows, ends.
+
+    Args:
+        root: the repository's root.
+        once: end after the ping rather than at Ctrl-C.
+        console: where to show it.
+    """
+
+    def __init__(self, root: Path, console: Console, *, once: bool) -> None:
+        self._root = root
+        self._console = console
+        self._once = once
+        self._signs = Signs(set(), set(), set())
+        self._news = asyncio.Event()
+        self._steps: list[LogLine] = []
+        self._logs = root / ".eps" / "demo-logs"
+
+    async def run(self) -> None:
+        """The whole show; raises EpsError if some part fails."""
+        started = time.monotonic()
+        self._say("The network on this machine", style="bold")
+        self._check_place()
+        await asyncio.to_thread(self._certificates)
+        check_ports_free(PORTS)
+        async with Children(self._logs, self._on_event) as children:
+            self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
+            await children.start(PROGRAMS)
+            ending = asyncio.create_task(children.first_to_end())
+            showing = asyncio.create_task(self._show(started, children))
+            try:
+                await asyncio.wait({showing, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if showing.done() and showing.exception() is not None:
+                    await asyncio.wait({ending}, timeout=SETTLE)  # a program that has just ended explains it better
+                if ending.done():
+                    ending.result()  # raises: a program has ended by itself
+                showing.result()
+                if not self._once:
+                    await ending
+            finally:
+                showing.cancel()
+                ending.cancel()
+                await asyncio.gather(showing, ending, return_exceptions=True)
+
+    async def _show(self, started: float, children: Children) -> None:
+        await self._wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
+        count = await setup_directory(self._root)
+        self._say(f"signed and submitted the directory: {count} records")
+        await self._wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
+        self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
+        await self._ping()
+        self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
+        await self._passthrough(children)
+        if not self._once:
+            self._how_to_go_on()
+
+    async def _ping(self) -> None:
+        self._say("\nhd-1 calls hd-2._ping. Neither can dial the other, so:", style="bold")
+        async with application_of(self._root, "hd-1") as hd_1:
+            async with self._showing_steps():
+                response, took = await timed(hd_1.call("hd-2._ping", {}, request_id="1"))
+            self._show_answer(response, took)
+            _, took = await timed(hd_1.call("hd-2._ping", {}, request_id="2"))
+        self._say(f"\na second call, on the kept connections: {took * 1000:.1f} ms")
+
+    async def _passthrough(self, children: Children) -> None:
+        self._say("\nA web server inside a network that nobody can dial into, reached all the same:", style="bold")
+        self._say(f"starting {', '.join(program.name for program in PASSTHROUGH_PROGRAMS)}")
+        await children.start(PASSTHROUGH_PROGRAMS)
+        await self._wait_for(self._signs.passthrough_ready, "the private proxy")
+        async with application_of(self._root, "hd-1") as hd_1:
+            params = {"domain": INTERNAL_DOMAIN, "proxy": "public-proxy-1.ga"}
+            response = await hd_1.call("private-proxy-1.ga.announceConnection", params)
+        if response.error is not None:
+            raise EpsError(f"the announcement failed: {response.error.message}", hint=f"the logs are in {self._logs}")
+        self._say(f"hd-1 had private-proxy-1.ga announce {INTERNAL_DOMAIN} to public-proxy-1.ga: {response.result}")
+        async with self._showing_steps():
+            text, took = await timed(fetch(self._root, f"https://{INTERNAL_DOMAIN}:{TLS_PORT}/jsonrpc"))
+        self._say(f"The answer to GET /jsonrpc, after {took * 1000:.0f} ms: {text}", style="bold")
+
+    @asynccontextmanager
+    async def _showing_steps(self) -> AsyncIterator[None]:
+        """Show the steps that happen inside."""
+        showing = asyncio.create_task(self._show_steps(time.time()))
+        try:
+            yield
+            await asyncio.sleep(SETTLE)
+        finally:
+            showing.cancel()
+            with suppress(asyncio.CancelledError):
+                await showing
+
+    async def _show_steps(self, asked: float) -> None:
+        """Print the steps as they happen; the programs' logs come by different pipes, so each is held back a little."""
+        shown = 0
+        width = self._console.width if self._console.is_terminal else None
+        while True:
+            await asyncio.sleep(HOLD / 2)
+            for step in ripe_steps(self._steps, shown, time.time()):
+                self._steps.remove(step)
+                shown = max(shown, step.get("step", 0))
+                self._console.print(render_step(step, asked, width), soft_wrap=True)
+
+    def _show_answer(self, response: Response, seconds: float) -> None:
+        if response.error is not None:
+            raise EpsError(f"the ping failed: {response.error.message}", hint=f"the logs are in {self._logs}")
+        self._say(f"\nThe answer from hd-2, after {seconds * 1000:.0f} ms in all (shortened):", style="bold")
+        self._say(compact(shortened(response.result)))
+
+    def _how_to_go_on(self) -> None:
+        self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
+        self._say(f"\n{CURL}\n\n{CURL_PASSTHROUGH}\n")
+        self._say("or, with .venv/bin on PATH:")
+        self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping\n")
+        self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
+
+    async def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(UP_TIMEOUT):
+                while not condition():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise StartError(
+                f"{what} did not come up within {UP_TIMEOUT:.0f} s", hint=f"look into the logs in {self._logs}"
+            ) from None
+
+    def _on_event(self, program: str, event: LogLine) -> None:
+        kind = event.get("kind")
+        if kind == "started":
+            self._signs.running.add(program)
+        elif kind == "directory" and event.get("operators"):
+            self._signs.directory.add(program)
+        elif kind == "peer" and event.get("link") == "connected" and event.get("up"):
+            self._signs.connected.add(str(event.get("peer")))
+        elif kind in ("step", "forwarding"):
+            self._steps.append(event)
+        self._news.set()
+
+    def _certificates(self) -> None:
+        if not (self._root / DEV / "directory" / "002_certificates.json").exists():
+            self._say(f"making certificates for everybody in {DEV / 'certs'}")
+            make_dev_certs(self._root, lambda line: None)
+
+    def _check_place(self) -> None:
+        if not (self._root / DEV / "roles").is_dir():
+            raise StartError(
+                f"there is no {DEV}/roles in {self._root}", hint="run the demo from the root of the eps repository"
+            )
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+def seconds_of(line: LogLine) -> float:
+    """The time of a log line, in seconds since the epoch."""
+    return datetime.fromisoformat(str(line["time"])).timestamp()
+
+
+def ripe_steps(steps: Sequence[LogLine], shown: int, now: float) -> list[LogLine]:
+    """Those of ``steps`` whose turn it is, in order.
+
+    Two operators do steps 5 and 6 at the same moment, and may log them the other way round; a step whose predecessor
+    is missing waits a little longer for it.
+
+    Args:
+        shown: the highest step that was shown before.
+        now: seconds since the epoch.
+    """
+    ripe = []
+    for step in sorted(steps, key=lambda line: (line.get("step", 0), seconds_of(line))):
+        number, age = step.get("step", 0), now - seconds_of(step)
+        if age >= (HOLD if number <= shown + 1 else 2 * HOLD):
+            ripe.append(step)
+            shown = max(shown, number)
+    return ripe
+
+
+def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
+    """One line of the show: which step, how long after the call, who, what.
+
+    Args:
+        asked: when the call was made, in seconds since the epoch.
+        width: of the terminal: what doesn't fit goes on below; None leaves it in one line.
+    """
+    line = Text(f"  {step.get('step', '·')}  ", style="bold cyan")
+    line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
+    line.append(f"{step['operator']:<18} ", style="bold")
+    room = max(width - len(line) - 1, 20) if width is not None else sys.maxsize
+    rest = textwrap.wrap(str(step["text"]), room, break_long_words=False, break_on_hyphens=False)
+    line.append(("\n" + " " * len(line)).join(rest))
+    return line
+
+
+def shortened(value: object, key: str = "") -> object:
+    """``value`` without what fills screens, and in the order in which people read: names first."""
+    if isinstance(value, list) and value and key in ("records", "certificates", "settings"):
+        return f"… {len(value)} {'signed records' if key == 'records' else key}"
+    if isinstance(value, dict) and key == "entry":
+        return "… its directory entry"
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: READING_ORDER.get(item[0], 9))
+        short = {name: shortened(item, name) for name, item in ordered}
+        return {name: item for name, item in short.items() if item not in (None, "", [], {})}
+    if isinstance(value, list):
+        if all(isinstance(item, dict) and set(item) >= {"name", "permissions"} for item in value):
+            return [item["name"] for item in value]
+        return [shortened(item) for item in value]
+    return value
+
+
+READING_ORDER = {"serverInfo": 0, "name": 1, "groups": 2, "type": 2, "services": 3, "channels": 4}
+"""Which keys of an answer come first."""
+
+
+async def fetch(root: Path, url: str) -> str:
+    """The text at a URL whose host lies on this machine, as any HTTPS client gets it."""
+    context = ssl.create_default_context(cafile=str(root / DEV / "certs" / "root.crt"))
+    host = urlsplit(url)
+    try:
+        async with asyncio.timeout(UP_TIMEOUT):
+            reader, writer = await asyncio.open_connection(
+                "localhost", host.port, ssl=context, server_hostname=host.hostname
+            )
+            try:
+                request = f"GET {host.path} HTTP/1.1\r\nHost: {host.netloc}\r\nConnection: close\r\n\r\n"
+                writer.write(request.encode())
+                answer = await reader.read()
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except OSError as error:
+        why = str(error) or f"not within {UP_TIMEOUT:g} s"  # a deadline's error says nothing
+        raise EpsError(f"{url} gave no answer: {why}", hint="look into the demo's logs") from error
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n")[0]:
+        raise EpsError(f"{url} answered {head[:80]!r}", hint="look into the demo's logs")
+    return body.decode()
+
+
+async def timed(work: Awaitable[T]) -> tuple[T, float]:
+    """The result of ``work``, and the seconds that it took."""
+    began = time.perf_counter()
+    result = await work
+    return result, time.perf_counter() - began
+
+
+def compact(value: object, indent: int = 0, width: int = 79) -> str:
+    """``value`` as JSON on few lines: what fits into a line stands in one."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {compact(item, indent + 2, width)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "}"
+    items = [compact(item, indent + 2, width) for item in value]
+    return "[\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "]"
+
+
+def check_ports_free(ports: Sequence[Port]) -> None:
+    """Refuse early, and by name, if another program has one of the ports.
+
+    Raises:
+        StartError: names every port that is taken.
+    """
+    taken = [port for port in ports if not is_free(port.number)]
+    if taken:
+        listed = ", ".join(f"{port.number} (for {port.program})" for port in taken)
+        raise StartError(
+            f"ports on localhost are taken: {listed}",
+            hint="another demo or development network may be running; stop it first, or see who has them: ss -ltnp",
+        )
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on ``port`` of localhost."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
+
+
+async def show(root: Path, *, once: bool) -> None:
+    """Run the demo until it ends, Ctrl-C or SIGTERM; nothing it started is left."""
+    console = Console(file=sys.stdout, highlight=False)
+    demo = asyncio.ensure_future(Demo(root, console, once=once).run())
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:  # an impatient second Ctrl-C must not keep us from ending the programs in order
+            return
+        stopping = True
+        demo.cancel()
+        with suppress(OSError):  # the terminal may be what has gone
+            console.print("\nstopping…")
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+    try:
+        await demo
+    except asyncio.CancelledError:
+        if once:
+            raise StartError("the demo was interrupted") from None

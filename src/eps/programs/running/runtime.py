@@ -1,0 +1,206 @@
+"""What all three programs do around their servers: event loop, signals, file limit, logs, profiles, exit codes."""
+
+import asyncio
+import contextlib
+import cProfile
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import tracemalloc
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
+from eps.errors import EpsError
+from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
+from eps.transport.dial import connect_to
+
+if TYPE_CHECKING:
+    from eps.programs.running.metrics import Metrics
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+"""A command that failed."""
+
+EXIT_CANNOT_START = 2
+"""Settings or surroundings don't let the program start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options before the command, the same for all programs."""
+
+    level: Level = Level.INFO
+    format: Format = Format.TEXT
+    profile: str = ""
+
+
+class Server(Protocol):
+    """What a program runs."""
+
+    async def start(self) -> None:
+        """Open everything; raises EpsError if it can't, having closed what it had opened."""
+        ...
+
+    async def close(self) -> None:
+        """End everything that was started, also after a ``start`` that was cancelled."""
+        ...
+
+    def started(self) -> Started:
+        """Who this is and what it has open."""
+        ...
+
+
+Build = Callable[[Emit, "Metrics"], Server]
+"""Makes the server from its settings; raises SettingsError or StartError."""
+
+
+def run_server(service: str, options: Options, build: Build) -> int:
+    """Run a server until SIGINT or SIGTERM; the program's exit code."""
+    from eps.programs.running.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
+
+    open_standard_streams()
+    log = LogWriter(service, options.level, options.format)
+    metrics = Metrics()
+    emit = fan_out([log, metrics, spare_the_collector])
+    adopt_library_logs(log)
+    raise_file_limit(emit)
+    try:
+        server = build(emit, metrics)
+        with profiled(options.profile, emit):
+            run(_serve(server, emit))
+    except EpsError as error:
+        for line in error.message.splitlines():
+            log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint))
+        return EXIT_CANNOT_START
+    return 0
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end on uvloop, or on asyncio's own event loop where uvloop is missing."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+
+    class Loop(uvloop.Loop):
+        """uvloop with a ``sock_connect`` that looks nothing up: aiohttp dials with it, too."""
+
+        async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+            await connect_to(sock, address)
+
+    return Loop
+
+
+async def _serve(server: Server, emit: Emit) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    if await _started(server, stopped):
+        try:
+            emit(server.started())
+            await stopped.wait()
+            emit(Notice(text="stopping"))
+        finally:
+            await server.close()
+    emit(Notice(text="stopped"))
+
+
+async def _started(server: Server, stopped: asyncio.Event) -> bool:
+    """Start the server; False if a signal came in the meantime, and then nothing is open."""
+    starting, stopping = asyncio.create_task(server.start()), asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+    if starting.cancelled():
+        return False
+    starting.result()  # raises what start did
+    return True
+
+
+def fan_out(emits: Sequence[Emit]) -> Emit:
+    """One ``Emit`` that passes each event to all of ``emits``."""
+
+    def emit(event: Event) -> None:
+        for each in emits:
+            each(event)
+
+    return emit
+
+
+def spare_the_collector(event: Event) -> None:
+    """An ``Emit``: after a change of the directory, its records are exempt from garbage collection.
+
+    They live until they are replaced and hold no cycles, but a full collection would look at each of them: with 10,000
+    records the event loop would stand still for 100 ms.
+    """
+    if isinstance(event, DirectoryChanged):
+        gc.freeze()
+
+
+def open_standard_streams() -> None:
+    """Replace standard streams that are closed (``2>&-``): else a socket gets their number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def raise_file_limit(emit: Emit) -> None:
+    """Allow as many open files as the system lets us: every connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        emit(Notice(level=Level.WARN, text=f"at most {soft} open files, since the limit can't be raised: {error}"))
+    else:
+        emit(Notice(text=f"the limit of open files was raised from {soft} to {hard}"))
+
+
+@contextlib.contextmanager
+def profiled(name: str, emit: Emit) -> Iterator[None]:
+    """Write ``NAME.cpu.prof`` (for pstats) and ``NAME.memory.txt`` (the places that hold most) at the end."""
+    if not name:
+        yield
+        return
+    profile = cProfile.Profile()
+    tracemalloc.start()
+    profile.enable()
+    try:
+        yield
+    finally:
+        profile.disable()
+        profile.dump_stats(f"{name}.cpu.prof")
+        places = tracemalloc.take_snapshot().statistics("lineno")[:100]
+        tracemalloc.stop()
+        Path(f"{name}.memory.txt").write_text("".join(f"{place}\n" for place in places))
+        emit(Notice(text=f"profiles are in {name}.cpu.prof and {name}.memory.txt"))
+
+
+def fail(error: EpsError) -> int:
+    """Say on standard error why a command failed; its exit code."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint:  {error.hint}", file=sys.stderr)
+    return EXIT_FAILED

@@ -1,0 +1,10 @@
+"""The public and the private proxy, each one story told from top to bottom. Sockets, stores and time are given to them.
+
+public              brings two operators together (P's part, steps 3 to 6); behind the proxy program's JSON-RPC server
+
+TLS passthrough: a TLS client → passthrough (public) → private → forwarding (private) → an internal server
+passthrough         reads who is asked for, and calls that operator in; the tunnels are public's
+private             announces domains, and dials the public proxy when it is called in
+announcements       the announcements of either proxy: memory and store
+forwarding          where the connections go: raw, http_forwarding (with http_messages) or jsonrpc_forwarding
+"""

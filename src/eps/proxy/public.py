@@ -1,0 +1,388 @@
+"""The public proxy: it lets two operators meet whose servers nobody can dial (PROTOCOL.md section 7).
+
+Told from here, top to bottom; A is the caller, B the callee, P this proxy:
+
+    2, 3  A asks for a connection to B → P makes a token for each side, and asks B          ``_request_connection``
+    4     B dials the relay and shows its token → P keeps the connection                    ``_meet``, ``_arrived``
+          P answers A with A's token and the relay's endpoint
+    5, 6  A dials the relay and shows its token → P joins the two, bytes flow both ways     ``_join``
+    end   a side ends it, nobody moves for the idle limit, or the other side never comes    ``_finished``, ``_expire``
+
+TLS passthrough (``proxy.passthrough``) meets here too: there a TLS client, who shows no token, is the second side
+from the beginning (``hold``).
+
+Either side may come first. P sees only ciphertext: A and B authenticate each other inside. What decides is
+``core.rendezvous``; what forwards is ``transport.splice``. Halves that wait and tunnels that are joined have no task
+of their own: 2,000 idle ones cost nothing but their sockets.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from sys import intern
+
+from eps.core.brokering import encode_token
+from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
+from eps.core.message import CLIENT_KEY, Response, error_response
+from eps.core.names import TOKEN_BYTES, Object, Operator
+from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
+from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
+from eps.jsonrpc.server import Call
+from eps.transport.arrivals import MAX_ARRIVING, Arrivals
+from eps.transport.dial import readable
+from eps.transport.listener import Listener, RateLimit
+from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
+
+CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
+"""Ask an operator through our EPS server's JSON-RPC port: method (``OPERATOR.METHOD``), params, timeout in seconds;
+JSON-RPC id "". Raises an EpsError if no answer came."""
+
+ACCEPT_TIMEOUT = 10.0
+"""Seconds; the default of ``accept_timeout`` (PROTOCOL.md section 6)."""
+
+MAX_TUNNELS = 8192
+"""Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
+limit (524,288); idle ones take a few KiB each."""
+
+MAX_TO_BYTES = 100 - len("._connectionRequest")
+"""A method has at most 100 bytes (PROTOCOL.md section 5), and this one is ``TO._connectionRequest``."""
+
+MAX_CHANNEL_CHARS = 100
+"""Channel types are short words (``grpc_server``); what is longer is no channel type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One side of a tunnel.
+
+    Attributes:
+        head: what has been read of it and must reach the other side first: a TLS client's hello.
+    """
+
+    sock: socket.socket
+    head: bytes = b""
+
+
+class PublicProxy:
+    """The relay and its JSON-RPC methods.
+
+    Args:
+        name: our operator's name, for events and errors.
+        call_network: see :data:`CallNetwork`.
+        internal_bind_address: where the relay listens, ``HOST:PORT``; port 0 takes a free one.
+        internal_endpoint: what A and B are told to dial.
+        accept_timeout: seconds that a token lives, and that a connection has to show one.
+        idle_timeout: seconds without a byte after which a joined connection is closed.
+        rate_limits: new connections to the relay per source address.
+        emit: takes the events: steps 3, 4 and 6, refusals, and one ``TunnelFinished`` per tunnel or wait.
+    """
+
+    def __init__(
+        self,
+        name: Operator,
+        call_network: CallNetwork,
+        *,
+        internal_bind_address: str,
+        internal_endpoint: str,
+        accept_timeout: float = ACCEPT_TIMEOUT,
+        idle_timeout: float = IDLE_TIMEOUT,
+        rate_limits: Sequence[RateLimit] = (),
+        emit: Emit,
+        max_tunnels: int = MAX_TUNNELS,
+        max_arriving: int = MAX_ARRIVING,
+    ) -> None:
+        self._name = name
+        self._call_network = call_network
+        self._endpoint = internal_endpoint
+        self._accept_timeout = accept_timeout
+        self._idle_timeout = idle_timeout
+        self._emit = emit
+        self._max_tunnels = max_tunnels
+        self._rendezvous: Rendezvous[Half] = Rendezvous(accept_timeout)
+        self._arrivals = Arrivals(max_arriving)
+        self._relays: set[Relay] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._warned_at = -1
+        self._listener = Listener(
+            "relay",
+            internal_bind_address,
+            self._meet,
+            rate_limits=rate_limits,
+            emit=emit,
+            max_connections=2 * max_tunnels + max_arriving + 1,
+        )
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where the relay listens."""
+        return self._listener.addresses
+
+    @property
+    def tunnels(self) -> int:
+        """How many connections are joined."""
+        return len(self._relays)
+
+    @property
+    def waiting(self) -> int:
+        """How many offers wait for one side or both."""
+        return self._rendezvous.open
+
+    async def start(self) -> None:
+        """Begin to listen; raises StartError if the address can't be bound."""
+        await self._listener.start()
+
+    async def close(self) -> None:
+        """Stop listening and end every tunnel and every wait."""
+        self._closed = True
+        await self._listener.close()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for closed in self._rendezvous.stop():
+            self._not_joined(closed)
+        for relay in list(self._relays):
+            relay.stop()
+
+    # Steps 2 and 3: A asks, P makes the tokens and asks B
+
+    async def handle(self, call: Call) -> Response:
+        """Answer a JSON-RPC call of our EPS server. Never raises but for cancellation."""
+        try:
+            if call.method != "requestConnection":
+                raise MethodNotFound(f"the public proxy has no method {call.method!r}")
+            return await self._request_connection(call)
+        except EpsError as error:
+            return error_response(call.id, error)
+
+    async def _request_connection(self, call: Call) -> Response:
+        callee, channel, client = _parse_request(call.params)
+        offer = self._make_offer(Operator(client["name"]), callee)
+        self._step(3, callee, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
+        try:
+            answer = await self._ask(offer, channel, client)
+        except BaseException:  # also when A has hung up: nobody will come
+            self.withdraw(offer)
+            raise
+        if answer.error is not None:
+            self.withdraw(offer)
+            return Response(call.id, error=answer.error)
+        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self._endpoint})
+
+    def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
+        if self._closed:
+            raise TunnelFailed(f"the proxy {self._name} is stopping", hint="try again when it is up")
+        if len(self._relays) + self._rendezvous.open >= self._max_tunnels:
+            raise TunnelFailed(
+                f"the proxy {self._name} has {self._max_tunnels} connections, as many as it can hold",
+                hint="try again later, or use another proxy",
+            )
+        loop = asyncio.get_running_loop()
+        offer = self._rendezvous.offer(loop.time(), caller, callee)
+        if self._expiry is None:
+            self._expiry = loop.call_at(offer.expires_at, self._expire)
+        return offer
+
+    async def _ask(self, offer: Offer[Half], channel: str, client: Object) -> Response:
+        params = {
+            "endpoint": self._endpoint,
+            "client": client,
+            "channel": channel,
+            "token": encode_token(offer.first),
+        }
+        try:
+            return await self._call_network(f"{offer.callee}._connectionRequest", params, self._accept_timeout)
+        except EpsError as error:
+            raise TunnelFailed(
+                f"the proxy {self._name} could not ask {offer.callee} for a connection: {error.message}",
+                hint=error.hint
+                or f"check that the EPS server of {self._name} runs and that {offer.callee} is connected",
+            ) from error
+
+    def hold(self, half: Half, caller: Operator, callee: Operator) -> Offer[Half]:
+        """Keep a side that has come by another way, until ``callee`` shows the first token at the relay.
+
+        Args:
+            half: the second side; ours from here on, unless this raises.
+            caller: for events, and for the limit of tunnels that one caller may have under way.
+
+        Raises:
+            TunnelFailed: too many tunnels, or the proxy is stopping.
+        """
+        offer = self._make_offer(caller, callee)
+        self._rendezvous.claim(offer.created_at, offer.second, half)
+        return offer
+
+    def withdraw(self, offer: Offer[Half]) -> None:
+        """``callee`` won't come: end the wait, if it isn't over."""
+        closed = self._rendezvous.cancel(offer)
+        if closed is not None:
+            self._not_joined(closed)
+
+    # Steps 4 and 5: B, and then A, dial the relay and show their tokens
+
+    async def _meet(self, sock: socket.socket) -> None:
+        """A connection has come: read its token, and not one byte more."""
+        source = source_of(sock)
+        token = bytearray()
+        try:
+            await self._read_token(sock, token)
+        except (TimeoutError, OSError, asyncio.CancelledError) as error:
+            sock.close()
+            # A connection that sends nothing is mostly a health check, or a scan: no news.
+            level = Level.WARN if token else Level.DEBUG
+            detail = f"{len(token)} of {TOKEN_BYTES} bytes came"
+            self._refused(TunnelOutcome.NO_TOKEN, "no_token", source, detail, level)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            self._arrived(sock, bytes(token), source)
+
+    async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
+        if _is_whole(sock, token):
+            return  # mostly it comes with the connection, and needs no deadline
+        async with self._arrivals.deadline(self._accept_timeout):
+            while not _is_whole(sock, token):
+                await readable(sock)
+
+    def _arrived(self, sock: socket.socket, token: bytes, source: str) -> None:
+        """A token has come: whose?"""
+        now = asyncio.get_running_loop().time()
+        verdict = self._rendezvous.claim(now, token, Half(sock))
+        if isinstance(verdict, Reject):
+            sock.close()
+            detail = "its token is unknown, used or expired"
+            self._refused(TunnelOutcome.REFUSED_TOKEN, "token", source, detail, Level.WARN)
+            return
+        offer = verdict.offer
+        is_first = verdict.came_last_is_first if isinstance(verdict, Join) else verdict.is_first
+        if is_first and not _is_passthrough(verdict):
+            seconds = now - offer.created_at
+            self._step(4, offer.callee, f"{offer.callee} has connected and shown its token", seconds)
+        if isinstance(verdict, Join):
+            self._join(verdict, now - offer.created_at)
+
+    # Step 6: P joins the two
+
+    def _join(self, pair: Join[Half], seconds: float) -> None:
+        offer = pair.offer
+        # Not the offer itself goes on with the relay: an idle tunnel would hold its tokens for an hour.
+        caller, callee = intern(offer.caller), intern(offer.callee)
+        relay = Relay(
+            pair.first.sock,
+            pair.second.sock,
+            first_head=pair.first.head,
+            second_head=pair.second.head,
+            idle_timeout=self._idle_timeout,
+            on_end=lambda result: self._finished(relay, caller, callee, result),
+        )
+        self._relays.add(relay)
+        text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
+        if _is_passthrough(pair):
+            self._emit(Forwarding(operator=self._name, peer=offer.callee, text=text, seconds=seconds))
+        else:
+            self._step(6, offer.caller, text, seconds)
+        relay.start()
+
+    # The end
+
+    def _finished(self, relay: Relay, caller: str, callee: str, result: SpliceResult) -> None:
+        self._relays.discard(relay)
+        self._emit(
+            TunnelFinished(
+                outcome=result.outcome,
+                seconds=result.seconds,
+                caller=caller,
+                callee=callee,
+                first_bytes=result.first_bytes,
+                second_bytes=result.second_bytes,
+            )
+        )
+
+    def _expire(self) -> None:
+        """End the offers whose time is up, and come back for the next."""
+        loop = asyncio.get_running_loop()
+        for closed in self._rendezvous.expire(loop.time()):
+            self._not_joined(closed)
+        due = self._rendezvous.next_expiry
+        self._expiry = loop.call_at(due, self._expire) if due is not None else None
+
+    def _not_joined(self, closed: Closed[Half]) -> None:
+        if closed.half is not None:
+            closed.half.sock.close()
+        offer = closed.offer
+        seconds = asyncio.get_running_loop().time() - offer.created_at
+        self._emit(
+            TunnelFinished(
+                outcome=closed.outcome,
+                seconds=seconds,
+                caller=offer.caller,
+                callee=offer.callee,
+                level=Level.INFO if closed.outcome is TunnelOutcome.STOPPED else Level.WARN,
+            )
+        )
+
+    def _refused(self, outcome: TunnelOutcome, why: str, source: str, detail: str, level: Level) -> None:
+        """One line for the log (one a second: a flood must not fill it), one count for the outcome."""
+        second = int(asyncio.get_running_loop().time())
+        if level is Level.WARN:
+            level, self._warned_at = (Level.DEBUG if second == self._warned_at else level), second
+        self._emit(Refused(listener="relay", why=why, source=source, detail=detail, level=level))
+        self._emit(TunnelFinished(outcome=outcome, seconds=0.0, level=Level.DEBUG))
+
+    def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
+        self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))
+
+
+def _parse_request(params: Object) -> tuple[Operator, str, Object]:
+    """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 1).
+
+    ``_client`` was put there by our EPS server; ``name`` and ``entry`` go to B unchanged, whatever else the entry
+    holds or lacks, since B's server checks it itself.
+
+    Raises:
+        BadParams: naming the place.
+    """
+    to, channel = params.get("to"), params.get("channel")
+    if not isinstance(to, str) or not to or len(to.encode(errors="replace")) > MAX_TO_BYTES:
+        raise BadParams(f"to: must be an operator's name of at most {MAX_TO_BYTES} bytes")
+    if not isinstance(channel, str) or not channel or len(channel) > MAX_CHANNEL_CHARS:
+        raise BadParams("channel: must name the channel to connect to, for example grpc_server")
+    client = params.get(CLIENT_KEY)
+    hint = "it is set by the proxy's EPS server; only that one may call the proxy"
+    if not isinstance(client, dict) or not isinstance(client.get("name"), str) or not client["name"]:
+        raise BadParams(f"{CLIENT_KEY}.name: must be the name of the operator that asks", hint=hint)
+    entry = client.get("entry")
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise BadParams(f"{CLIENT_KEY}.entry.name: must be an operator's name", hint=hint)
+    if not isinstance(entry.get("channels"), list):
+        raise BadParams(f"{CLIENT_KEY}.entry.channels: must be a list", hint=hint)
+    return Operator(to), channel, {"name": client["name"], "entry": entry}
+
+
+def _is_whole(sock: socket.socket, token: bytearray) -> bool:
+    """Read what has come of the token; whether all of it is there.
+
+    Raises:
+        OSError: the stream has ended, or is broken.
+    """
+    try:
+        received = sock.recv(TOKEN_BYTES - len(token))
+    except (BlockingIOError, InterruptedError):
+        return False
+    if not received:
+        raise ConnectionResetError("the stream ended")
+    token += received
+    return len(token) == TOKEN_BYTES
+
+
+def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:
+    """Whether a TLS client is waiting there rather than an operator that will show a token."""
+    return isinstance(verdict, Join) and bool(verdict.second.head)
+
+
+def source_of(sock: socket.socket) -> str:
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return "a connection that is gone"

@@ -1,0 +1,333 @@
+"""Broker: who may ask what, who delivers, and what a failure says."""
+
+import asyncio
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from eps.broker.broker import Broker, ending
+from eps.broker.internal_methods import InternalMethods
+from eps.core.address import parse_address
+from eps.core.event import CallFinished, Event, Level
+from eps.core.message import Error, Request, Response
+from eps.core.names import Operator
+from eps.errors import NoRoute, NotSent, OutcomeUnknown
+from support.fakes import FakeSource, RecordingTunnel, network_directory
+
+HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
+TOKEN = base64.b64encode(bytes(range(32))).decode()
+
+
+class Channel:
+    """An outbound channel that leads to some operators and answers with what it got."""
+
+    def __init__(self, *operators: str, answer: Response | Exception | None = None) -> None:
+        self.operators = operators
+        self.answer = answer
+        self.requests: list[Request] = []
+        self.gate: asyncio.Event | None = None
+
+    def can_deliver(self, operator: Operator) -> bool:
+        return operator in self.operators
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        assert 0 < timeout <= 30
+        self.requests.append(request)
+        if self.gate is not None:
+            await self.gate.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or Response(str(request.address), {"params": request.params})
+
+
+class Setup:
+    def __init__(self, *channels: Channel, own: Operator = HD_1) -> None:
+        self.source = FakeSource(network_directory(op_1=[]))
+        self.tunnel = RecordingTunnel()
+        self.events: list[Event] = []
+        internal = InternalMethods(
+            own, version="1.2.3", tunnels={"grpc_server": self.tunnel}, now=lambda: datetime(2026, 11, 22, tzinfo=UTC)
+        )
+        self.broker = Broker(own, self.source, channels, internal, emit=self.events.append)
+
+    async def call(self, address: str, sender: Operator = HD_1, params: dict[str, Any] | None = None) -> Response:
+        return await self.broker.deliver(Request(parse_address(address), params or {}), sender)
+
+
+async def error_of(answer: Response) -> Error:
+    assert answer.error is not None
+    return answer.error
+
+
+async def test_ping_tells_who_asked_and_who_answers() -> None:
+    answer = await Setup().call("hd-1._ping(1)", HD_2, {"a": 1, "_client": {"name": "evil"}})
+    assert answer.id == "hd-1._ping(1)"
+    assert answer.result["version"] == "1.2.3"
+    assert answer.result["timestamp"] == "2026-11-22T00:00:00Z"
+    assert answer.result["params"]["a"] == 1
+    assert answer.result["params"]["_client"]["name"] == "hd-2"
+    assert answer.result["params"]["_client"]["entry"]["groups"] == ["health-departments"]
+    assert answer.result["serverInfo"]["name"] == "hd-1"
+
+
+async def test_a_caller_without_the_right_is_refused_with_the_reason() -> None:
+    setup = Setup()
+    answer = await setup.call("hd-1._ping(1)", PROXY)
+    assert answer.error is not None
+    assert answer.error.code == 403
+    assert "public-proxy-1.ga may not call _ping on hd-1" in answer.error.message
+    assert answer.error.data["stage"] == "permission"
+    assert answer.error.data["outcome"] == "not_sent"
+    event = setup.events[-1]
+    assert isinstance(event, CallFinished)
+    assert (event.outcome, event.code, event.direction) == ("not_sent", 403, "incoming")
+
+
+async def test_nobody_relays_through_us() -> None:
+    channel = Channel("public-proxy-1.ga")
+    answer = await Setup(channel).call("public-proxy-1.ga.requestConnection(1)", HD_2)
+    assert answer.error is not None
+    assert answer.error.code == 403
+    assert channel.requests == []
+
+
+async def test_an_unknown_operator_costs_one_refresh_and_is_named() -> None:
+    setup = Setup()
+    answer = await setup.call("hd-9.f(1)")
+    assert answer.error is not None
+    assert answer.error.code == 1
+    assert "recipient hd-9" in answer.error.message
+    assert answer.error.data["side"] == "directory"
+    assert setup.source.refreshes == 1
+
+
+async def test_an_operator_that_the_refresh_brings_is_called() -> None:
+    channel = Channel("hd-2")
+    setup = Setup(channel)
+    setup.source.next = setup.source.current
+    setup.source.current = network_directory(without="hd-2")
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error is None
+    assert setup.source.refreshes == 1
+
+
+async def test_without_any_directory_it_says_so() -> None:
+    setup = Setup()
+    setup.source.current = network_directory(empty=True)
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error is not None
+    assert "no verified directory yet" in answer.error.message
+
+
+async def test_the_first_channel_that_can_delivers() -> None:
+    first, second, third = Channel("hd-3"), Channel("hd-2"), Channel("hd-2")
+    answer = await Setup(first, second, third).call("hd-2.f(1)", params={"x": [1]})
+    assert answer.result["params"] == {"x": [1]}
+    assert (len(first.requests), len(second.requests), len(third.requests)) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "words"),
+    [
+        ("hd-1.f(1)", HD_1, "no channel that takes calls for its own services"),
+        ("hd-2.f(1)", HD_1, "no grpc_client channel that may dial it"),
+        ("hd-2.f(1)", PROXY, "holds no stream to it now"),
+        ("op-1.add(1)", HD_1, "no gRPC server that others may dial"),
+    ],
+)
+async def test_no_channel_says_why(address: str, own: Operator, words: str) -> None:
+    answer = await Setup(own=own).call(address, own)
+    assert answer.error is not None
+    assert answer.error.code == 500
+    assert words in answer.error.message
+    assert answer.error.data["outcome"] == "not_sent"
+
+
+async def test_params_for_our_own_service_carry_the_client() -> None:
+    channel = Channel("hd-1")
+    await Setup(channel).call("hd-1.f(1)", HD_1, {"_client": 1})
+    assert channel.requests[0].params["_client"]["name"] == "hd-1"
+
+
+async def test_params_for_another_operator_carry_no_client_of_ours() -> None:
+    channel = Channel("hd-2")
+    await Setup(channel).call("hd-2.f(1)", HD_1, {"x": 1})
+    assert channel.requests[0].params == {"x": 1}
+
+
+async def test_two_calls_with_one_id_both_succeed_under_different_ids() -> None:
+    channel = Channel("hd-2")
+    channel.gate = asyncio.Event()
+    setup = Setup(channel)
+    both = [asyncio.create_task(setup.call("hd-2.f(1)")) for _ in range(2)]
+    while len(channel.requests) < 2:
+        await asyncio.sleep(0)
+    channel.gate.set()
+    answers = await asyncio.gather(*both)
+    assert [answer.id for answer in answers] == ["hd-2.f(1)", "hd-2.f(1)"]
+    ids = {str(request.address) for request in channel.requests}
+    assert len(ids) == 2
+    assert "hd-2.f(1)" in ids
+    await setup.call("hd-2.f(1)")
+    assert str(channel.requests[-1].address) == "hd-2.f(1)"
+
+
+async def test_the_id_of_a_call_that_was_given_up_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel("hd-2", answer=OutcomeUnknown("no answer"))
+    setup = Setup(channel)
+    await setup.call("hd-2.f(1)")
+    channel.answer = None
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.id == "hd-2.f(1)"
+    assert str(channel.requests[1].address) != "hd-2.f(1)"
+    monkeypatch.setattr("eps.broker.broker.DOUBT_SECONDS", -1.0)
+    monkeypatch.setattr("eps.broker.broker.MAX_DOUBTFUL", 1)
+    channel.answer = OutcomeUnknown("no answer")
+    await setup.call("hd-2.f(2)")
+    channel.answer = None
+    await setup.call("hd-2.f(2)")  # the doubt is over
+    await setup.call("hd-2.f(1)")  # forgotten for the newer one
+    assert [request.address.id for request in channel.requests[2:]] == ["2", "2", "1"]
+
+
+async def test_a_failed_delivery_keeps_its_outcome() -> None:
+    setup = Setup(Channel("hd-2", answer=NotSent("no way", hint="walk")))
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error is not None
+    assert answer.error.data == {"stage": "call", "side": "peer", "outcome": "not_sent", "hint": "walk"}
+
+
+async def test_a_defect_is_an_answer_and_not_a_traceback() -> None:
+    answer = await Setup(Channel("hd-2", answer=ValueError("secret"))).call("hd-2.f(1)")
+    assert answer.error is not None
+    assert answer.error.code == -32603
+    assert "secret" not in answer.error.message
+
+
+async def test_an_error_of_the_application_is_counted_as_such() -> None:
+    setup = Setup(Channel("hd-2", answer=Response("x", error=Error(77, "mine"))))
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error == Error(77, "mine")
+    event = setup.events[-1]
+    assert isinstance(event, CallFinished)
+    assert (event.outcome, event.code) == ("error", 77)
+
+
+async def test_directory_can_be_filtered() -> None:
+    setup = Setup()
+
+    async def names(**params: object) -> list[str]:
+        answer = await setup.call("hd-1._directory(1)", params=params)
+        return sorted(entry["name"] for entry in answer.result["entries"])
+
+    assert len(await names()) == len(setup.source.current.entries)
+    assert await names(operator="hd-2") == ["hd-2"]
+    assert await names(group="proxy-providers") == ["public-proxy-1.ga"]
+    assert await names(group="health-departments", channels=["grpc_server"]) == ["hd-1", "hd-2"]
+    for bad in ({"operator": 1}, {"channels": "grpc_server"}, {"channels": [1]}):
+        answer = await setup.call("hd-1._directory(1)", params=bad)
+        assert answer.error is not None
+        assert answer.error.code == -32602
+
+
+def connection_request(**changes: object) -> dict[str, Any]:
+    client = {"name": "hd-2", "entry": {"name": "hd-2", "channels": [], "groups": None}}
+    params = {"endpoint": "relay:1", "client": client, "channel": "grpc_server", "token": TOKEN}
+    return {key: value for key, value in {**params, **changes}.items() if value is not None}
+
+
+async def test_our_proxy_may_ask_for_a_tunnel() -> None:
+    setup = Setup()
+    answer = await setup.call("hd-1._connectionRequest(1)", PROXY, connection_request())
+    assert answer.error is None
+    assert answer.result == {}
+    assert setup.tunnel.asked == [("relay:1", bytes(range(32)), PROXY)]
+
+
+async def test_nobody_else_may() -> None:
+    setup = Setup()
+    answer = await setup.call("hd-1._connectionRequest(1)", HD_1, connection_request())
+    assert answer.error is not None
+    assert answer.error.code == 403
+    assert "names public-proxy-1.ga as hd-1's proxy" in answer.error.message
+    assert setup.tunnel.asked == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"endpoint": None},
+        {"endpoint": 5},
+        {"channel": ""},
+        {"token": "AAAA"},
+        {"token": "!" * 44},
+        {"token": TOKEN + "A" * 60},
+        {"client": None},
+        {"client": {"name": 1, "entry": {"name": "a", "channels": []}}},
+        {"client": {"name": "a"}},
+        {"client": {"name": "a", "entry": {"channels": []}}},
+        {"client": {"name": "a", "entry": {"name": "a"}}},
+    ],
+)
+async def test_a_malformed_request_for_a_tunnel_names_the_key(changes: dict[str, object]) -> None:
+    answer = await Setup().call("hd-1._connectionRequest(1)", PROXY, connection_request(**changes))
+    assert answer.error is not None
+    assert answer.error.code == 1
+    assert next(iter(changes)) in answer.error.message
+
+
+async def test_a_channel_that_is_no_tunnel_is_404() -> None:
+    answer = await Setup().call("hd-1._connectionRequest(1)", PROXY, connection_request(channel="jsonrpc_client"))
+    assert answer.error is not None
+    assert answer.error.code == 404
+
+
+def test_how_an_ending_is_told() -> None:
+    """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
+    theirs = Error(403, "no", {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"})
+    assert ending(None, None) == ("ok", "", "", Level.DEBUG)
+    assert ending(theirs, None) == ("error", "permission", "no (ask)", Level.WARN)
+    assert ending(Error(403, "no", {"stage": "permission", "hint": 7}), None) == (
+        "error",
+        "permission",
+        "no",
+        Level.WARN,
+    )
+    for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
+        assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
+    failure = NoRoute("there is no way", hint="make one")
+    assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)
+
+
+async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("eps.broker.broker.time.monotonic", lambda: now)
+    setup = Setup()
+    for _ in range(5):
+        await setup.call("hd-1._ping(1)", PROXY)
+    await setup.call("hd-2.f(1)", HD_2)  # another peer
+    now += 1.0
+    await setup.call("hd-1._ping(1)", PROXY)
+    finished = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert len(finished) == 7  # the metrics count them all
+    assert [event.level for event in finished] == [Level.WARN, *[Level.DEBUG] * 4, Level.WARN, Level.WARN]
+    assert finished[-1].reason.endswith("; 4 more failed calls of public-proxy-1.ga are in the debug log only")
+    assert "more failed calls" not in finished[0].reason
+
+
+async def test_the_peers_that_were_warned_of_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.broker.broker.MAX_WARNED", 1)
+    setup = Setup()
+    for sender in (PROXY, HD_2, PROXY):
+        await setup.call("op-1.f(1)", sender)
+    assert {event.level for event in setup.events} == {Level.WARN}
+
+
+async def test_our_own_missing_entry_is_told_as_such() -> None:
+    setup = Setup(own=Operator("hd-9"))
+    for address, sender in (("hd-1.f(1)", Operator("hd-9")), ("hd-9.f(1)", HD_1)):
+        error = await error_of(await setup.call(address, sender))
+        assert "finds no records of it in the directory yet" in error.message
+        assert "submit the records of hd-9" in error.data["hint"]

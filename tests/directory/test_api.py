@@ -1,0 +1,616 @@
+"""Following a service directory that may be down, slow, reset, behind, or lying."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import eps.directory.api as module
+import eps.directory.endpoints as endpoints_module
+from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
+from eps.core.message import Error, Response
+from eps.core.names import Object, Operator
+from eps.core.record import SignedRecord
+from eps.datastores import DataEntry
+from eps.datastores.memory import MemoryDatastore
+from eps.datastores.sqlite import SqliteDatastore
+from eps.directory import DirectorySource
+from eps.directory.api import ApiDirectory
+from eps.directory.service import ServiceDirectory
+from eps.errors import Unreachable
+from eps.jsonrpc.server import Call
+from support.promptness import A_TURN, shortest_longest_turn
+from support.record_tools import NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
+
+LATER = NOW + timedelta(seconds=1)
+
+
+class Sd:
+    """A service directory without a network. ``answers`` replaces methods: by a function of the params."""
+
+    def __init__(self) -> None:
+        self.service = ServiceDirectory(MemoryDatastore(), trust(), Clock(), lambda event: None)
+        self.answers: dict[str, Callable[[Object], Any]] = {}
+        self.calls: list[tuple[str, Object]] = []
+        self.asked = asyncio.Event()
+        self.up = True
+        self.hangs = False
+
+    async def call(self, method: str, params: Object) -> Response:
+        self.calls.append((method, params))
+        self.asked.set()
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if not self.up:
+            raise Unreachable("connection refused", hint="is it running?")
+        if method in self.answers:
+            answer = self.answers[method](params)
+            return answer if isinstance(answer, Response) else Response("1", answer)
+        response = await self.service.handle(Call(method, params, "1"))
+        return Response("1", orjson.loads(orjson.dumps(response.result)), response.error)
+
+    async def submit(self, records: Sequence[SignedRecord]) -> None:
+        response = await self.service.handle(Call("submitRecords", {"records": as_json(records)}, "1"))
+        assert response.error is None, response.error
+
+    def shows(self, records: Sequence[SignedRecord]) -> None:
+        """Answer with this chain, whatever it is, as a server does that doesn't know the tip it is asked for."""
+        self.answers = {"getTip": lambda _: records[-1].to_json(), "getRecords": lambda _: as_json(records)}
+
+    async def next_call(self) -> None:
+        self.asked.clear()
+        await asyncio.wait_for(self.asked.wait(), 30)
+
+    def count(self, method: str) -> int:
+        return [name for name, _ in self.calls].count(method)
+
+
+class World:
+    """Service directories and a server's directory that follows them."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "state" / "directory.db"
+        self.sds = [Sd(), Sd()]
+        self.events: list[Event] = []
+        self.released = 0
+        self._made: list[ApiDirectory] = []
+
+    @property
+    def sd(self) -> Sd:
+        return self.sds[0]
+
+    def directory(self, endpoints: int = 1, *, cache: bool = False, **options: Any) -> ApiDirectory:
+        async def call(index: int, method: str, params: Object) -> Response:
+            return await self.sds[index].call(method, params)
+
+        async def release() -> None:
+            self.released += 1
+
+        options = {"cache_entries_for": 0.1, "retry_every": 0.02, "now": Clock(LATER)} | options
+        directory = ApiDirectory(
+            call,
+            [f"https://sd-{index}" for index in range(endpoints)],
+            trust(),
+            emit=self.events.append,
+            cache_path=str(self.path) if cache else None,
+            release=release,
+            **options,
+        )
+        self._made.append(directory)
+        return directory
+
+    async def started(self, endpoints: int = 1, **options: Any) -> ApiDirectory:
+        directory = self.directory(endpoints, **options)
+        await directory.start()
+        return directory
+
+    def of(self, kind: type[Event]) -> list[str]:
+        return [event.message() for event in self.events if isinstance(event, kind)]
+
+    async def failure(self) -> str:
+        """Wait for the first DirectoryFailed."""
+        return await self.event(DirectoryFailed)
+
+    async def event(self, kind: type[Event]) -> str:
+        async with asyncio.timeout(30):
+            while not self.of(kind):
+                await asyncio.sleep(0.001)
+        return self.of(kind)[0]
+
+    async def close(self) -> None:
+        for directory in self._made:
+            await directory.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(module, "REFRESH_EVERY", 0.0)
+    world = World(tmp_path)
+    yield world
+    await world.close()
+    assert {task.get_name() for task in asyncio.all_tasks()} & {"directory"} == set()
+
+
+async def until(directory: ApiDirectory, tip: str) -> None:
+    async with asyncio.timeout(30):
+        while directory.current.version != tip:
+            await directory.changed(directory.current)
+
+
+async def settled(directory: ApiDirectory, sd: Sd, polls: int = 2) -> None:
+    """Wait until a few more polls have begun."""
+    for _ in range(polls):
+        await sd.next_call()
+
+
+# Following
+
+
+async def test_it_follows(world: World) -> None:
+    directory: DirectorySource = await world.started()
+    assert dict(directory.current.entries) == {}
+    chain = chain_of(3)
+    await world.sd.submit(chain[:2])
+    seen = await asyncio.wait_for(directory.changed(directory.current), 30)
+    assert list(seen.entries) == ["op-0", "op-1"]
+    await world.sd.submit(chain[2:])
+    assert list((await asyncio.wait_for(directory.changed(seen), 5)).entries) == ["op-0", "op-1", "op-2"]
+    assert directory.current.version == chain[2].hash
+    assert world.of(DirectoryChanged)[-1].endswith("from https://sd-0")
+    assert ("getRecords", {"after": chain[1].hash}) in world.sd.calls
+    assert await directory.changed(seen) is directory.current
+
+
+async def test_a_poll_without_news_changes_nothing(world: World) -> None:
+    await world.sd.submit(chain_of(3))
+    directory = await world.started()
+    await until(directory, world.sd.service.chain.tip)
+    current, before = directory.current, len(world.sd.calls)
+    await settled(directory, world.sd, 3)
+    assert directory.current is current
+    assert {name for name, _ in world.sd.calls[before:]} == {"getRecords"}
+    assert len(world.of(DirectoryChanged)) == 1
+
+
+async def test_a_newer_root_is_followed(world: World) -> None:
+    await world.sd.submit(chain_of(3))
+    directory = await world.started(cache=True)
+    await until(directory, world.sd.service.chain.tip)
+    newer = chain_of(2, at=LATER, name="new")
+    await world.sd.submit(newer)
+    await until(directory, newer[-1].hash)
+    assert list(directory.current.entries) == ["new-0", "new-1"]
+
+
+async def test_a_reset_is_noticed_also_where_an_old_tip_is_answered_with_nothing(world: World) -> None:
+    await world.sd.submit(chain_of(3))
+    directory = await world.started()
+    await until(directory, world.sd.service.chain.tip)
+    newer = chain_of(2, at=LATER, name="new")
+    world.sd.shows(newer)
+    world.sd.answers["getRecords"] = lambda params: [] if params["after"] else as_json(newer)
+    await directory.refresh()
+    assert directory.current.version == newer[-1].hash
+
+
+async def test_a_minute_is_the_longest_until_the_tip_is_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "THOROUGH_EVERY", 0.0)
+    await world.sd.submit(chain_of(1))
+    await world.started()
+    await settled(world.directory(), world.sd, 3)
+    assert world.sd.count("getTip") >= 3
+
+
+async def test_nulls_of_servers_in_use(world: World) -> None:
+    world.sd.answers = {"getTip": lambda _: None, "getRecords": lambda _: None}
+    directory = await world.started()
+    await settled(directory, world.sd)
+    assert world.of(DirectoryFailed) == []
+    chain = chain_of(1)
+    world.sd.shows(chain)
+    await until(directory, chain[0].hash)
+
+
+async def test_a_server_without_get_tip(world: World) -> None:
+    chain = chain_of(2)
+    world.sd.shows(chain)
+    world.sd.answers["getTip"] = lambda _: Response("1", error=Error(-32601, "no such method"))
+    await until(await world.started(), chain[-1].hash)
+
+
+# Refusing
+
+
+async def kept(world: World, shown: Sequence[SignedRecord], complaint: str) -> None:
+    """After ``shown``, the directory is what it was, and says why, once."""
+    own = chain_of(3)
+    await world.sd.submit(own)
+    directory = await world.started()
+    await until(directory, own[-1].hash)
+    current = directory.current
+    world.sd.shows(shown)
+    await directory.refresh()
+    assert complaint in await world.failure()
+    fetched = world.sd.count("getRecords")
+    await settled(directory, world.sd, 4)
+    assert directory.current is current
+    assert world.sd.count("getRecords") == fetched, "a refused chain must not be fetched again and again"
+    assert len(world.of(DirectoryFailed)) == 1
+    world.sd.answers = {}
+    await directory.refresh()
+    assert "answers again" in world.of(Notice)[-1]
+
+
+async def test_another_tail_of_the_same_root_is_refused(world: World) -> None:
+    first = chain_of(3)[0]
+    await kept(world, [first, *chain_of(4, parent=first.hash, name="evil")], "another history from the same root")
+
+
+async def test_a_shorter_chain_is_refused(world: World) -> None:
+    await kept(world, chain_of(2), "another history from the same root")
+
+
+async def test_an_older_root_is_refused(world: World) -> None:
+    await kept(world, chain_of(5, at=NOW - timedelta(seconds=1), name="old"), "must be dated after the present one")
+
+
+async def test_an_equally_old_root_is_refused(world: World) -> None:
+    await kept(world, chain_of(5, name="other"), "must be dated after the present one")
+
+
+async def test_a_stranger_s_chain_is_refused(world: World) -> None:
+    await kept(world, chain_of(2, at=LATER, by=signer(authority=STRANGER)), "known root")
+
+
+async def test_a_forged_record_behind_our_tip_is_refused(world: World) -> None:
+    tip = chain_of(3)[-1].hash
+    forged = sign_chain([group_record("evil", "g")], tip, signer("eve", ()))
+    await kept(world, forged, "sd-admin")
+
+
+async def test_a_directory_that_was_emptied_is_refused(world: World) -> None:
+    own = chain_of(3)
+    await world.sd.submit(own)
+    directory = await world.started()
+    await until(directory, own[-1].hash)
+    world.sd.answers = {"getTip": lambda _: {}, "getRecords": lambda _: []}
+    await directory.refresh()
+    assert "no records at all" in await world.failure()
+    assert directory.current.version == own[-1].hash
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("<html>", "not a list"),
+        ([{"hash": "x"}], "records[0].hash"),
+        (Response("1", error=Error(-32603, "out of order")), "answered getRecords with error -32603: out of order"),
+    ],
+)
+async def test_answers_of_another_form(world: World, answer: Any, complaint: str) -> None:
+    world.sd.answers = {"getTip": lambda _: {"hash": "x"}, "getRecords": lambda _: answer}
+    directory = await world.started()
+    assert complaint in await world.failure()
+    world.sd.answers = {}
+    chain = chain_of(1)
+    await world.sd.submit(chain)
+    await until(directory, chain[0].hash)
+
+
+async def test_a_refused_chain_is_tried_again_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "THOROUGH_EVERY", 0.0)
+    clock = Clock(NOW - timedelta(hours=1))
+    chain = chain_of(1)
+    await world.sd.submit(chain)
+    directory = await world.started(now=clock)
+    assert "in the future" in await world.failure()
+    clock.time = NOW
+    await until(directory, chain[0].hash)
+
+
+# Several endpoints
+
+
+async def test_the_second_endpoint_is_asked_if_the_first_is_down(world: World) -> None:
+    world.sds[0].up = False
+    chain = chain_of(2)
+    await world.sds[1].submit(chain)
+    directory = await world.started(2)
+    await until(directory, chain[-1].hash)
+    await settled(directory, world.sds[1], 3)
+    assert len(world.sds[0].calls) == 1, "the one that was good is asked first from then on"
+    assert world.of(DirectoryFailed) == []
+
+
+async def test_the_second_endpoint_is_asked_if_the_first_is_silent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints_module, "STAGGER_SECONDS", 0.01)
+    world.sds[0].hangs = True
+    chain = chain_of(2)
+    await world.sds[1].submit(chain)
+    await until(await world.started(2), chain[-1].hash)
+
+
+async def test_the_second_endpoint_is_asked_if_the_first_is_not_believed(world: World) -> None:
+    world.sds[0].shows(chain_of(2, by=signer(authority=STRANGER)))
+    chain = chain_of(2)
+    await world.sds[1].submit(chain)
+    await until(await world.started(2), chain[-1].hash)
+    async with asyncio.timeout(30):
+        while not any("https://sd-0 is not believed" in text for text in world.of(Notice)):
+            await asyncio.sleep(0.001)
+
+
+async def test_all_reasons_are_told_if_none_is_good(world: World) -> None:
+    world.sds[0].shows(chain_of(2, by=signer(authority=STRANGER)))
+    world.sds[1].up = False
+    await world.started(2)
+    text = await world.failure()
+    assert "https://sd-0 is not believed" in text
+    assert "connection refused" in text
+    world.sds[0].up = False
+    async with asyncio.timeout(30):
+        while len(world.of(DirectoryFailed)) < 2:
+            await asyncio.sleep(0.001)
+    assert "connection refused; connection refused" in world.of(DirectoryFailed)[1]
+
+
+async def test_no_endpoint_is_a_failure_with_advice(world: World) -> None:
+    await world.started(0)
+    assert "directory.settings.endpoints" in await world.failure()
+
+
+async def test_an_endpoint_that_never_answers_costs_its_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIP_SECONDS", 0.01)
+    world.sd.hangs = True
+    await world.started()
+    assert "did not answer getTip within 0.01 s" in await world.failure()
+
+
+# Down and up
+
+
+async def test_it_starts_with_the_service_directory_down_and_recovers(world: World) -> None:
+    world.sd.up = False
+    directory = await world.started()
+    text = await world.failure()
+    assert "connection refused" in text
+    assert "is it running?" in text
+    await settled(directory, world.sd, 3)
+    assert len(world.of(DirectoryFailed)) == 1
+    chain = chain_of(1)
+    await world.sd.submit(chain)
+    world.sd.up = True
+    await until(directory, chain[0].hash)
+    await world.event(Notice)
+    assert any("https://sd-0 answers again" in text for text in world.of(Notice))
+
+
+async def test_what_was_verified_is_served_from_the_cache_while_the_service_directory_is_down(world: World) -> None:
+    chain = chain_of(130)
+    await world.sd.submit(chain[:100])
+    first = await world.started(cache=True)
+    await until(first, chain[99].hash)
+    await world.sd.submit(chain[100:])
+    await until(first, chain[-1].hash)
+    await first.close()
+    world.sd.up = False
+    second = await world.started(cache=True)
+    assert second.current.version == chain[-1].hash
+    assert any(text.endswith("from the cache") for text in world.of(DirectoryChanged))
+    await world.failure()
+    assert second.current.version == chain[-1].hash
+
+
+async def test_after_a_reset_the_cache_holds_the_new_chain_only(world: World) -> None:
+    await world.sd.submit(chain_of(3))
+    first = await world.started(cache=True)
+    await until(first, world.sd.service.chain.tip)
+    newer = chain_of(2, at=LATER, name="new")
+    await world.sd.submit(newer)
+    await until(first, newer[-1].hash)
+    await settled(first, world.sd)
+    await first.close()
+    store = await SqliteDatastore.open(world.path)
+    assert [orjson.loads(entry.data) for entry in await store.read_all()] == as_json(newer)
+    await store.close()
+
+
+async def prepared_cache(world: World, entries: Sequence[DataEntry]) -> None:
+    store = await SqliteDatastore.open(world.path)
+    await store.append(entries)
+    await store.close()
+
+
+@pytest.mark.parametrize("data", [b"{", b"{}", b"forged"])
+async def test_a_cache_that_can_t_be_believed_is_replaced(world: World, data: bytes) -> None:
+    if data == b"forged":
+        data = orjson.dumps(chain_of(1, by=signer(authority=STRANGER))[0].to_json())
+    await prepared_cache(world, [DataEntry(1, bytes(16), data)])
+    chain = chain_of(2)
+    await world.sd.submit(chain)
+    directory = await world.started(cache=True)
+    assert "the directory cache" in world.of(Notice)[0]
+    await until(directory, chain[-1].hash)
+    await settled(directory, world.sd)
+    await directory.close()
+    world.sd.up = False
+    assert (await world.started(cache=True)).current.version == chain[-1].hash
+
+
+async def test_a_cache_in_use_by_another_server_is_done_without(world: World) -> None:
+    other = await SqliteDatastore.open(world.path)
+    chain = chain_of(2)
+    await world.sd.submit(chain)
+    directory = await world.started(cache=True)
+    assert "in use by another program" in world.of(Notice)[0]
+    await until(directory, chain[-1].hash)
+    assert await other.read_all() == []
+    await other.close()
+
+
+async def test_a_cache_that_can_t_be_written_is_done_without(world: World) -> None:
+    chain = chain_of(2)
+    await world.sd.submit(chain[:1])
+    directory = await world.started(cache=True)
+    await until(directory, chain[0].hash)
+    await settled(directory, world.sd)
+    database = sqlite3.connect(world.path)
+    database.execute("DROP TABLE entries")
+    database.commit()
+    database.close()
+    await world.sd.submit(chain[1:])
+    await until(directory, chain[1].hash)
+    async with asyncio.timeout(30):
+        while not any("can't be written" in text for text in world.of(Notice)):
+            await asyncio.sleep(0.001)
+
+
+async def test_start_does_not_wait_for_a_long_cache(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOAD_SECONDS", 0.0)
+    chain = chain_of(200)
+    await prepared_cache(world, [DataEntry(1, bytes(16), orjson.dumps(r.to_json())) for r in chain])
+    world.sd.up = False
+    directory = await world.started(cache=True)
+    await until(directory, chain[-1].hash)
+
+
+# Pace
+
+
+async def test_the_pace_is_quick_while_something_is_missing(world: World) -> None:
+    directory = world.directory(cache_entries_for=5.0, retry_every=1.0, own_name=Operator("op-1"))
+    assert directory._pause() == 1.0
+    chain = chain_of(2)
+    await world.sd.submit(chain[:1])
+    await directory.start()
+    await until(directory, chain[0].hash)
+    assert directory._pause() == 1.0
+    assert "no entry for op-1" in (await world.event(Notice))
+    await world.sd.submit(chain[1:])
+    await directory.refresh()
+    assert directory._pause() == 5.0
+    world.sd.up = False
+    await directory.refresh()
+    assert directory._pause() == 1.0
+    assert len(world.of(Notice)) == 1
+
+
+async def test_a_pace_of_zero_is_no_busy_loop(world: World) -> None:
+    directory = world.directory(cache_entries_for=0, retry_every=1.0)
+    assert directory._pause() == module.MIN_PACE
+
+
+# Refreshing
+
+
+async def test_refreshes_are_shared_and_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFRESH_EVERY", 3600.0)
+    chain = chain_of(3)
+    await world.sd.submit(chain[:1])
+    directory = await world.started(cache_entries_for=3600.0)
+    await until(directory, chain[0].hash)
+    await world.sd.submit(chain[1:2])
+    before = world.sd.count("getTip")
+    await asyncio.gather(*(directory.refresh() for _ in range(20)))
+    assert directory.current.version == chain[1].hash
+    assert world.sd.count("getTip") == before + 1
+    await directory.refresh()
+    assert world.sd.count("getTip") == before + 1
+
+
+async def test_a_refresh_during_a_poll_is_followed_by_another(world: World) -> None:
+    chain = chain_of(1)
+    go_on = asyncio.Event()
+    directory = world.directory(cache_entries_for=3600.0)
+    first = True
+
+    async def call(method: str, params: Object) -> Response:
+        nonlocal first
+        if first:
+            first = False
+            await go_on.wait()
+            return Response("1", None)  # an answer from before the submission
+        return await real(method, params)
+
+    real: Callable[[str, Object], Awaitable[Response]] = world.sd.call
+    world.sd.call = call  # type: ignore[method-assign]  # a fake's method
+    await directory.start()
+    await world.sd.submit(chain)
+    refreshing = asyncio.create_task(directory.refresh())
+    await asyncio.sleep(0)
+    go_on.set()
+    await refreshing
+    assert directory.current.version == chain[0].hash
+
+
+async def test_a_refresh_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
+    world.sd.hangs = True
+    directory = await world.started()
+    await directory.refresh()
+    assert directory.current.version == ""
+
+
+async def test_a_refresh_never_raises(world: World) -> None:
+    world.sd.up = False
+    directory = world.directory()
+    await directory.refresh()
+    await directory.start()
+    await directory.refresh()
+    await directory.close()
+    await directory.refresh()
+
+
+async def test_closing_ends_those_who_wait_for_a_refresh(world: World) -> None:
+    world.sd.hangs = True
+    directory = await world.started()
+    refreshing = asyncio.create_task(directory.refresh())
+    await asyncio.sleep(0)
+    await directory.close()
+    await asyncio.wait_for(refreshing, 30)
+
+
+# The end
+
+
+async def test_nothing_is_asked_after_closing(world: World) -> None:
+    directory = await world.started()
+    await world.sd.next_call()
+    await directory.close()
+    before = len(world.sd.calls)
+    await asyncio.sleep(0.05)  # more than two polls; there is nothing to wait for
+    assert len(world.sd.calls) == before
+    assert world.released == 1
+
+
+async def test_a_fault_of_ours_does_not_end_the_following(world: World) -> None:
+    def fault(params: Object) -> Any:
+        raise ZeroDivisionError("oops")
+
+    world.sd.answers = {"getTip": fault}
+    directory = await world.started()
+    assert "unexpected ZeroDivisionError: oops" in await world.failure()
+    chain = chain_of(1)
+    await world.sd.submit(chain)
+    world.sd.answers = {}
+    await until(directory, chain[0].hash)
+
+
+async def test_two_thousand_records_don_t_hold_up_the_event_loop(world: World) -> None:
+    chain = chain_of(2000)
+    world.sd.shows(chain)
+    values = as_json(chain)
+    world.sd.answers["getRecords"] = lambda _: values
+
+    async def follow(attempt: int) -> None:
+        world.path = world.path.with_name(f"{attempt}.db")
+        await until(await world.started(cache=True), chain[-1].hash)
+
+    assert await shortest_longest_turn(follow) < A_TURN

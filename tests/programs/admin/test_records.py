@@ -1,0 +1,259 @@
+"""``eps sd …`` without its command line, against the real service without a network."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import eps.programs.admin.records as module
+from eps.core.message import Error, Response
+from eps.core.names import Object
+from eps.datastores.memory import MemoryDatastore
+from eps.directory.service import ServiceDirectory
+from eps.errors import DeliveryError, EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
+from eps.jsonrpc.server import Call
+from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
+from support.promptness import A_THOUSAND_RECORDS
+from support.record_tools import ADMIN, NOW, STRANGER, Clock, chain_of, group_record, sign_chain, signer, trust
+
+
+class Sd:
+    """A service directory that can be told to misbehave: ``before[method]`` runs before the next call of it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.service = ServiceDirectory(MemoryDatastore(), trust(), self.clock, lambda event: None)
+        self.before: dict[str, list[Callable[[], Any]]] = {}
+        self.calls: list[str] = []
+
+    async def call(self, method: str, params: Object) -> Response:
+        self.calls.append(method)
+        for action in [self.before[method].pop(0)] if self.before.get(method) else []:
+            answer = action()
+            if answer is not None:
+                return await answer if not isinstance(answer, Response) else answer
+        params = orjson.loads(orjson.dumps(params))
+        response = await self.service.handle(Call(method, params, "1"))
+        return Response("1", orjson.loads(orjson.dumps(response.result)), response.error)
+
+    async def store(self, records: list[Any]) -> Response:
+        values = [record.to_json() for record in records]
+        return await self.service.handle(Call("submitRecords", {"records": values}, "1"))
+
+    async def submit(self, *files: Path, reset: bool = False, wait: float = 0.0, **more: Any) -> Submitted:
+        options: dict[str, Any] = {"signer": ADMIN, "now": self.clock} | more
+        return await submit_records(files, reset=reset, call=self.call, wait=wait, **options)
+
+
+@pytest.fixture
+def sd(monkeypatch: pytest.MonkeyPatch) -> Sd:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    return Sd()
+
+
+def file_of(path: Path, *records: Any) -> Path:
+    path.write_text(json.dumps({"records": list(records)}))
+    return path
+
+
+def fails(error: EpsError) -> Callable[[], Any]:
+    def action() -> None:
+        raise error
+
+    return action
+
+
+DOWN = Unreachable("https://sd-1: connection refused", hint="does it run?")
+
+
+async def test_several_files_are_one_batch(sd: Sd, tmp_path: Path) -> None:
+    one = file_of(tmp_path / "1.json", group_record("a", "x"), group_record("a", "x"))
+    two = file_of(tmp_path / "2.json", group_record("b", "y"))
+    done = await sd.submit(one, two, reset=True)
+    assert done == Submitted(3, sd.service.chain.tip)
+    assert [record.record.name for record in sd.service.chain.records] == ["a", "a", "b"]
+    assert [record.record.created_at for record in sd.service.chain.records] == [
+        "2026-11-22T12:00:00Z",
+        "2026-11-22T12:00:00.000001Z",
+        "2026-11-22T12:00:00.000002Z",
+    ]
+    assert sd.calls.count("submitRecords") == 1
+
+
+async def test_records_are_chained_to_the_tip(sd: Sd, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    file_of(tmp_path / "folder" / "2.json", group_record("b"))
+    file_of(tmp_path / "folder" / "1.json", group_record("a"))
+    await sd.submit(tmp_path / "folder")
+    sd.clock.time += timedelta(seconds=1)
+    await sd.submit(file_of(tmp_path / "3.json", group_record("c")))
+    assert list(sd.service.chain.directory.entries) == ["a", "b", "c"]
+
+
+async def test_reset_replaces_the_chain(sd: Sd, tmp_path: Path) -> None:
+    await sd.submit(file_of(tmp_path / "1.json", group_record("a")), reset=True)
+    sd.clock.time += timedelta(seconds=1)
+    await sd.submit(file_of(tmp_path / "2.json", group_record("b")), reset=True)
+    assert list(sd.service.chain.directory.entries) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("records", "complaint"),
+    [
+        (
+            [group_record("a"), {"name": "b", "section": "services", "data": [{}]}],
+            r"records\[1\]\.data\[0\]\.name: must",
+        ),
+        ([], "no records to submit"),
+    ],
+)
+async def test_files_are_checked_before_anything_is_sent(
+    sd: Sd, tmp_path: Path, records: list[Any], complaint: str
+) -> None:
+    file = file_of(tmp_path / "f.json", *records)
+    with pytest.raises(SettingsError, match=complaint) as caught:
+        await sd.submit(file, reset=True)
+    assert caught.value.message.startswith(str(file))
+    assert sd.calls == []
+    with pytest.raises(SettingsError, match="no file"):
+        await sd.submit()
+
+
+async def test_a_refusal_names_file_and_record(sd: Sd, tmp_path: Path) -> None:
+    one = file_of(tmp_path / "1.json", group_record("a"))
+    two = file_of(tmp_path / "2.json", group_record("b"))
+    with pytest.raises(RecordError) as caught:
+        await sd.submit(one, two, reset=True, signer=signer("eve", authority=STRANGER))
+    assert caught.value.message.startswith(f"{one}: records[0]: ")
+    assert "known root" in caught.value.message
+    assert caught.value.hint
+    assert caught.value.code == -32603
+    assert sd.service.chain.tip == ""
+
+
+async def test_it_waits_for_the_service_directory(sd: Sd, tmp_path: Path) -> None:
+    file = file_of(tmp_path / "1.json", group_record("a"))
+    sd.before = {"getTip": [fails(DOWN)] * 5, "submitRecords": [fails(DOWN)]}
+    assert (await sd.submit(file, reset=True, wait=30)).count == 1
+    sd.before = {"getTip": [fails(DOWN)]}
+    with pytest.raises(Unreachable, match="connection refused"):
+        await sd.submit(file)
+    sd.before = {"getTip": [fails(TlsFailed("certificate expired"))] * 2}
+    with pytest.raises(TlsFailed):
+        await sd.submit(file, wait=30)
+
+
+async def test_somebody_else_submitted_in_between(sd: Sd, tmp_path: Path) -> None:
+    await sd.store(chain_of(1))
+
+    def other(name: str) -> Callable[[], Any]:
+        async def call() -> Response:
+            await sd.store(sign_chain([group_record(name)], sd.service.chain.tip))
+            return Response("1", error=Error(-32603, "stale", {"reason": "stale"}))
+
+        return call
+
+    sd.before = {"submitRecords": [other("x"), other("y")]}
+    done = await sd.submit(file_of(tmp_path / "1.json", group_record("a")))
+    assert list(sd.service.chain.directory.entries) == ["op-0", "x", "y", "a"]
+    assert done.tip == sd.service.chain.tip
+
+
+async def test_a_real_race_is_seen_as_stale(sd: Sd, tmp_path: Path) -> None:
+    await sd.store(chain_of(1))
+    old_tip = sd.service.chain.records[-1].to_json()
+    await sd.store(sign_chain([group_record("x")], sd.service.chain.tip))
+    sd.before = {"getTip": [lambda: Response("1", old_tip)]}
+    await sd.submit(file_of(tmp_path / "1.json", group_record("a")))
+    assert sd.calls == ["getTip", "submitRecords"] * 2
+
+
+@pytest.mark.parametrize("data", [{"reason": "stale"}, {}, "text"])
+async def test_in_the_end_it_gives_up(sd: Sd, tmp_path: Path, data: Any) -> None:
+    refusal = Response("1", error=Error(-32603, "it is stale", data))
+    sd.before = {"submitRecords": [lambda: refusal] * 10}
+    with pytest.raises(RecordError, match="error -32603: it is stale"):
+        await sd.submit(file_of(tmp_path / "1.json", group_record("a")))
+    tries = module.STALE_ATTEMPTS if data == {"reason": "stale"} else 1
+    assert sd.calls.count("submitRecords") == tries
+
+
+async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
+    unknown = OutcomeUnknown("https://sd-1: no answer", hint="…")
+
+    def lost() -> Any:
+        async def call() -> Response:
+            await Sd.call(sd, "submitRecords", sent)
+            raise unknown
+
+        return call()
+
+    real, sent = sd.call, {}
+
+    async def call(method: str, params: Object) -> Response:
+        sent.update(params)
+        return await real(method, params)
+
+    sd.before = {"submitRecords": [lost, lambda: None]}
+    file = file_of(tmp_path / "1.json", group_record("a"))
+    done = await submit_records([file], reset=True, signer=ADMIN, call=call, now=sd.clock)
+    assert done.tip == sd.service.chain.tip
+    sd.clock.time += timedelta(seconds=1)
+    sd.before = {"submitRecords": [fails(unknown)]}
+    with pytest.raises(OutcomeUnknown, match="not stored up to now"):
+        await sd.submit(file)
+
+
+async def test_entries(sd: Sd) -> None:
+    assert await get_entries(sd.call) == []
+    await sd.store(chain_of(2))
+    assert [entry["name"] for entry in await get_entries(sd.call)] == ["op-0", "op-1"]
+    assert [entry["name"] for entry in await get_entries(sd.call, "op-1")] == ["op-1"]
+    with pytest.raises(EpsError, match="nobody") as caught:
+        await get_entries(sd.call, "nobody")
+    assert caught.value.code == 404
+    sd.before = {"getEntries": [lambda: Response("1", None), lambda: Response("1", "<html>")]}
+    assert await get_entries(sd.call) == []
+    with pytest.raises(DeliveryError, match="not a list"):
+        await get_entries(sd.call)
+
+
+def test_sign_and_verify(tmp_path: Path) -> None:
+    plain, signed = tmp_path / "plain.json", tmp_path / "signed.json"
+    plain.write_text('{"a": [1, {"b": null}]}')
+    signed.write_text(json.dumps(sign_file(plain, ADMIN)))
+    verify_file(signed, "admin", trust(), NOW)
+    with pytest.raises(RecordError, match=r"signed\.json: .*no DNS name 'hd-2'"):
+        verify_file(signed, "hd-2", trust(), NOW)
+    with pytest.raises(RecordError, match="known root"):
+        verify_file(signed, "admin", trust(STRANGER), NOW)
+    signed.write_text(signed.read_text().replace("null", "true"))
+    with pytest.raises(RecordError, match="signature"):
+        verify_file(signed, "admin", trust(), NOW)
+    with pytest.raises(SettingsError, match=r"plain\.json: "):
+        verify_file(plain, "admin", trust(), NOW)
+
+
+def test_only_objects_are_signed(tmp_path: Path) -> None:
+    file = tmp_path / "list.json"
+    file.write_text("[1]")
+    with pytest.raises(SettingsError, match="only a JSON object"):
+        sign_file(file, ADMIN)
+    file.write_text('{"a": 1e999}')
+    with pytest.raises(SettingsError, match=r"list\.json: "):
+        sign_file(file, ADMIN)
+
+
+async def test_a_thousand_records_and_the_next(sd: Sd, tmp_path: Path) -> None:
+    first = file_of(tmp_path / "1.json", *(group_record(f"a-{i}", "g") for i in range(1000)))
+    second = file_of(tmp_path / "2.json", *(group_record(f"b-{i}", "g") for i in range(1000)))
+    for file, reset in ((first, True), (second, False)):
+        async with asyncio.timeout(A_THOUSAND_RECORDS):
+            await sd.submit(file, reset=reset)
+        sd.clock.time += timedelta(seconds=1)
+    assert len(sd.service.chain.records) == 2000

@@ -1,0 +1,131 @@
+"""Events as log lines, in each style."""
+
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from eps.core.event import CallFinished, Event, Level, Notice, Step
+from eps.programs.running.logs import SEVERITY, Format, LogWriter, adopt_library_logs, one_line
+
+NOON = datetime(2026, 11, 22, 12, 0, 1, 234567, tzinfo=UTC)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def line(event: Event, style: Format, *, level: Level = Level.TRACE, stream: io.StringIO | None = None) -> str:
+    stream = stream or io.StringIO()
+    LogWriter("EPS", level, style, stream=stream, now=lambda: NOON)(event)
+    return stream.getvalue()
+
+
+def test_text_for_people() -> None:
+    local = NOON.astimezone().strftime("%H:%M:%S")
+    assert line(Notice(text="hello", hint="wave"), Format.TEXT) == f"{local}.234 info  hello (wave)\n"
+    assert line(Notice(text="hello", level=Level.PANIC), Format.TEXT) == f"{local}.234 panic hello\n"
+
+
+@pytest.mark.parametrize(("level", "code"), [(Level.ERROR, 31), (Level.WARN, 33), (Level.DEBUG, 2), (Level.INFO, None)])
+def test_colours_on_terminals_only(level: Level, code: int | None) -> None:
+    shown = line(Notice(text="x", level=level), Format.TEXT, stream=Terminal())
+    assert (re.fullmatch(r"\x1b\[(\d+)m.*\x1b\[0m\n", shown) is not None) == (code is not None)
+    if code is not None:
+        assert shown.startswith(f"\x1b[{code}m")
+    assert "\x1b" not in line(Notice(text="x", level=level), Format.TEXT)
+    assert "\x1b" not in line(Notice(text="x", level=level), Format.IRIS, stream=Terminal())
+
+
+def test_iris_as_older_servers_wrote() -> None:
+    assert (
+        line(Notice(text="hello"), Format.IRIS) == f"2026-11-22T12:00:01Z INFO {os.getpid()} EPS [nan] notice : hello\n"
+    )
+    stream = io.StringIO()
+    zone = timezone(timedelta(hours=1))
+    LogWriter("SD_", Level.INFO, Format.IRIS, stream=stream, now=lambda: NOON.astimezone(zone))(Notice(text="x"))
+    assert stream.getvalue().startswith("2026-11-22T13:00:01+01:00 INFO ")
+
+
+def test_json_for_scripts() -> None:
+    step = Step(step=2, operator="hd-1", peer="hd-2", text="asks", seconds=0.5)
+    assert json.loads(line(step, Format.JSON)) == {
+        "time": "2026-11-22T12:00:01.234567Z",
+        "pid": os.getpid(),
+        "service": "EPS",
+        "kind": "step",
+        "level": "info",
+        "step": 2,
+        "operator": "hd-1",
+        "peer": "hd-2",
+        "text": "asks",
+        "seconds": 0.5,
+        "message": "step 2 of 6: asks in 500.0 ms",
+    }
+
+
+@pytest.mark.parametrize("style", list(Format))
+def test_what_peers_send_forges_no_lines(style: Format) -> None:
+    evil = CallFinished(
+        direction="incoming",
+        sender="a\n12:00:00.000 fatal all is lost",
+        recipient="b\r\x1b[2J\x85\u2028",
+        method="\x00m",
+        outcome="ok",
+        seconds=0,
+    )
+    assert len(line(evil, style).splitlines()) == 1
+    assert "\x1b" not in line(evil, style)
+
+
+def test_one_line() -> None:
+    assert one_line("a\tb\nc\u202ed Grüße 界") == "a b c d Grüße 界"
+
+
+@pytest.mark.parametrize("least", list(Level))
+def test_levels(least: Level) -> None:
+    written = [level for level in Level if line(Notice(text="x", level=level), Format.TEXT, level=least)]
+    assert written == [level for level in Level if SEVERITY[level] <= SEVERITY[least]]
+
+
+def test_a_stream_that_is_gone_ends_nothing() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    LogWriter("EPS", Level.INFO, Format.TEXT, stream=Gone())(Notice(text="x"))
+    closed = io.StringIO()
+    writer = LogWriter("EPS", Level.INFO, Format.TEXT, stream=closed)
+    closed.close()
+    writer(Notice(text="x"))
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_libraries_log_through_us() -> None:
+    events: list[Event] = []
+    adopt_library_logs(events.append)
+    logger = logging.getLogger("library")
+    logger.info("nothing of interest")
+    logger.warning("look at %s", "this")
+    try:
+        raise ValueError("inside")
+    except ValueError:
+        logger.exception("it failed")
+    assert events == [
+        Notice(level=Level.WARN, text="library: look at this"),
+        Notice(level=Level.ERROR, text="library: it failed (ValueError('inside'))"),
+    ]

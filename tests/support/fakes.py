@@ -1,0 +1,91 @@
+"""Stand-ins that several test files share."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from eps.core.entries import Directory
+from eps.core.names import Operator, Token
+from eps.core.record import parse_change_record
+
+BASE = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
+"""The development network's directory, as the issue of its shape describes it."""
+
+
+def network_directory(
+    *,
+    without: str = "",
+    empty: bool = False,
+    pins: dict[str, list[str]] | None = None,
+    **channels: list[dict[str, Any]],
+) -> Directory:
+    """The development network's directory, unsigned.
+
+    Args:
+        without: leave this operator out.
+        pins: encryption fingerprints by operator.
+        channels: other channels by operator (with ``_`` for ``-``).
+    """
+    if empty:
+        return Directory.empty()
+    records = [record for record in json.loads(BASE.read_text())["records"] if record["name"] != without]
+    records += [
+        {"name": name, "section": "certificates", "data": [_pin(value) for value in values]}
+        for name, values in (pins or {}).items()
+    ]
+    records += [
+        {"name": name.replace("_", "-"), "section": "channels", "data": data} for name, data in channels.items()
+    ]
+    dated = [{"created_at": "2026-11-22T10:00:00Z", **record} for record in records]
+    return Directory.from_records([parse_change_record(record) for record in dated])
+
+
+def _pin(fingerprint: str) -> dict[str, str]:
+    return {"fingerprint": fingerprint, "key_usage": "encryption"}
+
+
+class FakeSource:
+    """A DirectorySource whose state the test sets."""
+
+    def __init__(self, current: Directory) -> None:
+        self._current = current
+        self._changed = asyncio.Event()
+        self.next: Directory | None = None
+        self.refreshes = 0
+
+    @property
+    def current(self) -> Directory:
+        return self._current
+
+    @current.setter
+    def current(self, value: Directory) -> None:
+        self._current = value
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def start(self) -> None:
+        return None
+
+    async def refresh(self) -> None:
+        self.refreshes += 1
+        if self.next is not None:
+            self.current, self.next = self.next, None
+
+    async def changed(self, seen: Directory) -> Directory:
+        while self._current is seen:
+            await self._changed.wait()
+        return self._current
+
+    async def close(self) -> None:
+        return None
+
+
+class RecordingTunnel:
+    """A TunnelAcceptor that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes, Operator]] = []
+
+    async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
+        self.asked.append((endpoint, bytes(token), via))
