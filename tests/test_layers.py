@@ -1,4 +1,4 @@
-"""Imports point one way: programs → services → channels · directories → rpc · datastores → transport → core."""
+"""Imports point one way, as ARCHITECTURE.md draws it: from room to room, and so inside ``programs``."""
 
 import ast
 from collections.abc import Iterator
@@ -7,27 +7,40 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "eps"
-LAYERS = {
-    "errors": 0,
-    "core": 1,
-    "transport": 2,
-    "rpc": 3,
-    "datastores": 3,
-    "channels": 4,
-    "directories": 4,
-    "services": 5,
-    "programs": 6,
-}
+
+FLOORS: tuple[set[str], ...] = (
+    {"errors"},
+    {"core", "settings"},
+    {"transport", "datastores", "pki"},
+    {"jsonrpc", "grpc"},
+    {"directory", "proxy"},
+    {"channels"},
+    {"broker"},
+    {"programs.running"},
+    {"programs.wiring"},
+    {"programs.admin"},
+    {"programs.dev"},
+    {"programs.entry"},
+    {"programs.cli"},
+    {"programs.eps", "programs.sd", "programs.proxy"},
+    {"__main__"},
+)
+"""From the ground up: a room may use those on floors below its own, and none beside it."""
+
+ONLY_PROGRAMS = {"settings", "pki"}
+"""What only programs may use: all else is given plain values and certificates."""
+
 FREE = {"version", "__version__"}
 """Names of the package itself that all may use."""
 
-ONLY_PROGRAMS = {"settings", "pki", "testing"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def part_of(module: str) -> str:
-    """``core`` for ``eps.core.chain``; empty for ``eps`` itself."""
-    return module.removeprefix("eps").lstrip(".").split(".")[0]
+def room_of(module: str) -> str:
+    """``core`` for ``eps.core.chain``, ``programs.dev`` for ``eps.programs.dev.demo``; empty for ``eps`` itself."""
+    parts = module.split(".")[1:]
+    return ".".join(parts[: 2 if parts[:1] == ["programs"] else 1])
 
 
 def module_of(path: Path) -> str:
@@ -35,41 +48,53 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+MODULES = {module_of(path) for path in SOURCES}
+
+
 def imported(path: Path) -> Iterator[str]:
     """The modules of ours that ``path`` imports, wherever in it."""
     package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if part_of(alias.name) and alias.name.startswith("eps."))
+            yield from (alias.name for alias in node.names if alias.name.startswith("eps."))
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
-            if module == "eps":
-                yield from (f"eps.{alias.name}" for alias in node.names if alias.name not in FREE)
-            elif module.startswith("eps."):
-                yield module
+            if module == "eps" or module.startswith("eps."):
+                yield from sorted(members(module, [alias.name for alias in node.names]))
+
+
+def members(package: str, names: list[str]) -> set[str]:
+    """What ``from package import names`` loads: modules where there are such, else the package itself."""
+    inner = {f"{package}.{name}" for name in names if name not in FREE}
+    return {name if name in MODULES or package == "eps" else package for name in inner}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
 def test_imports_point_one_way(path: Path) -> None:
-    importer = part_of(module_of(path))
+    importer = room_of(module_of(path))
     for module in imported(path):
-        part = part_of(module)
-        if part in ONLY_PROGRAMS:
-            assert importer in ({"programs"} | ONLY_PROGRAMS), f"{module_of(path)} must not import {module}"
-        elif importer in LAYERS:
-            assert LAYERS[part] <= LAYERS[importer], f"{module_of(path)} must not import {module}"
+        room = room_of(module)
+        if room == importer:
+            continue
+        assert FLOOR_OF[room] < FLOOR_OF[importer], f"{module_of(path)} must not import {module}"
+        if room in ONLY_PROGRAMS:
+            assert importer.startswith("programs."), f"{module_of(path)} must not import {module}"
 
 
-def test_no_two_parts_need_each_other() -> None:
-    """Parts of one layer may know each other's protocols, but only one way round."""
-    pairs = {(part_of(module_of(path)), part) for path in SOURCES for part in map(part_of, imported(path))}
-    assert [pair for pair in pairs if pair[0] < pair[1] and pair[::-1] in pairs] == []
+def test_every_room_has_its_floor() -> None:
+    rooms = {room_of(module) for module in MODULES} - {"", "programs"}
+    assert rooms == set(FLOOR_OF)
 
 
-def test_every_part_has_its_layer() -> None:
-    parts = {part_of(module_of(path)) for path in SOURCES} - {""}
-    assert parts <= set(LAYERS) | ONLY_PROGRAMS
+def test_names_of_packages_for_users_stay_free() -> None:
+    """``eps.client``, ``eps.service`` and ``eps.testing`` are promised to applications."""
+    assert {"eps.client", "eps.service", "eps.testing"}.isdisjoint(MODULES)
+
+
+def test_folders_of_tests_are_no_packages() -> None:
+    """With ``tests`` on the path, ``tests/grpc/__init__.py`` would stand before grpcio."""
+    assert [path for path in PACKAGE.parents[1].glob("tests/*/__init__.py") if path.parent.name != "support"] == []
 
 
 FORBIDDEN_IN_CORE = {"socket", "ssl", "asyncio", "os", "pathlib", "time", "aiohttp", "grpclib", "threading", "random"}
