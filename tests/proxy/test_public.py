@@ -55,7 +55,7 @@ class Stage:
         return Response("x", {})
 
     async def request(self, params: Object = PARAMS) -> Response:
-        """Step 1, as our EPS server passes it on."""
+        """Step 2, as our EPS server passes it on."""
         return await self.proxy.handle(Call("requestConnection", params, "n:7"))
 
     async def offered(self) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from eps.core.names import Operator, Token
 from eps.core.record import parse_change_record
 
 BASE = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
-"""The development network's directory, as the issue of its shape describes it."""
+"""A directory shaped as the development network's is (settings/dev, docs/tutorial.md)."""
 
 
 def network_directory(

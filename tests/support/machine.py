@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 """What each role runs."""
 
 SERVERS = ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-1", "hd-2")
-"""Those of the issue's seven commands."""
+"""Those of the seven commands under which README.md runs the pieces."""
 
 PASSTHROUGH = ("private-proxy-eps-1", "private-proxy-1")
 """Those that TLS passthrough needs besides."""

@@ -52,7 +52,7 @@ class Outbound(Protocol):
 
 
 class TunnelAcceptor(Protocol):
-    """A channel that can be reached through a proxy (PROTOCOL.md section 7, step 3): grpc_server."""
+    """A channel that can be reached through a proxy (PROTOCOL.md section 7, step 4): grpc_server."""
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Dial ``endpoint``, write the token, and treat the socket as a newly accepted connection.

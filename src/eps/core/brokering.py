@@ -21,7 +21,7 @@ def encode_token(token: Token) -> str:
 
 
 def parse_connection_request(params: Object) -> tuple[str, str, Token]:
-    """``channel``, ``endpoint`` and ``token`` of a ``_connectionRequest`` (PROTOCOL.md section 7, step 2).
+    """``channel``, ``endpoint`` and ``token`` of a ``_connectionRequest`` (PROTOCOL.md section 7, step 3).
 
     Raises:
         BadParams: with code 1, as peers in use answer, naming every key that is wrong.
@@ -37,7 +37,7 @@ def parse_connection_request(params: Object) -> tuple[str, str, Token]:
         wrong.append(f"token: expected {TOKEN_BYTES} bytes in standard base64")
     wrong += _wrong_client(params.get("client"))
     if wrong:
-        raise BadParams("invalid params: " + "; ".join(wrong), code=1, hint="see PROTOCOL section 7, step 2")
+        raise BadParams("invalid params: " + "; ".join(wrong), code=1, hint="see PROTOCOL.md section 7, step 3")
     assert isinstance(channel, str) and isinstance(endpoint, str) and token is not None
     return channel, endpoint, token
 

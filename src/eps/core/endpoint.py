@@ -1,4 +1,4 @@
-"""``HOST:PORT`` and which relay endpoints an operator may dial (the guards of PROTOCOL.md section 7, steps 3 and 5).
+"""``HOST:PORT`` and which relay endpoints an operator may dial (the guards of PROTOCOL.md section 7, steps 4 and 5).
 
 A proxy tells B, and then A, which address to dial. A bad proxy could so make their servers knock at doors inside
 their own networks, so an endpoint is judged before it is dialled:

@@ -18,7 +18,7 @@ Token = NewType("Token", bytes)
 """The 32 random bytes that join one side of a tunnel to the other. A secret: never logged."""
 
 TOKEN_BYTES = 32
-"""PROTOCOL.md section 7, step 2."""
+"""PROTOCOL.md section 7, step 3."""
 
 Object = dict[str, Any]
 """A JSON object as Python's json-like values: str, int, float, bool, None, list, dict."""

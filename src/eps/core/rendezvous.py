@@ -1,4 +1,4 @@
-"""The proxy's tokens: who may meet whom (PROTOCOL.md section 7, steps 2, 4 and 6).
+"""The proxy's tokens: who may meet whom (PROTOCOL.md section 7, steps 3 to 6).
 
 Theory of operation. For each request of A the proxy makes an *offer*: two tokens of 32 random bytes, the first for B,
 the second for A. Each token admits one connection, a *half*, once. Whichever half comes first is kept; when the other

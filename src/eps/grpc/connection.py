@@ -1,8 +1,9 @@
 """The client's side: one connection to one operator, for calls and for the reverse streams we hold.
 
-What is known of a call that brought no answer (issue «Kept connections»): it was *not sent* if its HEADERS were never
-written, if the peer's GOAWAY names a lower stream, or if the peer refused the stream. After its HEADERS were written,
-anything else that goes wrong leaves the outcome *unknown*. A gRPC status is the peer's answer: it *failed* there.
+What is known of a call that brought no answer (ARCHITECTURE.md, «Rules that hold everywhere»): it was *not sent* if its
+HEADERS were never written, if the peer's GOAWAY names a lower stream, or if the peer refused the stream. After its
+HEADERS were written, anything else that goes wrong leaves the outcome *unknown*. A gRPC status is the peer's answer: it
+*failed* there.
 """
 
 import asyncio

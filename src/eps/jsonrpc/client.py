@@ -37,7 +37,7 @@ from eps.transport.dial import explain
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
 TIMEOUT_SECONDS = 30.0
-"""Of a whole call, where the caller sets none: the issue's default deadline for calls."""
+"""Of a whole call, where the caller sets none: what an EPS server gives a call by default (``call_timeout``)."""
 
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""

@@ -4,8 +4,8 @@ Told from here, top to bottom; A is the caller, B the callee, P this proxy:
 
     2, 3  A asks for a connection to B → P makes a token for each side, and asks B          ``_request_connection``
     4     B dials the relay and shows its token → P keeps the connection                    ``_meet``, ``_arrived``
-          P answers A with A's token and the relay's endpoint
-    5, 6  A dials the relay and shows its token → P joins the two, bytes flow both ways     ``_join``
+    5     P answers A with A's token and the relay's endpoint → A dials it, shows its token ``_meet``, ``_arrived``
+    6     P joins the two, bytes flow both ways                                             ``_join``
     end   a side ends it, nobody moves for the idle limit, or the other side never comes    ``_finished``, ``_expire``
 
 TLS passthrough (``proxy.passthrough``) meets here too: there a TLS client, who shows no token, is the second side
@@ -335,7 +335,7 @@ class PublicProxy:
 
 
 def _parse_request(params: Object) -> tuple[Operator, str, Object]:
-    """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 1).
+    """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 2).
 
     ``_client`` was put there by our EPS server; ``name`` and ``entry`` go to B unchanged, whatever else the entry
     holds or lacks, since B's server checks it itself.

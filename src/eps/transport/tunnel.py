@@ -1,4 +1,4 @@
-"""A's and B's side of a relayed connection (PROTOCOL.md section 7, steps 3 and 5): dial the relay, show the token.
+"""A's and B's side of a relayed connection (PROTOCOL.md section 7, steps 4 and 5): dial the relay, show the token.
 
 What comes back is a plain socket on which TLS runs exactly as if the other operator had been dialled.
 """

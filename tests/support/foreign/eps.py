@@ -177,7 +177,7 @@ class ForeignEps:
     # --- brokered connections (section 7)
 
     def _request_connection(self, proxy: str, operator: str) -> tuple[str, bytes]:
-        """Step 1, as A: (endpoint, token)."""
+        """Step 2, as A: (endpoint, token)."""
         response = self.call(f"{proxy}.requestConnection", {"to": operator, "channel": "grpc_server"})
         if response.error is not None:
             raise NoWay(f"{proxy}: {response.error.message}")
@@ -185,7 +185,7 @@ class ForeignEps:
         return result["endpoint"], base64.b64decode(result["token"], validate=True)
 
     def _connection_request(self, params: Object) -> None:
-        """Step 3, as B: the socket's other end is our own gRPC server."""
+        """Step 4, as B: the socket's other end is our own gRPC server."""
         channel, endpoint, token = check_connection_request(params)
         if channel != "grpc_server":
             raise BadForm(f"no channel {channel}")

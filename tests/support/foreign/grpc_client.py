@@ -22,7 +22,7 @@ class GrpcClient:
     The C core offers the peer's certificate to servers only, so this client verifies chain and name but no pin.
 
     Args:
-        request_connection: (proxy, operator) → (endpoint, token): steps 1 to 4 of section 7.
+        request_connection: (proxy, operator) → (endpoint, token): steps 2 to 5 of section 7, up to P's answer.
 
     Attributes:
         dialled: the operator of each connection that was opened, in order.

@@ -198,7 +198,7 @@ class ForeignProxy:
         return self._broker(to, channel, call.params["_client"])
 
     def _broker(self, to: str, channel: str, client: Object) -> Object:
-        """Steps 2 and 4: one token for both sides."""
+        """Steps 3 and 5: one token for both sides."""
         token = secrets.token_bytes(TOKEN_BYTES)
         text = base64.b64encode(token).decode()
         self.relay.expect(token)
