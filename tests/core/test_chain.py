@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from core import certs
 from eps.core.chain import SLICE, Chain, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
@@ -21,6 +20,7 @@ from eps.core.record import (
 )
 from eps.core.signature import TrustStore, fingerprint_of
 from eps.errors import BadParams, RecordError
+from support import certs
 from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
 from support.vectors import load, pem
 

@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core import certs
 from eps.core.record import Signature
 from eps.core.signature import (
     CLOCK_TOLERANCE,
@@ -26,6 +25,7 @@ from eps.core.signature import (
     verify_object,
 )
 from eps.errors import BadParams, RecordError, StartError
+from support import certs
 from support.certs import (
     END,
     HD_1,
