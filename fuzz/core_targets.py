@@ -7,7 +7,8 @@ from typing import Any
 from engine import Rnd, Target, mutate_value
 from google.protobuf.struct_pb2 import Struct
 
-from eps.core import brokering, jsonrpc
+from eps.core import brokering
+from eps.core import jsonrpc_text as jsonrpc
 from eps.core.address import parse_address
 from eps.core.endpoint import parse_host_port, relay_trust, render_host_port
 from eps.core.entries import entry_from_json

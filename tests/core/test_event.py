@@ -14,6 +14,7 @@ from eps.core.event import (
     Event,
     Forwarding,
     Level,
+    LogLinesLost,
     Notice,
     PeerChanged,
     Refused,
@@ -34,6 +35,8 @@ CALL: dict[str, Any] = {
 LINES = [
     (Notice(text="hello"), "hello"),
     (Notice(text="hello", hint="wave"), "hello (wave)"),
+    (LogLinesLost(lines=1), "1 log line is lost here: what takes the log was too slow, or had no room"),
+    (LogLinesLost(lines=20), "20 log lines are lost here: what takes the log was too slow, or had no room"),
     (Started(name="hd-1"), "hd-1 is running"),
     (
         Started(name="hd-1", listening=("gRPC localhost:8888", "metrics localhost:2112")),

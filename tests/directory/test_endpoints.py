@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import eps.directory.endpoints as module
-from eps import testing
 from eps.core.event import ignore
 from eps.core.message import Error, Response
 from eps.core.names import Object
@@ -20,6 +19,7 @@ from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
 from eps.jsonrpc.server import JsonRpcServer
+from support import testing
 from support.promptness import A_THOUSAND_RECORDS
 from support.record_tools import NOW, Clock, chain_of, trust
 

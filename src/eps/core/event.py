@@ -47,6 +47,23 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogLinesLost(Event):
+    """What reads the log was slow, full or away for so long that lines of it were dropped.
+
+    Attributes:
+        lines: how many, at this place of the log.
+    """
+
+    lines: int
+    level: Level = Level.WARN
+    kind: ClassVar[str] = "log_lines_lost"
+
+    def message(self) -> str:
+        lost = "1 log line is lost" if self.lines == 1 else f"{self.lines} log lines are lost"
+        return f"{lost} here: what takes the log was too slow, or had no room"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
     """A server is up: everything that it opens is open.
 

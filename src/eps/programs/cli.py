@@ -52,12 +52,18 @@ def _common(
         str,
         typer.Option(metavar="NAME", help="Write a CPU and a memory profile to NAME.cpu.prof and NAME.memory.txt."),
     ] = "",
+    log_file: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="Write the log of a server there, not to standard error; SIGUSR1 reopens it."
+        ),
+    ] = "",
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version_option),
     ] = False,
 ) -> None:
-    context.obj = Options(level=level, format=style, profile=profile)
+    context.obj = Options(level=level, format=style, profile=profile, log_file=log_file)
 
 
 def print_version() -> None:

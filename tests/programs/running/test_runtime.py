@@ -91,6 +91,38 @@ def test_a_signal_ends_it(number: int, capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
+def test_the_log_goes_to_a_file_that_rotation_opens_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, old = tmp_path / "log", tmp_path / "log.1"
+
+    class Rotated(FakeServer):
+        async def start(self) -> None:
+            await super().start()
+            while not path.exists():
+                await asyncio.sleep(0.001)
+            path.rename(old)
+            os.kill(os.getpid(), signal.SIGUSR2)  # means nothing
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while not path.exists():
+                await asyncio.sleep(0.001)
+
+    options = Options(format=Format.IRIS, log_file=str(path))
+
+    def build(emit: Emit, metrics: Metrics) -> Server:
+        emit(Notice(text="building"))
+        return Rotated(at_end=signal.SIGTERM)
+
+    assert runtime.run_server("EPS", options, build) == 0
+    assert capsys.readouterr() == ("", "")
+    assert " : building\n" in old.read_text()
+    assert path.read_text().endswith(" : stopped\n")
+
+
+def test_a_log_file_that_cannot_be_opened_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = Options(log_file=str(tmp_path / "nowhere" / "log"))
+    assert runtime.run_server("EPS", options, lambda emit, metrics: FakeServer()) == EXIT_CANNOT_START
+    assert f"error: the log file {options.log_file} can't be opened: No such file" in capsys.readouterr().err
+
+
 def test_a_signal_while_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
     server = FakeServer(at_start=signal.SIGTERM, slow=True)
     code, lines = run_it(server, capsys)

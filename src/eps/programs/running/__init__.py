@@ -1,5 +1,6 @@
 """What every server has around it.
 
 runtime    event loop, signals, file limit, profiles
-logs       events as lines                  metrics    events as numbers
+logs       events as lines, which leave through log_queue: nobody waits for a reader
+metrics    events as numbers
 """

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import IO
+from typing import Protocol
 
 import orjson
 
@@ -34,6 +34,16 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Stream(Protocol):
+    """What of a text stream is needed here."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool: ...
+
+
 class LogWriter:
     """Writes the events of one program; an ``Emit``.
 
@@ -49,12 +59,12 @@ class LogWriter:
         level: Level,
         style: Format,
         *,
-        stream: IO[str] | None = None,
+        stream: Stream | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._service = service
         self._least = SEVERITY[level]
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream: Stream = stream if stream is not None else sys.stderr
         self._now = now
         self._colour = style is Format.TEXT and self._stream.isatty()
         self._render = {Format.TEXT: self._text, Format.IRIS: self._iris, Format.JSON: self._json}[style]
@@ -64,10 +74,14 @@ class LogWriter:
         if SEVERITY[event.level] > self._least:
             return
         try:
-            self._stream.write(self._render(event) + "\n")
+            self._stream.write(self.line(event))
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+    def line(self, event: Event) -> str:
+        """``event`` as it is written, with the line's end, whatever its level."""
+        return self._render(event) + "\n"
 
     def _text(self, event: Event) -> str:
         time = self._now().astimezone().strftime("%H:%M:%S.%f")[:-3]

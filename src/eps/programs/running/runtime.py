@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from eps.core.event import DirectoryChanged, Emit, Event, Level, Notice, Started
-from eps.errors import EpsError
+from eps.core.event import DirectoryChanged, Emit, Event, Level, LogLinesLost, Notice, Started
+from eps.errors import EpsError, StartError
+from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
 from eps.transport.dial import connect_to
 
@@ -39,6 +40,7 @@ class Options:
     level: Level = Level.INFO
     format: Format = Format.TEXT
     profile: str = ""
+    log_file: str = ""
 
 
 class Server(Protocol):
@@ -63,10 +65,27 @@ Build = Callable[[Emit, "Metrics"], Server]
 
 def run_server(service: str, options: Options, build: Build) -> int:
     """Run a server until SIGINT or SIGTERM; the program's exit code."""
+    open_standard_streams()
+    try:
+        lines = LineQueue(options.log_file or sys.stderr, lambda lost: log.line(LogLinesLost(lines=lost)))
+    except OSError as error:
+        fail(StartError(f"the log file {options.log_file} can't be opened: {error.strerror}", hint="see --log-file"))
+        return EXIT_CANNOT_START
+    log = LogWriter(service, options.level, options.format, stream=lines)
+    with lines:
+        _heed_log_signals(lines)
+        return _run(build, options, log)
+
+
+def _heed_log_signals(lines: LineQueue) -> None:
+    """SIGUSR1 opens the log file anew, as log rotation asks for; SIGUSR2 means nothing and ends nothing."""
+    signal.signal(signal.SIGUSR1, lambda *_: lines.reopen())
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _run(build: Build, options: Options, log: LogWriter) -> int:
     from eps.programs.running.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
 
-    open_standard_streams()
-    log = LogWriter(service, options.level, options.format)
     metrics = Metrics()
     emit = fan_out([log, metrics, spare_the_collector])
     adopt_library_logs(log)
