@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eps.broker.broker import Broker, ending
+from eps.broker.broker import Broker, BrokerLimits, ending
 from eps.broker.internal_methods import InternalMethods
 from eps.core.address import parse_address
 from eps.core.event import CallFinished, Event, Level
@@ -43,14 +43,14 @@ class Channel:
 
 
 class Setup:
-    def __init__(self, *channels: Channel, own: Operator = HD_1) -> None:
+    def __init__(self, *channels: Channel, own: Operator = HD_1, limits: BrokerLimits | None = None) -> None:
         self.source = FakeSource(network_directory(op_1=[]))
         self.tunnel = RecordingTunnel()
         self.events: list[Event] = []
         internal = InternalMethods(
             own, version="1.2.3", tunnels={"grpc_server": self.tunnel}, now=lambda: datetime(2026, 11, 22, tzinfo=UTC)
         )
-        self.broker = Broker(own, self.source, channels, internal, emit=self.events.append)
+        self.broker = Broker(own, self.source, channels, internal, emit=self.events.append, limits=limits)
 
     async def call(self, address: str, sender: Operator = HD_1, params: dict[str, Any] | None = None) -> Response:
         return await self.broker.deliver(Request(parse_address(address), params or {}), sender)
@@ -174,22 +174,23 @@ async def test_two_calls_with_one_id_both_succeed_under_different_ids() -> None:
     assert str(channel.requests[-1].address) == "hd-2.f(1)"
 
 
-async def test_the_id_of_a_call_that_was_given_up_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limits", "is_free"),
+    [
+        (BrokerLimits(), [False, False]),
+        (BrokerLimits(doubt=-1.0), [True, True]),  # the doubt is over
+        (BrokerLimits(max_doubtful=1), [True, False]),  # the first is forgotten for the newer one
+    ],
+)
+async def test_the_id_of_a_call_that_was_given_up_is_not_used_again(limits: BrokerLimits, is_free: list[bool]) -> None:
     channel = Channel("hd-2", answer=OutcomeUnknown("no answer"))
-    setup = Setup(channel)
-    await setup.call("hd-2.f(1)")
+    setup = Setup(channel, limits=limits)
+    for address in ("hd-2.f(1)", "hd-2.f(2)"):
+        await setup.call(address)
     channel.answer = None
-    answer = await setup.call("hd-2.f(1)")
-    assert answer.id == "hd-2.f(1)"
-    assert str(channel.requests[1].address) != "hd-2.f(1)"
-    monkeypatch.setattr("eps.broker.broker.DOUBT_SECONDS", -1.0)
-    monkeypatch.setattr("eps.broker.broker.MAX_DOUBTFUL", 1)
-    channel.answer = OutcomeUnknown("no answer")
-    await setup.call("hd-2.f(2)")
-    channel.answer = None
-    await setup.call("hd-2.f(2)")  # the doubt is over
-    await setup.call("hd-2.f(1)")  # forgotten for the newer one
-    assert [request.address.id for request in channel.requests[2:]] == ["2", "2", "1"]
+    for address in ("hd-2.f(1)", "hd-2.f(2)"):
+        assert (await setup.call(address)).id == address
+    assert [request.address.id == ids for request, ids in zip(channel.requests[2:], "12", strict=True)] == is_free
 
 
 async def test_a_failed_delivery_keeps_its_outcome() -> None:
@@ -317,12 +318,11 @@ async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monk
     assert "more failed calls" not in finished[0].reason
 
 
-async def test_the_peers_that_were_warned_of_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.broker.broker.MAX_WARNED", 1)
+async def test_an_application_that_fails_again_and_again_does_not_either() -> None:
     setup = Setup()
-    for sender in (PROXY, HD_2, PROXY):
-        await setup.call("op-1.f(1)", sender)
-    assert {event.level for event in setup.events} == {Level.WARN}
+    for _ in range(5):
+        await setup.call("hd-9.f(1)", HD_1)
+    assert [event.level for event in setup.events] == [Level.WARN, *[Level.DEBUG] * 4]
 
 
 async def test_our_own_missing_entry_is_told_as_such() -> None:

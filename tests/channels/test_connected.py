@@ -11,6 +11,7 @@ from eps.core.event import PeerChanged, Refused
 from eps.core.names import Fingerprint, Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
+from eps.grpc.streams import STREAM_METADATA
 from eps.transport.tls import PeerIdentity
 from support.testing import Events
 
@@ -24,6 +25,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[pb.Request] = asyncio.Queue()
         self.answers: asyncio.Queue[pb.Response | None] = asyncio.Queue()
+        self.client_metadata: dict[str, str] = {}
         self.reason = ""
         self.aborted = ""
 
@@ -49,8 +51,9 @@ class Setup:
         self.connected = Connected(Operator("p"), self.events)
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, name: str = "hd-2") -> FakeStream:
+    async def open(self, name: str = "hd-2", metadata: dict[str, str] | None = None) -> FakeStream:
         stream = FakeStream()
+        stream.client_metadata = metadata or {}
         seen = len(self.events.all)
         stream.answers.put_nowait(announcement(Operator(name)))
         run = self.connected.run(PEER, stream)  # type: ignore[arg-type]  # a fake stream
@@ -96,6 +99,18 @@ async def test_every_waiting_call_fails_at_once_when_the_stream_ends(setup: Setu
     assert HD_2 not in setup.connected
     with pytest.raises(NotSent):
         setup.connected.get(HD_2)
+
+
+@pytest.mark.parametrize(("metadata", "words"), [(STREAM_METADATA, "within seconds"), ({}, "within a minute")])
+async def test_how_soon_it_is_back_is_said_as_it_is(setup: Setup, metadata: dict[str, str], words: str) -> None:
+    """Servers in use open an ended stream again within a minute, ours at once (PROTOCOL.md section 9)."""
+    stream = await setup.open(metadata=metadata)
+    call = setup.call()
+    await stream.sent.get()
+    stream.answers.put_nowait(None)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await call
+    assert words in caught.value.hint
 
 
 async def test_a_newer_stream_takes_over_and_the_end_of_the_old_one_leaves_it(setup: Setup) -> None:

@@ -106,10 +106,10 @@ def test_the_memory_forgets_what_was_not_used_for_longest() -> None:
     memory = Memory(limit=30)
     kept = {bytes([number]) * 10: {"n": number} for number in range(3)}
     for encoded, value in kept.items():
-        memory.keep(encoded, value)
+        memory.put(encoded, value)
     first, second, third = kept
     assert memory.get(first) == {"n": 0}
-    memory.keep(b"d" * 10, {"n": 3})
+    memory.put(b"d" * 10, {"n": 3})
     assert memory.get(second) is None
     assert memory.get(first) == {"n": 0}
     assert memory.get(third) == {"n": 2}

@@ -395,7 +395,7 @@ async def test_each_announcement_is_answered_in_its_place() -> None:
         assert answers[1] == {"code": 409, "message": f"{DOMAIN} is announced by another operator"}
         assert answers[2]["code"] == 403
         outcomes = [(event.outcome, event.level) for event in stage.events.of(Announced)][1:]
-        assert outcomes == [("kept", Level.INFO), ("refused", Level.WARN), ("refused", Level.WARN)]
+        assert outcomes == [("kept", Level.INFO), ("refused", Level.WARN), ("refused", Level.DEBUG)]
 
 
 async def test_a_domain_passes_to_the_next_when_it_expires() -> None:

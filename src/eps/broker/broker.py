@@ -7,11 +7,10 @@ steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`
 """
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Outbound
@@ -21,6 +20,8 @@ from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.message import CLIENT_KEY, Error, Request, Response, error_response
 from eps.core.names import Operator
 from eps.core.permission import Denied, may_call
+from eps.core.recent import Recent
+from eps.core.warn_rate import WarnRate
 from eps.directory import DirectorySource
 from eps.errors import (
     DirectoryUnavailable,
@@ -41,18 +42,27 @@ DOUBT_SECONDS = 600.0
 that is in flight, and answer over a stream late; a client of ours that repeats its call must not get that answer."""
 
 MAX_DOUBTFUL = 10_000
-"""Ids that are remembered so; the oldest is forgotten for the newest."""
-
-WARN_SECONDS = 1.0
-"""One WARN for each peer in that time: its further failed calls are DEBUG lines, and the next WARN counts them."""
-
-MAX_WARNED = 1_000
-"""Peers of which this is remembered."""
+"""Ids that are remembered so, some MB; the oldest is forgotten for the newest."""
 
 MAX_REASON = 500
 """Characters of another server's words in a log line."""
 
 _STAGES = frozenset(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """How long what may take.
+
+    Attributes:
+        call_timeout: seconds from a call's arrival to its answer.
+        doubt: see :data:`DOUBT_SECONDS`.
+        max_doubtful: see :data:`MAX_DOUBTFUL`.
+    """
+
+    call_timeout: float = DEFAULT_CALL_TIMEOUT
+    doubt: float = DOUBT_SECONDS
+    max_doubtful: int = MAX_DOUBTFUL
 
 
 class Broker:
@@ -63,7 +73,6 @@ class Broker:
         source: the directory.
         outbound: the channels that can deliver, in their configured order; the first that can, does.
         internal: the methods that this server answers itself.
-        call_timeout: seconds from a call's arrival to its answer.
     """
 
     def __init__(
@@ -74,24 +83,24 @@ class Broker:
         internal: InternalMethods,
         *,
         emit: Emit,
-        call_timeout: float = DEFAULT_CALL_TIMEOUT,
+        limits: BrokerLimits | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._outbound = tuple(outbound)
         self._internal = internal
         self._emit = emit
-        self._call_timeout = call_timeout
+        self._limits = limits = limits or BrokerLimits()
         self._outstanding: set[Address] = set()
-        self._doubtful: dict[Address, float] = {}
-        self._warned: dict[Operator, tuple[float, int]] = {}  # when, and how many lines were left out since
+        self._doubtful: Recent[Address, float] = Recent(limits.max_doubtful)  # until when
+        self._warnings = WarnRate()
 
     async def deliver(self, request: Request, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
         started = time.monotonic()  # uvloop's own clock counts whole milliseconds
         failure: EpsError | None = None
         try:
-            response = await self._deliver(request, sender, started + self._call_timeout)
+            response = await self._deliver(request, sender, started + self._limits.call_timeout)
         except EpsError as error:
             failure = error
             response = error_response(str(request.address), error)
@@ -171,23 +180,17 @@ class Broker:
             sent = request if address is request.address else replace(request, address=address)
             response = await self._through_channel(sent, recipient, self._name, deadline)
         except (OutcomeUnknown, asyncio.CancelledError):
-            self._doubt(address)
+            # The other side may still be at the call that we have given up.
+            self._doubtful.put(address, time.monotonic() + self._limits.doubt)
             raise
         finally:
             self._outstanding.discard(address)
         return response if sent is request else replace(response, id=str(request.address))
 
-    def _doubt(self, address: Address) -> None:
-        """We have given up on a call that the other side may still be at: its id is not free yet."""
-        self._doubtful.pop(address, None)
-        self._doubtful[address] = time.monotonic() + DOUBT_SECONDS
-        while len(self._doubtful) > MAX_DOUBTFUL:
-            del self._doubtful[next(iter(self._doubtful))]
-
     def _is_doubtful(self, address: Address) -> bool:
         until = self._doubtful.get(address)
         if until is not None and until < time.monotonic():
-            del self._doubtful[address]
+            self._doubtful.drop(address)
             return False
         return until is not None
 
@@ -212,7 +215,7 @@ class Broker:
             why = f"it is reached through {self._name}, but holds no stream to it now"
             hint = (
                 f"check that the server of {recipient.name} runs and what its log says of {self._name}; "
-                "it connects again by itself within seconds"
+                "it connects again by itself, within a minute at the latest"
             )
         else:
             why = f"{self._name} has no grpc_client channel that may dial it"
@@ -223,8 +226,8 @@ class Broker:
         self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
         outcome, stage, reason, level = ending(response.error, failure)
-        if level is Level.WARN and sender != self._name:
-            level, left_out = self._limit(sender)
+        if level is Level.WARN:
+            level, left_out = self._warnings.judge(time.monotonic(), sender)
             reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
         self._emit(
             CallFinished(
@@ -240,19 +243,6 @@ class Broker:
                 reason=reason,
             )
         )
-
-    def _limit(self, sender: Operator) -> tuple[Level, int]:
-        """A peer must not fill the log: the level of its failed call, and how many lines were left out before it."""
-        now = time.monotonic()
-        since, left_out = self._warned.get(sender, (-math.inf, 0))
-        if now - since < WARN_SECONDS:
-            self._warned[sender] = since, left_out + 1
-            return Level.DEBUG, 0
-        self._warned.pop(sender, None)
-        self._warned[sender] = now, 0
-        while len(self._warned) > MAX_WARNED:
-            del self._warned[next(iter(self._warned))]
-        return Level.WARN, left_out
 
 
 def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str, Level]:

@@ -6,12 +6,15 @@ its stream ends.
 """
 
 import asyncio
+import time
 
 from eps.core.event import Emit, PeerChanged, Refused
 from eps.core.names import Operator
+from eps.core.warn_rate import sparing
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
+from eps.grpc.streams import answers_unordered
 from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0
@@ -29,6 +32,8 @@ class ConnectedStream:
         self._stream = stream
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
         self._ended = ""
+        is_ours = answers_unordered(stream.client_metadata)
+        self._back_within = "seconds" if is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         """Send ``request`` down the stream and wait for the answer with its id.
@@ -78,7 +83,7 @@ class ConnectedStream:
                 answer.set_exception(
                     OutcomeUnknown(
                         f"the stream of {self.operator} ended while the call was under way: {reason}",
-                        hint="the call may have been executed; it connects again by itself within seconds",
+                        hint=f"the call may have been executed; it connects again by itself within {self._back_within}",
                     )
                 )
 
@@ -93,7 +98,7 @@ class Connected:
 
     def __init__(self, name: Operator, emit: Emit) -> None:
         self._name = name
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._streams: dict[Operator, ConnectedStream] = {}
 
     def __contains__(self, operator: Operator) -> bool:

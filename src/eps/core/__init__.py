@@ -11,7 +11,8 @@ brokering     what the parties of a brokered connection tell each other
 rendezvous    the proxy's tokens: who may meet whom, as a table
 endpoint      HOST:PORT, and which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy
-lifetime      how long tunnels live, learned
+lifetime      how long tunnels live, learned                warn_rate      one warning a second
+recent        a bounded memory
 clienthello   the server name in a TLS client's first bytes
 announcement  which domain is whose, until when
 

@@ -8,7 +8,6 @@ their names are URIs, which the policies of ``cryptography.x509.verification`` r
 yields is the spans of time in which a path holds, so that a thousand records of one signer cost one check.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from eps.core.names import Fingerprint, Object, Operator
+from eps.core.recent import Recent
 from eps.core.record import Signature, parse_signature, structured_hash
 from eps.errors import BadParams, RecordError, StartError
 
@@ -211,7 +211,9 @@ class TrustStore:
 
     roots: Sequence[x509.Certificate]
     intermediates: Sequence[x509.Certificate]
-    _leaves: OrderedDict[str, Leaf] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
+    _leaves: Recent[str, Leaf] = field(
+        default_factory=lambda: Recent(MAX_CACHED_LEAVES), init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_pem(cls, roots: Sequence[bytes], intermediates: Sequence[bytes]) -> "TrustStore":
@@ -227,10 +229,10 @@ class TrustStore:
 
     def leaf(self, pem: str) -> Leaf:
         """What is known of the signer's certificate ``pem``; found out at its first appearance."""
-        leaf = self._leaves.pop(pem, None) or _judge(pem, self)
-        self._leaves[pem] = leaf  # behind the others: those that nobody asks for are forgotten first
-        if len(self._leaves) > MAX_CACHED_LEAVES:
-            self._leaves.popitem(last=False)
+        leaf = self._leaves.get(pem)
+        if leaf is None:
+            leaf = _judge(pem, self)
+            self._leaves.put(pem, leaf)
         return leaf
 
 

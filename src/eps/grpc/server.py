@@ -9,6 +9,7 @@ import asyncio
 import random
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -18,6 +19,7 @@ from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Event, Level, Notice, PeerChanged, Refused
 from eps.core.names import Fingerprint
+from eps.core.warn_rate import sparing
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
@@ -339,7 +341,7 @@ class ServerEndpoint:
         self.on_call = on_call
         self.on_stream = on_stream
         self.limits = limits or ServerLimits()
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._context = context
         self._wires: set[_ServerWire] = set()
         self._by_certificate: dict[Fingerprint, dict[_ServerWire, None]] = {}  # oldest first

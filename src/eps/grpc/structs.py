@@ -18,6 +18,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from eps.core.message import Constant
 from eps.core.names import Object
+from eps.core.recent import Recent
 from eps.errors import BadRequest
 
 MAX_EXACT = 2**53
@@ -174,33 +175,15 @@ def _size(number: int) -> bytes:
 # -- protobuf to Python
 
 
-class Memory:
-    """Decoded objects by their bytes; the least recently used ones are forgotten.
+class Memory(Recent[bytes, Object]):
+    """Decoded objects by their bytes. They are shared: not to be changed.
 
     Args:
         limit: of the bytes of all keys together.
     """
 
     def __init__(self, limit: int = REMEMBERED_BYTES) -> None:
-        self._limit = limit
-        self._objects: dict[bytes, Object] = {}
-        self._size = 0
-
-    def get(self, encoded: bytes) -> Object | None:
-        """What ``encoded`` was decoded to. Shared: not to be changed."""
-        found = self._objects.pop(encoded, None)
-        if found is not None:
-            self._objects[encoded] = found  # now the most recently used
-        return found
-
-    def keep(self, encoded: bytes, decoded: Object) -> None:
-        """Remember for the next time."""
-        self._objects[encoded] = decoded
-        self._size += len(encoded)
-        while self._size > self._limit:
-            oldest = next(iter(self._objects))
-            del self._objects[oldest]
-            self._size -= len(oldest)
+        super().__init__(limit, len)
 
 
 _memory = Memory()
@@ -257,7 +240,7 @@ def _decode_value(encoded: bytes, memory: Memory) -> Any:
             raise _Unusual
         found = _decode_bytes(encoded[begin:], memory)
         if len(encoded) in WORTH_REMEMBERING:
-            memory.keep(encoded, found)
+            memory.put(encoded, found)
     return found
 
 

@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import MAX_BODY, parse_request, render_response
 from eps.core.message import Response, error_response
 from eps.core.names import Object
+from eps.core.warn_rate import sparing
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
@@ -175,7 +177,7 @@ class JsonRpcServer:
         self._max_body = max_body
         self._body_seconds = BODY_SECONDS + max_body / BODY_BYTES_PER_SECOND
         self._grace = grace
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()

@@ -9,11 +9,13 @@ A forwarder owns each socket that it is given, and every one of them ends in one
 
 import asyncio
 import socket
+import time
 from typing import Protocol
 
 from eps.core.event import Emit, Level, Notice, TunnelFinished
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.warn_rate import sparing
 from eps.errors import Unreachable
 from eps.transport.dial import connect
 from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
@@ -69,7 +71,7 @@ class RawForwarder:
         self._address = address
         self._idle_timeout = idle_timeout
         self._connect_seconds = connect_seconds
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._relays: set[Relay] = set()
 
     @property

@@ -17,6 +17,7 @@ server had seen the request or had just hung up.
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -29,6 +30,7 @@ from yarl import URL
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.warn_rate import sparing
 from eps.errors import EpsError, TlsFailed, Unreachable
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.proxy.forwarding import ended
@@ -105,7 +107,7 @@ class HttpForwarder:
         self._timeout = timeout
         self._idle_timeout = idle_timeout
         self._keep_alive = keep_alive
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._context: ssl.SSLContext | None = None
         self._http: web.Server | None = None
         self._kept: aiohttp.ClientSession | None = None

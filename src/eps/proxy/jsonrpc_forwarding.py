@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import time
 
 from eps.core.event import Emit
 from eps.core.message import CLIENT_KEY, Response
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import Call, JsonRpcServer
@@ -30,7 +32,7 @@ class JsonRpcForwarder:
     ) -> None:
         self._client = client
         self._timeout = timeout
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._open = 0
         self._server = JsonRpcServer("passthrough", None, self._pass_on, path=path, tls=tls, emit=emit)
 

@@ -16,6 +16,7 @@ there from the beginning (``PublicProxy.hold``).
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -35,6 +36,7 @@ from eps.core.event import Announced, Emit, Forwarding, Level, Refused
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import Offer
+from eps.core.warn_rate import sparing
 from eps.errors import EpsError
 from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook, Key
@@ -101,11 +103,10 @@ class Passthrough:
         self._endpoint = internal_endpoint
         self._accept_timeout = accept_timeout
         self._now = now
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._hello_seconds = hello_seconds
         self._arrivals = Arrivals(max_arriving)
         self._asking = Tasks()
-        self._warned_at = -1
         self._methods = {"announceConnections": self._announce, "getAnnouncements": self._announcements}
         self._listener = Listener(
             "tls",
@@ -273,7 +274,4 @@ class Passthrough:
 
     def _refused(self, why: str, source: str, detail: str, level: Level = Level.WARN) -> None:
         """One count for each, and one line a second for the log: the Internet must not fill it."""
-        second = int(asyncio.get_running_loop().time())
-        if level is Level.WARN:
-            level, self._warned_at = (Level.DEBUG if second == self._warned_at else level), second
         self._emit(Refused(listener="tls", why=why, source=source, detail=detail, level=level))

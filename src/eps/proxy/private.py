@@ -13,6 +13,7 @@ the network was away, they are repeated at once.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -36,6 +37,7 @@ from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator, Token
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, InternalError, MethodNotFound, NotFound, NotPermitted, TunnelFailed
 from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook, Key
@@ -115,6 +117,7 @@ class PrivateProxy:
         self._proxies = proxies
         self._now = now
         self._emit = emit
+        self._emit_sparingly = sparing(emit, time.monotonic)
         self._repeat_seconds = repeat_seconds
         self._look_seconds = look_seconds
         self._retry_seconds = retry_seconds
@@ -351,7 +354,7 @@ class PrivateProxy:
         try:
             sock = await join(endpoint, token, DIAL_SECONDS, name=via, allow=trust.judge, proxies=self._proxies)
         except TunnelFailed as error:
-            self._emit(Notice(level=Level.ERROR, text=f"{domain}: {error.message}", hint=error.hint))
+            self._emit_sparingly(Notice(level=Level.ERROR, text=f"{domain}: {error.message}", hint=error.hint))
             self._emit(ended(TunnelOutcome.NO_RELAY, domain, via, loop.time() - began))
             return
         except asyncio.CancelledError:

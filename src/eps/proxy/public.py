@@ -18,6 +18,7 @@ of their own: 2,000 idle ones cost nothing but their sockets.
 
 import asyncio
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from sys import intern
@@ -27,6 +28,7 @@ from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinishe
 from eps.core.message import CLIENT_KEY, Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
+from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
 from eps.jsonrpc.server import Call
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
@@ -97,14 +99,13 @@ class PublicProxy:
         self._endpoint = internal_endpoint
         self._accept_timeout = accept_timeout
         self._idle_timeout = idle_timeout
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._max_tunnels = max_tunnels
         self._rendezvous: Rendezvous[Half] = Rendezvous(accept_timeout)
         self._arrivals = Arrivals(max_arriving)
         self._relays: set[Relay] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
-        self._warned_at = -1
         self._listener = Listener(
             "relay",
             internal_bind_address,
@@ -323,10 +324,7 @@ class PublicProxy:
         )
 
     def _refused(self, outcome: TunnelOutcome, why: str, source: str, detail: str, level: Level) -> None:
-        """One line for the log (one a second: a flood must not fill it), one count for the outcome."""
-        second = int(asyncio.get_running_loop().time())
-        if level is Level.WARN:
-            level, self._warned_at = (Level.DEBUG if second == self._warned_at else level), second
+        """One line for the log (one a second), one count for the outcome."""
         self._emit(Refused(listener="relay", why=why, source=source, detail=detail, level=level))
         self._emit(TunnelFinished(outcome=outcome, seconds=0.0, level=Level.DEBUG))
 

@@ -21,6 +21,7 @@ from typing import Literal
 from weakref import WeakSet
 
 from eps.core.event import Emit, Level, Notice, Refused
+from eps.core.warn_rate import sparing
 from eps.errors import EpsError, StartError
 from eps.transport.dial import tune
 
@@ -119,14 +120,13 @@ class Listener:
         self._bind_address = bind_address
         self._on_socket = on_socket
         self._limiter = RateLimiter(rate_limits)
-        self._emit = emit
+        self._emit = sparing(emit, time.monotonic)
         self._max_connections = max_connections
         self._clock = clock
         self._sockets: list[socket.socket] = []
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
         self._open: WeakSet[socket.socket] = WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._warned_at = -1
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -178,14 +178,13 @@ class Listener:
         loop.remove_reader(bound.fileno())
         self._paused[bound] = loop.call_later(PAUSE_SECONDS, self._resume, bound)
         exhausted = error.errno in _EXHAUSTED
-        if self._first_warning_this_second():
-            self._emit(
-                Notice(
-                    level=Level.WARN,
-                    text=f"{self._name}: no new connections for the moment: {error.strerror or error}",
-                    hint="raise the limit of open files (ulimit -n, or LimitNOFILE=)" if exhausted else "",
-                )
+        self._emit(
+            Notice(
+                level=Level.WARN,
+                text=f"{self._name}: no new connections for the moment: {error.strerror or error}",
+                hint="raise the limit of open files (ulimit -n, or LimitNOFILE=)" if exhausted else "",
             )
+        )
 
     def _resume(self, bound: socket.socket) -> None:
         del self._paused[bound]
@@ -217,13 +216,7 @@ class Listener:
 
     def _refuse(self, accepted: socket.socket, source: str, why: str, detail: str) -> None:
         accepted.close()
-        level = Level.WARN if self._first_warning_this_second() else Level.DEBUG  # a flood must not fill the log
-        self._emit(Refused(listener=self._name, why=why, source=source, detail=detail, level=level))
-
-    def _first_warning_this_second(self) -> bool:
-        second = int(self._clock())
-        first, self._warned_at = second != self._warned_at, second
-        return first
+        self._emit(Refused(listener=self._name, why=why, source=source, detail=detail))
 
     async def _hand_over(self, accepted: socket.socket, source: str) -> None:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from eps import __version__
-from eps.broker.broker import Broker
+from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
 from eps.channels.grpc_client import GrpcClientChannel
@@ -139,7 +139,7 @@ def build_eps(settings: EpsSettings, emit: Emit, metrics: Metrics) -> EpsServer:
             tunnels[SERVER_CHANNEL] = channel
     internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
-    broker = Broker(name, source, outbound, internal, emit=emit, call_timeout=settings.call_timeout)
+    broker = Broker(name, source, outbound, internal, emit=emit, limits=BrokerLimits(settings.call_timeout))
     server = EpsServer(name, source, channels)
     server.add(source)
     add_metrics(server, settings.metrics, metrics, emit)
