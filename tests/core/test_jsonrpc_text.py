@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from eps.core import jsonrpc_text as jsonrpc
 from eps.core.jsonrpc_text import (
-    MAX_BODY,
     caller_id,
     check_value,
     network_id,
@@ -20,6 +19,7 @@ from eps.core.jsonrpc_text import (
     render_response,
     strict_loads,
 )
+from eps.core.limits import MAX_LEVELS, MAX_MESSAGE_BYTES
 from eps.core.message import Error, Response
 from eps.errors import BadRequest, DeliveryError, EpsError, InternalError, NotJson, OutcomeUnknown, TooLarge
 
@@ -154,7 +154,7 @@ def test_what_passes_here_passes_protobuf() -> None:
     from google.protobuf.struct_pb2 import Struct
 
     for objects in range(1, 33):
-        lists = (jsonrpc.MAX_LEVELS - 3 * objects) // 2
+        lists = (MAX_LEVELS - 3 * objects) // 2
         value = nested(objects, lists, True)
         check_value(value, "params")
         packed = Struct()
@@ -163,10 +163,10 @@ def test_what_passes_here_passes_protobuf() -> None:
 
 
 def test_size_is_checked_before_anything_is_parsed() -> None:
-    with pytest.raises(TooLarge, match=f"{MAX_BODY + 1} bytes") as caught:
-        strict_loads(b"{" * (MAX_BODY + 1))
+    with pytest.raises(TooLarge, match=f"{MAX_MESSAGE_BYTES + 1} bytes") as caught:
+        strict_loads(b"{" * (MAX_MESSAGE_BYTES + 1))
     assert caught.value.code == 400
-    assert strict_loads(b" " * MAX_BODY + b"1", max_bytes=MAX_BODY + 1) == 1
+    assert strict_loads(b" " * MAX_MESSAGE_BYTES + b"1", max_bytes=MAX_MESSAGE_BYTES + 1) == 1
 
 
 @given(values)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.test_structure import TEXT, VALUES
+from eps.core.limits import MAX_SETTINGS_NESTING
 from eps.core.record import (
     MAX_CERTIFICATE_CHARS,
-    MAX_SETTINGS_NESTING,
     SECTIONS,
     doubts,
     parse_change_record,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.grpc.framing import (
-    MAX_MESSAGE_BYTES,
     Assembler,
     FramingError,
     Status,

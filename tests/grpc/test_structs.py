@@ -9,9 +9,10 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps.core.limits import MAX_LEVELS
 from eps.core.message import Constant
 from eps.errors import BadRequest
-from eps.grpc.structs import MAX_DEPTH, Memory, Unfit, decode_struct, encode_struct
+from eps.grpc.structs import Memory, Unfit, decode_struct, encode_struct
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -60,11 +61,11 @@ def test_a_constant_counts_as_deep_as_it_is() -> None:
     constant = Constant({"a": deep})
     levels = 3 * 17 + 2 * 15
     encode_struct(constant)
-    for wrappers in range((MAX_DEPTH - levels) // 3 + 2):
+    for wrappers in range((MAX_LEVELS - levels) // 3 + 2):
         value: Any = constant
         for _ in range(wrappers):
             value = {"b": value}
-        if levels + 3 * wrappers <= MAX_DEPTH:
+        if levels + 3 * wrappers <= MAX_LEVELS:
             Struct.FromString(encode_struct(value))
         else:
             with pytest.raises(Unfit):

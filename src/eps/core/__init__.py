@@ -9,7 +9,8 @@ entries       the directory: entries from records, and what others ask about the
 permission    may X call m on Y?
 brokering     what the parties of a brokered connection tell each other
 rendezvous    the proxy's tokens: who may meet whom, as a table
-endpoint      HOST:PORT, and which relay endpoints may be dialled
+host_port     HOST:PORT                                      limits         what several rooms keep to
+endpoint      which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second
 recent        a bounded memory

@@ -38,6 +38,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
 
+from eps.core.limits import MAX_NAME_CHARS
+
 MAX_HELLO_BYTES = 16 * 1024
 """Of the handshake message, its header included. Hellos in use have 200 to 2,500 bytes; post-quantum key shares add one
 or two thousand each, and this leaves room for several. It is also what one record can hold."""
@@ -48,9 +50,6 @@ the greatest length, and a hello of up to 5,461 bytes may come in records of one
 
 MAX_FRAGMENT_BYTES = 2**14
 """Of a record, without its header (RFC 8446, section 5.1)."""
-
-MAX_NAME_CHARS = 253
-"""Of a DNS name in text form (RFC 1035, section 3.1)."""
 
 _HANDSHAKE_RECORD = 22
 _RECORD_HEADER_BYTES = 5

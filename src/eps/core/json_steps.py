@@ -9,7 +9,8 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-from eps.core.jsonrpc_text import LIST_LEVELS, OBJECT_LEVELS, check_value, parse_json, strict_loads
+from eps.core.jsonrpc_text import check_value, parse_json, strict_loads
+from eps.core.limits import LIST_LEVELS, OBJECT_LEVELS
 from eps.errors import NotJson, TooLarge
 
 STEP_BYTES = 256 * 1024

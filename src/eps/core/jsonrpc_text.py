@@ -15,26 +15,21 @@ from typing import Any, NoReturn
 import jiter
 import orjson
 
+from eps.core.limits import (
+    LIST_LEVELS,
+    MAX_EXACT_INTEGER,
+    MAX_LEVELS,
+    MAX_MESSAGE_BYTES,
+    MAX_OBJECTS,
+    OBJECT_LEVELS,
+)
 from eps.core.message import Error, Response, unwrap
 from eps.core.names import Object
 from eps.errors import BadRequest, DeliveryError, InternalError, NotJson, OutcomeUnknown, TooLarge
 
-MAX_BODY = 4 * 1024 * 1024
-"""Bytes of a request or an answer, as for gRPC messages (PROTOCOL.md section 3)."""
-
 MAX_METHOD_BYTES = 100
 MAX_ID_BYTES = 1024
 """PROTOCOL.md section 5."""
-
-MAX_INTEGER = 2**53
-"""Beyond it an IEEE 754 double, which is what numbers travel as (Struct), can't tell neighbours apart."""
-
-MAX_OBJECTS = 32
-"""Objects inside each other, ``params`` or ``result`` counting as the first."""
-
-OBJECT_LEVELS, LIST_LEVELS, MAX_LEVELS = 3, 2, 99
-"""Protobuf parsers in use stop at 100 levels; an object in a Struct takes three, a list two, and the message that holds
-the Struct of an error's data takes one: 32 objects, or 48 lists in one object, are what gets through."""
 
 EXPECTED_CONTENT_TYPE = "application/json"
 
@@ -57,7 +52,7 @@ class RpcRequest:
     id: str
 
 
-def strict_loads(body: bytes, *, max_bytes: int = MAX_BODY) -> Any:
+def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
     """The value of untrusted JSON text, without anything that doesn't survive the network.
 
     Raises:
@@ -93,7 +88,7 @@ def parse_request(
     body: bytes,
     content_type: str | None,
     *,
-    max_bytes: int = MAX_BODY,
+    max_bytes: int = MAX_MESSAGE_BYTES,
     new_id: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> RpcRequest:
     """The request in an HTTP POST's body.
@@ -182,7 +177,7 @@ def render_response(response: Response) -> bytes:
 
 
 def parse_response(
-    body: bytes, request_id: str, *, source: str, status: int = 200, max_bytes: int = MAX_BODY
+    body: bytes, request_id: str, *, source: str, status: int = 200, max_bytes: int = MAX_MESSAGE_BYTES
 ) -> Response:
     """The answer in an HTTP response's body. An error that the other side answered is a ``Response`` with ``error``.
 
@@ -266,7 +261,7 @@ def _fits(value: Any, objects: int, levels: int) -> bool:
     for item in items:
         kind = type(item)
         if kind is int:
-            if not -MAX_INTEGER <= item <= MAX_INTEGER:
+            if not -MAX_EXACT_INTEGER <= item <= MAX_EXACT_INTEGER:
                 return False
         elif kind is float:
             if not math.isfinite(item):
@@ -305,7 +300,7 @@ def _check(value: Any, objects: int, levels: int) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise _Beyond("the number is beyond what a double can hold", "send it as a string")
-    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+    elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
         raise _Beyond(f"the integer {_cut(str(value))} is beyond ±2^53", "send it as a string")
 
 

@@ -13,16 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from eps.core.instant import Instant, parse_instant
+from eps.core.limits import MAX_EXACT_INTEGER, MAX_SETTINGS_NESTING
 from eps.core.names import Object, Operator, RecordHash
 from eps.core.structure import structured_hash as structured_hash
 from eps.errors import BadParams
-
-MAX_EXACT_INTEGER = 2**53
-"""The hash knows doubles only: beyond this, two different integers would share one hash."""
-
-MAX_SETTINGS_NESTING = 24
-"""Objects and lists inside each other in a free ``settings`` object. An entry travels as ``params._client.entry``, and
-protobuf implementations in use read at most 32 nested objects in a message."""
 
 MAX_CERTIFICATE_CHARS = 65536
 """A signer's leaf has 1 to 2 KB; this leaves room for any key and keeps a hostile one cheap."""

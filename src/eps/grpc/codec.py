@@ -10,16 +10,12 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 
 from eps.core.address import parse_address
+from eps.core.limits import LIST_LEVELS, MAX_EXACT_INTEGER, MAX_LEVELS, MAX_MESSAGE_BYTES, OBJECT_LEVELS
 from eps.core.message import CLIENT_KEY, Constant, Error, Request, Response, unwrap, wrap
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, BadRequest, TooLarge
 from eps.grpc import eps_pb2 as pb
-from eps.grpc.framing import MAX_MESSAGE_BYTES
 from eps.grpc.structs import (
-    LIST_DEPTH,
-    MAX_DEPTH,
-    MAX_EXACT,
-    OBJECT_DEPTH,
     Unfit,
     decode_struct,
     encode_struct,
@@ -131,7 +127,7 @@ def _fill_top(struct: Struct, value: Object, place: str) -> int:
         encoded = encode_struct(value)
     except (Unfit, UnicodeEncodeError, TypeError, ValueError) as error:
         # Only now is it worth knowing where.
-        raise BadParams(_first_problem(value, place, MAX_DEPTH) or f"{place} can't travel: {error}") from error
+        raise BadParams(_first_problem(value, place, MAX_LEVELS) or f"{place} can't travel: {error}") from error
     struct.MergeFromString(encoded)
     return len(encoded)
 
@@ -146,10 +142,10 @@ def _first_problem(value: Any, place: str, depth: int) -> str:
         return _number_problem(value, place)
     if isinstance(value, dict):
         children = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
-        cost = OBJECT_DEPTH
+        cost = OBJECT_LEVELS
     elif isinstance(value, list | tuple):
         children = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
-        cost = LIST_DEPTH
+        cost = LIST_LEVELS
     else:
         return f"{place}: {type(value).__name__} is not a JSON value"
     if depth < cost:
@@ -172,7 +168,7 @@ def _text_problem(text: str, place: str) -> str:
 def _number_problem(number: float, place: str) -> str:
     if isinstance(number, float):
         return "" if math.isfinite(number) else f"{place}: {number} is not a JSON number"
-    fits = -MAX_EXACT <= number <= MAX_EXACT
+    fits = -MAX_EXACT_INTEGER <= number <= MAX_EXACT_INTEGER
     return "" if fits else f"{place}: the integer is beyond ±2^53 and would not arrive as it is; send it as a string"
 
 

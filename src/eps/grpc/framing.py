@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from urllib.parse import quote, unquote
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""PROTOCOL.md section 3: messages are at most 4 MiB."""
+from eps.core.limits import MAX_MESSAGE_BYTES
 
 PREFIX_BYTES = 5
 """One byte of flags, four bytes of length."""

@@ -16,20 +16,11 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 
+from eps.core.limits import LIST_LEVELS, MAX_EXACT_INTEGER, MAX_LEVELS, OBJECT_LEVELS
 from eps.core.message import Constant
 from eps.core.names import Object
 from eps.core.recent import Recent
 from eps.errors import BadRequest
-
-MAX_EXACT = 2**53
-"""Up to here, and down to its negative, every integer has a double of its own."""
-
-MAX_DEPTH = 99
-"""protobuf's parsers go 100 messages deep. An object is three of them (Struct, map entry, Value), a list two, and the
-Error around an error's data one. That makes 33 nested objects, or 48 lists in an object; JSON (core.jsonrpc) allows no
-more of either, so what comes in as JSON can travel."""
-
-OBJECT_DEPTH, LIST_DEPTH = 3, 2
 
 KNOWN_KEYS = 1_024
 """Keys whose bytes are kept: those of directory entries and of an application's messages are a few dozen."""
@@ -58,7 +49,7 @@ _double = struct.Struct("<d").pack
 _known_keys: dict[str, bytes] = {}
 
 
-def encode_struct(value: Object, depth: int = MAX_DEPTH) -> bytes:
+def encode_struct(value: Object, depth: int = MAX_LEVELS) -> bytes:
     """The bytes of ``value`` as a Struct.
 
     Args:
@@ -79,20 +70,20 @@ def encode_struct(value: Object, depth: int = MAX_DEPTH) -> bytes:
 def _encoded_constant(value: Constant) -> tuple[bytes, int]:
     """Its bytes, and how deep they are; made once."""
     if value.encoded is None:
-        value.encoded = _encode_fields(value, MAX_DEPTH), _levels(value)
+        value.encoded = _encode_fields(value, MAX_LEVELS), _levels(value)
     return value.encoded
 
 
 def _levels(value: Any) -> int:
     if isinstance(value, dict):
-        return OBJECT_DEPTH + max(map(_levels, value.values()), default=0)
+        return OBJECT_LEVELS + max(map(_levels, value.values()), default=0)
     if isinstance(value, list | tuple):
-        return LIST_DEPTH + max(map(_levels, value), default=0)
+        return LIST_LEVELS + max(map(_levels, value), default=0)
     return 0
 
 
 def _encode_fields(value: Object, depth: int) -> bytes:
-    depth -= OBJECT_DEPTH
+    depth -= OBJECT_LEVELS
     if depth < 0:
         raise Unfit
     parts: list[bytes] = []
@@ -128,9 +119,9 @@ def _encode(item: Any, depth: int) -> bytes:
         fields = encode_struct(item, depth)
         return _STRUCT + _size(len(fields)) + fields
     if kind is list or kind is tuple:
-        return _encode_list(item, depth - LIST_DEPTH)
+        return _encode_list(item, depth - LIST_LEVELS)
     if kind is int or kind is float:
-        if not (-MAX_EXACT <= item <= MAX_EXACT if kind is int else math.isfinite(item)):
+        if not (-MAX_EXACT_INTEGER <= item <= MAX_EXACT_INTEGER if kind is int else math.isfinite(item)):
             raise Unfit
         return _NUMBER + _double(item)
     return _encode(_plain(item), depth)
@@ -270,7 +261,7 @@ def _read_size(encoded: bytes, position: int) -> tuple[int, int]:
 
 def _decode_number(value: Value) -> int | float:
     number = value.number_value
-    if number.is_integer() and -MAX_EXACT <= number <= MAX_EXACT:
+    if number.is_integer() and -MAX_EXACT_INTEGER <= number <= MAX_EXACT_INTEGER:
         return int(number)
     if not math.isfinite(number):
         raise BadRequest(f"the message holds {number}, which is not a JSON number")

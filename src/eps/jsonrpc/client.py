@@ -24,12 +24,12 @@ from yarl import URL
 from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
-    MAX_BODY,
     no_answer,
     parse_response,
     read_answer,
     render_request,
 )
+from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
@@ -90,7 +90,7 @@ class JsonRpcClient:
         tls: TlsFiles | None,
         server_name: str | None = None,
         proxy_url: str | None = None,
-        max_answer: int = MAX_BODY,
+        max_answer: int = MAX_MESSAGE_BYTES,
         timeout: float = TIMEOUT_SECONDS,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         side: Side = Side.PEER,

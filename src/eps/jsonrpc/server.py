@@ -20,7 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from eps.core.event import Emit, Level, Notice, Refused, ignore
-from eps.core.jsonrpc_text import MAX_BODY, parse_request, render_response
+from eps.core.jsonrpc_text import parse_request, render_response
+from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.names import Object
 from eps.core.warn_rate import sparing
@@ -164,7 +165,7 @@ class JsonRpcServer:
         tls: TlsFiles | None = None,
         cors: Cors | None = None,
         rate_limits: Sequence[RateLimit] = (),
-        max_body: int = MAX_BODY,
+        max_body: int = MAX_MESSAGE_BYTES,
         max_connections: int = MAX_CONNECTIONS,
         grace: float = GRACE_SECONDS,
         emit: Emit = ignore,

@@ -33,6 +33,7 @@ from eps.core.announcement import (
 from eps.core.brokering import encode_token
 from eps.core.clienthello import NEED_MORE, ClientHello, ClientHelloParser, HelloRefusal, RefusedHello
 from eps.core.event import Announced, Emit, Forwarding, Level, Refused
+from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import Offer
@@ -256,7 +257,7 @@ class Passthrough:
     ) -> None:
         standing = {announcement.domain: announcement.stands(now) for announcement in changed}
         for item, refusal in zip(wanted, answers, strict=True):
-            domain = item.domain[:253]
+            domain = item.domain[:MAX_NAME_CHARS]
             if refusal is not None:
                 self._emit(
                     Announced(
