@@ -23,16 +23,15 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from eps.core.entries import first_settings
 from eps.core.instant import Instant, nanoseconds_of, parse_instant
+from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import CLIENT_KEY
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, EpsError, NotPermitted, Side, Stage
 
 MAX_AHEAD = timedelta(days=7)
 """PROTOCOL.md section 8: how far ahead ``expires_at`` may lie."""
-
-MAX_DOMAIN_CHARS = 253
-"""Of a DNS name in text form (RFC 1035, section 3.1); what a ClientHello can name."""
 
 MAX_PER_HOLDER = 10_000
 """Domains of one holder. A suffix covers names without end, so something must bound them; each costs under 1 KiB."""
@@ -141,7 +140,7 @@ def decode(data: bytes, kind: Kind) -> Announcement:
 
 def is_domain(text: str) -> bool:
     """Whether ``text`` is a DNS name in ASCII, without a trailing dot."""
-    return len(text) <= MAX_DOMAIN_CHARS and _DOMAIN.fullmatch(text) is not None
+    return len(text) <= MAX_NAME_CHARS and _DOMAIN.fullmatch(text) is not None
 
 
 def is_covered(domain: str, suffixes: Iterable[str]) -> bool:
@@ -181,7 +180,7 @@ def _is_suffix(item: object) -> bool:
 
 def not_covered(domain: str, client: Operator) -> str:
     """The text of error 403."""
-    return f"the directory does not allow {client} to announce {domain[:MAX_DOMAIN_CHARS]}"
+    return f"the directory does not allow {client} to announce {domain[:MAX_NAME_CHARS]}"
 
 
 def decide_claims(
@@ -305,14 +304,13 @@ def _parse_wanted(value: Any, place: str, now: datetime) -> Wanted:
 def proxy_settings(entry: Object, asking: Operator) -> Object | None:
     """The settings for service ``proxy`` in an entry as JSON, as the server of ``asking`` is to see them.
 
-    PROTOCOL.md section 4, «The settings for a service»; None if there are none. Lenient: the entry comes from another
-    server, and what is malformed in it counts as absent.
+    None if there are none. Lenient: the entry comes from another server, and what is malformed in it counts as absent.
     """
     items = entry.get("settings")
-    for item in items if isinstance(items, list) else ():
-        if not isinstance(item, dict) or item.get("service") not in (PROXY_SERVICE, "", None):
-            continue
-        if item.get("operator") in (asking, "", None):
-            settings = item.get("settings")
-            return settings if isinstance(settings, dict) else {}
-    return None
+    objects = [item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict)]
+    given = ((item.get("operator"), item.get("service"), _object(item.get("settings"))) for item in objects)
+    return first_settings(given, PROXY_SERVICE, asking)
+
+
+def _object(value: object) -> Object:
+    return value if isinstance(value, dict) else {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from eps.core.message import Constant
 from eps.core.names import Fingerprint, Object, Operator
@@ -17,6 +17,8 @@ from eps.errors import BadParams
 
 GRPC_SERVER = "grpc_server"
 GRPC_CLIENT = "grpc_client"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,10 +319,21 @@ class Directory:
     def service_settings(self, owner: str, service: str, asking: str) -> Object | None:
         """The settings that the directory gives ``owner``'s ``service``, as the server of ``asking`` is to see them."""
         entry = self.entry(owner)
-        for item in entry.settings if entry else ():
-            if item.service in (service, "") and item.operator in (asking, ""):
-                return item.settings
-        return None
+        given = ((item.operator, item.service, item.settings) for item in (entry.settings if entry else ()))
+        return first_settings(given, service, asking)
+
+
+def first_settings(given: Iterable[tuple[object, object, T]], service: str, asking: str) -> T | None:
+    """The settings for a service, as PROTOCOL.md section 4 says: the first that fit. None: there are none.
+
+    Args:
+        given: operator, service and settings of each item; an empty or absent operator or service means any.
+        asking: the operator whose server wants to know.
+    """
+    for operator, of_service, settings in given:
+        if of_service in (service, "", None) and operator in (asking, "", None):
+            return settings
+    return None
 
 
 # Reading
