@@ -10,8 +10,9 @@ from google.protobuf.struct_pb2 import Struct
 from eps.core import brokering
 from eps.core import jsonrpc_text as jsonrpc
 from eps.core.address import parse_address
-from eps.core.endpoint import parse_host_port, relay_trust, render_host_port
+from eps.core.endpoint import relay_trust
 from eps.core.entries import entry_from_json
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
 from eps.core.message import Error, Response
 from eps.core.names import Object

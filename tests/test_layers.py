@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "eps"
 
 FLOORS: tuple[set[str], ...] = (
     {"errors"},
-    {"core", "settings"},
-    {"transport", "datastores", "pki"},
+    {"core"},
+    {"settings", "transport", "datastores", "pki"},
     {"jsonrpc", "grpc"},
     {"directory", "proxy"},
     {"channels"},

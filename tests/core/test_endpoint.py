@@ -1,4 +1,4 @@
-"""HOST:PORT, and which relay endpoints may be dialled."""
+"""Which relay endpoints may be dialled."""
 
 from ipaddress import ip_address
 
@@ -12,61 +12,10 @@ from eps.core.endpoint import (
     is_global,
     judge_endpoint,
     normal_host,
-    parse_host_port,
     relay_trust,
-    render_host_port,
 )
-from eps.errors import BadParams
 
 NO_LIST = RelayTrust(None, "relay.example")
-
-
-@pytest.mark.parametrize(
-    ("text", "default", "parsed"),
-    [
-        ("localhost:9999", None, ("localhost", 9999)),
-        ("proxy.example.org:1", None, ("proxy.example.org", 1)),
-        ("10.0.0.1:65535", None, ("10.0.0.1", 65535)),
-        ("[2001:db8::1]:0", None, ("2001:db8::1", 0)),
-        (":4444", None, ("", 4444)),
-        ("localhost", 80, ("localhost", 80)),
-        ("localhost:81", 80, ("localhost", 81)),
-        ("[::1]", 80, ("::1", 80)),
-    ],
-)
-def test_reads_addresses(text: str, default: int | None, parsed: tuple[str, int]) -> None:
-    assert parse_host_port(text, default) == parsed
-
-
-@pytest.mark.parametrize("default", [None, 80])
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "a:", "a:b", "a:-1", "a:+1", "a:65536", "a:000080", "a:¹", "a:1:2", "::1", "::1:80"),
-        *("[::1", "[::1]80", "[::1]:", "[1.2.3.4]:80", "[a]:80", "a b:1", "a/b:1", "u@a:1", "a\n:1", "http://a:1"),
-        "a" * 254 + ":1",
-    ],
-)
-def test_refuses_what_is_no_address(text: str, default: int | None) -> None:
-    with pytest.raises(BadParams, match="HOST:PORT"):
-        parse_host_port(text, default)
-
-
-def test_a_port_is_mandatory_without_a_default() -> None:
-    for text in ("localhost", "[::1]"):
-        with pytest.raises(BadParams):
-            parse_host_port(text)
-
-
-@given(
-    st.one_of(
-        st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?", fullmatch=True),
-        st.ip_addresses().map(str),
-    ),
-    st.integers(0, 65535),
-)
-def test_parse_after_render_is_the_identity(host: str, port: int) -> None:
-    assert parse_host_port(render_host_port(host, port)) == (host, port)
 
 
 @pytest.mark.parametrize(

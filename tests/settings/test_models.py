@@ -375,6 +375,7 @@ BAD_EPS: list[tuple[Callable[[Any], object], str]] = [
     (_channel(1, bind_address="localhost"), f"channels[1].settings.bind_address: {HOST_PORT}"),
     (_channel(1, bind_address="localhost:99999"), f"channels[1].settings.bind_address: {HOST_PORT}"),
     (_channel(1, bind_address="a b:1"), f"channels[1].settings.bind_address: {HOST_PORT}"),
+    (_channel(1, bind_address="a@b:80"), f"channels[1].settings.bind_address: {HOST_PORT}"),
     (
         _channel(1, internal_endpoints=[":1"]),
         "channels[1].settings.internal_endpoints[0]: names no host (as in localhost:8888)",
@@ -620,8 +621,13 @@ def test_warnings(folder: Path, program: str, value: Any, warning: str | None) -
         assert found == [f"warning {warning}"]
 
 
-def test_unencrypted_on_this_machine_is_fine(folder: Path) -> None:
-    assert report("eps", folder, changed(EPS, _channel(2, tls=None, bind_address="127.0.0.1:5555"))) == []
+@pytest.mark.parametrize("address", ["127.0.0.1:5555", "localhost:5555", "[::1]:5555", "127.0.0.2:5555"])
+def test_unencrypted_on_this_machine_is_fine(folder: Path, address: str) -> None:
+    assert report("eps", folder, changed(EPS, _channel(2, tls=None, bind_address=address))) == []
+
+
+def test_a_link_local_address_names_its_interface(folder: Path) -> None:
+    assert report("eps", folder, changed(EPS, _channel(1, bind_address="[fe80::1%eth0]:80"))) == []
 
 
 def test_warnings_come_with_the_settings(folder: Path) -> None:

@@ -244,6 +244,15 @@ async def test_families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0].sockaddr == ("2001:db8::1", 1, 0, 1)
 
 
+async def test_a_link_local_address_keeps_its_interface() -> None:
+    (found,) = await resolve("fe80::77%lo", 1)
+    assert found.sockaddr == ("fe80::77", 1, 0, socket.if_nametoindex("lo"))
+    (same,) = await resolve(f"fe80::77%{socket.if_nametoindex('lo')}", 1)
+    assert same == found
+    with pytest.raises(Unreachable, match="this machine has no network interface none"):
+        await connect("[fe80::77%none]:1", 5)
+
+
 @pytest.mark.parametrize("host", ["a..b", "x" * 70])
 async def test_a_name_that_can_be_none(host: str) -> None:
     with pytest.raises(Unreachable, match="the name has no address"):

@@ -1,4 +1,4 @@
-"""``HOST:PORT`` and which relay endpoints an operator may dial (the guards of PROTOCOL.md section 7, steps 4 and 5).
+"""Which relay endpoints an operator may dial (the guards of PROTOCOL.md section 7, steps 4 and 5).
 
 A proxy tells B, and then A, which address to dial. A bad proxy could so make their servers knock at doors inside
 their own networks, so an endpoint is judged before it is dialled:
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.names import Object
 from eps.errors import BadParams
 
@@ -25,9 +26,6 @@ IPAddress = IPv4Address | IPv6Address
 Judge = Callable[[str, int, IPAddress | None], str | None]
 """Why this (host, port), resolved to this address, must not be dialled; None if it may. Without an address: whether it
 may be dialled whatever it resolves to, as is asked where an HTTP proxy does the resolving."""
-
-MAX_HOST_CHARS = 253
-"""A DNS name's longest text form (RFC 1035, section 3.1); an IPv6 literal is far shorter."""
 
 LIST_KEY = "internal_endpoints"
 """The key in the settings for service ``proxy`` that lists relay endpoints."""
@@ -39,37 +37,6 @@ _TRANSITION = (IPv6Network("2001::/32"), IPv6Network("2001:db8::/32"), IPv6Netwo
 _BROADCAST = IPv4Address("255.255.255.255")
 _LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
 """Three spellings of one host."""
-
-
-def parse_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
-    """Split ``HOST:PORT``; an IPv6 host stands in brackets, ``:PORT`` alone has the empty host (all addresses).
-
-    Args:
-        text: as in settings and in the directory; never an URL.
-        default_port: used if no port is given; without it the port is mandatory.
-
-    Raises:
-        BadParams: the text is no such address; the message quotes it.
-    """
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        well_formed = bool(bracket) and rest[:1] in ("", ":") and _is_ipv6(host)
-    else:
-        host, colon, tail = text.partition(":")
-        rest = colon + tail
-        well_formed = bool(text) and host.isprintable() and not any(c in " /@?#[]" for c in host)
-    port = rest[1:] if rest or default_port is None else str(default_port)
-    if not well_formed or len(host) > MAX_HOST_CHARS or not _is_port(port):
-        raise BadParams(
-            f"{text[:300]!r} is not of the form HOST:PORT",
-            hint="write for example proxy.example.org:9999, or [2001:db8::1]:9999 for an IPv6 address",
-        )
-    return host, int(port)
-
-
-def render_host_port(host: str, port: int) -> str:
-    """The reverse of :func:`parse_host_port`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +127,14 @@ def is_global(ip: IPAddress) -> bool:
     return ip.is_global
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether ``host``, normalised, stands for the machine itself, whatever it resolves to."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _same_host(host: str, own_host: str) -> bool:
     return bool(own_host) and (host == own_host or (host in _LOCALHOST and own_host in _LOCALHOST))
 
@@ -171,14 +146,3 @@ def _endpoint(item: object) -> tuple[str, int] | None:
     except BadParams:
         return None
     return (normal_host(host), port) if host else None
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ip_address(host).version == 6
-    except ValueError:
-        return False

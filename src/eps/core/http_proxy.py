@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from eps.core.endpoint import normal_host, parse_host_port
+from eps.core.endpoint import is_this_machine, normal_host
+from eps.core.host_port import parse_host_port
 from eps.errors import BadParams, StartError
 
 VARIABLES = ("https_proxy", "HTTPS_PROXY")
@@ -51,7 +52,7 @@ class HttpProxies:
         except BadParams:
             return self.url  # whoever dials it says what is wrong with it
         host = normal_host(host)
-        if self.spare_local and _is_local(host):
+        if self.spare_local and is_this_machine(host):
             return None
         return None if any(_matches(item, host, port) for item in self.exceptions) else self.url
 
@@ -90,13 +91,6 @@ def _is_http(url: str) -> bool:
         return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _matches(item: str, host: str, port: int) -> bool:

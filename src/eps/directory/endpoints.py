@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from eps.core.endpoint import render_host_port
+from eps.core.host_port import render_host_port
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object

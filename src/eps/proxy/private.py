@@ -31,9 +31,11 @@ from eps.core.announcement import (
     proxy_settings,
 )
 from eps.core.brokering import decode_token
-from eps.core.endpoint import RelayTrust, parse_host_port, relay_trust
+from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.event import Announced, Emit, Forwarding, Level, Notice
+from eps.core.host_port import parse_host_port
 from eps.core.http_proxy import NONE, HttpProxies
+from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator, Token
 from eps.core.rendezvous import TunnelOutcome
@@ -328,7 +330,7 @@ class PrivateProxy:
         domain, endpoint, token = _parse_incoming(params)
         if await self._book.find(domain, client.name) is None:
             raise NotFound(
-                f"{self._name} has not announced {domain[:253]} to {client.name}",
+                f"{self._name} has not announced {domain[:MAX_NAME_CHARS]} to {client.name}",
                 hint=f"an operator of {self._name} announces it with announceConnection",
             )
         if len(self._dialling) >= MAX_DIALLING or self._forwarder.open >= MAX_CONNECTIONS:

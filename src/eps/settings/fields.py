@@ -18,6 +18,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from eps.core.host_port import parse_host_port
+from eps.core.limits import MAX_NAME_CHARS
+from eps.errors import BadParams
 from eps.settings.problems import Loc
 
 
@@ -119,14 +122,13 @@ def _path(path: str, info: ValidationInfo) -> str:
 FolderPath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 """A folder that the program makes if it is missing; absolute once validated."""
 
-_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]*)):(\d{1,5})")
-
 
 def _host_port(text: str, need_host: bool) -> str:
-    match = _HOST_PORT.fullmatch(text)
-    if match is None or int(match[3]) > 65535:
-        raise bad("must be HOST:PORT", "as in localhost:8888 or [::1]:8888")
-    if need_host and not (match[1] or match[2]):
+    try:
+        host, _ = parse_host_port(text)
+    except BadParams:
+        raise bad("must be HOST:PORT", "as in localhost:8888 or [::1]:8888") from None
+    if need_host and not host:
         raise bad("names no host", "as in localhost:8888")
     return text
 
@@ -181,13 +183,14 @@ UrlPath = Annotated[str, AfterValidator(_url_path)]
 
 
 def _operator(text: str) -> str:
-    if not re.fullmatch(r"[^\s()/]{1,253}", text) or not text.strip("."):
-        raise bad("must be an operator's name", "up to 253 characters without spaces, slashes and parentheses")
+    if len(text) > MAX_NAME_CHARS or not re.fullmatch(r"[^\s()/]+", text) or not text.strip("."):
+        hint = f"up to {MAX_NAME_CHARS} characters without spaces, slashes and parentheses"
+        raise bad("must be an operator's name", hint)
     return text
 
 
 OperatorName = Annotated[str, AfterValidator(_operator)]
-"""An operator's name; 253 is what a DNS name in a certificate can hold."""
+"""An operator's name."""
 
 Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 """A time span."""

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from eps.core.endpoint import is_this_machine, normal_host
+from eps.core.host_port import parse_host_port
 from eps.settings.fields import Model
 from eps.settings.models import JsonRpcServerSettings, SdJsonRpcServerSettings, TlsSettings
 from eps.settings.node import Node, locate, plain
@@ -186,4 +188,4 @@ def _advice(settings: Model) -> Iterator[tuple[Loc, str, str]]:
 
 
 def _is_loopback(address: str) -> bool:
-    return address.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+    return is_this_machine(normal_host(parse_host_port(address)[0]))

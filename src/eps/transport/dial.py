@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
-from eps.core.endpoint import IPAddress, Judge, parse_host_port, render_host_port
+from eps.core.endpoint import IPAddress, Judge
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.errors import BadParams, Unreachable
 
 ATTEMPT_DELAY = 0.25
@@ -36,6 +37,9 @@ MAX_PROXY_HEADER = 16 * 1024
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
 """Seconds, seconds, probes: a peer that vanished is noticed after two minutes. NAT boxes forget after five or more."""
 
+
+LiteralAddress = tuple[Any, ...]
+"""A numeric address; for a link-local one also its flow label and its interface's number."""
 
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 """What ``getaddrinfo`` gives."""
@@ -102,12 +106,13 @@ async def resolve(host: str, port: int, *, foreign: bool = False) -> list[Candid
         foreign: somebody else chose the name; see :data:`MAX_FOREIGN_LOOKUPS`.
 
     Raises:
-        socket.gaierror (an OSError): the name has no address.
+        OSError: the name has no address (``socket.gaierror``), or the address an interface that isn't there.
     """
     if host in ("localhost", ""):  # whatever /etc/hosts says of it; IPv4 first: peers in use bind only that
         return [_candidate("127.0.0.1", port), _candidate("::1", port)]
     try:
-        return [_candidate(host, port)]
+        address, *scope = literal_address(host)
+        return [_candidate(address, port, *scope)]
     except ValueError:
         pass  # not a literal address
     try:
@@ -116,6 +121,22 @@ async def resolve(host: str, port: int, *, foreign: bool = False) -> list[Candid
         raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
     candidates = [_candidate(str(info[4][0]), port, *info[4][2:]) for info in found]
     return _interleaved(list(dict.fromkeys(candidates)))[:MAX_ADDRESSES]
+
+
+def literal_address(host: str) -> LiteralAddress:
+    """An IP address as sockets take it. uvloop's resolver would lose the interface of a link-local one.
+
+    Raises:
+        ValueError: it is a name.
+        OSError: there is no such interface.
+    """
+    ip = ip_address(host)
+    if ip.version == 4 or ip.scope_id is None:
+        return (host,)
+    interfaces = {word: index for index, name in socket.if_nameindex() for word in (name, str(index))}
+    if ip.scope_id not in interfaces:
+        raise OSError(errno.ENODEV, f"this machine has no network interface {ip.scope_id}")
+    return host.partition("%")[0], 0, interfaces[ip.scope_id]
 
 
 async def _look_up(host: str, port: int) -> list[AddressInfo]:

@@ -9,7 +9,6 @@ given to ``on_socket`` in a task that the listener owns until it returns. After 
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import sys
@@ -20,10 +19,12 @@ from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakSet
 
+from eps.core.endpoint import normal_host
 from eps.core.event import Emit, Level, Notice, Refused
+from eps.core.host_port import parse_host_port
 from eps.core.warn_rate import sparing
-from eps.errors import EpsError, StartError
-from eps.transport.dial import tune
+from eps.errors import BadParams, EpsError, StartError
+from eps.transport.dial import LiteralAddress, literal_address, tune
 
 BACKLOG = 1024
 """Connections that the kernel completes while we are busy; the kernel caps it at net.core.somaxconn."""
@@ -230,22 +231,6 @@ class Listener:
             self._refuse(accepted, source, "error", f"{type(error).__name__}: {error}")
 
 
-def parse_bind_address(text: str) -> tuple[str, int]:
-    """Host (without brackets; may be empty) and port of ``host:port``, ``:port`` or ``[v6]:port``.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    host, colon, port = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = str(ipaddress.IPv6Address(host[1:-1]))
-    elif ":" in host:
-        raise ValueError("an IPv6 address is written in brackets")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("the port is missing or not a number up to 65535")
-    return host, int(port)
-
-
 async def bind(name: str, bind_address: str) -> list[socket.socket]:
     """Listening, non-blocking sockets for an address; one per address family where it names both.
 
@@ -254,9 +239,9 @@ async def bind(name: str, bind_address: str) -> list[socket.socket]:
     """
     where = f"{name}: can't listen on {bind_address}"
     try:
-        host, port = parse_bind_address(bind_address)
-    except ValueError as error:
-        raise StartError(f"{where}: {error}", hint="write bind_address as host:port") from error
+        host, port = parse_host_port(bind_address)
+    except BadParams as error:
+        raise StartError(f"{where}: {error.message}", hint=error.hint) from error
     hosts, all_needed = await _bind_hosts(host, where)
     for _ in range(_SAME_PORT_ATTEMPTS):
         try:
@@ -267,12 +252,18 @@ async def bind(name: str, bind_address: str) -> list[socket.socket]:
     raise StartError(f"{where}: no port is free in both address families", hint="set a port in bind_address")
 
 
-async def _bind_hosts(host: str, where: str) -> tuple[list[str], bool]:
+async def _bind_hosts(host: str, where: str) -> tuple[list[LiteralAddress], bool]:
     """The addresses to bind, and whether each of them has to work."""
-    if host in ("", "::"):
-        return ["0.0.0.0", "::"], False  # noqa: S104  # all interfaces is what the administrator wrote
+    if normal_host(host) in ("", "::"):
+        return [("0.0.0.0",), ("::",)], False  # noqa: S104  # all interfaces is what the administrator wrote
     if host == "localhost":
-        return ["127.0.0.1", "::1"], False  # what clients try differs, so both
+        return [("127.0.0.1",), ("::1",)], False  # what clients try differs, so both
+    try:
+        return [literal_address(host)], True
+    except ValueError:
+        pass  # a name
+    except OSError as error:
+        raise StartError(f"{where}: {error.strerror}", hint="ip link shows them") from error
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -281,16 +272,16 @@ async def _bind_hosts(host: str, where: str) -> tuple[list[str], bool]:
             f"{where}: {host} is no address of this machine and no name that resolves",
             hint="bind_address takes localhost, an address of this machine, or :PORT for all of them",
         ) from error
-    return list(dict.fromkeys(str(item[4][0]) for item in found)), True
+    return list(dict.fromkeys((str(item[4][0]), *item[4][2:]) for item in found)), True
 
 
-def _bind_all(hosts: Sequence[str], port: int, all_needed: bool) -> list[socket.socket]:
+def _bind_all(hosts: Sequence[LiteralAddress], port: int, all_needed: bool) -> list[socket.socket]:
     bound: list[socket.socket] = []
     missing: OSError | None = None
     try:
-        for host in hosts:
+        for host, *scope in hosts:
             try:
-                bound.append(_bind_one(host, port or (bound[0].getsockname()[1] if bound else 0)))
+                bound.append(_bind_one(host, port or (bound[0].getsockname()[1] if bound else 0), *scope))
             except OSError as error:
                 if all_needed or error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -304,7 +295,7 @@ def _bind_all(hosts: Sequence[str], port: int, all_needed: bool) -> list[socket.
     return bound
 
 
-def _bind_one(host: str, port: int) -> socket.socket:
+def _bind_one(host: str, port: int, *scope: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -312,7 +303,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
         tune(bound)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
+        bound.bind((host, port, *scope))
         bound.listen(BACKLOG)
     except OSError:
         bound.close()

@@ -68,7 +68,13 @@ def test_params_that_are_no_object(text: str, says: str) -> None:
 
 @pytest.mark.parametrize(
     ("bind", "host"),
-    [("localhost:1", "localhost"), ("0.0.0.0:1", "localhost"), ("[::]:1", "localhost"), ("10.1.2.3:1", "10.1.2.3")],
+    [
+        ("localhost:1", "localhost"),
+        ("0.0.0.0:1", "localhost"),
+        ("[::]:1", "localhost"),
+        ("10.1.2.3:1", "10.1.2.3"),
+        ("[fd00::1]:1", "[fd00::1]"),
+    ],
 )
 async def test_where_our_own_server_is(settings: EpsSettings, bind: str, host: str) -> None:
     for tls in (True, False):

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from eps.core.endpoint import normal_host
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
 from eps.core.message import Error, Response, error_response
 from eps.core.names import Object
@@ -165,12 +167,13 @@ def own_server_client(settings: EpsSettings) -> JsonRpcClient:
     if server is None:
         raise SettingsError("the settings have no jsonrpc_server channel to call", hint="add one to channels")
     called = f"our EPS server {settings.name}"
-    host, _, port = server.bind_address.rpartition(":")
-    host = "localhost" if host in ("", "0.0.0.0", "[::]", "::") else host  # noqa: S104 - where to dial what binds all
+    host, port = parse_host_port(server.bind_address)
+    all_interfaces = normal_host(host) in ("", "0.0.0.0", "::")  # noqa: S104 - where to dial what binds all
+    address = render_host_port("localhost" if all_interfaces else host, port)
     if server.tls is None:
-        return JsonRpcClient(f"http://{host}:{port}{server.path}", tls=None, called=called, side=Side.OURS)
+        return JsonRpcClient(f"http://{address}{server.path}", tls=None, called=called, side=Side.OURS)
     return JsonRpcClient(
-        f"https://{host}:{port}{server.path}",
+        f"https://{address}{server.path}",
         tls=_client_files(tls_files(server.tls)),
         server_name=_server_name(server.tls),
         called=called,

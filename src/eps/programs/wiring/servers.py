@@ -24,6 +24,7 @@ from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit, Level, Notice, Started
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.http_proxy import http_proxies
 from eps.core.message import Response
 from eps.core.names import Operator
@@ -86,12 +87,12 @@ class Composite:
 
     def listens(self, what: str, bind_address: str, port: Callable[[], int]) -> None:
         """Tell the log that ``what`` listens on ``bind_address``; ``port`` gives the real one, once started."""
-        self._listening.append((what, bind_address.rpartition(":")[0] or "*", port))
+        self._listening.append((what, parse_host_port(bind_address)[0] or "*", port))
 
     def started(self) -> Started:
         """Who this is and what it has open."""
         ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
-        listening = tuple(f"{what} {host}:{port()}" for what, host, port in ordered)
+        listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
         return Started(name=self._title, listening=listening)
 
     async def start(self) -> None:
