@@ -10,7 +10,7 @@ from engine import Target
 
 from eps.core.announcement import (
     Announcement,
-    Kind,
+    Keeper,
     allowed_suffixes,
     decide_claims,
     decode,
@@ -59,7 +59,7 @@ def run_announce(value: Any) -> Hashable:
     for announcement in kept:
         assert announcement.holder == client.name and is_covered(announcement.domain, suffixes)
         assert announcement.key != other.key and announcement.domain.isascii()
-        assert decode(encode(announcement, Kind.PUBLIC), Kind.PUBLIC) == announcement
+        assert decode(encode(announcement, Keeper.PUBLIC), Keeper.PUBLIC) == announcement
     return len(kept), tuple(answer.code if answer else 0 for answer in answers)
 
 
@@ -72,11 +72,11 @@ def run_announce_one(value: Any) -> Hashable:
 
 
 def stored_announcements() -> list[bytes]:
-    return [encode(Announcement(PROXY, DOMAIN), kind) for kind in Kind]
+    return [encode(Announcement(PROXY, DOMAIN), kind) for kind in Keeper]
 
 
 def run_stored(data: bytes) -> Hashable:
-    kind = Kind.PRIVATE if b"proxy" in data[:8] else Kind.PUBLIC
+    kind = Keeper.PRIVATE if b"proxy" in data[:8] else Keeper.PUBLIC
     announcement = decode(data, kind)
     announcement.stands(NOW)
     return announcement.expires_at is None

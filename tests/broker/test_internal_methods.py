@@ -45,7 +45,7 @@ async def test_what_can_not_be_told_whole_is_refused_with_what_to_do(sender: Ope
 
 
 async def test_others_have_their_turn_while_entries_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.broker.internal_methods.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("eps.broker.internal_methods.SEARCH_SECONDS", 0.0)
     turns = 0
 
     async def other() -> None:

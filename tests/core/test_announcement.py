@@ -12,7 +12,7 @@ from eps.core.announcement import (
     MAX_PER_HOLDER,
     Announcement,
     Client,
-    Kind,
+    Keeper,
     Wanted,
     allowed_suffixes,
     decide_claims,
@@ -48,9 +48,9 @@ def claim(known: dict[str, Announcement], operator: Operator, *wanted: Wanted) -
     return kept, [answer.code if answer else 0 for answer in answers]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", Keeper)
 @pytest.mark.parametrize("expires_at", [None, at(1)])
-def test_an_announcement_comes_back_from_a_store(kind: Kind, expires_at: Instant | None) -> None:
+def test_an_announcement_comes_back_from_a_store(kind: Keeper, expires_at: Instant | None) -> None:
     announcement = Announcement(B, "A.example.org", expires_at)
     assert decode(encode(announcement, kind), kind) == announcement
 
@@ -58,9 +58,11 @@ def test_an_announcement_comes_back_from_a_store(kind: Kind, expires_at: Instant
 def test_what_a_store_holds() -> None:
     announcement = Announcement(B, "a.example.org", at(1))
     public = b'{"operator":"b","domain":"a.example.org","expires_at":"2026-11-22T13:00:00Z"}'
-    assert encode(announcement, Kind.PUBLIC) == public
-    assert decode(b'{"domain":"a.example.org","proxy":"p","more":[]}', Kind.PRIVATE) == Announcement(P, "a.example.org")
-    assert (Kind.PUBLIC.value, Kind.PRIVATE.value) == (1, 2)
+    assert encode(announcement, Keeper.PUBLIC) == public
+    assert decode(b'{"domain":"a.example.org","proxy":"p","more":[]}', Keeper.PRIVATE) == Announcement(
+        P, "a.example.org"
+    )
+    assert (Keeper.PUBLIC.value, Keeper.PRIVATE.value) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_what_a_store_holds() -> None:
 )
 def test_what_is_no_announcement_in_a_store(data: bytes) -> None:
     with pytest.raises(ValueError):
-        decode(data, Kind.PUBLIC)
+        decode(data, Keeper.PUBLIC)
 
 
 @pytest.mark.parametrize(

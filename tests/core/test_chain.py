@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eps.core.chain import SLICE, Chain, pick_newest_root
+from eps.core.chain import VERIFIED_AT_ONCE, Chain, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
     NO_PARENT,
@@ -221,14 +221,18 @@ def test_records_are_a_sequence_that_answers_get_records() -> None:
 
 
 def test_steps() -> None:
-    records = line(2 * SLICE + 10)
+    records = line(2 * VERIFIED_AT_ONCE + 10)
     steps = list(EMPTY.extending(records, NOW))
-    assert [len(chain.records) for chain in steps] == [SLICE, 2 * SLICE, 2 * SLICE + 10]
+    assert [len(chain.records) for chain in steps] == [
+        VERIFIED_AT_ONCE,
+        2 * VERIFIED_AT_ONCE,
+        2 * VERIFIED_AT_ONCE + 10,
+    ]
     assert steps[-1].tip == EMPTY.extend(records, NOW).tip
-    broken = [*records[: SLICE + 3], link(None, "x")]
+    broken = [*records[: VERIFIED_AT_ONCE + 3], link(None, "x")]
     with pytest.raises(RecordError) as caught:
         list(EMPTY.extending(broken, NOW))
-    assert caught.value.index == SLICE + 3
+    assert caught.value.index == VERIFIED_AT_ONCE + 3
 
 
 # Submitting
@@ -395,5 +399,5 @@ def test_the_cost_is_that_of_the_new_records() -> None:
 
 
 def test_a_step_is_short() -> None:
-    records = line(SLICE)
+    records = line(VERIFIED_AT_ONCE)
     assert cpu(EMPTY, records) < 0.05

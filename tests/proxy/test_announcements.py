@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eps.core.announcement import Announcement, Kind, Wanted, decide_claims, encode
+from eps.core.announcement import Announcement, Keeper, Wanted, decide_claims, encode
 from eps.core.event import Level, Notice
 from eps.core.instant import instant_of
 from eps.core.names import Operator
@@ -29,7 +29,7 @@ class Scene:
         self.clock = FakeClock()
         self.events = Events()
 
-    async def book(self, kind: Kind = Kind.PUBLIC, store: Datastore | None = None) -> AnnouncementBook:
+    async def book(self, kind: Keeper = Keeper.PUBLIC, store: Datastore | None = None) -> AnnouncementBook:
         book = AnnouncementBook(store or self.store, kind, self.clock.utc, self.events)
         await book.load()
         return book
@@ -71,7 +71,7 @@ async def test_later_ones_replace_earlier_ones() -> None:
 
 async def test_a_private_book_has_one_for_each_public_proxy() -> None:
     scene = Scene()
-    book = await scene.book(Kind.PRIVATE)
+    book = await scene.book(Keeper.PRIVATE)
     await scene.keep(book, Announcement(P, "d.x"), Announcement(Q, "d.x"))
     assert await book.find("d.x", P) == Announcement(P, "d.x")
     assert await book.find("d.x", A) is None
@@ -187,7 +187,7 @@ async def test_a_store_that_is_written_anew_meanwhile() -> None:
         async def replace_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
             if not self.refused:
                 self.refused = True
-                await self.append([DataEntry(1, new_id(), encode(Announcement(B, "late.x"), Kind.PUBLIC))])
+                await self.append([DataEntry(1, new_id(), encode(Announcement(B, "late.x"), Keeper.PUBLIC))])
             return await super().replace_if(last, entries)
 
     scene = Scene(Once([DataEntry(9, new_id(), b"") for _ in range(SPARE_ENTRIES)]))
@@ -197,7 +197,7 @@ async def test_a_store_that_is_written_anew_meanwhile() -> None:
 
 
 async def test_a_store_that_empties() -> None:
-    scene = Scene(MemoryDatastore([DataEntry(1, new_id(), encode(Announcement(A, "d.x"), Kind.PUBLIC))]))
+    scene = Scene(MemoryDatastore([DataEntry(1, new_id(), encode(Announcement(A, "d.x"), Keeper.PUBLIC))]))
     book = await scene.book()
     past = instant_of(scene.clock.utc())
     for number in range(SPARE_ENTRIES + 2):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eps.core.announcement import Kind
+from eps.core.announcement import Keeper
 from eps.core.event import Announced, Forwarding, Level, Refused, TunnelFinished
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
@@ -49,7 +49,7 @@ class Stage:
         self.clock = FakeClock()
         self.asked: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         self.answer: Callable[[Object], Awaitable[Response]] = self.says_ok
-        self.book = AnnouncementBook(store or MemoryDatastore(), Kind.PUBLIC, self.clock.utc, self.events)
+        self.book = AnnouncementBook(store or MemoryDatastore(), Keeper.PUBLIC, self.clock.utc, self.events)
         accept_timeout = options.pop("accept_timeout", 5.0)
         self.proxy = PublicProxy(
             P,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eps.core.announcement import Kind
+from eps.core.announcement import Keeper
 from eps.core.event import Announced, Forwarding, Level, Notice, TunnelFinished
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
@@ -60,7 +60,7 @@ class Stage:
         self.answer: Callable[[str, Object], Awaitable[Response]] = self.public_proxy
         self._news = asyncio.Event()
         self.forwarder = Forwarder()
-        self.book = AnnouncementBook(self.store, Kind.PRIVATE, self.clock.utc, self.events)
+        self.book = AnnouncementBook(self.store, Keeper.PRIVATE, self.clock.utc, self.events)
         seconds = {"repeat_seconds": 600.0, "look_seconds": 0.01, "retry_seconds": 0.01}
         self.proxy = PrivateProxy(
             B,
@@ -489,7 +489,7 @@ async def test_stopping_gives_up_what_is_being_dialled(monkeypatch: pytest.Monke
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(private_proxy, "join", never)
+    monkeypatch.setattr(private_proxy, "dial_relay", never)
     async with Stage() as stage:
         await stage.announce()
         await stage.incoming("127.0.0.1:1")

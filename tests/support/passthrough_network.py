@@ -9,7 +9,7 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
-from eps.core.announcement import Kind
+from eps.core.announcement import Keeper
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Request, Response
 from eps.core.names import Object
@@ -62,7 +62,7 @@ class PassthroughNetwork(Network):
     async def __aenter__(self) -> "PassthroughNetwork":
         relay = await self.proxy()
         public, private = self.nodes[PROXY], await self.node(PRIVATE)
-        book = AnnouncementBook(MemoryDatastore(), Kind.PUBLIC, now, self.relay_events)
+        book = AnnouncementBook(MemoryDatastore(), Keeper.PUBLIC, now, self.relay_events)
         self.public = Passthrough(
             public.name,
             relay,
@@ -81,7 +81,7 @@ class PassthroughNetwork(Network):
         self.private = PrivateProxy(
             private.name,
             self._through(private),
-            AnnouncementBook(MemoryDatastore(), Kind.PRIVATE, now, self.relay_events),
+            AnnouncementBook(MemoryDatastore(), Keeper.PRIVATE, now, self.relay_events),
             self.forwarder,
             proxies=self.proxies,
             now=now,

@@ -11,7 +11,7 @@ from eps.core.endpoint import relay_trust
 from eps.core.names import Token
 from eps.errors import Side, Stage, TunnelFailed
 from eps.transport import tunnel
-from eps.transport.tunnel import join
+from eps.transport.tunnel import dial_relay
 
 BOTH_LOOPS = True
 
@@ -31,7 +31,7 @@ def address_of(server: socket.socket) -> str:
 
 async def test_the_token_comes_first_and_in_one_segment(relay: socket.socket) -> None:
     trust = relay_trust(None, [], "localhost:5556")
-    with await join(address_of(relay), TOKEN, 5, name="p", allow=trust.judge) as sock:
+    with await dial_relay(address_of(relay), TOKEN, 5, name="p", allow=trust.judge) as sock:
         loop = asyncio.get_running_loop()
         accepted, _ = await loop.sock_accept(relay)
         with accepted:
@@ -43,7 +43,7 @@ async def test_the_token_comes_first_and_in_one_segment(relay: socket.socket) ->
 async def test_an_endpoint_that_must_not_be_dialled(relay: socket.socket) -> None:
     trust = relay_trust(None, [], "elsewhere.example:1")
     with pytest.raises(TunnelFailed, match="must not be dialled") as caught:
-        await join(address_of(relay), TOKEN, 5, allow=trust.judge)
+        await dial_relay(address_of(relay), TOKEN, 5, allow=trust.judge)
     assert (caught.value.stage, caught.value.side) == (Stage.RELAY, Side.PROXY)
     assert "internal_endpoints" in caught.value.hint
 
@@ -52,13 +52,13 @@ async def test_a_relay_that_is_down(relay: socket.socket) -> None:
     address = address_of(relay)
     relay.close()
     with pytest.raises(TunnelFailed, match=f"the relay of p at {address}: connection refused"):
-        await join(address, TOKEN, 5, name="p")
+        await dial_relay(address, TOKEN, 5, name="p")
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 async def test_a_token_of_another_size(size: int) -> None:
     with pytest.raises(TunnelFailed, match=f"p gave a token of {size} bytes; it must have 32"):
-        await join("localhost:1", Token(bytes(size)), 5, name="p")
+        await dial_relay("localhost:1", Token(bytes(size)), 5, name="p")
 
 
 @pytest.mark.parametrize("taken", [OSError(104, "reset"), 5])
@@ -81,5 +81,5 @@ async def test_a_relay_that_hangs_up_at_once(monkeypatch: pytest.MonkeyPatch, ta
 
     monkeypatch.setattr(tunnel, "connect", connect)
     with pytest.raises(TunnelFailed, match=r"hung up before the token|took only 5 bytes"):
-        await join("x:1", TOKEN, 5)
+        await dial_relay("x:1", TOKEN, 5)
     assert stub.closed

@@ -19,7 +19,7 @@ from eps.core.names import Object, Operator
 from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
 from eps.grpc import codec
 
-SLICE_SECONDS = 0.01
+SEARCH_SECONDS = 0.01
 """How long a search of the directory keeps all other calls waiting: then it is their turn."""
 
 
@@ -120,7 +120,7 @@ async def _in_slices(directory: Directory, operator: str) -> AsyncIterator[Entry
     began = time.monotonic()
     for entry in directory.entries.values():
         yield entry
-        if time.monotonic() - began > SLICE_SECONDS:
+        if time.monotonic() - began > SEARCH_SECONDS:
             await asyncio.sleep(0)
             began = time.monotonic()
 

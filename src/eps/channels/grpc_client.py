@@ -30,7 +30,7 @@ from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.transport.dial import connect
-from eps.transport.tunnel import join
+from eps.transport.tunnel import dial_relay
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one dial, and for one TLS handshake with the peer's SETTINGS."""
@@ -134,7 +134,7 @@ class GrpcClientChannel:
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
         trust = relay_trust_of(self._source, proxy, self._name, self._trusted_endpoints)
-        sock = await join(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._proxies)
+        sock = await dial_relay(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._proxies)
         self._step(
             5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
         )

@@ -24,7 +24,7 @@ from eps.grpc.server import ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity
-from eps.transport.tunnel import join
+from eps.transport.tunnel import dial_relay
 
 TUNNEL_TIMEOUT = 10.0
 """Seconds for dialling the relay."""
@@ -117,7 +117,7 @@ class GrpcServerChannel:
         trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
         self._tunnels_under_way += 1
         try:
-            sock = await join(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
+            sock = await dial_relay(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
         except BaseException:
             self._tunnels_under_way -= 1
             raise

@@ -90,14 +90,14 @@ class HeldStreams:
 
     async def _hold(self, operator: Operator) -> None:
         """Open the stream again and again; a failure is told once until it changes."""
-        pause, told = FIRST_PAUSE, ""
+        pause, reported = FIRST_PAUSE, ""
         while True:
             started = asyncio.get_running_loop().time()
             reason, hint = await self._one_stream(operator)
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it had been up
-            if reason != told:
-                told = reason
+            if reason != reported:
+                reported = reason
                 text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
                 self._emit(Notice(level=Level.WARN, text=text, hint=hint))
             await asyncio.sleep(pause)

@@ -46,7 +46,7 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+", re.IGNORECASE | re.ASCII)
 _SUFFIX = re.compile(rf"(?:\.{_LABEL})++", re.IGNORECASE | re.ASCII)
 
 
-class Kind(Enum):
+class Keeper(Enum):
     """Which proxy keeps the announcement; the values are the entry types of PROTOCOL.md section 6."""
 
     PUBLIC = 1
@@ -55,7 +55,7 @@ class Kind(Enum):
     @property
     def holder_key(self) -> str:
         """The key under which the holder is written."""
-        return "operator" if self is Kind.PUBLIC else "proxy"
+        return "operator" if self is Keeper.PUBLIC else "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Announcement:
         """Whether it has not expired."""
         return self.expires_at is None or self.expires_at.nanoseconds > nanoseconds_of(now)
 
-    def to_json(self, kind: Kind) -> Object:
+    def to_json(self, keeper: Keeper) -> Object:
         """What ``getAnnouncements`` shows of it, and what a store keeps."""
         expires_at = self.expires_at.text if self.expires_at is not None else None
-        return {kind.holder_key: self.holder, "domain": self.domain, "expires_at": expires_at}
+        return {keeper.holder_key: self.holder, "domain": self.domain, "expires_at": expires_at}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ class Refusal:
 # Stores
 
 
-def encode(announcement: Announcement, kind: Kind) -> bytes:
+def encode(announcement: Announcement, keeper: Keeper) -> bytes:
     """The data of a store's entry."""
-    return json.dumps(announcement.to_json(kind), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(announcement.to_json(keeper), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def decode(data: bytes, kind: Kind) -> Announcement:
+def decode(data: bytes, keeper: Keeper) -> Announcement:
     """The reverse of :func:`encode`; other keys are ignored.
 
     Raises:
@@ -127,9 +127,9 @@ def decode(data: bytes, kind: Kind) -> Announcement:
         raise ValueError("is nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError("is no JSON object")
-    holder, domain, expires_at = value.get(kind.holder_key), value.get("domain"), value.get("expires_at")
+    holder, domain, expires_at = value.get(keeper.holder_key), value.get("domain"), value.get("expires_at")
     if not isinstance(holder, str) or not holder or not isinstance(domain, str) or not domain:
-        raise ValueError(f"has no {kind.holder_key} or no domain")
+        raise ValueError(f"has no {keeper.holder_key} or no domain")
     if expires_at is not None and not isinstance(expires_at, str):
         raise ValueError("expires_at is no text")
     return Announcement(Operator(holder), domain, parse_instant(expires_at) if expires_at is not None else None)

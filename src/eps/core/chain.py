@@ -25,7 +25,7 @@ from eps.errors import RecordError
 ADMIN_GROUP = "sd-admin"
 """Whose certificate names this group may change the directory."""
 
-SLICE = 50
+VERIFIED_AT_ONCE = 50
 """Records per step: some 10 to 15 ms, so that an event loop is never held for more than 50 ms on a slow machine."""
 
 
@@ -135,8 +135,8 @@ class Chain:
     def extending(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
         """:meth:`extend` in steps; yields the chain after each. Raises like it."""
         chain = self
-        for first in range(0, len(records), SLICE):
-            chain = chain.extend(records[first : first + SLICE], now, first=first)
+        for first in range(0, len(records), VERIFIED_AT_ONCE):
+            chain = chain.extend(records[first : first + VERIFIED_AT_ONCE], now, first=first)
             yield chain
 
     def replace_root(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":

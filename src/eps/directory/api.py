@@ -22,7 +22,7 @@ from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notic
 from eps.core.names import Object, Operator
 from eps.core.signature import TrustStore
 from eps.directory.cache import RecordCache
-from eps.directory.endpoints import Call, Endpoints
+from eps.directory.endpoints import CallEndpoint, Endpoints
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.errors import BadParams, DeliveryError, EpsError, RecordError
 
@@ -76,7 +76,7 @@ class ApiDirectory:
 
     def __init__(
         self,
-        call: Call,
+        call: CallEndpoint,
         endpoints: Sequence[str],
         trust: TrustStore,
         *,
@@ -100,7 +100,7 @@ class ApiDirectory:
         self._cached = self._chain
         self._refused: dict[int, _Refusal] = {}
         self._failures: set[str] = set()
-        self._missing_told = False
+        self._missing_reported = False
         self._next_thorough = 0.0
         self._news = asyncio.Event()
         self._wake = asyncio.Event()
@@ -203,8 +203,8 @@ class ApiDirectory:
                 if thorough:
                     self._next_thorough = time + THOROUGH_EVERY
                 self._succeeded(index)
-                for told in refusals:  # once: from now on the good one is asked first
-                    self._emit(Notice(text=told.reason, hint=told.error.hint, level=Level.WARN))
+                for refused in refusals:  # once: from now on the good one is asked first
+                    self._emit(Notice(text=refused.reason, hint=refused.error.hint, level=Level.WARN))
             return
 
     async def _ask_news(self, among: Sequence[int]) -> int:
@@ -278,7 +278,7 @@ class ApiDirectory:
             self._failures.clear()
             self._emit(Notice(text=f"the service directory at {self._endpoints.names[index]} answers again"))
         missing = self._lacks_something()
-        if missing and not self._missing_told:
+        if missing and not self._missing_reported:
             who = f"no entry for {self._own_name}, this server's operator" if self._own_name else "no entries"
             self._emit(
                 Notice(
@@ -288,7 +288,7 @@ class ApiDirectory:
                     level=Level.WARN,
                 )
             )
-        self._missing_told = missing
+        self._missing_reported = missing
 
     def _failed(self, reason: str, hint: str) -> None:
         """Report each distinct reason once, until something succeeds."""

@@ -13,7 +13,7 @@ from eps.errors import DeliveryError, EpsError, Side, Unreachable
 from eps.jsonrpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
 
-Call = Callable[[int, str, Object], Awaitable[Response]]
+CallEndpoint = Callable[[int, str, Object], Awaitable[Response]]
 """Ask the endpoint of that index: method and params. Raises EpsError if no answer came."""
 
 STAGGER_SECONDS = 1.5
@@ -35,7 +35,7 @@ class Endpoints:
         names: their URLs, for messages.
     """
 
-    def __init__(self, call: Call, names: Sequence[str]) -> None:
+    def __init__(self, call: CallEndpoint, names: Sequence[str]) -> None:
         self._call = call
         self.names = tuple(names)
         self._preferred = 0

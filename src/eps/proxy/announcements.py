@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from eps.core.announcement import Announcement, Kind, decode, encode
+from eps.core.announcement import Announcement, Keeper, decode, encode
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Operator
 from eps.datastores import DataEntry, Datastore, new_id
@@ -46,13 +46,13 @@ class AnnouncementBook:
 
     Args:
         store: nobody else writes to it but other public proxies' books. Closed by its owner, not here.
-        kind: public: one announcement for each domain; private: one for each domain and public proxy.
+        keeper: public: one announcement for each domain; private: one for each domain and public proxy.
         now: the wall clock, in UTC.
     """
 
-    def __init__(self, store: Datastore, kind: Kind, now: Callable[[], datetime], emit: Emit) -> None:
+    def __init__(self, store: Datastore, keeper: Keeper, now: Callable[[], datetime], emit: Emit) -> None:
         self._store = store
-        self._kind = kind
+        self._keeper = keeper
         self._now = now
         self._emit = emit
         self._known: dict[Key, Announcement] = {}
@@ -158,7 +158,7 @@ class AnnouncementBook:
         known: dict[Key, Announcement] = {}
         others: list[DataEntry] = []
         for entry in entries:
-            announcement = self._decoded(entry) if entry.type == self._kind.value else None
+            announcement = self._decoded(entry) if entry.type == self._keeper.value else None
             if announcement is None:
                 others.append(entry)
             else:
@@ -169,7 +169,7 @@ class AnnouncementBook:
 
     def _decoded(self, entry: DataEntry) -> Announcement | None:
         try:
-            return decode(entry.data, self._kind)
+            return decode(entry.data, self._keeper)
         except ValueError as error:
             text = f"the datastore {self._store.location} holds an entry that is no announcement: it {error}"
             self._emit(Notice(level=Level.WARN, text=text))
@@ -198,7 +198,7 @@ class AnnouncementBook:
         return True
 
     def _entry(self, announcement: Announcement) -> DataEntry:
-        return DataEntry(self._kind.value, new_id(), encode(announcement, self._kind))
+        return DataEntry(self._keeper.value, new_id(), encode(announcement, self._keeper))
 
     def _key(self, announcement: Announcement) -> Key:
-        return announcement.key, announcement.holder if self._kind is Kind.PRIVATE else Operator("")
+        return announcement.key, announcement.holder if self._keeper is Keeper.PRIVATE else Operator("")

@@ -96,9 +96,9 @@ class RawForwarder:
             sock.close()
             self._emit(ended(TunnelOutcome.STOPPED, domain, via))
             raise
-        self._join(sock, inside, domain, via)
+        self._relay(sock, inside, domain, via)
 
-    def _join(self, outside: socket.socket, inside: socket.socket, domain: str, via: Operator) -> None:
+    def _relay(self, outside: socket.socket, inside: socket.socket, domain: str, via: Operator) -> None:
         def finished(result: SpliceResult) -> None:
             self._relays.discard(relay)
             self._emit(ended(result.outcome, domain, via, result.seconds, result.first_bytes, result.second_bytes))

@@ -35,9 +35,9 @@ from eps.errors import EpsError, TlsFailed, Unreachable
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.proxy.forwarding import ended
 from eps.proxy.http_messages import (
+    AlreadySent,
     Answer,
     Plain,
-    Told,
     has_coding,
     inside_headers,
     inside_url,
@@ -293,7 +293,7 @@ class HttpForwarder:
             assert isinstance(request.protocol, _Connection), "forward makes no others"
             request.protocol.outcome = TunnelOutcome.IDLE
             request.protocol.force_close()  # nothing but frames may follow, so nothing can be said any more
-        return Told()
+        return AlreadySent()
 
     async def _both_ways(
         self, request: web.BaseRequest, client: aiohttp.StreamReader, inside: aiohttp.StreamReader, to: StreamWriter

@@ -78,7 +78,7 @@ class Plain(web.Response):
         self.headers.popall(hdrs.SERVER, None)
 
 
-class Told(web.StreamResponse):
+class AlreadySent(web.StreamResponse):
     """Stands for an answer that has gone out already; the connection ends behind it."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

@@ -22,7 +22,7 @@ from datetime import datetime
 
 from eps.core.announcement import (
     Announcement,
-    Kind,
+    Keeper,
     Refusal,
     Wanted,
     allowed_suffixes,
@@ -162,7 +162,7 @@ class Passthrough:
         return [refusal.to_json() if refusal is not None else None for refusal in answers]
 
     async def _announcements(self, params: Object) -> list[Object]:
-        return [announcement.to_json(Kind.PUBLIC) for announcement in await self._book.current()]
+        return [announcement.to_json(Keeper.PUBLIC) for announcement in await self._book.current()]
 
     # 1: a TLS client connects
 

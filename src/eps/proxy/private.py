@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from eps.core.announcement import (
     Announcement,
     Client,
-    Kind,
+    Keeper,
     allowed_suffixes,
     is_covered,
     not_covered,
@@ -46,7 +46,7 @@ from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.forwarding import Forwarder, ended
 from eps.proxy.public import CallNetwork
 from eps.transport.tasks import Tasks
-from eps.transport.tunnel import join
+from eps.transport.tunnel import dial_relay
 
 REPEAT_SECONDS = 600.0
 """PROTOCOL.md section 8."""
@@ -210,7 +210,7 @@ class PrivateProxy:
             self._emit(Announced(domain=announcement.domain, operator=announcement.holder, outcome=outcome))
 
     async def _announcements(self, params: Object) -> list[Object]:
-        return [announcement.to_json(Kind.PRIVATE) for announcement in await self._book.current()]
+        return [announcement.to_json(Keeper.PRIVATE) for announcement in await self._book.current()]
 
     # Before: repeating
 
@@ -354,7 +354,7 @@ class PrivateProxy:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            sock = await join(endpoint, token, DIAL_SECONDS, name=via, allow=trust.judge, proxies=self._proxies)
+            sock = await dial_relay(endpoint, token, DIAL_SECONDS, name=via, allow=trust.judge, proxies=self._proxies)
         except TunnelFailed as error:
             self._emit_sparingly(Notice(level=Level.ERROR, text=f"{domain}: {error.message}", hint=error.hint))
             self._emit(ended(TunnelOutcome.NO_RELAY, domain, via, loop.time() - began))

@@ -196,16 +196,16 @@ async def connect_to(sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
 async def readable(sock: socket.socket) -> None:
     """Wait until ``sock`` has bytes, an end of stream or an error. The socket must have no transport."""
     loop = asyncio.get_running_loop()
-    await _told(sock, loop.add_reader, loop.remove_reader)
+    await _ready(sock, loop.add_reader, loop.remove_reader)
 
 
 async def _writable(sock: socket.socket) -> None:
     """Wait until ``sock`` is connected, or can't be."""
     loop = asyncio.get_running_loop()
-    await _told(sock, loop.add_writer, loop.remove_writer)
+    await _ready(sock, loop.add_writer, loop.remove_writer)
 
 
-async def _told(sock: socket.socket, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
+async def _ready(sock: socket.socket, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
     ready = asyncio.get_running_loop().create_future()
     descriptor = sock.fileno()  # kept: a socket that is closed meanwhile no longer knows it
     watch(descriptor, _settle, ready)

@@ -133,8 +133,8 @@ async def accept_tls(
     Raises:
         TlsFailed: with the reason in plain words; the socket is closed.
     """
-    told = [accepted]
-    token = _handshaking.set(told)
+    owed = [accepted]
+    token = _handshaking.set(owed)
     try:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
             factory,
@@ -147,7 +147,7 @@ async def accept_tls(
         accepted.close()
         raise TlsFailed(plain_reason(error)) from error
     finally:
-        told.clear()  # what runs in this context later may shake hands over another socket
+        owed.clear()  # what runs in this context later may shake hands over another socket
         _handshaking.reset(token)
     return transport
 
@@ -239,7 +239,7 @@ _handshaking: ContextVar[list[socket.socket] | None] = ContextVar("_handshaking"
 class _TellingObject(ssl.SSLObject):
     """A TLS session that lets a refused client know why."""
 
-    told: list[socket.socket] | None = None
+    owed: list[socket.socket] | None = None
     outgoing: ssl.MemoryBIO | None = None
 
     def do_handshake(self) -> None:
@@ -248,12 +248,12 @@ class _TellingObject(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError:
-            if self.told and self.outgoing is not None:
+            if self.owed and self.outgoing is not None:
                 with suppress(OSError):  # it may be gone already
-                    self.told[0].send(self.outgoing.read())
+                    self.owed[0].send(self.outgoing.read())
             raise
-        if self.told:
-            self.told.clear()  # from here on the socket is its transport's alone
+        if self.owed:
+            self.owed.clear()  # from here on the socket is its transport's alone
 
 
 class _TellingContext(ssl.SSLContext):
@@ -264,7 +264,7 @@ class _TellingContext(ssl.SSLContext):
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *args, **named)
         if isinstance(made, _TellingObject) and made.server_side:
-            made.told, made.outgoing = _handshaking.get(), outgoing
+            made.owed, made.outgoing = _handshaking.get(), outgoing
         return made
 
 

@@ -12,7 +12,7 @@ from eps.errors import TunnelFailed, Unreachable
 from eps.transport.dial import connect, explain
 
 
-async def join(
+async def dial_relay(
     endpoint: str,
     token: Token,
     timeout: float,

@@ -16,7 +16,7 @@ from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import Call, JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
-from eps.programs.wiring.proxies import PrivateProxyServer, ProxyServer, build_private_proxy, build_public_proxy
+from eps.programs.wiring.proxies import PrivateProxyServer, PublicProxyServer, build_private_proxy, build_public_proxy
 from eps.programs.wiring.servers import Composite
 from eps.proxy.forwarding import RawForwarder
 from eps.proxy.http_forwarding import HttpForwarder
@@ -263,7 +263,7 @@ async def test_it_calls_the_network_through_its_eps_server(tmp_path: Path, kind:
 
     async with jsonrpc_server(answer) as eps_server:
         server = BUILT[kind](tmp_path, {"jsonrpc_client": {"endpoint": f"http://localhost:{eps_server.port}/jsonrpc"}})
-        assert isinstance(server, ProxyServer | PrivateProxyServer)
+        assert isinstance(server, PublicProxyServer | PrivateProxyServer)
         await server.start()
         try:
             response = await server._call_network("hd-2.incomingConnection", {"a": 1}, 5.0)

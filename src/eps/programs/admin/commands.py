@@ -37,7 +37,7 @@ def own_settings(environment: Mapping[str, str] | None = None, folder: Path | No
 
 
 @asynccontextmanager
-async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_commands.Call]:
+async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_commands.CallDirectory]:
     """Calls the first service directory that the settings name."""
     if not isinstance(settings.directory, models.ApiDirectory):
         raise SettingsError(

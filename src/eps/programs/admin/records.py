@@ -28,7 +28,7 @@ from eps.errors import (
     TlsFailed,
 )
 
-Call = Callable[[str, Object], Awaitable[Response]]
+CallDirectory = Callable[[str, Object], Awaitable[Response]]
 """Ask the service directory: method and params. Raises EpsError if no answer came."""
 
 RETRY_SECONDS = 0.25
@@ -59,7 +59,7 @@ async def submit_records(
     *,
     reset: bool,
     signer: Signer,
-    call: Call,
+    call: CallDirectory,
     now: Callable[[], datetime],
     wait: float = 0.0,
 ) -> Submitted:
@@ -91,7 +91,7 @@ async def submit_records(
     raise AssertionError  # the last attempt has raised
 
 
-async def get_entries(call: Call, name: str | None = None, *, wait: float = 0.0) -> list[Any]:
+async def get_entries(call: CallDirectory, name: str | None = None, *, wait: float = 0.0) -> list[Any]:
     """The directory's entries as JSON values; only the one of operator ``name``, if given.
 
     Raises:
@@ -159,7 +159,7 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
     return chain
 
 
-async def _submit(call: Call, chain: Sequence[SignedRecord], deadline: float) -> Error | None:
+async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: float) -> Error | None:
     """Submit; the refusal, if it is refused."""
     params: Object = {"records": [record.to_json() for record in chain]}
     try:
@@ -173,7 +173,7 @@ async def _submit(call: Call, chain: Sequence[SignedRecord], deadline: float) ->
     return response.error
 
 
-async def _patiently(call: Call, method: str, params: Object, deadline: float) -> Any:
+async def _patiently(call: CallDirectory, method: str, params: Object, deadline: float) -> Any:
     """The result of a call; an error that is answered is raised."""
     response = await _reach(call, method, params, deadline)
     if response.error is not None:
@@ -181,7 +181,7 @@ async def _patiently(call: Call, method: str, params: Object, deadline: float) -
     return response.result
 
 
-async def _reach(call: Call, method: str, params: Object, deadline: float) -> Response:
+async def _reach(call: CallDirectory, method: str, params: Object, deadline: float) -> Response:
     """Call; until ``deadline`` again and again, if it only reads or the service directory certainly didn't get it."""
     repeatable: type[DeliveryError] = NotSent if method == "submitRecords" else DeliveryError
     while True:

@@ -6,7 +6,7 @@ build_private_proxy   datastore → announcements → forwarder → private prox
 
 import os
 
-from eps.core.announcement import Kind
+from eps.core.announcement import Keeper
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
 from eps.core.message import Response
@@ -40,12 +40,12 @@ class _ProxyServer(Composite):
     """What both proxies have: a store with announcements, a client to their EPS server, and a server for its calls."""
 
     def __init__(
-        self, title: str, settings: models.PublicProxySettings | models.PrivateProxySettings, kind: Kind, emit: Emit
+        self, title: str, settings: models.PublicProxySettings | models.PrivateProxySettings, keeper: Keeper, emit: Emit
     ) -> None:
         super().__init__(title)
         self.name = Operator(settings.name)
         self._given_store = settings.datastore
-        self._kind = kind
+        self._keeper = keeper
         self._emit = emit
         self._store: Datastore | None = None
         self._client = jsonrpc_client(settings.jsonrpc_client, called=f"the EPS server of {settings.name}")
@@ -58,8 +58,8 @@ class _ProxyServer(Composite):
         return await self._client.call(method, params, timeout=timeout)
 
     async def _open_book(self) -> AnnouncementBook:
-        self._store = await open_datastore(self._given_store, shared=self._kind is Kind.PUBLIC)
-        book = AnnouncementBook(self._store, self._kind, now, self._emit)
+        self._store = await open_datastore(self._given_store, shared=self._keeper is Keeper.PUBLIC)
+        book = AnnouncementBook(self._store, self._keeper, now, self._emit)
         await book.load()
         return book
 
@@ -75,11 +75,11 @@ class _ProxyServer(Composite):
         self.listens("JSON-RPC", self._rpc_address, lambda: self.rpc.port)
 
 
-class ProxyServer(_ProxyServer):
+class PublicProxyServer(_ProxyServer):
     """A public proxy."""
 
     def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
-        super().__init__(f"the public proxy {settings.name}", settings, Kind.PUBLIC, emit)
+        super().__init__(f"the public proxy {settings.name}", settings, Keeper.PUBLIC, emit)
         self._settings = settings
         self._passthrough: Passthrough | None = None
         self.proxy = PublicProxy(
@@ -137,7 +137,7 @@ class PrivateProxyServer(_ProxyServer):
     """A private proxy."""
 
     def __init__(self, settings: models.PrivateProxySettings, emit: Emit) -> None:
-        super().__init__(f"the private proxy {settings.name}", settings, Kind.PRIVATE, emit)
+        super().__init__(f"the private proxy {settings.name}", settings, Keeper.PRIVATE, emit)
         self._settings = settings
         self._proxies = http_proxies(settings.proxy_url, os.environ)
         self.forwarder = _forwarder(settings, emit)
@@ -178,11 +178,11 @@ class PrivateProxyServer(_ProxyServer):
         return await self.proxy.handle(call)
 
 
-def build_public_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> ProxyServer:
+def build_public_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> PublicProxyServer:
     """A public proxy from its settings."""
     if settings.public is None:
         raise StartError("the settings have no section «public»", hint="or did you mean: proxy run private?")
-    server = ProxyServer(settings.public, emit)
+    server = PublicProxyServer(settings.public, emit)
     add_metrics(server, settings.metrics, metrics, emit)
     server.assemble()
     return server
