@@ -11,15 +11,13 @@ from eps.core import brokering
 from eps.core import jsonrpc_text as jsonrpc
 from eps.core.address import parse_address
 from eps.core.endpoint import relay_trust
-from eps.core.entries import entry_from_json
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
 from eps.core.message import Error, Response
 from eps.core.names import Object
-from eps.core.permission import may_call
 from eps.core.record import doubts, parse_change_record, parse_signed_record
 from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TunnelFailed
-from eps.grpc.codec import fill_struct, struct_to_dict
+from eps.grpc.codec import encode_response, struct_to_dict
 from support.vectors import load
 
 JSON_TOKENS = (
@@ -91,9 +89,8 @@ def run_strict_loads(body: bytes) -> Hashable:
 
 def carried(params: Object) -> Object | None:
     """``params`` after a journey over gRPC; None if they are nested deeper than what travels there."""
-    struct = Struct()
     try:
-        fill_struct(struct, params)
+        struct = encode_response(Response("1", params), "1").result
     except BadParams as error:
         if "nested too deep" in error.message:
             return None
@@ -185,21 +182,6 @@ def run_signed_record(value: Any) -> Hashable:
     return record.record.section, record.is_root
 
 
-def entries() -> list[Any]:
-    vectors = load("permissions.json")
-    found = [case[side] for case in vectors["can_call"] for side in ("caller", "callee")]
-    unique = {json.dumps(entry): entry for entry in found}
-    return list(unique.values())
-
-
-def run_entry(value: Any) -> Hashable:
-    entry = entry_from_json(value)
-    again = entry_from_json(entry.to_json())
-    assert again.to_json() == entry.to_json() and again == entry
-    may_call(entry, again, "add")
-    return len(entry.channels), len(entry.services), entry.grpc_server is not None
-
-
 def connection_requests() -> list[Any]:
     token = brokering.encode_token(brokering.Token(bytes(32)))
     client = {"name": "hd-1", "entry": {"name": "hd-1", "channels": [], "groups": None}}
@@ -257,7 +239,6 @@ TARGETS = [
         tokens=WORDS,
     ),
     Target("signed_record", run_signed_record, lambda: RECORDS, (BadParams,), values=True, tokens=WORDS),
-    Target("directory_entry", run_entry, entries, (BadParams,), values=True, tokens=WORDS),
     Target("connection_request", run_connection_request, connection_requests, (BadParams,), values=True, tokens=WORDS),
     Target("offer", run_offer, connection_requests, (TunnelFailed,), values=True, tokens=WORDS),
     Target("relay_trust", run_relay_trust, lambda: [{"internal_endpoints": ["a:1"]}], (), values=True, tokens=WORDS),

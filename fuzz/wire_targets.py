@@ -24,7 +24,7 @@ from eps.datastores import DataEntry, decode_entry, encode_entry
 from eps.errors import BadParams, BadRequest, TooLarge, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc import structs
-from eps.grpc.codec import decode_request, decode_response, encode_request, encode_response, fill_struct
+from eps.grpc.codec import decode_request, decode_response, encode_request, encode_response
 from eps.grpc.framing import Assembler, FramingError, Status, frame, read_status, read_timeout
 from eps.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 from eps.settings import read_program
@@ -82,9 +82,8 @@ def run_decode_response(data: bytes) -> Hashable:
 
 def structs_with_unknown_fields() -> list[bytes]:
     """Structs, some with fields that struct.proto does not have: protobuf keeps those."""
-    struct = Struct()
-    fill_struct(struct, {"a": {"b": {"c": [1, {"d": None}], "e": "text" * 20}}, "": {"_": True}, "ß": {}})
-    plain = struct.SerializeToString()
+    value = {"a": {"b": {"c": [1, {"d": None}], "e": "text" * 20}}, "": {"_": True}, "ß": {}}
+    plain = encode_response(Response("1", value), "1").result.SerializeToString()
     inner = b"\x2a" + bytes([len(plain)]) + plain + b"\x7a\x01x"
     entry = b"\x0a\x01k\x12" + bytes([len(inner)]) + inner + b"\x7a\x01x"
     return [plain, b"\x7a\x01x" + plain, plain + b"\x78\x01", b"\x0a" + bytes([len(entry)]) + entry]

@@ -97,6 +97,18 @@ def test_folders_of_tests_are_no_packages() -> None:
     assert [path for path in PACKAGE.parents[1].glob("tests/*/__init__.py") if path.parent.name != "support"] == []
 
 
+def test_tests_import_from_support_and_not_from_each_other() -> None:
+    tests = PACKAGE.parents[1] / "tests"
+    rooms = {path.name for path in tests.iterdir() if path.is_dir()} - {"support", "grpc"}  # grpc is grpcio
+    for path in tests.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+            first, *inner = module.split(".")
+            assert first not in rooms and not any(part.startswith("test_") for part in (first, *inner)), (
+                f"{path.relative_to(tests)} imports {module}: move what both use to tests/support"
+            )
+
+
 FORBIDDEN_IN_CORE = {"socket", "ssl", "asyncio", "os", "pathlib", "time", "aiohttp", "grpclib", "threading", "random"}
 
 

@@ -16,7 +16,6 @@
     ├─ DirectoryUnavailable            1  directory   directory  not_sent  no verified directory yet
     ├─ NotPermitted                  403  permission  ours       not_sent
     ├─ NotFound                      404  call        ours       not_sent
-    ├─ Conflict                      409  call        ours       failed
     └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
        ├─ NotSent                    500  call        peer       not_sent  certainly not executed
        │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there
@@ -192,10 +191,6 @@ class NotPermitted(EpsError):
 class NotFound(EpsError):
     code = 404
     outcome = Outcome.NOT_SENT
-
-
-class Conflict(EpsError):
-    code = 409
 
 
 class DeliveryError(EpsError):

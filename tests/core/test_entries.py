@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.test_record import DATA
 from eps.core.entries import (
     Channel,
     Directory,
@@ -19,11 +18,11 @@ from eps.core.entries import (
     Permission,
     PinnedCertificate,
     Service,
-    entry_from_json,
 )
 from eps.core.names import Fingerprint, Operator
-from eps.core.record import SECTIONS, ChangeRecord, parse_change_record, parse_signed_records
-from eps.errors import BadParams
+from eps.core.record import SECTIONS, ChangeRecord, parse_change_record, parse_signed_record
+from support.record_tools import entry_of
+from support.strategies import DATA
 from support.vectors import load
 
 VECTOR = load("permissions.json")
@@ -47,17 +46,17 @@ PROXIED = server(proxy="p")
 
 @pytest.mark.parametrize("value", VECTOR["entries"], ids=lambda value: value["name"])
 def test_entries_of_the_vectors_read_and_write(value: Any) -> None:
-    entry = entry_from_json(value)
+    entry = entry_of(value)
     written = entry.to_json()
     assert list(written) == list(value)
     lists = {key: item if item is not None else [] for key, item in value.items()} | {"preferences": None}
     assert json.dumps(written) == json.dumps(lists)
-    assert entry_from_json(written) == entry
+    assert entry_of(written) == entry
     assert entry.to_json() is written
 
 
 def test_an_entry_from_records() -> None:
-    records = parse_signed_records(load("records.json"))
+    records = [parse_signed_record(value) for value in load("records.json")]
     entry = Entry(Operator("hd-1"))
     for signed in records:
         if signed.record.name == "hd-1":
@@ -91,7 +90,7 @@ def test_entries_survive_being_written(sections: dict[str, Any]) -> None:
     entry = Entry(Operator("x"))
     for section, data in sections.items():
         entry = entry.with_record(change("x", section, data))
-    assert entry_from_json(json.loads(json.dumps(entry.to_json()))) == entry
+    assert entry_of(json.loads(json.dumps(entry.to_json()))) == entry
 
 
 def test_what_peers_are_told() -> None:
@@ -114,56 +113,21 @@ def test_an_entry_that_upsets_nobody_is_sent_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, dict.fromkeys([*SECTIONS, "records", "properties"]), {"more": 1, "records": [1]}]
-)
-def test_entries_of_others_need_a_name_and_channels_only(extra: dict[str, Any]) -> None:
-    value = extra | {"name": "x", "channels": []}
-    assert entry_from_json(value) == Entry(Operator("x"))
-
-
-@pytest.mark.parametrize(
-    ("value", "place"),
+    ("settings", "expected"),
     [
-        (None, "entry: "),
-        ({}, "entry.name: "),
-        ({"name": "", "channels": []}, "entry.name: "),
-        ({"name": 5, "channels": []}, "entry.name: "),
-        ({"name": "x"}, "entry.channels: "),
-        ({"name": "x", "channels": None}, "entry.channels: "),
-        ({"name": "x", "channels": [{}]}, "entry.channels[0].type: "),
-        ({"name": "x", "channels": [], "groups": "ab"}, "entry.groups: "),
-        ({"name": "x", "channels": [], "services": [{"name": "s", "methods": [5]}]}, "entry.services[0].methods[0]: "),
+        (None, ("", False, "")),
+        ({}, ("", False, "")),
+        ({"address": 5, "proxy": 5, "internal": "yes"}, ("", False, "")),
+        ({"address": "a:1"}, ("a:1", False, "")),
+        ({"address": "a:1", "internal": True}, ("a:1", True, "")),
+        ({"address": "a:1", "proxy": "p"}, ("a:1", False, "p")),
     ],
 )
-def test_entries_of_another_form_are_refused(value: Any, place: str) -> None:
-    with pytest.raises(BadParams) as caught:
-        entry_from_json(value)
-    assert caught.value.message.startswith(place)
-
-
-@pytest.mark.parametrize("properties", [[], {}, {"displayName": 5}, {"displayName": None}])
-def test_a_display_name_of_another_form_is_none(properties: Any) -> None:
-    assert entry_from_json({"name": "x", "channels": [], "properties": properties}).display_name == ""
-    named = entry_from_json({"name": "x", "channels": [], "properties": {"displayName": "X"}})
-    assert named.display_name == "X"
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected", "direct"),
-    [
-        (None, ("", False, ""), False),
-        ({}, ("", False, ""), False),
-        ({"address": 5, "proxy": 5, "internal": "yes"}, ("", False, ""), False),
-        ({"address": "a:1"}, ("a:1", False, ""), True),
-        ({"address": "a:1", "internal": True}, ("a:1", True, ""), False),
-        ({"address": "a:1", "proxy": "p"}, ("a:1", False, "p"), False),
-    ],
-)
-def test_grpc_server(settings: Any, expected: tuple[str, bool, str], direct: bool) -> None:
+def test_grpc_server(settings: Any, expected: tuple[str, bool, str]) -> None:
     entry = Entry(Operator("x"), channels=(Channel("grpc_client"), Channel("grpc_server", settings)))
     info = entry.grpc_server
     assert info is not None
-    assert (info.address, info.internal, info.proxy, info.direct) == (*expected, direct)
+    assert (info.address, info.internal, info.proxy) == expected
     assert entry.has_channel("grpc_client")
     assert not Entry(Operator("x")).has_channel("grpc_client")
     assert Entry(Operator("x")).grpc_server is None
@@ -186,26 +150,32 @@ def test_pins() -> None:
     directory = Directory.from_records([change("a", "certificates", certificates), change("b", "groups", [])], "tip")
     assert directory.version == "tip"
     assert directory.pins("a") == {"e1", "e2"}
-    assert directory.signing_pin("a") == "s2"
     assert directory.pins("b") == directory.pins("nobody") == frozenset()
-    assert directory.signing_pin("b") is directory.signing_pin("nobody") is None
-    entry = directory.entry("a")
+    entry, bare = directory.entry("a"), directory.entry("b")
     assert entry is not None
+    assert bare is not None
+    assert entry.signing_pin == "s2"
+    assert bare.signing_pin is None
     assert entry.certificates[0] == PinnedCertificate(Fingerprint("e1"), "encryption")
 
 
-@pytest.mark.parametrize("case", VECTOR["peers"], ids=lambda case: f"{case['base']}-{case['incoming_only']}")
-def test_vector_peers(case: Any) -> None:
-    directory = Directory.empty().replace(map(entry_from_json, VECTOR["entries"]), "")
-    assert directory.peers(case["base"], case["incoming_only"]) == case["peers"]
+INCOMING = [case for case in VECTOR["peers"] if case["incoming_only"]]
+REACHABLE = (Channel("grpc_server", {"address": "localhost:1"}),)
 
 
-def test_peers_of_nobody_and_of_oneself() -> None:
+@pytest.mark.parametrize("case", INCOMING, ids=lambda case: case["base"])
+def test_vector_of_those_who_may_call(case: Any) -> None:
+    """Of operators that can be reached, just these are held a stream to."""
+    entries = [dataclasses.replace(entry_of(value), channels=REACHABLE) for value in VECTOR["entries"]]
+    assert Directory.empty().replace(entries, "").stream_targets(case["base"]) == case["peers"]
+
+
+def test_nobody_holds_a_stream_to_oneself() -> None:
     own = Service("s", (Permission("g", ("call",)),), (Method("m", ()),))
-    entries = [Entry(Operator(name), groups=("g",), services=(own,)) for name in "ab"]
+    entries = [Entry(Operator(name), groups=("g",), services=(own,), channels=REACHABLE) for name in "ab"]
     directory = Directory.empty().replace(entries, "")
-    assert directory.peers("nobody", incoming_only=False) == []
-    assert directory.peers("a", incoming_only=True) == ["b"]
+    assert directory.stream_targets("nobody") == []
+    assert directory.stream_targets("a") == ["b"]
 
 
 def network(**channels: list[Any]) -> Directory:
@@ -301,11 +271,12 @@ def test_stream_targets_are_what_the_typed_entries_say(types: list[str], data: s
         services = (Service("s", (), (Method("f", (Permission("all", ("call",)),)),)),)
         return Entry(Operator(name), groups=("all",), channels=channels, services=services)
 
-    made = [entry(name) for name in ("a", "b", "c")]
+    def direct(one: Entry) -> bool:
+        info = one.grpc_server
+        return info is not None and bool(info.address) and not info.internal and not info.proxy
+
+    own, *others = made = [entry(name) for name in ("a", "b", "c")]
     directory = Directory({one.name: one for one in made})
-    dialled = made[0].grpc_server is not None and made[0].grpc_server.direct
     assert directory.stream_targets("a") == [
-        one.name
-        for one in made[1:]
-        if one.grpc_server and one.grpc_server.direct and not (dialled and one.has_channel("grpc_client"))
+        one.name for one in others if direct(one) and not (direct(own) and one.has_channel("grpc_client"))
     ]

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from core.test_structure import VALUES
 from eps.core.address import Address
 from eps.core.message import Error, Request, Response, error_response, unwrap, wrap
 from eps.core.names import Operator
 from eps.errors import NotPermitted
+from support.strategies import VALUES
 
 
 @pytest.mark.parametrize(

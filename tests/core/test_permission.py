@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from eps.core.entries import Entry, Method, Permission, Service, entry_from_json
+from eps.core.entries import Entry, Method, Permission, Service
 from eps.core.names import Operator
 from eps.core.permission import Allowed, Denied, may_call
+from support.record_tools import entry_of
 from support.vectors import load
 
 CASES = load("permissions.json")["can_call"]
@@ -14,7 +15,7 @@ CASES = load("permissions.json")["can_call"]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['caller']['name']}-{c['callee']['name']}-{c['method']}")
 def test_vector(case: Any) -> None:
-    verdict = may_call(entry_from_json(case["caller"]), entry_from_json(case["callee"]), case["method"])
+    verdict = may_call(entry_of(case["caller"]), entry_of(case["callee"]), case["method"])
     assert isinstance(verdict, Allowed if case["can_call"] else Denied)
 
 

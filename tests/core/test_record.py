@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.test_structure import TEXT, VALUES
 from eps.core.limits import MAX_SETTINGS_NESTING
 from eps.core.record import (
     MAX_CERTIFICATE_CHARS,
@@ -18,11 +17,11 @@ from eps.core.record import (
     parse_change_record,
     parse_section,
     parse_signed_record,
-    parse_signed_records,
     signed_payload_hash,
     structured_hash,
 )
 from eps.errors import BadParams
+from support.strategies import DATA, VALUES
 from support.vectors import load
 
 RECORD = {"name": "hd-1", "section": "groups", "data": ["a"], "created_at": "2026-11-22T10:44:19Z"}
@@ -177,12 +176,6 @@ def test_names_the_place_in_a_signed_record(changes: Any, place: str) -> None:
     assert caught.value.message.startswith(f"records[3].{place}: ")
 
 
-def test_a_list_of_records_is_counted_from_where_it_begins() -> None:
-    assert [signed.hash for signed in parse_signed_records([SIGNED, SIGNED])] == [SIGNED["hash"]] * 2
-    with pytest.raises(BadParams, match=r"^records\[11\]: must be an object, not null or absent"):
-        parse_signed_records([SIGNED, None], first=10)
-
-
 def test_a_root_has_no_parent() -> None:
     for parent in ("", None):
         assert parse_signed_record(SIGNED | {"parent_hash": parent}).is_root
@@ -201,29 +194,6 @@ def test_nesting_is_bounded() -> None:
     for depth in (MAX_SETTINGS_NESTING, 900):
         with pytest.raises(BadParams, match="more than 24 objects or lists deep"):
             section("settings", [{"settings": {"a": nested(depth)}}])
-
-
-PERMISSIONS = st.lists(
-    st.fixed_dictionaries({"group": TEXT}, optional={"rights": st.just(["call"]), "x": VALUES}), max_size=2
-)
-FREE = st.dictionaries(TEXT, VALUES, max_size=3)
-METHODS = st.lists(
-    st.fixed_dictionaries({"name": TEXT}, optional={"permissions": PERMISSIONS, "parameters": VALUES, "x": VALUES}),
-    max_size=2,
-)
-WORDS = {key: st.none() | TEXT for key in ("operator", "service", "environment")}
-SETTINGS = st.lists(st.fixed_dictionaries({"settings": FREE}, optional=WORDS), max_size=3)
-DATA = {
-    "channels": st.lists(st.fixed_dictionaries({"type": TEXT}, optional={"settings": st.none() | FREE, "x": VALUES})),
-    "certificates": st.lists(st.fixed_dictionaries({"fingerprint": TEXT, "key_usage": TEXT})),
-    "services": st.lists(
-        st.fixed_dictionaries({"name": TEXT}, optional={"permissions": PERMISSIONS, "methods": st.none() | METHODS}),
-        max_size=2,
-    ),
-    "settings": SETTINGS,
-    "preferences": SETTINGS,
-    "groups": st.lists(TEXT),
-}
 
 
 @given(st.sampled_from(SECTIONS).flatmap(lambda name: st.tuples(st.just(name), DATA[name])))

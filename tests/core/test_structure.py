@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from eps.core.structure import structured_hash
+from support.strategies import VALUES
 from support.vectors import load
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
-)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 
 
 @pytest.mark.parametrize("vector", load("structured_hash.json"), ids=lambda vector: repr(vector["input"])[:40])

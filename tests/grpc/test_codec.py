@@ -23,7 +23,6 @@ from eps.grpc.codec import (
     decode_response,
     encode_request,
     encode_response,
-    fill_struct,
     struct_to_dict,
 )
 
@@ -44,24 +43,26 @@ def wire(message: Any) -> Any:
     return type(message).FromString(message.SerializeToString())
 
 
+def struct_of(value: dict[str, Any]) -> Struct:
+    """The Struct in which ``value`` travels."""
+    return encode_response(Response("1", value), "1").result
+
+
 @given(st.dictionaries(texts, values, max_size=4))
 def test_a_struct_comes_back_as_it_was(value: dict[str, Any]) -> None:
-    struct = Struct()
-    fill_struct(struct, value)
+    struct = struct_of(value)
     assert struct_to_dict(Struct.FromString(struct.SerializeToString())) == value
 
 
 @given(st.dictionaries(texts, values, max_size=3))
 def test_a_struct_says_what_protobufs_own_json_says(value: dict[str, Any]) -> None:
-    struct = Struct()
-    fill_struct(struct, value)
+    struct = struct_of(value)
     theirs = json_format.ParseDict(json.loads(json.dumps(value)), Struct())
     assert struct == theirs
 
 
 def test_integers_stay_integers_within_2_to_the_53() -> None:
-    struct = Struct()
-    fill_struct(struct, {"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3.0, "f": True, "g": -0.0})
+    struct = struct_of({"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3.0, "f": True, "g": -0.0})
     result = struct_to_dict(struct)
     assert result == {"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3, "f": True, "g": 0}
     assert [type(result[key]) for key in "abcdefg"] == [int, int, float, float, int, bool, int]
@@ -76,8 +77,7 @@ class Number(enum.IntEnum):
 
 
 def test_subclasses_of_json_types_travel_as_those() -> None:
-    struct = Struct()
-    fill_struct(struct, {"word": Word.HELLO, "number": Number.SEVEN, "pair": (1, "x"), "operator": HD_1})
+    struct = struct_of({"word": Word.HELLO, "number": Number.SEVEN, "pair": (1, "x"), "operator": HD_1})
     assert struct_to_dict(struct) == {"word": "hello", "number": 7, "pair": [1, "x"], "operator": "hd-1"}
 
 

@@ -479,10 +479,12 @@ async def test_a_foreign_servers_metadata_comes_with_its_first_request() -> None
         await until_gone(raw)
 
     async with against(script) as connection, connection.open_stream() as stream:
-        assert stream.known_metadata is None
+        metadata = asyncio.create_task(stream.server_metadata())
+        await asyncio.sleep(0)
+        assert not metadata.done()
         await stream.send(pb.Response(id="1"))
         assert await soon(stream.recv()) == ping()
-        assert stream.known_metadata == await stream.server_metadata() == {}
+        assert await soon(metadata) == {}
 
 
 async def test_a_stream_that_ends_without_headers() -> None:

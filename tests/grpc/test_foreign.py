@@ -325,7 +325,7 @@ async def test_we_hold_a_stream_to_a_foreign_server() -> None:
             await stream.send(pb.Response(id="1", result={"name": "hd-1"}))
             count = 0
             while (request := await soon(stream.recv())) is not None:
-                assert "eps-streams" not in (stream.known_metadata or {})
+                assert "eps-streams" not in await soon(stream.server_metadata())
                 await stream.send(pb.Response(id=request.id))
                 count += 1
             assert count == 100

@@ -1,10 +1,11 @@
-"""What tests share; ``bench/`` and ``fuzz/`` use it, too.
+"""What tests share; ``bench/`` and ``fuzz/`` use it, too. Tests import from here, never from each other.
 
 testing            events that are kept, certificates, sockets in pairs            vectors   recorded cases
 sockets, ports     raw sockets, free ports                                         strategies for hypothesis
+certs              certificates of any shape                                       record_tools   signed records
 network            a network of our servers in this process; passthrough_network, passage (connections through both)
 machine            the development network as real processes; ours, measure (what long runs watch)
 foreign/           peers on grpcio's C core that play the habits of servers in use
-fakes, grpc_rig    stand-ins for the neighbours of one part; connect_proxy, internal_server, hellos, record_tools, certs
+fakes, grpc_rig    stand-ins for the neighbours of one part; connect_proxy, internal_server, hellos
 promptness         whether an event loop was held up
 """

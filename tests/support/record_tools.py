@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from eps.core.names import Object
-from eps.core.record import SignedRecord, parse_change_record, signed_payload_hash
+from eps.core.entries import Entry
+from eps.core.names import Object, Operator
+from eps.core.record import SECTIONS, SignedRecord, parse_change_record, signed_payload_hash
 from eps.core.signature import Signer, TrustStore, load_signer
 from eps.pki import Authority
 
@@ -58,6 +59,16 @@ def chain_of(
     """``count`` records of ``count`` operators, a microsecond apart."""
     step = timedelta(microseconds=1)
     return sign_chain([group_record(f"{name}-{i}", "g", at=at + i * step) for i in range(count)], parent, by)
+
+
+def entry_of(value: Object) -> Entry:
+    """The entry that ``getEntries`` shows as ``value``, made as the directory makes it: record by record."""
+    entry = Entry(Operator(value["name"]), display_name=(value.get("properties") or {}).get("displayName", ""))
+    for section in SECTIONS:
+        if value.get(section) is not None:
+            record = {"name": entry.name, "section": section, "data": value[section], "created_at": NOW.isoformat()}
+            entry = entry.with_record(parse_change_record(record))
+    return entry
 
 
 def as_json(records: Sequence[SignedRecord]) -> list[Any]:

@@ -6,7 +6,7 @@ before, and its signer must use the certificate that the chain so far pins. So w
 verified again, and extending costs what the new records cost.
 
 Verifying takes about a quarter of a millisecond each. An event loop that must go on meanwhile uses the generators
-(``extending``, ``accepting``, ``replacing_root``): each step does one slice and yields the chain so far; only the last
+(``extending``, ``submitting``, ``accepting``): each step does one slice and yields the chain so far; only the last
 is whole.
 """
 
@@ -20,7 +20,7 @@ from eps.core.instant import nanoseconds_of
 from eps.core.names import Operator, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
 from eps.core.signature import CLOCK_TOLERANCE, Subject, TrustStore, verify
-from eps.errors import RecordError
+from eps.errors import RecordError, StaleRecord
 
 ADMIN_GROUP = "sd-admin"
 """Whose certificate names this group may change the directory."""
@@ -58,11 +58,6 @@ class Records(Sequence[SignedRecord]):
         index = self._positions.get(RecordHash(record_hash))
         return index if index is not None and index < self._count else None
 
-    def after(self, record_hash: str) -> Sequence[SignedRecord]:
-        """All records behind the one with this hash; all there are if there is no such one (``getRecords``)."""
-        index = self.position(record_hash)
-        return self[0 if index is None else index + 1 :]
-
     def __len__(self) -> int:
         return self._count
 
@@ -99,11 +94,6 @@ class Chain:
         """The last record's hash; empty for an empty chain."""
         return self.records[-1].hash if self.records else NO_PARENT
 
-    @property
-    def root_created_at(self) -> str | None:
-        """The root's date, as it was signed."""
-        return self.root.record.created_at if self.root else None
-
     # Growing
 
     def extend(self, records: Sequence[SignedRecord], now: datetime, *, first: int = 0) -> "Chain":
@@ -139,17 +129,15 @@ class Chain:
             chain = chain.extend(records[first : first + VERIFIED_AT_ONCE], now, first=first)
             yield chain
 
-    def replace_root(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
-        """The chain that starts with the root ``records[0]``, in place of this one (``submitRecords``).
+    def replacing_root(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """The chain that starts with the root ``records[0]``, in place of this one, in steps.
+
+        Yields the new chain after each.
 
         Raises:
             RecordError: the root is not strictly newer than the present one, its signer is not the one pinned at
                 present, or the new chain does not verify.
         """
-        return _last(self.replacing_root(records, now), self)
-
-    def replacing_root(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
-        """:meth:`replace_root` in steps; yields the new chain after each. Raises like it."""
         if records:
             try:
                 self._check_newer(records[0])
@@ -159,27 +147,41 @@ class Chain:
                 raise _refusal(error, 0, records[0]) from None
         yield from Chain.empty(self.trust).extending(records, now)
 
-    def submit(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
+    def submitting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
         """The chain after a ``submitRecords``: a batch that starts with a root replaces, any other extends.
 
+        In steps; yields the new chain after each.
+
         Raises:
-            RecordError: refused; this chain stays as it is.
+            StaleRecord: the first record follows another one than the tip.
+            RecordError: refused for another reason. This chain stays as it is.
         """
-        return _last(self.submitting(records, now), self)
+        if not records:
+            return iter(())
+        self._check_place(records)
+        return self.replacing_root(records, now) if records[0].is_root else self.extending(records, now)
 
-    def submitting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
-        """:meth:`submit` in steps; yields the new chain after each. Raises like it.
-
-        A record that comes twice is refused here, and only here: by its hash alone ``getRecords`` could not tell where
-        a client stands.
-        """
-        starts_anew = bool(records) and records[0].is_root
-        known: set[RecordHash] = set()
+    def _check_place(self, records: Sequence[SignedRecord]) -> None:
+        """Refuse what verification would let pass or could not name as well."""
+        first, tip = records[0], self.tip
+        if not first.is_root and first.parent_hash != tip:
+            raise StaleRecord(
+                f"record 0 ({first.record.name}, {first.record.section}) is stale: it follows record "
+                f"{first.parent_hash[:12]}, but the last one is {tip[:12] or 'none: the chain is empty'}",
+                index=0,
+                hint="if somebody else submitted in between, submit again; an empty chain is started with --reset",
+            )
+        seen: set[RecordHash] = set()
         for index, signed in enumerate(records):
-            if signed.hash in known or (not starts_anew and self.records.position(signed.hash) is not None):
-                raise _refusal(RecordError("it is in the chain already", hint="submit it once"), index, signed)
-            known.add(signed.hash)
-        return self.replacing_root(records, now) if starts_anew else self.extending(records, now)
+            # Equal hashes would make `getRecords after` ambiguous: a client could miss what lies between the two.
+            if signed.hash in seen or (not first.is_root and self.records.position(signed.hash) is not None):
+                raise RecordError(
+                    f"record {index} ({signed.record.name}, {signed.record.section}) has the same content and date as "
+                    "an earlier one",
+                    index=index,
+                    hint="give it a later created_at and sign it again",
+                )
+            seen.add(signed.hash)
 
     def _check_newer(self, root: SignedRecord) -> None:
         if self.root and root.record.instant.nanoseconds <= self.root.record.instant.nanoseconds:
@@ -191,20 +193,17 @@ class Chain:
 
     # Following
 
-    def accept(self, records: Sequence[SignedRecord], now: datetime) -> "Chain":
-        """The chain after an answer to ``getRecords`` with ``after`` = :attr:`tip`.
+    def accepting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+        """The chain after an answer to ``getRecords`` with ``after`` = :attr:`tip`, in steps.
 
         An empty answer means that nothing is new. Records without a root extend the chain. A list with roots is a whole
         one and may hold several chains: the one with the newest root counts. It replaces this one if it has another
-        root and that is newer, and extends it if it has the same.
+        root and that is newer, and extends it if it has the same. Yields the new chain after each step, nothing if it
+        stays.
 
         Raises:
             RecordError: the answer is not to be believed; this chain stays as it is.
         """
-        return _last(self.accepting(records, now), self)
-
-    def accepting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
-        """:meth:`accept` in steps; yields the new chain after each, nothing if it stays. Raises like it."""
         if not any(signed.is_root for signed in records):
             yield from self.extending(records, now)
             return
@@ -247,12 +246,6 @@ def pick_newest_root(records: Sequence[SignedRecord]) -> list[SignedRecord]:
         chain.append(record)
         chain_of[record.hash] = last = chain
     return max(chains, key=lambda chain: (chain[0].is_root, chain[0].record.instant.nanoseconds), default=[])
-
-
-def _last(steps: Iterator[Chain], default: Chain) -> Chain:
-    for chain in steps:
-        default = chain
-    return default
 
 
 # The checks of one record

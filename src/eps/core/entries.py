@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 from eps.core.message import Constant
 from eps.core.names import Fingerprint, Object, Operator
-from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, parse_section
-from eps.errors import BadParams
+from eps.core.record import ChangeRecord, SignedRecord
 
 GRPC_SERVER = "grpc_server"
 GRPC_CLIENT = "grpc_client"
@@ -45,11 +44,6 @@ class GrpcServerInfo:
     address: str
     internal: bool
     proxy: Operator
-
-    @property
-    def direct(self) -> bool:
-        """Whether other operators dial it without a proxy."""
-        return bool(self.address) and not self.internal and not self.proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +211,8 @@ def _groups_that_call(permissions: Iterable[Permission]) -> frozenset[str]:
 
 
 def _is_direct(channels: tuple[Channel, ...]) -> bool:
-    """:attr:`GrpcServerInfo.direct` of the first ``grpc_server``: asked of ten thousand entries in one go."""
+    """Whether others dial the first ``grpc_server`` without a proxy. Asked of ten thousand entries in one go, so it is
+    answered without typed ones (:func:`_grpc_server`)."""
     for channel in channels:
         if channel.type == GRPC_SERVER:
             settings = channel.settings or {}
@@ -276,31 +271,6 @@ class Directory:
         entry = self.entry(name)
         return entry.pins if entry else frozenset()
 
-    def signing_pin(self, name: str) -> Fingerprint | None:
-        """The signing certificate pinned for ``name``, if any."""
-        entry = self.entry(name)
-        return entry.signing_pin if entry else None
-
-    def peers(self, name: str, incoming_only: bool) -> list[Operator]:
-        """Those who may call ``name`` and, unless ``incoming_only``, those on whom it may call something.
-
-        Groups are compared by plain equality: ``*`` matches only a group called ``*`` (section 4). An operator is no
-        peer of itself. In the order of :attr:`entries`.
-        """
-        base = self.entry(name)
-        if base is None:
-            return []
-        groups = frozenset(base.groups)
-        return [
-            other.name
-            for other in self.entries.values()
-            if other is not base
-            and (
-                not base.named_groups.isdisjoint(other.groups)
-                or (not incoming_only and not other.named_groups.isdisjoint(groups))
-            )
-        ]
-
     def stream_targets(self, name: str) -> list[Operator]:
         """To whom an EPS server of ``name`` with a ``grpc_client`` holds a stream (section 3)."""
         own = self.entry(name)
@@ -334,33 +304,6 @@ def first_settings(given: Iterable[tuple[object, object, T]], service: str, aski
         if of_service in (service, "", None) and operator in (asking, "", None):
             return settings
     return None
-
-
-# Reading
-
-
-def entry_from_json(value: object) -> Entry:
-    """An entry as another server sends it (PROTOCOL.md section 7).
-
-    ``name`` and ``channels`` (a list, may be empty) are mandatory; all other sections may be null or absent, and keys
-    that are not ours are ignored. ``records`` are not read: what another server says needs more than their look.
-
-    Raises:
-        BadParams: naming the place that has another form.
-    """
-    if not isinstance(value, dict):
-        raise BadParams("entry: must be an object")
-    name, properties = value.get("name"), value.get("properties")
-    if not isinstance(name, str) or not name:
-        raise BadParams("entry.name: must name an operator")
-    sections = {section: value.get(section) for section in SECTIONS}
-    typed = {
-        section: _typed(section, parse_section(section, data, f"entry.{section}"))
-        for section, data in sections.items()
-        if data is not None or section == "channels"
-    }
-    display_name = properties.get("displayName") if isinstance(properties, dict) else None
-    return Entry(Operator(name), **typed, display_name=display_name if isinstance(display_name, str) else "")
 
 
 def _typed(section: str, data: list[Any]) -> Any:

@@ -8,7 +8,7 @@ Reading what was written gives the same value again. Whether a record may be bel
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -152,11 +152,6 @@ def parse_signed_record(value: object, place: str = "") -> SignedRecord:
         parse_change_record(fields.get("record"), _join(place, "record")),
         parse_signature(fields.get("signature"), _join(place, "signature")),
     )
-
-
-def parse_signed_records(values: Sequence[object], place: str = "records", first: int = 0) -> list[SignedRecord]:
-    """Read many; ``first`` is the index of ``values[0]`` in the whole list, for those who read it in slices."""
-    return [parse_signed_record(value, f"{place}[{index}]") for index, value in enumerate(values, first)]
 
 
 def parse_signature(value: object, place: str = "signature") -> Signature:

@@ -16,9 +16,6 @@ from typing import Protocol
 RECORD = 1
 """Entry type: a signed record (service directory) or a public announcement (public proxy)."""
 
-PRIVATE_ANNOUNCEMENT = 2
-"""Entry type: an announcement that a private proxy keeps."""
-
 ID_BYTES = 16
 """PROTOCOL.md section 6: ids are 16 random bytes."""
 

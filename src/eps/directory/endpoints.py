@@ -134,7 +134,6 @@ class ServiceDirectoryClients:
         max_answer: int = MAX_ANSWER,
     ) -> None:
         names: list[str | None] = [*server_names, *([None] * len(endpoints))]
-        self.names = tuple(endpoints)
         self._clients = [
             JsonRpcClient(
                 endpoint,

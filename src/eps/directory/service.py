@@ -30,7 +30,6 @@ from eps.errors import (
     MethodNotFound,
     NotFound,
     RecordError,
-    StaleRecord,
     StartError,
 )
 from eps.jsonrpc.server import Call
@@ -210,33 +209,10 @@ class ServiceDirectory:
     async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
         present = self._chain
         try:
-            self._check_place(records)
             return await last_chain(present.submitting(records, self._now()), present)
         except RecordError as error:
             error.message += "; nothing of the batch was stored"
             raise
-
-    def _check_place(self, records: Sequence[SignedRecord]) -> None:
-        """Refuse what verification would let pass or could not name as well."""
-        first, tip = records[0], self._chain.tip
-        if not first.is_root and first.parent_hash != tip:
-            raise StaleRecord(
-                f"record 0 ({first.record.name}, {first.record.section}) is stale: it follows record "
-                f"{first.parent_hash[:12]}, but the last one is {tip[:12] or 'none: the chain is empty'}",
-                index=0,
-                hint="if somebody else submitted in between, submit again; an empty chain is started with --reset",
-            )
-        seen: set[RecordHash] = set()
-        for index, signed in enumerate(records):
-            # Equal hashes would make `getRecords after` ambiguous: a client could miss what lies between the two.
-            if signed.hash in seen or (not first.is_root and self._pages.has(signed.hash)):
-                raise RecordError(
-                    f"record {index} ({signed.record.name}, {signed.record.section}) has the same content and date as "
-                    "an earlier one",
-                    index=index,
-                    hint="give it a later created_at and sign it again",
-                )
-            seen.add(signed.hash)
 
     def _adopt(self, chain: Chain, records: Sequence[SignedRecord], encoded: list[bytes], *, reset: bool) -> None:
         """Make a stored state visible, at once."""
@@ -288,9 +264,6 @@ class _Pages:
             self._position[record_hash] = len(self._encoded)
             self._encoded.append(text)
         self._whole = None
-
-    def has(self, record_hash: RecordHash) -> bool:
-        return record_hash in self._position
 
     def after(self, record_hash: RecordHash) -> orjson.Fragment:
         """A JSON list of what follows ``record_hash``; of everything, if the chain doesn't have it."""

@@ -88,16 +88,6 @@ def decode_response(message: pb.Response, request_id: str) -> Response:
     return Response(request_id, error=Error(error.code, error.message, unwrap(struct_to_dict(error.data))))
 
 
-def fill_struct(struct: Struct, value: Object) -> None:
-    """Put ``value`` into an empty ``struct``.
-
-    Raises:
-        BadParams: it holds a number that a double can't, a lone surrogate, something that is not JSON, or is nested
-            too deeply.
-    """
-    _fill_top(struct, value, "")
-
-
 def encoded_size(value: Constant) -> int:
     """Bytes of ``value`` within a message, which are made once and kept; 0 if it can't travel."""
     try:

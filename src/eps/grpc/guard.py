@@ -36,7 +36,6 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 """RFC 9113 section 6, in the order of their type codes."""
 
 END_STREAM = 0x1
-END_HEADERS = 0x4
 PADDED = 0x8
 
 

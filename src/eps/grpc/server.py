@@ -296,7 +296,6 @@ class ServerConnection:
 
     Attributes:
         peer: who it is.
-        created_at: event loop time.
         closed: resolved with the reason when the socket is gone.
     """
 
@@ -304,13 +303,7 @@ class ServerConnection:
         assert wire.peer is not None
         self._wire = wire
         self.peer: PeerIdentity = wire.peer
-        self.created_at: float = wire.created_at
         self.closed: asyncio.Future[str] = wire.closed
-
-    @property
-    def active(self) -> int:
-        """Calls and streams in flight."""
-        return len(self._wire.streams)
 
     def abort(self, reason: str) -> None:
         """Cut it."""

@@ -58,12 +58,6 @@ class ReverseStream:
             self._stream.release()
             self.reason = self.reason or "ended by us"
 
-    @property
-    def known_metadata(self) -> Mapping[str, str] | None:
-        """The server's metadata if it is there yet. It is by the first request; ours send it at once."""
-        headers = self._opened.headers
-        return None if headers is None else metadata_of(headers)
-
     async def server_metadata(self) -> Mapping[str, str]:
         """Wait for the server's metadata. Servers in use send theirs only with the first request.
 

@@ -73,12 +73,10 @@ class Loaded(Generic[S]):
 
     Attributes:
         warnings: what the program should log once it can.
-        files: the files that were read, in order.
     """
 
     settings: S
     warnings: tuple[Problem, ...]
-    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _loaded(reading: Reading[S]) -> Loaded[S]:
     errors = [problem for problem in reading.problems if problem.severity is Severity.ERROR]
     if errors or reading.settings is None:
         raise SettingsError(describe_problems(errors))
-    return Loaded(reading.settings, reading.problems, reading.files)
+    return Loaded(reading.settings, reading.problems)
 
 
 def read_program(

@@ -52,33 +52,6 @@ class SpliceResult:
     seconds: float
 
 
-async def splice(
-    first: socket.socket,
-    second: socket.socket,
-    *,
-    first_head: bytes = b"",
-    second_head: bytes = b"",
-    idle_timeout: float = IDLE_TIMEOUT,
-    make_carrier: Callable[[], Carrier] = best_carrier,
-) -> SpliceResult:
-    """Run a :class:`Relay` to its end. Both sockets are closed when this returns, raises or is cancelled."""
-    ended: asyncio.Future[SpliceResult] = asyncio.get_running_loop().create_future()
-    relay = Relay(
-        first,
-        second,
-        first_head=first_head,
-        second_head=second_head,
-        idle_timeout=idle_timeout,
-        on_end=lambda result: None if ended.done() else ended.set_result(result),
-        make_carrier=make_carrier,
-    )
-    try:
-        relay.start()
-        return await ended
-    finally:
-        relay.stop()
-
-
 class Relay:
     """Two joined sockets.
 
