@@ -1,22 +1,27 @@
 """Fill in the tables of docs/reference*.md from the code: python docs/generate.py [--check]
 
-Types, defaults and the values of limits are taken from the code. What a setting means stands here, in MEANINGS; a
-setting without an entry, or an entry without a setting, is an error, so that the pages can't fall behind.
+Everything about settings is taken from the code: types, defaults, examples, and what they mean from the texts under the
+fields; a setting without such a text is an error. Of limits the code has the values, and LIMITS the words.
 tests/test_docs.py runs the check.
 """
 
+import ast
 import importlib
+import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from eps.settings import PROGRAMS, fields, models
+from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
 
 PAGE = Path(__file__).parent / "reference-settings.md"
@@ -66,195 +71,34 @@ _ANCHORS = {
     "InternalEndpointSettings": "[internal endpoint](#internal-endpoint)",
 }
 
-Meaning = tuple[str, str]
-"""What a setting means, and an example (may be empty)."""
 
-MEANINGS: dict[str, dict[str, Meaning]] = {
-    "EpsSettings": {
-        "name": ("our operator's name, as the directory and our certificates spell it", "`hd-1`"),
-        "directory": ("where the directory comes from", ""),
-        "channels": ("ways in and out, in the order in which they are asked to deliver a call; one of each type", ""),
-        "metrics": ("where Prometheus reads; without it there is no metrics endpoint", ""),
-        "signing": ("only for `eps sd submit-records`, `sign` and `verify`", ""),
-        "state_path": (
-            "folder for what the server keeps: the directory that it verified last. Default: `$STATE_DIRECTORY` "
-            "(systemd sets it), else `.eps/NAME` in the working directory",
-            "`/var/lib/eps`",
-        ),
-        "call_timeout": (
-            "a call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the "
-            "service directory for news, if sender or recipient is not known yet",
-            "`60`",
-        ),
-    },
-    "ApiDirectorySettings": {
-        "endpoints": (
-            "URLs of service directories; the next one is asked when one is silent or can't be believed",
-            '`["https://sd.example.org:3322/jsonrpc"]`',
-        ),
-        "server_names": ("names in the endpoints' certificates, by position; \"\" or none: the URL's host", "`[sd-1]`"),
-        "jsonrpc_client": ("our certificate for the service directory, an HTTP proxy", ""),
-        "ca_certificate_files": ("roots of the certificates that **sign** change records", "`[/etc/eps/root.crt]`"),
-        "ca_intermediate_certificate_files": ("authorities between those roots and the signers", ""),
-        "cache_entries_for": ("between two questions for news", "`30`"),
-        "max_answer": ("of one answer of the service directory; the whole chain comes in one", ""),
-    },
-    "JsonDirectorySettings": {
-        "path": ("unsigned records; a folder's `.json` files are read in name order. For tests only", "`records.json`"),
-    },
-    "GrpcClientSettings": {
-        "tls": ("our certificate, and the authorities of other operators' certificates", ""),
-        "useProxy": ("reach operators that are behind a proxy through it", "`false`"),
-        "idle_timeout": ("a connection without a call for so long is closed", ""),
-        "proxy_url": (
-            "an HTTP proxy to dial others through; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
-            "`http://proxy.example.org:3128`",
-        ),
-    },
-    "GrpcServerSettings": {
-        "bind_address": ("where other operators connect; `localhost` if everybody comes through a proxy", "`:4444`"),
-        "tls": ("our certificate, and the authorities of other operators' certificates", ""),
-        "tcp_rate_limits": ("new connections per source address; tunnels don't count", ""),
-        "internal_endpoints": (
-            "relay endpoints that we dial when a proxy names them, besides those that the directory lists for it",
-            '`["10.0.0.7:9999"]`',
-        ),
-        "proxy_url": (
-            "an HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
-            "`http://proxy.example.org:3128`",
-        ),
-    },
-    "SigningSettings": {
-        "certificate_file": ("our signing certificate (ECDSA P-256, key usage digitalSignature)", "`hd-1-sign.crt`"),
-        "key_file": ("its key; the PEM block must say `EC PRIVATE KEY`", "`hd-1-sign.key`"),
-        "ca_certificate_file": ("root for `eps sd verify`", "`root.crt`"),
-        "ca_intermediate_certificate_files": ("authorities below it", "`[intermediate.crt]`"),
-    },
-    "SdSettings": {
-        "jsonrpc_server": ("where operators ask for records and submit them", ""),
-        "directory": ("the store, and whose signatures count", ""),
-        "metrics": ("where Prometheus reads; without it there is no metrics endpoint", ""),
-        "state_path": (
-            "folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/sd` in the working "
-            "directory",
-            "`/var/lib/sd`",
-        ),
-    },
-    "SdJsonRpcServerSettings": {
-        "max_request_body": ("of one submission", ""),
-    },
-    "SdDirectorySettings": {
-        "datastore": ("where the chain of records is kept", ""),
-        "ca_certificate_files": ("roots of the certificates that sign change records", "`[root.crt]`"),
-        "ca_intermediate_certificate_files": ("authorities between those roots and the signers", ""),
-    },
-    "ProxySettings": {
-        "public": ("for `proxy run public`", ""),
-        "private": ("for `proxy run private`", ""),
-        "metrics": ("where Prometheus reads; without it there is no metrics endpoint", ""),
-        "state_path": (
-            "folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/NAME-proxy` in the "
-            "working directory",
-            "`/var/lib/proxy`",
-        ),
-    },
-    "PublicProxySettings": {
-        "name": ("our operator's name", "`public-proxy-1.ga`"),
-        "datastore": ("where announcements are kept (TLS passthrough)", ""),
-        "tls_bind_address": ("where TLS clients connect (TLS passthrough)", "`:443`"),
-        "internal_bind_address": ("where the relay listens for tunnels", "`:9999`"),
-        "internal_endpoint": ("the relay's address as operators are told to dial it", "`proxy.example.org:9999`"),
-        "jsonrpc_client": ("the proxy's EPS server, which calls operators for it", ""),
-        "jsonrpc_server": ("where that EPS server hands on what operators ask of the proxy", ""),
-        "tcp_rate_limits": ("new connections per source address, to the relay and to the TLS port each", ""),
-        "accept_timeout": ("how long a token lives, and one half of a tunnel waits for the other", ""),
-        "idle_timeout": ("a tunnel without a byte for so long is closed; kept connections ping every 30 s", ""),
-    },
-    "PrivateProxySettings": {
-        "name": ("our operator's name", "`private-proxy-1.ga`"),
-        "datastore": ("where announcements are kept", ""),
-        "internal_endpoint": ("what is behind the proxy", ""),
-        "jsonrpc_client": ("the proxy's EPS server, which calls operators for it", ""),
-        "jsonrpc_server": ("where that EPS server hands on what operators ask of the proxy", ""),
-        "internal_endpoints": (
-            "relay endpoints that we dial for a public proxy, besides those that the directory lists for it",
-            '`["10.0.0.7:9999"]`',
-        ),
-        "proxy_url": (
-            "an HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment",
-            "`http://proxy.example.org:3128`",
-        ),
-        "idle_timeout": ("a forwarded connection without a byte for so long is closed", ""),
-    },
-    "InternalEndpointSettings": {
-        "address": ("where connections are forwarded", "`localhost:7777`"),
-        "tls": ("given: TLS ends here, and HTTP requests are forwarded; else bytes are forwarded as they are", ""),
-        "jsonrpc_client": ("given: JSON-RPC requests are forwarded to its endpoint", ""),
-        "jsonrpc_path": ("where those are accepted", ""),
-        "timeout": ("for an answer", ""),
-    },
-    "TlsSettings": {
-        "ca_certificate_files": ("authorities of the other side's certificate", "`[root.crt]`"),
-        "certificate_file": ("our certificate, then its intermediates (PEM)", "`hd-1.crt`"),
-        "key_file": ("its key, without a passphrase (PEM)", "`hd-1.key`"),
-        "server_name": ("clients: the name to ask for and to expect, instead of the endpoint's host", "`sd-1`"),
-        "verify_client": ("servers: demand a client certificate from those authorities", ""),
-        "request_client_cert": ("servers, with `verify_client: false`: check a certificate if one is shown", ""),
-        "insecure_skip_verify": ("clients: don't check chain and name. Pins are always checked", ""),
-        "allowed_names": (
-            "JSON-RPC servers: names whose certificates may call, besides our operator's own. Missing: every "
-            "certificate from those authorities may, and a warning says so",
-            "`[demo-app]`",
-        ),
-    },
-    "CorsSettings": {
-        "allowed_hosts": (
-            "searched in the `Origin` header; pages from there may call",
-            '`["^https://app\\.example$"]`',
-        ),
-        "allowed_headers": ("request headers that they may send; empty: all", ""),
-        "allowed_methods": ("HTTP methods that they are told; empty: the usual ones", ""),
-    },
-    "RateLimitSettings": {
-        "type": ("the calendar window (UTC)", "`minute`"),
-        "limit": ("new connections per source address in it; the ones beyond are closed on accept", "`30`"),
-    },
-    "JsonRpcServerSettings": {
-        "bind_address": ("where to listen", "`localhost:5555`"),
-        "path": ("where calls are posted to", ""),
-        "tls": ("without it: plain HTTP, and whoever can connect may call", ""),
-        "cors": ("which web pages may call; without it: none", ""),
-        "tcp_rate_limits": ("new connections per source address", ""),
-    },
-    "JsonRpcClientOptions": {
-        "tls": ("our certificate and the server's authorities; for `https` only", ""),
-        "proxy_url": ("an HTTP proxy to go through", "`http://proxy.example.org:3128`"),
-        "local": ("accepted in old files; changes nothing", ""),
-        "keep_alive": (
-            "an unused connection is kept so long, if the server doesn't say how long it keeps its own",
-            "",
-        ),
-    },
-    "JsonRpcClientSettings": {
-        "endpoint": ("what to call", "`http://localhost:6666/jsonrpc`"),
-    },
-    "SqliteSettings": {
-        "path": ("the database's file", "`records.sqlite`"),
-    },
-    "RedisSettings": {
-        "addresses": ("of the Redis server, or of the sentinels", '`["localhost:6379"]`'),
-        "password": ("may be empty, must be there; take it from the environment with `vars`", "`$REDIS_PASSWORD`"),
-        "master_name": ("given: `addresses` are those of sentinels that watch this master", ""),
-        "database": ("the database's number", ""),
-        "key": ("the list that holds the entries; never shared by two programs", "`sd-1`"),
-    },
-    "FileSettings": {
-        "filename": ("the file; never shared by two programs", "`records.bin`"),
-    },
-    "MetricsSettings": {
-        "bind_address": ("where `GET /metrics` is answered, without TLS", "`localhost:2112`"),
-    },
+def meanings(module: ModuleType) -> dict[str, dict[str, str]]:
+    """Class → field → what the text under it says, up to its first empty line, as the tables write it."""
+    tree = ast.parse(inspect.getsource(module))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    found = {node.name: dict(_texts_under_fields(node)) for node in classes}
+    return {name: texts for name, texts in found.items() if texts}
+
+
+def _texts_under_fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, text in pairwise(node.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                yield name, _in_table(inspect.cleandoc(words).partition("\n\n")[0])
+
+
+def _in_table(sentence: str) -> str:
+    """A text of several lines as one, in the middle of a sentence: «URLs» stays, «The name.» becomes «the name»."""
+    text = " ".join(sentence.split()).removesuffix(".")
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+MEANINGS = {
+    name: texts
+    for module in (eps_server, parts, proxies, service_directory)
+    for name, texts in meanings(module).items()
 }
+"""What each setting means, by model and field."""
 
 
 LIMITS: tuple[tuple[str, str, str, str], ...] = (
@@ -454,18 +298,35 @@ def render_table(model: type[Model]) -> str:
     hints = get_type_hints(model, include_extras=True)
     for name in own_fields(model):
         info = model.model_fields[name]
-        key = info.alias or name
-        meaning, example = MEANINGS[model.__name__][key]
         # The loader works out where state lies; its meaning says how.
-        default = "see right" if key == "state_path" else default_of(info)
-        rows.append(f"| `{key}` | {kind_of(hints[name])} | {default} | {meaning} | {example or '–'} |")
+        default = "see right" if name == "state_path" else default_of(info)
+        meaning = MEANINGS[model.__name__][name]
+        rows.append(f"| `{info.alias or name}` | {kind_of(hints[name])} | {default} | {meaning} | {example_of(info)} |")
     return "\n".join(rows) + "\n"
 
 
 def own_fields(model: type[Model]) -> list[str]:
-    """The fields that the model's base has no entry for in MEANINGS."""
+    """The fields that the model's bases have no meaning for: a field that is only made mandatory says nothing again."""
     inherited = {name for base in model.__mro__[1:] for name in MEANINGS.get(base.__name__, ())}
-    return [name for name, info in model.model_fields.items() if (info.alias or name) not in inherited]
+    return [name for name in model.model_fields if name not in inherited]
+
+
+def example_of(info: FieldInfo) -> str:
+    """A setting's example, as one writes it in YAML."""
+    if not info.examples:
+        return "–"
+    (value,) = info.examples
+    if isinstance(value, list):
+        items = [json.dumps(item) if re.search(r"[:\\]", item) else item for item in value]
+        return f"`[{', '.join(items)}]`"
+    return f"`{word_of(value)}`"
+
+
+def word_of(value: Any) -> str:
+    """A number, text or truth value, as one writes it in YAML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else value or chr(34) * 2
 
 
 def kind_of(annotation: Any, *, plural: bool = False) -> str:
@@ -485,7 +346,7 @@ def kind_of(annotation: Any, *, plural: bool = False) -> str:
     return _ANCHORS[annotation.__name__]
 
 
-def default_of(info: Any) -> str:
+def default_of(info: FieldInfo) -> str:
     """A setting's default, in words."""
     if info.default_factory is models.sqlite_by_default:
         return "`sqlite`"
@@ -494,13 +355,11 @@ def default_of(info: Any) -> str:
     value = info.default
     if value is None or isinstance(value, Model):
         return "–"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return "`[]`"
     if isinstance(value, int) and value >= 1024**2:
         return f"{value // 1024**2} MiB"
-    return f"`{value:g}`" if isinstance(value, int | float) else f"`{value or chr(34) * 2}`"
+    return f"`{word_of(value)}`"
 
 
 def documented_models() -> dict[str, type[Model]]:
@@ -528,15 +387,12 @@ def _models_in(annotation: Any, seen: set[Any]) -> Iterator[type[Model]]:
 
 
 def faults() -> list[str]:
-    """Where MEANINGS and the models differ."""
+    """Settings whose meaning is missing, and texts about what can't be set."""
     known = documented_models()
     found = [f"{name}: no such model in the settings" for name in MEANINGS if name not in known]
     for name, model in known.items():
-        keys = {model.model_fields[field].alias or field for field in own_fields(model)}
-        given = set(MEANINGS.get(name, {}))
-        # What a base has said need not be said again (tls settings that are mandatory in some places).
-        found += [f"{name}.{key}: has no meaning" for key in keys - given]
-        found += [f"{name}.{key}: no such setting" for key in given - keys]
+        nothing = [field for field in own_fields(model) if field not in MEANINGS.get(name, {})]
+        found += [f"{name}.{field}: has no text under it that says what it means" for field in nothing]
     return found
 
 

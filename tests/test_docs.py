@@ -13,11 +13,12 @@ from dataclasses import fields
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer.main
 import yaml
+from pydantic import TypeAdapter
 
 from eps import errors
 from eps.core.event import Event
@@ -154,13 +155,27 @@ def test_tables_are_up_to_date() -> None:
 
 def test_generator_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made = generator()
-    monkeypatch.setitem(made.MEANINGS["RateLimitSettings"], "burst", ("no such thing", ""))
+    monkeypatch.setitem(made.MEANINGS, "NoSuchSettings", {"burst": "no such thing"})
     monkeypatch.delitem(made.MEANINGS["RateLimitSettings"], "limit")
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert made.main() == 1
     told = capsys.readouterr().err
-    assert "RateLimitSettings.limit: has no meaning" in told
-    assert "RateLimitSettings.burst: no such setting" in told
+    assert "RateLimitSettings.limit: has no text under it" in told
+    assert "NoSuchSettings: no such model" in told
+
+
+def test_examples_of_settings_can_be_used() -> None:
+    for model in generator().documented_models().values():
+        for name, info in model.model_fields.items():
+            kind = TypeAdapter(get_type_hints(model, include_extras=True)[name])
+            for example in info.examples or ():
+                kind.validate_python(example)
+
+
+def test_meanings_of_settings_stay_in_the_source() -> None:
+    """Read from there at every start, as pydantic could, they would cost 20 ms."""
+    models = generator().documented_models().values()
+    assert [info.description for model in models for info in model.model_fields.values() if info.description] == []
 
 
 # --- errors ---

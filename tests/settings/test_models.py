@@ -105,7 +105,7 @@ def test_eps(folder: Path) -> None:
     loaded = eps(folder)
     settings = loaded.settings
     assert loaded.warnings == ()
-    assert loaded.files == ("s.json",)
+    assert read_program("eps", EpsSettings, {"EPS_SETTINGS": "s.json"}, folder).files == ("s.json",)
     assert settings.name == "hd-1"
     assert settings.state_path == f"{folder}/.eps/hd-1"
     assert (settings.call_timeout, settings.metrics, settings.signing) == (30.0, None, None)

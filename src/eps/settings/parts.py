@@ -28,25 +28,32 @@ from eps.settings.fields import (
 
 
 class TlsSettings(Model):
-    """TLS of a client, where even a certificate is optional. The fields are those of transport.tls.TlsFiles.
+    """TLS of a client, where even a certificate is optional. The fields are those of transport.tls.TlsFiles."""
 
-    Attributes:
-        server_name: the name to ask for and to expect, instead of the endpoint's host.
-        verify_client: a server demands a client certificate from those CAs.
-        request_client_cert: a server asks for one, and takes clients without.
-        insecure_skip_verify: a client does not check the chain (pinning stays).
-        allowed_names: names whose certificates may call a JSON-RPC server besides its own operator's; None in old
-            files, where every certificate from those CAs may (a warning says so).
-    """
+    ca_certificate_files: ExistingFiles = Field(default=(), examples=[["root.crt"]])
+    """Authorities of the other side's certificate."""
 
-    ca_certificate_files: ExistingFiles = ()
-    certificate_file: ExistingFile | None = None
-    key_file: ExistingFile | None = None
-    server_name: str | None = None
+    certificate_file: ExistingFile | None = Field(default=None, examples=["hd-1.crt"])
+    """Our certificate, then its intermediates (PEM)."""
+
+    key_file: ExistingFile | None = Field(default=None, examples=["hd-1.key"])
+    """Its key, without a passphrase (PEM)."""
+
+    server_name: str | None = Field(default=None, examples=["sd-1"])
+    """Clients: the name to ask for and to expect, instead of the endpoint's host."""
+
     verify_client: Flag = True
+    """Servers: demand a client certificate from those authorities."""
+
     request_client_cert: Flag = False
+    """Servers, with `verify_client: false`: check a certificate if one is shown."""
+
     insecure_skip_verify: Flag = False
-    allowed_names: Annotated[tuple[str, ...], AsList] | None = None
+    """Clients: don't check chain and name. Pins are always checked."""
+
+    allowed_names: Annotated[tuple[str, ...], AsList] | None = Field(default=None, examples=[["demo-app"]])
+    """JSON-RPC servers: names whose certificates may call, besides our operator's own. Missing: every certificate from
+    those authorities may, and a warning says so."""
 
     @model_validator(mode="after")
     def _pair(self) -> "TlsSettings":
@@ -89,8 +96,11 @@ class ServerTlsSettings(TlsSettings):
 class RateLimitSettings(Model):
     """At most ``limit`` new connections per source address in each calendar second, minute or hour (UTC)."""
 
-    type: Literal["second", "minute", "hour"]
-    limit: Count
+    type: Literal["second", "minute", "hour"] = Field(examples=["minute"])
+    """The calendar window (UTC)."""
+
+    limit: Count = Field(examples=[30])
+    """New connections per source address in it; the ones beyond are closed on accept."""
 
 
 RateLimits = Annotated[tuple[RateLimitSettings, ...], AsList]
@@ -99,41 +109,61 @@ RateLimits = Annotated[tuple[RateLimitSettings, ...], AsList]
 class CorsSettings(Model):
     """Which web pages may call. ``allowed_hosts`` are regular expressions, searched in the Origin header."""
 
-    allowed_hosts: Annotated[tuple[RegularExpression, ...], AsList] = ()
+    allowed_hosts: Annotated[tuple[RegularExpression, ...], AsList] = Field(
+        default=(), examples=[[r"^https://app\.example$"]]
+    )
+    """Searched in the `Origin` header; pages from there may call."""
+
     allowed_headers: Annotated[tuple[str, ...], AsList] = ()
+    """Request headers that they may send; empty: all."""
+
     allowed_methods: Annotated[tuple[str, ...], AsList] = ()
+    """HTTP methods that they are told; empty: the usual ones."""
 
 
 class JsonRpcServerSettings(Model):
     """Where local applications, or the proxy's EPS server, call."""
 
-    bind_address: BindAddress
+    bind_address: BindAddress = Field(examples=["localhost:5555"])
+    """Where to listen."""
+
     path: UrlPath = "/jsonrpc"
+    """Where calls are posted to."""
+
     tls: ServerTlsSettings | None = None
+    """Without it: plain HTTP, and whoever can connect may call."""
+
     cors: CorsSettings | None = None
+    """Which web pages may call; without it: none."""
+
     tcp_rate_limits: RateLimits = ()
+    """New connections per source address."""
 
 
 class JsonRpcClientOptions(Model):
-    """How to call a JSON-RPC server.
-
-    Attributes:
-        proxy_url: an HTTP proxy to go through.
-        local: given in existing files; the endpoint is on this machine.
-        keep_alive: seconds after which an idle connection is not used again. Short, because many HTTP servers close
-            theirs after a few seconds and a POST is never repeated.
-    """
+    """How to call a JSON-RPC server."""
 
     tls: TlsSettings | None = None
-    proxy_url: Url | None = None
+    """Our certificate and the server's authorities; for `https` only."""
+
+    proxy_url: Url | None = Field(default=None, examples=["http://proxy.example.org:3128"])
+    """An HTTP proxy to go through."""
+
     local: Flag = False
+    """Accepted in old files; changes nothing."""
+
     keep_alive: Seconds = 1.5
+    """An unused connection is kept so long, if the server doesn't say how long it keeps its own.
+
+    Short, because many HTTP servers close theirs after a few seconds and a POST is never repeated.
+    """
 
 
 class JsonRpcClientSettings(JsonRpcClientOptions):
     """A JSON-RPC server to call."""
 
-    endpoint: Url
+    endpoint: Url = Field(examples=["http://localhost:6666/jsonrpc"])
+    """What to call."""
 
 
 # --- Datastores ---
@@ -142,21 +172,32 @@ class JsonRpcClientSettings(JsonRpcClientOptions):
 class SqliteSettings(Model):
     """``path`` is seen from ``state_path``."""
 
-    path: StateFile = Field(default="store.sqlite", validate_default=True)
+    path: StateFile = Field(default="store.sqlite", validate_default=True, examples=["records.sqlite"])
+    """The database's file."""
 
 
 class RedisSettings(Model):
-    addresses: Annotated[tuple[Endpoint, ...], AsList, Field(min_length=1)]
-    password: str = Field(repr=False)
+    addresses: Annotated[tuple[Endpoint, ...], AsList, Field(min_length=1)] = Field(examples=[["localhost:6379"]])
+    """Of the Redis server, or of the sentinels."""
+
+    password: str = Field(repr=False, examples=["$REDIS_PASSWORD"])
+    """May be empty, must be there; take it from the environment with `vars`."""
+
     master_name: str = ""
+    """Given: `addresses` are those of sentinels that watch this master."""
+
     database: Annotated[int, Field(strict=True, ge=0)] = 0
-    key: Annotated[str, Field(min_length=1)] = "entries"
+    """The database's number."""
+
+    key: Annotated[str, Field(min_length=1)] = Field(default="entries", examples=["sd-1"])
+    """The list that holds the entries; never shared by two programs."""
 
 
 class FileSettings(Model):
     """``filename`` is seen from ``state_path``."""
 
-    filename: StateFile
+    filename: StateFile = Field(examples=["records.bin"])
+    """The file; never shared by two programs."""
 
 
 class EmptySettings(Model):
@@ -200,4 +241,5 @@ def sqlite_by_default() -> Any:
 class MetricsSettings(Model):
     """Where Prometheus reads."""
 
-    bind_address: BindAddress
+    bind_address: BindAddress = Field(examples=["localhost:2112"])
+    """Where `GET /metrics` is answered, without TLS."""

@@ -1,0 +1,246 @@
+"""What can be set for an EPS server: ``eps server run``, ``eps sd …``, ``eps call``."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from eps.settings.fields import (
+    AsList,
+    BindAddress,
+    Bytes,
+    Endpoint,
+    ExistingFile,
+    ExistingFiles,
+    ExistingPath,
+    Flag,
+    FolderPath,
+    Model,
+    OperatorName,
+    Seconds,
+    Url,
+    bad,
+)
+from eps.settings.parts import (
+    EmptySettings,
+    JsonRpcClientOptions,
+    JsonRpcClientSettings,
+    JsonRpcServerSettings,
+    MetricsSettings,
+    MutualTlsSettings,
+    RateLimits,
+)
+
+
+class ApiDirectorySettings(Model):
+    """Follow a service directory."""
+
+    endpoints: Annotated[tuple[Url, ...], AsList, Field(min_length=1)] = Field(
+        examples=[["https://sd.example.org:3322/jsonrpc"]]
+    )
+    """URLs of service directories; the next one is asked when one is silent or can't be believed."""
+
+    server_names: Annotated[tuple[str, ...], AsList] = Field(default=(), examples=[["sd-1"]])
+    """Names in the endpoints' certificates, by position; "" or none: the URL's host."""
+
+    jsonrpc_client: JsonRpcClientOptions = JsonRpcClientOptions()
+    """Our certificate for the service directory, an HTTP proxy."""
+
+    ca_certificate_files: Annotated[ExistingFiles, Field(min_length=1)] = Field(examples=[["/etc/eps/root.crt"]])
+    """Roots of the certificates that **sign** change records."""
+
+    ca_intermediate_certificate_files: ExistingFiles = ()
+    """Authorities between those roots and the signers."""
+
+    cache_entries_for: Seconds = Field(default=5.0, examples=[30])
+    """Between two questions for news."""
+
+    max_answer: Bytes = 512 * 1024 * 1024
+    """Of one answer of the service directory; the whole chain comes in one.
+
+    A large network's has some hundred megabytes.
+    """
+
+    @model_validator(mode="after")
+    def _names(self) -> "ApiDirectorySettings":
+        if len(self.server_names) > len(self.endpoints):
+            raise bad("has more names than there are endpoints", "they belong together by position", ("server_names",))
+        return self
+
+
+class JsonDirectorySettings(Model):
+    """``path`` is a file, or a folder of files, with unsigned records."""
+
+    path: ExistingPath = Field(examples=["records.json"])
+    """Unsigned records; a folder's `.json` files are read in name order. For tests only."""
+
+
+class ApiDirectory(Model):
+    type: Literal["api"]
+    settings: ApiDirectorySettings
+
+
+class JsonDirectory(Model):
+    type: Literal["json"]
+    settings: JsonDirectorySettings
+
+
+DirectorySettings = Annotated[ApiDirectory | JsonDirectory, Field(discriminator="type")]
+
+
+class GrpcServerSettings(Model):
+    """Where other operators connect, directly or through a tunnel."""
+
+    bind_address: BindAddress = Field(default="localhost:4444", examples=[":4444"])
+    """Where other operators connect; `localhost` if everybody comes through a proxy."""
+
+    tls: MutualTlsSettings
+    """Our certificate, and the authorities of other operators' certificates."""
+
+    tcp_rate_limits: RateLimits = ()
+    """New connections per source address; tunnels don't count."""
+
+    internal_endpoints: Annotated[tuple[Endpoint, ...], AsList] | None = Field(
+        default=None, examples=[["10.0.0.7:9999"]]
+    )
+    """Relay endpoints that we dial when a proxy names them, besides those that the directory lists for it.
+
+    None: no list of ours.
+    """
+
+    proxy_url: Url | None = Field(default=None, examples=["http://proxy.example.org:3128"])
+    """An HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment."""
+
+
+class GrpcClientSettings(Model):
+    """How other operators are called."""
+
+    tls: MutualTlsSettings
+    """Our certificate, and the authorities of other operators' certificates."""
+
+    use_proxy: Flag = Field(default=True, alias="useProxy", examples=[False])
+    """Reach operators that are behind a proxy through it."""
+
+    idle_timeout: Seconds = 300.0
+    """A connection without a call for so long is closed.
+
+    Above the 60 s after which peers in use end theirs, so that ours are kept between calls that come every few minutes.
+    """
+
+    proxy_url: Url | None = Field(default=None, examples=["http://proxy.example.org:3128"])
+    """An HTTP proxy to dial others through; default: `HTTPS_PROXY` and `NO_PROXY` of the environment."""
+
+
+class GrpcServerChannel(Model):
+    type: Literal["grpc_server"]
+    name: str = "gRPC server"
+    settings: GrpcServerSettings
+
+
+class GrpcClientChannel(Model):
+    type: Literal["grpc_client"]
+    name: str = "gRPC client"
+    settings: GrpcClientSettings
+
+
+class JsonRpcServerChannel(Model):
+    type: Literal["jsonrpc_server"]
+    name: str = "JSON-RPC server"
+    settings: JsonRpcServerSettings
+
+
+class JsonRpcClientChannel(Model):
+    type: Literal["jsonrpc_client"]
+    name: str = "JSON-RPC client"
+    settings: JsonRpcClientSettings
+
+
+class StdoutChannel(Model):
+    type: Literal["stdout"]
+    name: str = "stdout"
+    settings: EmptySettings = EmptySettings()
+
+
+Channel = GrpcServerChannel | GrpcClientChannel | JsonRpcServerChannel | JsonRpcClientChannel | StdoutChannel
+
+ChannelT = TypeVar("ChannelT", bound=Channel)
+
+
+def _one_of_each(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    seen: set[str] = set()
+    for index, channel in enumerate(channels):
+        if channel.type in seen:
+            hint = "a server has at most one channel of each type"
+            raise bad(f"there is another {channel.type} channel before this one", hint, (index, "type"))
+        seen.add(channel.type)
+    return channels
+
+
+Channels = Annotated[
+    tuple[Annotated[Channel, Field(discriminator="type")], ...],
+    AsList,
+    AfterValidator(_one_of_each),
+]
+
+
+class SigningSettings(Model):
+    """The key that signs change records, and what signatures are checked against on the command line."""
+
+    certificate_file: ExistingFile = Field(examples=["hd-1-sign.crt"])
+    """Our signing certificate (ECDSA P-256, key usage digitalSignature)."""
+
+    key_file: ExistingFile = Field(examples=["hd-1-sign.key"])
+    """Its key; the PEM block must say `EC PRIVATE KEY`."""
+
+    ca_certificate_file: ExistingFile | None = Field(default=None, examples=["root.crt"])
+    """Root for `eps sd verify`."""
+
+    ca_intermediate_certificate_files: ExistingFiles = Field(default=(), examples=[["intermediate.crt"]])
+    """Authorities below it."""
+
+
+class EpsSettings(Model):
+    """An EPS server."""
+
+    name: OperatorName = Field(examples=["hd-1"])
+    """Our operator's name, as the directory and our certificates spell it."""
+
+    directory: DirectorySettings
+    """Where the directory comes from."""
+
+    channels: Channels = ()
+    """Ways in and out, in the order in which they are asked to deliver a call; one of each type."""
+
+    metrics: MetricsSettings | None = None
+    """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    signing: SigningSettings | None = None
+    """Only for `eps sd submit-records`, `sign` and `verify`."""
+
+    state_path: FolderPath = Field(examples=["/var/lib/eps"])
+    """Folder for what the server keeps: the directory that it verified last. Default: `$STATE_DIRECTORY` (systemd sets
+    it), else `.eps/NAME` in the working directory."""
+
+    call_timeout: Seconds = Field(default=30.0, examples=[60])
+    """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service
+    directory for news, if sender or recipient is not known yet."""
+
+    @property
+    def grpc_server(self) -> GrpcServerSettings | None:
+        return next((c.settings for c in _of_type(self.channels, GrpcServerChannel)), None)
+
+    @property
+    def grpc_client(self) -> GrpcClientSettings | None:
+        return next((c.settings for c in _of_type(self.channels, GrpcClientChannel)), None)
+
+    @property
+    def jsonrpc_server(self) -> JsonRpcServerSettings | None:
+        return next((c.settings for c in _of_type(self.channels, JsonRpcServerChannel)), None)
+
+    @property
+    def jsonrpc_client(self) -> JsonRpcClientSettings | None:
+        return next((c.settings for c in _of_type(self.channels, JsonRpcClientChannel)), None)
+
+
+def _of_type(channels: tuple[Channel, ...], kind: type[ChannelT]) -> Iterable[ChannelT]:
+    return (channel for channel in channels if isinstance(channel, kind))

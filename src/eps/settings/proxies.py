@@ -1,0 +1,136 @@
+"""What can be set for the proxies: ``proxy run public | private``."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from eps.settings.fields import (
+    AsList,
+    BindAddress,
+    Endpoint,
+    FolderPath,
+    Model,
+    OperatorName,
+    Seconds,
+    Url,
+    UrlPath,
+    bad,
+)
+from eps.settings.parts import (
+    Datastore,
+    JsonRpcClientSettings,
+    JsonRpcServerSettings,
+    MetricsSettings,
+    RateLimits,
+    ServerTlsSettings,
+    sqlite_by_default,
+)
+
+
+class PublicProxySettings(Model):
+    """A proxy that operators behind firewalls are reached through."""
+
+    name: OperatorName = Field(examples=["public-proxy-1.ga"])
+    """Our operator's name."""
+
+    datastore: Datastore = Field(default_factory=sqlite_by_default, validate_default=True)
+    """Where announcements are kept (TLS passthrough)."""
+
+    tls_bind_address: BindAddress = Field(default="localhost:443", examples=[":443"])
+    """Where TLS clients connect (TLS passthrough)."""
+
+    internal_bind_address: BindAddress = Field(default="localhost:9999", examples=[":9999"])
+    """Where the relay listens for tunnels."""
+
+    internal_endpoint: Endpoint = Field(default="localhost:9999", examples=["proxy.example.org:9999"])
+    """The relay's address as operators are told to dial it."""
+
+    jsonrpc_client: JsonRpcClientSettings
+    """The proxy's EPS server, which calls operators for it."""
+
+    jsonrpc_server: JsonRpcServerSettings
+    """Where that EPS server hands on what operators ask of the proxy."""
+
+    tcp_rate_limits: RateLimits = ()
+    """New connections per source address, to the relay and to the TLS port each."""
+
+    accept_timeout: Seconds = 10.0
+    """How long a token lives, and one half of a tunnel waits for the other."""
+
+    idle_timeout: Seconds = 3600.0
+    """A tunnel without a byte for so long is closed; kept connections ping every 30 s."""
+
+
+class InternalEndpointSettings(Model):
+    """Where the private proxy forwards: raw without ``tls``, else HTTP, or JSON-RPC if ``jsonrpc_client`` is given."""
+
+    address: Endpoint = Field(default="localhost:8888", examples=["localhost:7777"])
+    """Where connections are forwarded."""
+
+    tls: ServerTlsSettings | None = None
+    """Given: TLS ends here, and HTTP requests are forwarded; else bytes are forwarded as they are."""
+
+    jsonrpc_client: JsonRpcClientSettings | None = None
+    """Given: JSON-RPC requests are forwarded to its endpoint."""
+
+    jsonrpc_path: UrlPath = "/jsonrpc"
+    """Where those are accepted."""
+
+    timeout: Seconds = 30.0
+    """For an answer."""
+
+
+class PrivateProxySettings(Model):
+    """The private proxy, through which TLS clients reach a server in our network."""
+
+    name: OperatorName = Field(examples=["private-proxy-1.ga"])
+    """Our operator's name."""
+
+    datastore: Datastore = Field(default_factory=sqlite_by_default, validate_default=True)
+    """Where announcements are kept."""
+
+    internal_endpoint: InternalEndpointSettings = InternalEndpointSettings()
+    """What is behind the proxy."""
+
+    jsonrpc_client: JsonRpcClientSettings
+    """The proxy's EPS server, which calls operators for it."""
+
+    jsonrpc_server: JsonRpcServerSettings
+    """Where that EPS server hands on what operators ask of the proxy."""
+
+    internal_endpoints: Annotated[tuple[Endpoint, ...], AsList] | None = Field(
+        default=None, examples=[["10.0.0.7:9999"]]
+    )
+    """Relay endpoints that we dial for a public proxy, besides those that the directory lists for it.
+
+    None: no list of ours.
+    """
+
+    proxy_url: Url | None = Field(default=None, examples=["http://proxy.example.org:3128"])
+    """An HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment."""
+
+    idle_timeout: Seconds = 3600.0
+    """A forwarded connection without a byte for so long is closed."""
+
+
+class ProxySettings(Model):
+    """A proxy; ``public``, ``private`` or both are given, and ``proxy run`` names the one to run."""
+
+    public: PublicProxySettings | None = None
+    """For `proxy run public`."""
+
+    private: PrivateProxySettings | None = None
+    """For `proxy run private`."""
+
+    metrics: MetricsSettings | None = None
+    """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    state_path: FolderPath = Field(examples=["/var/lib/proxy"])
+    """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/NAME-proxy` in the working
+    directory."""
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "ProxySettings":
+        if self.public is None and self.private is None:
+            raise bad("neither public nor private is given")
+        return self

@@ -1,0 +1,45 @@
+"""What can be set for a service directory: ``sd run``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from eps.settings.fields import Bytes, ExistingFiles, FolderPath, Model
+from eps.settings.parts import Datastore, JsonRpcServerSettings, MetricsSettings
+
+
+class SdJsonRpcServerSettings(JsonRpcServerSettings):
+    """Where operators ask for records and submit them."""
+
+    max_request_body: Bytes = 64 * 1024 * 1024
+    """Of one submission.
+
+    A large network's records, submitted at once, are some tens of megabytes.
+    """
+
+
+class SdDirectorySettings(Model):
+    datastore: Datastore
+    """Where the chain of records is kept."""
+
+    ca_certificate_files: Annotated[ExistingFiles, Field(min_length=1)] = Field(examples=[["root.crt"]])
+    """Roots of the certificates that sign change records."""
+
+    ca_intermediate_certificate_files: ExistingFiles = ()
+    """Authorities between those roots and the signers."""
+
+
+class SdSettings(Model):
+    """A service directory."""
+
+    jsonrpc_server: SdJsonRpcServerSettings
+    """Where operators ask for records and submit them."""
+
+    directory: SdDirectorySettings
+    """The store, and whose signatures count."""
+
+    metrics: MetricsSettings | None = None
+    """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    state_path: FolderPath = Field(examples=["/var/lib/sd"])
+    """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/sd` in the working directory."""
