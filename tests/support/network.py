@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from eps.broker.broker import Broker
+from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
@@ -79,7 +79,9 @@ class Node:
             self.name, version="test", tunnels={"grpc_server": self.server}, now=lambda: datetime.now(UTC)
         )
         channels = [self.client, self.server, self.application]
-        self.broker = Broker(self.name, self.source, channels, internal, emit=self.events, call_timeout=call_timeout)
+        self.broker = Broker(
+            self.name, self.source, channels, internal, emit=self.events, limits=BrokerLimits(call_timeout)
+        )
 
     async def start(self) -> None:
         await self.server.start(self.broker.deliver)

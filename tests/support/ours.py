@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from eps.broker.broker import Broker
+from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Outbound
 from eps.channels.grpc_client import GrpcClientChannel
@@ -129,7 +129,9 @@ class Ours:
             self.name, version="ours", tunnels={"grpc_server": self.server}, now=lambda: datetime.now(UTC)
         )
         channels: list[Outbound] = [self.client, self.server, _Local(name, application)]
-        self.broker = Broker(self.name, self.source, channels, internal, emit=self.events, call_timeout=call_timeout)
+        self.broker = Broker(
+            self.name, self.source, channels, internal, emit=self.events, limits=BrokerLimits(call_timeout)
+        )
 
     @property
     def address(self) -> str:
