@@ -1,4 +1,4 @@
-"""Fill in the tables of docs/reference*.md from the code: python docs/generate.py [--check]
+"""Fill in the tables and limits of docs/*.md from the code: python docs/generate.py [--check]
 
 Everything about settings is taken from the code: types, defaults, examples, and what they mean from the texts under the
 fields; a setting without such a text is an error. Of limits the code has the values, and LIMITS the words.
@@ -25,9 +25,16 @@ from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, s
 from eps.settings.fields import Model
 
 PAGE = Path(__file__).parent / "reference-settings.md"
-LIMITS_PAGE = Path(__file__).parent / "reference.md"
+PAGES = sorted(Path(__file__).parent.glob("*.md"))
 
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_LIMIT = re.compile(r"(<!-- limit: ([\w.]+)(?: (\w+))? -->)[^<\n]*(<!-- end -->)")
+"""One limit inside a sentence: its constant and its unit."""
+
+_SPANS = {"s": 1, "min": 60, "minutes": 60, "h": 3600, "days": 86_400}
+"""Units of time, in seconds."""
+
+_SIZES = {"MiB": 1024**2, "KiB": 1024}
 
 _WORDS = (
     (fields.ExistingFile, "file", "files"),
@@ -276,9 +283,10 @@ def limit_value(constant: str) -> Any:
     """What the code has: a module's constant, or the default of a class's field (MODULE.CLASS.FIELD)."""
     module, _, name = constant.rpartition(".")
     owner, _, kind = module.rpartition(".")
-    if kind[:1].isupper():
-        return getattr(getattr(importlib.import_module(f"eps.{owner}"), kind)(), name)
-    return getattr(importlib.import_module(f"eps.{module}"), name)
+    if not kind[:1].isupper():
+        return getattr(importlib.import_module(f"eps.{module}"), name)
+    made = getattr(importlib.import_module(f"eps.{owner}"), kind)
+    return made.model_fields[name].default if issubclass(made, Model) else getattr(made(), name)
 
 
 def limit_text(value: Any, unit: str) -> str:
@@ -287,9 +295,10 @@ def limit_text(value: Any, unit: str) -> str:
         value = value.total_seconds()
     if value == 2**53:
         return "2^53"
-    if unit == "B" and value % 1024**2 == 0:
-        return f"{value // 1024**2} MiB"
-    return f"{value:,g} {unit.replace('B', 'bytes')}".strip()
+    if unit == "B":
+        size, unit = next(((size, name) for name, size in _SIZES.items() if value % size == 0), (1, "bytes"))
+        return f"{value // size:,} {unit}"
+    return f"{value / _SPANS.get(unit, 1):,g} {unit}".strip()
 
 
 def render_table(model: type[Model]) -> str:
@@ -397,14 +406,17 @@ def faults() -> list[str]:
 
 
 def filled(page: str) -> str:
-    """``page`` with every table as the code has it."""
+    """``page`` with every table and limit as the code has it."""
     known = documented_models()
 
     def table(block: re.Match[str]) -> str:
         made = render_limits() if block[2] == "limits" else render_table(known[block[2]])
         return block[1] + made + block[3]
 
-    return _BLOCK.sub(table, page)
+    def limit(place: re.Match[str]) -> str:
+        return place[1] + limit_text(limit_value(place[2]), place[3] or "") + place[4]
+
+    return _LIMIT.sub(limit, _BLOCK.sub(table, page))
 
 
 def tables_in(page: str) -> list[str]:
@@ -421,7 +433,7 @@ def main() -> int:
         print(fault, file=sys.stderr)
     if wrong:
         return 1
-    texts = {page: filled(page.read_text()) for page in (PAGE, LIMITS_PAGE)}
+    texts = {page: filled(page.read_text()) for page in PAGES}
     if "--check" in sys.argv[1:]:
         return int(any(text != page.read_text() for page, text in texts.items()))
     for page, text in texts.items():

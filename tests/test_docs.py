@@ -149,8 +149,37 @@ def generator() -> ModuleType:
 def test_tables_are_up_to_date() -> None:
     made = generator()
     assert made.faults() == []
-    for page in (made.PAGE, made.LIMITS_PAGE):
+    for page in made.PAGES:
         assert made.filled(page.read_text()) == page.read_text(), "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        ("core.announcement.MAX_AHEAD days", "7 days"),
+        ("core.limits.MAX_MESSAGE_BYTES B", "4 MiB"),
+        ("core.clienthello.MAX_HELLO_BYTES B", "16 KiB"),
+        ("settings.proxies.PublicProxySettings.idle_timeout h", "1 h"),
+        ("grpc.guard.GuardLimits.resets", "5,000"),
+    ],
+)
+def test_limits_in_sentences_come_from_the_code(limit: str, text: str) -> None:
+    filled = generator().filled
+    sentence = f"At most <!-- limit: {limit} -->{{}}<!-- end -->, not <!-- limit: {limit} -->{text}<!-- end -->."
+    assert filled(sentence.format("9")) == sentence.format(text)
+
+
+def test_limits_that_are_none() -> None:
+    filled = generator().filled
+    with pytest.raises(AttributeError):
+        filled("<!-- limit: core.limits.NONE -->1<!-- end -->")
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("howto-*.md")), ids=name_of)
+def test_tables_of_limits_copy_no_number(page: Path) -> None:
+    for table in re.findall(r"^\| limit \|.*\n\|[ -|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE):
+        for row in table.splitlines():
+            assert "<!-- limit: " in row or row.split("|")[2].strip() == "none", row
 
 
 def test_generator_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
