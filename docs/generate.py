@@ -161,7 +161,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
         "grpc.server.ServerLimits.max_connections",
         "",
     ),
-    ("calls and streams with one certificate", "not sent", "grpc.server.MAX_PEER_STREAMS", ""),
+    ("calls and streams with one certificate", "not sent", "grpc.accepted.MAX_PEER_STREAMS", ""),
     (
         "long messages that come in with one certificate at once",
         "further ones wait",
@@ -177,7 +177,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     (
         "answers with one certificate that wait to be read",
         "RESOURCE_EXHAUSTED",
-        "grpc.server.MAX_OUTGOING_BYTES",
+        "grpc.accepted.MAX_OUTGOING_BYTES",
         "B",
     ),
     (

@@ -82,6 +82,17 @@ def test_imports_point_one_way(path: Path) -> None:
             assert importer.startswith("programs."), f"{module_of(path)} must not import {module}"
 
 
+def test_no_file_imports_itself_round_a_circle() -> None:
+    """Also none within a room, and none that only type checkers see."""
+    arrows = {module_of(path): set(imported(path)) for path in SOURCES}
+    while True:  # take away what imports nothing that is left
+        ground = {module for module, used in arrows.items() if not used & set(arrows)}
+        if not ground:
+            break
+        arrows = {module: used for module, used in arrows.items() if module not in ground}
+    assert arrows == {}
+
+
 def test_every_room_has_its_floor() -> None:
     rooms = {room_of(module) for module in MODULES} - {"", "programs"}
     assert rooms == set(FLOOR_OF)

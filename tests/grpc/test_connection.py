@@ -137,8 +137,7 @@ async def test_a_server_that_does_not_know_our_authority(tmp_path: Path) -> None
 
 async def test_a_server_that_speaks_something_else() -> None:
     context = client_context(tls_files("hd-1"), ["http/1.1"])
-    async with rig() as it:
-        it.endpoint._context.set_alpn_protocols(["http/1.1"])
+    async with rig(alpn=["http/1.1"]) as it:
         with pytest.raises(TlsFailed, match=r"hd-2 speaks http/1\.1, not gRPC"):
             await it.connect(context=context)
 
@@ -187,8 +186,7 @@ async def test_opening_can_be_cancelled_at_every_stage() -> None:
             )
         )
         if script is not None:
-            async with rig() as it:
-                it.endpoint._context.set_alpn_protocols([])
+            async with rig(alpn=[]) as it:
                 accepting = asyncio.create_task(it.endpoint.accept(far))
                 await asyncio.sleep(0)
                 opening.cancel()
@@ -643,8 +641,29 @@ async def test_a_great_header_table_of_the_peer_is_not_used() -> None:
 
     async with against(script) as connection:
         assert await connection.call(ping(), 5) == ANSWER
-        assert connection._wire.h2.encoder.header_table_size == 4096
+        assert connection.wire.h2.encoder.header_table_size == 4096
         assert await connection.call(ping(), 5) == ANSWER
+
+
+async def test_who_waits_for_room_in_a_connection_that_ends_is_told_at_once() -> None:
+    full, waiting = asyncio.Event(), asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        await raw.start()
+        raw.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 0})
+        await raw.flush()
+        await raw.until(h2e.SettingsAcknowledged)
+        await raw.until(h2e.SettingsAcknowledged)
+        full.set()
+        await soon(waiting.wait())
+
+    async with against(script) as connection:
+        await soon(full.wait())
+        call = asyncio.create_task(connection.call(ping(), 3_600))
+        await asyncio.sleep(0)
+        waiting.set()
+        with pytest.raises(NotSent, match="the connection was over"):
+            await soon(call)
 
 
 async def test_a_used_up_connection_takes_no_more_calls() -> None:
@@ -653,7 +672,7 @@ async def test_a_used_up_connection_takes_no_more_calls() -> None:
         await until_gone(raw)
 
     async with against(script) as connection:
-        connection._wire.h2.highest_outbound_stream_id = 2**31 - 1
+        connection.wire.h2.highest_outbound_stream_id = 2**31 - 1
         with pytest.raises(NotSent, match="no stream left"):
             await connection.call(ping(), 5)
         assert not connection.usable

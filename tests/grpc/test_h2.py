@@ -145,11 +145,11 @@ async def test_memory_does_not_grow_with_calls() -> None:
         connection = await it.connect()
         for number in range(1500):
             await connection.call(ping(str(number)), 10)
-        for side in (connection._wire, next(iter(it.endpoint._wires))):
+        for side in (connection.wire, it.endpoint.connections[0].accepted.wire):
             assert len(side.streams) == 0
             assert len(side.h2.streams) <= 1
             assert len(side.h2._closed_streams) <= 512
             assert not side.blocked
-            assert not side.admission._queue
+            assert not side.admission.queue
             assert side.admission.taken == 0
-            assert set(side._timers) == {"tick"}
+            assert set(side.link.timers) == {"tick"}

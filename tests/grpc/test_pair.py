@@ -12,7 +12,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
 from eps.grpc.streams import STREAM_METADATA, answers_unordered
 from eps.transport.tls import PeerIdentity
-from support.grpc_rig import HD_1, echo, ping, pins, rig, server_limits, soon, wire_limits
+from support.grpc_rig import HD_1, Hanging, Held, echo, ping, pins, rig, server_limits, soon, wire_limits
 from support.testing import certificates
 
 
@@ -62,11 +62,7 @@ async def test_more_calls_than_a_peer_allows_streams_wait_for_their_turn(monkeyp
 
 async def test_a_call_that_finds_no_room_in_time_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eps.grpc.http2.MAX_STREAMS", 1)
-    release = asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        await release.wait()
-        return await echo(peer, request)
+    on_call = Held()
 
     async with rig(on_call) as it:
         connection = await it.connect()
@@ -77,7 +73,7 @@ async def test_a_call_that_finds_no_room_in_time_was_not_sent(monkeypatch: pytes
             await connection.call(ping("2"), 0.05)
         with pytest.raises(NotSent, match="no time was left"):
             await connection.call(ping("3"), 0)
-        release.set()
+        on_call.release.set()
         await soon(first)
 
 
@@ -118,42 +114,27 @@ async def test_an_answer_over_4_mib_is_an_error_that_names_the_size() -> None:
 
 
 async def test_the_deadline_of_a_call_reaches_the_server_which_stops_working_on_it() -> None:
-    cancelled = asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        raise AssertionError
+    on_call = Hanging()
 
     async with rig(on_call) as it:
         connection = await it.connect()
         with pytest.raises(OutcomeUnknown, match=r"hd-2 (did not answer within 0\.1 s|answered DEADLINE_EXCEEDED)"):
             await connection.call(ping(), 0.1)
-        await soon(cancelled.wait())
+        await soon(on_call.ended.wait())
         assert connection.usable
 
 
 async def test_a_cancelled_call_is_cancelled_over_there() -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        raise AssertionError
+    on_call = Hanging()
 
     async with rig(on_call) as it:
         connection = await it.connect()
         call = asyncio.create_task(connection.call(ping(), 30))
-        await soon(started.wait())
+        await soon(on_call.started.wait())
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await soon(cancelled.wait())
+        await soon(on_call.ended.wait())
         assert connection.active == 0
 
 
@@ -381,24 +362,20 @@ async def test_a_stream_on_which_the_peer_takes_no_more_is_ended() -> None:
 
 
 async def test_one_operator_does_not_take_all_connections() -> None:
-    release = asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        await release.wait()
-        return await echo(peer, request)
+    on_call = Held()
 
     async with rig(on_call, limits=server_limits(max_connections=2)) as it:
         busy, idle = await it.connect(), await it.connect()
         calling = asyncio.create_task(busy.call(ping(), 10))
-        await soon(until(lambda: any(wire.tasks for wire in it.endpoint._wires)))
+        await soon(until(lambda: any(one.accepted.tasks for one in it.endpoint.connections)))
         third = await it.connect()
         assert "GOAWAY NO_ERROR" in await soon(idle.closed)  # the oldest one that nobody uses
         calling_too = asyncio.create_task(third.call(ping("2"), 10))
-        await soon(until(lambda: sum(bool(wire.tasks) for wire in it.endpoint._wires) == 2))
+        await soon(until(lambda: sum(bool(one.accepted.tasks) for one in it.endpoint.connections) == 2))
         with contextlib.suppress(DeliveryError):
             await soon((await it.connect()).closed)  # up for a moment, perhaps
         assert (await it.events.wait_for(Refused)).why == "connections"
-        release.set()
+        on_call.release.set()
         await soon(asyncio.gather(calling, calling_too))
         busy.abort("the test wants it")
         await soon(until(lambda: len(it.endpoint.connections) == 1))
@@ -421,11 +398,7 @@ async def test_a_stream_is_used_within_its_block_only() -> None:
 
 
 async def test_draining_the_client_lets_calls_finish() -> None:
-    release = asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        await release.wait()
-        return await echo(peer, request)
+    on_call = Held()
 
     async with rig(on_call) as it:
         connection = await it.connect()
@@ -437,18 +410,14 @@ async def test_draining_the_client_lets_calls_finish() -> None:
         assert not connection.usable
         with pytest.raises(NotSent, match="the connection was over: closed by us"):
             await connection.call(ping(), 5)
-        release.set()
+        on_call.release.set()
         assert (await soon(call)).id == "hd-2._ping(1)"
         await soon(draining)
         assert connection.closed.result() == "closed by us"
 
 
 async def test_draining_gives_up_after_its_grace() -> None:
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with rig(on_call) as it:
+    async with rig(Hanging()) as it:
         connection = await it.connect()
         call = asyncio.create_task(connection.call(ping(), 30))
         while not connection.active:
@@ -459,36 +428,24 @@ async def test_draining_gives_up_after_its_grace() -> None:
 
 
 async def test_closing_the_server_lets_calls_finish_and_refuses_new_ones() -> None:
-    release, started = asyncio.Event(), asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        started.set()
-        await release.wait()
-        return await echo(peer, request)
+    on_call = Held()
 
     async with rig(on_call) as it:
         connection = await it.connect()
         call = asyncio.create_task(connection.call(ping(), 30))
-        await soon(started.wait())
+        await soon(on_call.started.wait())
         closing = asyncio.create_task(it.endpoint.close(10))
         assert "GOAWAY NO_ERROR" in await soon(connection.leaving)
         with pytest.raises(NotSent):
             await connection.call(ping("2"), 5)
-        release.set()
+        on_call.release.set()
         assert (await soon(call)).id == "hd-2._ping(1)"
         await soon(closing)
         await soon(connection.closed)
 
 
 async def test_closing_the_server_ends_what_does_not_finish() -> None:
-    ended = asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        raise AssertionError
+    on_call = Hanging()
 
     async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
         await stream.recv()
@@ -503,16 +460,12 @@ async def test_closing_the_server_ends_what_does_not_finish() -> None:
             assert stream.reason.startswith("hd-2 ended the stream (UNAVAILABLE")
         with pytest.raises(OutcomeUnknown):
             await soon(call)
-        assert ended.is_set()
+        assert on_call.ended.is_set()
         await soon(connection.closed)
 
 
 async def test_a_lost_connection_fails_every_call_at_once() -> None:
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with rig(on_call) as it:
+    async with rig(Hanging()) as it:
         connection = await it.connect()
         calls = [asyncio.create_task(connection.call(ping(str(i)), 30)) for i in range(20)]
         while connection.active < 20:
@@ -551,10 +504,10 @@ async def test_both_sides_ping_and_the_connection_lives() -> None:
     often = {"ping_interval": 0.05, "ping_timeout": 5.0}
     async with rig(limits=server_limits(wire=often)) as it:
         connection = await it.connect(limits=wire_limits(**often))
-        wire = connection._wire
+        link = connection.wire.link
         pinged: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0.01)  # noqa: E731
         async with asyncio.timeout(30):
-            while wire._last_ping == 0.0:
+            while link.last_ping == 0.0:
                 await pinged()
         assert (await connection.call(ping(), 5)).id == "hd-2._ping(1)"
 

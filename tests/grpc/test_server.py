@@ -30,7 +30,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.guard import PREFACE
 from eps.grpc.server import ServerStream
 from eps.transport.tls import PeerIdentity, client_context
-from support.grpc_rig import HD_1, Raw, echo, name_of, ping, pins, prefixed, rig, server_limits, soon
+from support.grpc_rig import HD_1, Hanging, Held, Raw, echo, name_of, ping, pins, prefixed, rig, server_limits, soon
 from support.testing import certificates, socket_pair, tls_files
 
 PING = ping().SerializeToString()
@@ -279,59 +279,40 @@ async def test_missing_pseudo_headers_end_the_connection_and_nothing_else() -> N
 
 
 async def test_the_clients_deadline_ends_the_work_on_a_call() -> None:
-    ended = asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        raise AssertionError
+    on_call = Hanging()
 
     async with rig(on_call) as it:
         raw = await (await it.raw_client()).start()
         call(raw, **{"grpc-timeout": "50m"})
         await raw.flush()
         assert (await answer(raw))[:2] == ("4", "the deadline that the client set has passed")
-        assert ended.is_set()
+        assert on_call.ended.is_set()
         await raw.close()
 
 
 async def test_a_reset_ends_the_work_on_a_call() -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, _request: pb.Request) -> pb.Response:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        raise AssertionError
+    on_call = Hanging()
 
     async with rig(on_call) as it:
         raw = await (await it.raw_client()).start()
         stream = call(raw)
         await raw.flush()
-        await soon(started.wait())
+        await soon(on_call.started.wait())
         raw.h2.reset_stream(stream, ErrorCodes.CANCEL)
         await raw.flush()
-        await soon(ended.wait())
+        await soon(on_call.ended.wait())
         await raw.close()
 
 
 async def test_what_a_client_sent_before_it_knew_is_answered_and_what_comes_later_refused() -> None:
-    release = asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        await release.wait()
-        return await echo(peer, request)
+    on_call = Held()
 
     async with rig(on_call) as it:
         raw = await (await it.raw_client()).start()
         call(raw)
         await raw.flush()
         await raw.until(h2e.SettingsAcknowledged)
-        next(iter(it.endpoint._wires)).drain("test")
+        it.endpoint.connections[0].accepted.drain("test")
         call(raw)  # crosses the first GOAWAY
         raw.writer.write(raw.h2.data_to_send())
         first = await raw.collect(GoAwayFrame, PingFrame)
@@ -344,30 +325,26 @@ async def test_what_a_client_sent_before_it_knew_is_answered_and_what_comes_late
         raw.writer.write(raw.h2.data_to_send())
         refused = await raw.collect(RstStreamFrame)
         assert (refused[RstStreamFrame].stream_id, refused[RstStreamFrame].error_code) == (5, ErrorCodes.REFUSED_STREAM)
-        release.set()
+        on_call.release.set()
         answered = [frame for frame in await raw.rest() if isinstance(frame, DataFrame)]
         assert sorted(frame.stream_id for frame in answered) == [1, 3]
         await raw.close()
 
 
 async def test_a_client_that_does_not_answer_the_last_ping_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.grpc.server.LAST_PING_TIMEOUT", 0.05)
+    monkeypatch.setattr("eps.grpc.accepted.LAST_PING_TIMEOUT", 0.05)
     async with rig() as it:
         raw = await (await it.raw_client()).start()
         await raw.until(h2e.SettingsAcknowledged)
-        next(iter(it.endpoint._wires)).drain("test")
+        it.endpoint.connections[0].accepted.drain("test")
         last = [frame for frame in await raw.rest() if isinstance(frame, GoAwayFrame)]
         assert [frame.last_stream_id for frame in last] == [2**31 - 1, 0]
         await raw.close()
 
 
 async def test_work_in_progress_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.grpc.server.MAX_TASKS", 2)
-    release = asyncio.Event()
-
-    async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        await release.wait()
-        return await echo(peer, request)
+    monkeypatch.setattr("eps.grpc.accepted.MAX_TASKS", 2)
+    on_call = Held()
 
     async with rig(on_call) as it:
         raw = await (await it.raw_client()).start()
@@ -376,7 +353,7 @@ async def test_work_in_progress_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         await raw.flush()
         reset = await raw.until(h2e.StreamReset)
         assert (reset.stream_id, reset.error_code) == (5, ErrorCodes.REFUSED_STREAM)
-        release.set()
+        on_call.release.set()
         await raw.until(h2e.TrailersReceived)
         await raw.until(h2e.TrailersReceived)
         call(raw)
@@ -597,7 +574,7 @@ async def test_a_client_that_does_not_read_is_cut_and_held_in_bounded_memory() -
 
 
 async def test_answers_that_pile_up_unread_end_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.grpc.server.MAX_OUTGOING_BYTES", 5_000_000)
+    monkeypatch.setattr("eps.grpc.accepted.MAX_OUTGOING_BYTES", 5_000_000)
 
     async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
         return pb.Response(id=request.id, result={"x": "y" * 4_000_000})
@@ -641,45 +618,35 @@ async def test_slow_calls_with_long_messages_delay_no_other_and_memory_is_counte
         assert running <= 5  # the small one may have come first
         gate.set()
         assert len(await soon(asyncio.gather(*calls, small))) == 6
-        (memory,) = it.endpoint._memory.values()
+        memory = it.endpoint.connections[0].accepted.memory
         assert (memory.handled.taken, memory.admission.taken, memory.outgoing) == (0, 0, 0)
 
 
 async def test_calls_that_find_no_room_in_time_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eps.grpc.admission.MAX_HANDLED_BYTES", 100)
-    gate, started = asyncio.Event(), asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        started.set()
-        await gate.wait()
-        return pb.Response(id=request.id)
+    on_call = Held()
 
     async with rig(on_call, limits=server_limits(request_timeout=0.1)) as it:
         connection = await it.connect()
         first = asyncio.create_task(connection.call(ping("1", x="y" * 100), 30))
-        await soon(started.wait())
+        await soon(on_call.started.wait())
         with pytest.raises(DeliveryError, match=r"RESOURCE_EXHAUSTED: hd-1 has \d+ bytes of requests under way"):
             await soon(connection.call(ping("2"), 30))
-        gate.set()
+        on_call.release.set()
         assert (await soon(first)).id == "hd-2._ping(1)"
 
 
 async def test_streams_are_counted_per_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.grpc.server.MAX_PEER_STREAMS", 1)
-    gate, started = asyncio.Event(), asyncio.Event()
-
-    async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        started.set()
-        await gate.wait()
-        return pb.Response(id=request.id)
+    monkeypatch.setattr("eps.grpc.accepted.MAX_PEER_STREAMS", 1)
+    on_call = Held()
 
     async with rig(on_call) as it:
         first, second = await it.connect(), await it.connect()
         calling = asyncio.create_task(first.call(ping("1"), 30))
-        await soon(started.wait())
+        await soon(on_call.started.wait())
         with pytest.raises(NotSent):
             await soon(second.call(ping("2"), 30))
-        gate.set()
+        on_call.release.set()
         await soon(calling)
         assert (await soon(second.call(ping("3"), 30))).id == "hd-2._ping(3)"
 

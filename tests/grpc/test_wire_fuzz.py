@@ -1,9 +1,12 @@
 """Both sides of the wire against frames of any kind, order and content: a connection may end, nothing else happens."""
 
 import asyncio
+from functools import cache
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from hyperframe.frame import (
@@ -22,23 +25,43 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Operator
 from eps.errors import EpsError
 from eps.grpc import eps_pb2 as pb
-from eps.grpc.connection import ClientConnection, _ClientWire
+from eps.grpc.accepted import Accepted, ServerLimits, Serving
+from eps.grpc.admission import PeerMemory
+from eps.grpc.connection import ClientConnection
+from eps.grpc.dialled import Dialled
 from eps.grpc.guard import PREFACE
 from eps.grpc.link import WireLimits
-from eps.grpc.server import ServerEndpoint, ServerStream, _ServerWire
+from eps.grpc.server import ServerStream
 from eps.transport.tls import PeerIdentity
 from support.grpc_rig import Raw, echo, ping, pins, prefixed
-from support.testing import Events
+from support.testing import Events, certificates
+
+
+@cache
+def leaf() -> bytes:
+    """hd-1's certificate, DER."""
+    return load_pem_x509_certificate(certificates().issued("hd-1").cert_pem).public_bytes(Encoding.DER)
+
+
+class Shown:
+    """What TLS says of hd-1, without TLS."""
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        assert binary_form
+        return leaf()
+
+    def selected_alpn_protocol(self) -> str:
+        return "h2"
 
 
 class Pipe(asyncio.Transport):
-    """A transport that swallows everything; no TLS."""
+    """A transport that swallows everything; at its other end is hd-1."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(extra={"ssl_object": Shown()})
         self.written = bytearray()
         self.ended = False
 
@@ -52,10 +75,6 @@ class Pipe(asyncio.Transport):
         self.ended = True
 
     abort = close
-
-
-def known(_der: bytes | None) -> PeerIdentity:
-    return PeerIdentity((Operator("hd-1"),), Fingerprint("0" * 64))
 
 
 def block(*, server: bool, path: str = "/EPS/Call") -> bytes:
@@ -144,29 +163,30 @@ async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
 
 async def serve(pieces: list[bytes], *, prefaced: bool) -> None:
     events = Events()
-    endpoint = ServerEndpoint(context=None, pins=pins(), on_call=echo, on_stream=on_stream, emit=events)  # type: ignore[arg-type]  # no TLS here
-    wire = _ServerWire(endpoint, "fuzz")
-    wire._verify = known
-    wire.connection_made(Pipe())
+    memory = PeerMemory()
+    accepted = Accepted(Serving(pins(), echo, on_stream, events, lambda _: memory, ServerLimits()), "fuzz")
+    wire, link = accepted.wire, accepted.link
+    link.connection_made(Pipe())
     for piece in (opening() if prefaced else []) + pieces:
-        wire.data_received(piece)
+        link.data_received(piece)
         await asyncio.sleep(0)
     await settle()
-    assert "does not allow" not in wire.reason, wire.reason
-    wire.connection_lost(None)
+    assert "does not allow" not in link.reason, link.reason
+    link.connection_lost(None)
     await settle()
-    assert not wire.tasks
+    assert not accepted.tasks
     assert not wire.streams
+    assert (memory.streams, memory.outgoing, memory.handled.taken) == (0, 0, 0)
     assert wire.admission.taken == 0
     assert not any("failed here" in event.message() for event in events.all)
 
 
 async def dial(pieces: list[bytes]) -> None:
-    wire = _ClientWire(Operator("hd-1"), pins(), WireLimits())
-    wire._verify = known
-    wire.connection_made(Pipe())
-    wire.data_received(SettingsFrame(0).serialize())
-    connection = ClientConnection(wire, Operator("hd-1"))
+    dialled = Dialled(Operator("hd-1"), pins(), WireLimits())
+    wire, link = dialled.wire, dialled.wire.link
+    link.connection_made(Pipe())
+    link.data_received(SettingsFrame(0).serialize())
+    connection = ClientConnection(dialled, Operator("hd-1"))
 
     async def stream() -> None:
         async with connection.open_stream() as held:
@@ -176,11 +196,11 @@ async def dial(pieces: list[bytes]) -> None:
     work = [asyncio.create_task(connection.call(ping(), 5)) for _ in range(2)] + [asyncio.create_task(stream())]
     await asyncio.sleep(0)
     for piece in pieces:
-        wire.data_received(piece)
+        link.data_received(piece)
         await asyncio.sleep(0)
     await settle()
-    assert "does not allow" not in wire.reason, wire.reason
-    wire.connection_lost(None)
+    assert "does not allow" not in link.reason, link.reason
+    link.connection_lost(None)
     for result in await asyncio.gather(*work, return_exceptions=True):
         assert result is None or isinstance(result, pb.Response | EpsError), result
     assert not wire.streams

@@ -97,21 +97,26 @@ async def test_a_result_that_cannot_travel_does_not_say_that_the_call_was_not_se
     assert "4,194,304" in error.message
 
 
-async def nan(_peer: PeerIdentity, message: pb.Request) -> pb.Response:
-    answer = pb.Response(id=message.id)
+def nan(_response: Response, message_id: str) -> pb.Response:
+    """What a gRPC server of ours never answers."""
+    answer = pb.Response(id=message_id)
     answer.result["token"] = float("nan")
     return answer
 
 
-async def test_an_answer_that_json_cannot_express_is_an_unknown_outcome(direct: Network) -> None:
-    direct.nodes[HD_2].server._endpoint.on_call = nan
+async def test_an_answer_that_json_cannot_express_is_an_unknown_outcome(
+    direct: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.grpc.codec.encode_response", nan)
     error = (await direct.nodes[HD_1].call("hd-2.echo")).error
     assert error is not None
     assert (error.code, error.data["outcome"], error.data["side"]) == (500, "unknown", "peer")
 
 
-async def test_the_same_from_a_proxy_means_that_it_brought_no_tunnel(network: Network) -> None:
-    network.nodes[PROXY].server._endpoint.on_call = nan
+async def test_the_same_from_a_proxy_means_that_it_brought_no_tunnel(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.grpc.codec.encode_response", nan)
     error = (await network.nodes[HD_1].call("hd-2.echo")).error
     assert error is not None
     assert (error.code, error.data["outcome"], error.data["stage"]) == (500, "not_sent", "relay")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -45,6 +45,42 @@ async def soon(awaitable: Awaitable[T], seconds: float = 30.0) -> T:
 
 async def echo(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
     return pb.Response(id=request.id, result=request.params)
+
+
+class Hanging:
+    """An ``on_call`` that works until somebody stops it.
+
+    Attributes:
+        started, ended: set when a call has begun, and when it was stopped.
+    """
+
+    def __init__(self) -> None:
+        self.started, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _peer: PeerIdentity, _request: pb.Request) -> pb.Response:
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+        raise AssertionError
+
+
+class Held:
+    """An ``on_call`` that echoes when it is told to.
+
+    Attributes:
+        started: set when a call has begun.
+        release: set it to let all answers go, also those of later calls.
+    """
+
+    def __init__(self) -> None:
+        self.started, self.release = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, peer: PeerIdentity, request: pb.Request) -> pb.Response:
+        self.started.set()
+        await self.release.wait()
+        return await echo(peer, request)
 
 
 async def no_streams(_peer: PeerIdentity, _stream: ServerStream) -> None:
@@ -114,12 +150,13 @@ async def rig(
     *,
     limits: ServerLimits | None = None,
     server_pins: Pins | None = None,
+    alpn: Sequence[str] = ("h2",),
 ) -> AsyncIterator[Rig]:
     """A running endpoint; at the end everything is closed, and nothing may be left running."""
     before = asyncio.all_tasks()
     events = Events()
     endpoint = ServerEndpoint(
-        context=server_context(tls_files("hd-2"), ["h2"]),
+        context=server_context(tls_files("hd-2"), list(alpn)),
         pins=server_pins or pins(),
         on_call=on_call,
         on_stream=on_stream,

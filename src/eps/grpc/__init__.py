@@ -7,10 +7,11 @@ http2                h2 with our limits
 guard                counts a peer's frames before h2 sees them
 admission            memory for long messages, shared out in order
 link                 one connection's life: pinned TLS, deadlines, pings, its end
-wire, wire_stream    HTTP/2 over a link, and its streams
+wire, wire_stream    HTTP/2: what speaks over a link, and its streams
 streams              the two ends of a ServerCall
+dialled, accepted    whose wire it is: the client's opinions, and the server's with the calls that it runs
 connection           the client's side: calls, reverse streams       used by channels.grpc_client and its pool
-server               the server's side: accept, calls, ServerCall    used by channels.grpc_server
+server               the server's side: accept and end               used by channels.grpc_server
 
-connection · server → streams → wire → link · guard · admission · framing
+connection → dialled · server → accepted; both have a wire, which has a link; streams are carried by a wire
 """

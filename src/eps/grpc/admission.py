@@ -27,15 +27,20 @@ class Wants(Protocol):
 
 
 class Admission:
-    """The room. Each message gets all that it wants in one piece, so whatever was admitted can complete."""
+    """The room. Each message gets all that it wants in one piece, so whatever was admitted can complete.
+
+    Attributes:
+        taken: bytes.
+        queue: who waits for a turn.
+    """
 
     def __init__(self) -> None:
         self.taken = 0
-        self._queue: deque[Wants] = deque()
+        self.queue: deque[Wants] = deque()
 
     def ask(self, one: Wants) -> None:
         """``one`` wants room, now or when it is its turn."""
-        self._queue.append(one)
+        self.queue.append(one)
         self._admit()
 
     def free(self, size: int) -> None:
@@ -44,11 +49,11 @@ class Admission:
         self._admit()
 
     def _admit(self) -> None:
-        while self._queue:
-            first = self._queue[0]
+        while self.queue:
+            first = self.queue[0]
             if first.wanted and self.taken and self.taken + first.wanted > MAX_BUFFERED_BYTES:
                 return
-            self._queue.popleft()
+            self.queue.popleft()
             if first.wanted:
                 size, first.wanted = first.wanted, 0
                 self.taken += size

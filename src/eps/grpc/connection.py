@@ -16,20 +16,19 @@ from google.protobuf.message import DecodeError
 
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Side, Stage, TlsFailed, Unreachable
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
+from eps.grpc.dialled import Dialled
 from eps.grpc.framing import (
     Status,
     StatusLine,
     read_status,
     request_headers,
 )
-from eps.grpc.guard import GoAway
 from eps.grpc.link import WireLimits
 from eps.grpc.streams import STREAM_METADATA, ReverseStream, framed
-from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import StreamLost, WireStream
-from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason, shown
+from eps.transport.tls import PeerIdentity, Pins
 
 __all__ = ["ClientConnection", "ReverseStream"]
 
@@ -39,85 +38,30 @@ SERVER_CALL_PATH = "/EPS/ServerCall"
 SLOT_TIMEOUT = 10.0
 """Seconds to wait for room for a reverse stream."""
 
-REFUSED_HINT = (
-    "check that the directory pins our certificate (submit its fingerprint), "
-    "and that the peer trusts the authority it is from"
-)
-
-
-class _ClientWire(Wire):
-    """The wire, with the client's opinions: it closes when the peer said goodbye and the last call is over."""
-
-    def on_goaway(self, goaway: GoAway) -> None:
-        self._end_if_idle()
-
-    def on_released(self) -> None:
-        self.slots.set()
-        self._end_if_idle()
-
-    def __init__(self, operator: Operator, pins: Pins, limits: WireLimits) -> None:
-        self.slots = asyncio.Event()
-        self.handshake_done = False
-        self._operator = operator
-        self._pins = pins
-        super().__init__(client=True, verify=self._identify, peer_name=operator, limits=limits)
-
-    def _identify(self, der: bytes | None) -> PeerIdentity:
-        """The peer must be the operator that we dialled; another one's certificate, pinned or not, is refused."""
-        self.handshake_done = True
-        if der is None:
-            raise TlsFailed(f"{self._operator} showed no certificate")
-        try:
-            identity = identify(der, self._pins)
-        except TlsFailed as error:
-            raise TlsFailed(f"{self._operator} is not who answers there: {error.message}", hint=error.hint) from error
-        if self._operator not in identity.names:
-            raise TlsFailed(
-                f"{self._operator} is not who answers there: the certificate is pinned for {shown(identity.names)}",
-                hint=f"check the address of {self._operator} in the directory",
-            )
-        return identity
-
-    def _up_error(self, reason: str, exc: Exception | None) -> Exception:
-        # TLS 1.3: the server judges our certificate after our handshake is done; its alert, or just the end, comes now.
-        if isinstance(exc, ssl.SSLError):
-            return TlsFailed(f"{self._operator} refused the connection: {plain_reason(exc)}", hint=REFUSED_HINT)
-        if (
-            self.handshake_done
-            and self.peer is not None
-            and (exc is not None or reason.endswith("closed the connection"))
-        ):
-            return TlsFailed(
-                f"{self._operator} closed the connection right after the TLS handshake; "
-                "it most likely refused our certificate",
-                hint=REFUSED_HINT,
-            )
-        return Unreachable(reason)
-
-    def _end_if_idle(self) -> None:
-        if self.leaving.done() and not self.streams and not self.reason:
-            self.end(self.leaving.result())
-
 
 class ClientConnection:
     """A connection that is up: the peer is who we dialled, and it accepted us.
 
     Attributes:
         peer: who it is.
+        wire: HTTP/2 below it.
         operator: the name that was dialled; one of ``peer.names``.
         created_at: event loop time.
         closed: resolved with the reason when the socket is gone.
         leaving: resolved with the reason as soon as the connection takes no new calls (GOAWAY, drain, end).
     """
 
-    def __init__(self, wire: _ClientWire, operator: Operator) -> None:
-        assert wire.peer is not None
-        self._wire = wire
+    def __init__(self, dialled: Dialled, operator: Operator) -> None:
+        link = dialled.wire.link
+        assert link.peer is not None
+        self.wire = dialled.wire
+        self._link = link
+        self._slots = dialled.slots
         self.operator = operator
-        self.peer: PeerIdentity = wire.peer
-        self.created_at: float = wire.created_at
-        self.closed: asyncio.Future[str] = wire.closed
-        self.leaving: asyncio.Future[str] = wire.leaving
+        self.peer: PeerIdentity = link.peer
+        self.created_at: float = link.created_at
+        self.closed: asyncio.Future[str] = link.closed
+        self.leaving: asyncio.Future[str] = link.leaving
 
     @classmethod
     async def open(
@@ -141,48 +85,25 @@ class ClientConnection:
             TlsFailed: chain, name or pin don't fit, or the peer refused our certificate.
             Unreachable: the connection ended, or nothing came in time.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        _check_name(context, operator, sock)
-        wire = _ClientWire(operator, pins, limits or WireLimits())
-        try:
-            await loop.create_connection(
-                lambda: wire,
-                sock=sock,
-                ssl=context,
-                server_hostname=operator,
-                ssl_handshake_timeout=max(timeout, 0.001),
-                ssl_shutdown_timeout=1.0,
-            )
-            await asyncio.wait_for(asyncio.shield(wire.up), max(deadline - loop.time(), 0.001))
-        except asyncio.CancelledError:
-            wire.abort("cancelled")
-            raise
-        except TimeoutError as error:
-            wire.abort(f"{operator} sent no HTTP/2 settings within {timeout:g} s")
-            raise Unreachable(wire.reason, stage=Stage.TLS) from error
-        except (TlsFailed, Unreachable):
-            raise
-        except (OSError, ssl.SSLError) as error:
-            sock.close()
-            raise _handshake_error(operator, error, timeout) from error
-        emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({wire.describe_tls()})"))
-        return cls(wire, operator)
+        dialled = Dialled(operator, pins, limits or WireLimits())
+        await dialled.connect(sock, context, timeout)
+        emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({dialled.wire.link.describe_tls()})"))
+        return cls(dialled, operator)
 
     @property
     def was_cut(self) -> bool:
         """Whether it ended though neither side had said that it would."""
-        return self.closed.done() and not self._wire.graceful
+        return self.closed.done() and not self._link.graceful
 
     @property
     def usable(self) -> bool:
         """Whether new calls may be made: neither closed nor going away."""
-        return self._wire.usable
+        return self._link.usable
 
     @property
     def active(self) -> int:
         """Calls and reverse streams in flight."""
-        return len(self._wire.streams)
+        return len(self.wire.streams)
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         """One ``Call``.
@@ -203,7 +124,7 @@ class ClientConnection:
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
-                stream = self._wire.open_stream(request_headers(CALL_PATH, self.operator, timeout, {}))
+                stream = self.wire.open_stream(request_headers(CALL_PATH, self.operator, timeout, {}))
                 return await self._exchange(stream, body)
         except TimeoutError as error:
             if stream is None:
@@ -225,25 +146,25 @@ class ClientConnection:
 
     async def drain(self, grace: float) -> None:
         """Take no new calls, let those in flight finish for ``grace`` seconds, then close. Returns when closed."""
-        self._wire.leave("closed by us")
-        self._wire._end_if_idle()
+        self._link.leave("closed by us")
+        self.wire.end_if_idle()
         try:
             async with asyncio.timeout(grace):
                 await asyncio.shield(self.closed)
         except TimeoutError:
-            self._wire.end("closed by us")
+            self._link.end("closed by us")
             await asyncio.shield(self.closed)
 
     def abort(self, reason: str) -> None:
         """End at once; every call in flight fails with an unknown outcome."""
-        self._wire.leave(reason)
-        self._wire.abort(reason)
+        self._link.leave(reason)
+        self._link.abort(reason)
 
     async def _open_reverse(self, metadata: Mapping[str, str]) -> WireStream:
         try:
             async with asyncio.timeout(SLOT_TIMEOUT):
                 await self._slot()
-            return self._wire.open_stream(request_headers(SERVER_CALL_PATH, self.operator, None, metadata))
+            return self.wire.open_stream(request_headers(SERVER_CALL_PATH, self.operator, None, metadata))
         except TimeoutError as error:
             raise NotSent(f"{self.operator} has no room for another stream") from error
         except StreamLost as lost:
@@ -251,16 +172,16 @@ class ClientConnection:
 
     async def _slot(self) -> None:
         """Wait until a stream may be opened: the peer allows so many, and its socket must take our bytes."""
-        wire = self._wire
+        wire, link = self.wire, self._link
         while True:
-            wire.look_for_end()
-            if not wire.usable:
-                raise NotSent(_past(wire.reason or (wire.leaving.result() if wire.leaving.done() else "not connected")))
+            link.look_for_end()
+            if not link.usable:
+                raise NotSent(_past(link.reason or (link.leaving.result() if link.leaving.done() else "not connected")))
             allowed = wire.h2.remote_settings.max_concurrent_streams
-            if wire.writable and len(wire.streams) < allowed:
+            if link.writable and len(wire.streams) < allowed:
                 return
-            wire.slots.clear()
-            await wire.slots.wait()
+            self._slots.clear()
+            await self._slots.wait()
 
     async def _exchange(self, stream: WireStream, body: bytes) -> pb.Response:
         """Send the request and read the answer on an open stream."""
@@ -319,22 +240,3 @@ def _status_error(operator: Operator, line: StatusLine) -> DeliveryError:
     if line.status in (Status.DEADLINE_EXCEEDED, Status.CANCELLED):
         return OutcomeUnknown(text, hint="the call may have been executed in part")
     return DeliveryError(text)
-
-
-def _check_name(context: ssl.SSLContext, operator: Operator, sock: socket.socket) -> None:
-    """Refuse names that ssl raises for; event loops would then leave the socket open."""
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=operator)
-    except (ValueError, TypeError) as error:  # an empty or too long label, a zero byte
-        sock.close()
-        text = f"{operator[:80]!r} can't be the name of a TLS server: {error}"
-        raise TlsFailed(text, hint="an operator's name must be like a host's", side=Side.DIRECTORY) from error
-
-
-def _handshake_error(operator: Operator, error: OSError, timeout: float) -> TlsFailed | Unreachable:
-    """Why the TLS handshake failed, in plain words."""
-    if isinstance(error, ssl.SSLError):
-        return TlsFailed(f"no TLS connection with {operator}: {plain_reason(error)}")
-    if isinstance(error, ConnectionAbortedError):  # asyncio's word for its handshake timeout
-        return Unreachable(f"{operator} did not finish the TLS handshake within {timeout:g} s", stage=Stage.TLS)
-    return Unreachable(f"{operator} closed the connection during the TLS handshake ({error})", stage=Stage.TLS)

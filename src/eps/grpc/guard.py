@@ -29,7 +29,7 @@ MAX_FRAME_BYTES = 16_384
 as soon as its header is read; h2 would buffer up to 16 MiB of it first."""
 
 MAX_HEADER_BLOCK_BYTES = 32_768
-"""HEADERS and its CONTINUATIONs, compressed. Twice what we accept uncompressed (wire.MAX_HEADER_LIST_BYTES): coding
+"""HEADERS and its CONTINUATIONs, compressed. Twice what we accept uncompressed (http2.MAX_HEADER_LIST_BYTES): coding
 may add a little, never that much."""
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -39,7 +39,7 @@ END_STREAM = 0x1
 PADDED = 0x8
 
 
-class Kind(StrEnum):
+class FrameKind(StrEnum):
     """What is counted."""
 
     RAPID_RESET = "rapid RST_STREAM"
@@ -72,18 +72,18 @@ class GuardLimits:
     window_updates: int = 2_000  # plus four for each DATA frame that we sent
     unknown: int = 200  # RFC 9113 section 4.1: unknown types are ignored (section 5.5 lets us treat floods as errors)
 
-    def of(self, kind: Kind) -> int:
+    def of(self, kind: FrameKind) -> int:
         """The limit of one kind."""
         return {
-            Kind.RAPID_RESET: self.rapid_resets,
-            Kind.RESET: self.resets,
-            Kind.PING: self.pings,
-            Kind.SETTINGS: self.settings,
-            Kind.PRIORITY: self.priorities,
-            Kind.EMPTY_DATA: self.empty_data,
-            Kind.FRAGMENT: self.fragments,
-            Kind.WINDOW_UPDATE: self.window_updates,
-            Kind.UNKNOWN: self.unknown,
+            FrameKind.RAPID_RESET: self.rapid_resets,
+            FrameKind.RESET: self.resets,
+            FrameKind.PING: self.pings,
+            FrameKind.SETTINGS: self.settings,
+            FrameKind.PRIORITY: self.priorities,
+            FrameKind.EMPTY_DATA: self.empty_data,
+            FrameKind.FRAGMENT: self.fragments,
+            FrameKind.WINDOW_UPDATE: self.window_updates,
+            FrameKind.UNKNOWN: self.unknown,
         }[kind]
 
 
@@ -128,11 +128,11 @@ RAPID_SECONDS = 1.0
 """A stream that is reset this soon after it was opened was hardly meant."""
 
 _COUNTED = {
-    RST_STREAM: Kind.RESET,
-    PING: Kind.PING,
-    SETTINGS: Kind.SETTINGS,
-    PRIORITY: Kind.PRIORITY,
-    WINDOW_UPDATE: Kind.WINDOW_UPDATE,
+    RST_STREAM: FrameKind.RESET,
+    PING: FrameKind.PING,
+    SETTINGS: FrameKind.SETTINGS,
+    PRIORITY: FrameKind.PRIORITY,
+    WINDOW_UPDATE: FrameKind.WINDOW_UPDATE,
 }
 
 
@@ -153,13 +153,12 @@ class FrameGuard:
         self._block = 0
         self._server = server
         self._highest_stream = 0
-        self._young: dict[
-            int, float
-        ] = {}  # streams that the client opened within RAPID_SECONDS, and when; oldest first
-        self._buckets = {kind: _Bucket(limits.of(kind), limits.window, clock()) for kind in Kind}
-        self._ping_bucket = self._buckets[Kind.PING]
-        self._window_bucket = self._buckets[Kind.WINDOW_UPDATE]
-        self._fragments = self._buckets[Kind.FRAGMENT]
+        # Streams that the client opened within RAPID_SECONDS, and when; oldest first.
+        self.young: dict[int, float] = {}
+        self._buckets = {kind: _Bucket(limits.of(kind), limits.window, clock()) for kind in FrameKind}
+        self._ping_bucket = self._buckets[FrameKind.PING]
+        self._window_bucket = self._buckets[FrameKind.WINDOW_UPDATE]
+        self._fragments = self._buckets[FrameKind.FRAGMENT]
 
     def feed(self, data: bytes) -> list[bytes | GoAway]:
         """Take what came in; return whole frames for h2, as few pieces as possible, with GOAWAYs in their place.
@@ -198,7 +197,7 @@ class FrameGuard:
         del buffer[:position]
         return pieces
 
-    def _count(self, kind: Kind) -> None:
+    def _count(self, kind: FrameKind) -> None:
         if not self._buckets[kind].take(self._clock()):
             raise Violation(ErrorCodes.ENHANCE_YOUR_CALM, f"too many {kind.value} frames")
 
@@ -231,9 +230,9 @@ class FrameGuard:
             if payload > 0:
                 self._ping_bucket.earn(1.0)
                 self._fragments.earn(payload / 1024)
-                self._count(Kind.FRAGMENT)
+                self._count(FrameKind.FRAGMENT)
             elif not flags & END_STREAM:
-                self._count(Kind.EMPTY_DATA)
+                self._count(FrameKind.EMPTY_DATA)
         elif kind in (HEADERS, CONTINUATION):
             self._ping_bucket.earn(1.0)
             if self._server and kind == HEADERS:
@@ -243,20 +242,20 @@ class FrameGuard:
                 raise Violation(ErrorCodes.ENHANCE_YOUR_CALM, f"a header block over {MAX_HEADER_BLOCK_BYTES} bytes")
         elif kind != PUSH_PROMISE:
             if kind == RST_STREAM and self._is_young(int.from_bytes(buffer[position + 5 : position + 9], "big")):
-                self._count(Kind.RAPID_RESET)
-            self._count(_COUNTED.get(kind, Kind.UNKNOWN))
+                self._count(FrameKind.RAPID_RESET)
+            self._count(_COUNTED.get(kind, FrameKind.UNKNOWN))
 
     def _note_opened(self, stream_id: int) -> None:
         if stream_id <= self._highest_stream:
             return  # trailers
         self._highest_stream = stream_id
         now = self._clock()
-        while self._young and now - next(iter(self._young.values())) >= RAPID_SECONDS:
-            del self._young[next(iter(self._young))]
-        self._young[stream_id] = now
+        while self.young and now - next(iter(self.young.values())) >= RAPID_SECONDS:
+            del self.young[next(iter(self.young))]
+        self.young[stream_id] = now
 
     def _is_young(self, stream_id: int) -> bool:
-        opened = self._young.pop(stream_id, None)
+        opened = self.young.pop(stream_id, None)
         return opened is not None and self._clock() - opened < RAPID_SECONDS
 
 

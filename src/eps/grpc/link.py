@@ -1,4 +1,4 @@
-"""The life of one connection: pinned TLS, deadlines, pings, and its one end. What flows over it is the wire's matter.
+"""The life of one connection: pinned TLS, deadlines, pings, and its one end. What is said over it is its speaker's.
 
 Whoever ends a connection gives a reason; the first one counts, and is what everyone who waits is told.
 """
@@ -10,7 +10,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from eps.errors import TlsFailed
 from eps.grpc.guard import GuardLimits
@@ -43,44 +43,8 @@ class WireLimits:
     guard: GuardLimits = field(default_factory=GuardLimits)
 
 
-class Link(asyncio.Protocol):
-    """An asyncio protocol over TLS. Subclasses speak over it.
-
-    Args:
-        verify: given the peer's leaf (DER, or None), says who it is or raises TlsFailed. Called before anything is
-            written.
-        peer_name: how messages call the peer until it is known.
-        limits: see there.
-
-    Attributes:
-        up: resolved with None at the peer's first SETTINGS; fails with TlsFailed or ConnectionError.
-        closed: resolved with the reason when the socket is gone. Wait for it under asyncio.shield.
-        leaving: resolved with the reason as soon as the connection takes no new streams. As ``closed``.
-        graceful: whether it was leaving, by a GOAWAY or by our own will, before it ended.
-    """
-
-    def __init__(self, *, verify: Callable[[bytes | None], PeerIdentity], peer_name: str, limits: WireLimits) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.clock = self.loop.time
-        self.peer_name = peer_name
-        self.limits = limits
-        self.peer: PeerIdentity | None = None
-        self.up: asyncio.Future[None] = self.loop.create_future()
-        self.closed: asyncio.Future[str] = self.loop.create_future()
-        self.leaving: asyncio.Future[str] = self.loop.create_future()
-        self.graceful = False
-        self.created_at = self.clock()
-        self._verify = verify
-        self._transport: asyncio.Transport | None = None
-        self._hang_up = select.poll()
-        self._reason = ""
-        self._writable = True
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._last_received = self.clock()
-        self._last_ping = 0.0
-        self._ping_unanswered = False
-
-    # -- what subclasses say
+class Speaker(Protocol):
+    """What speaks over a link, which tells it what happens."""
 
     def begin(self) -> None:
         """The peer is who it should be: the first bytes may be written."""
@@ -89,10 +53,10 @@ class Link(asyncio.Protocol):
         """Bytes came in."""
 
     def flush(self) -> None:
-        """Hand what is collected to the transport."""
+        """The connection is about to be closed: what is collected must be written now."""
 
     def send_ping(self, payload: bytes) -> None:
-        """Ask for a sign of life: any byte is one."""
+        """Ask the peer for a sign of life: any byte is one."""
 
     def on_writable(self) -> None:
         """The transport takes more again."""
@@ -102,6 +66,65 @@ class Link(asyncio.Protocol):
 
     def on_tick(self, now: float) -> None:
         """Every ``limits.tick`` seconds."""
+
+
+def never_up(reason: str, _exc: Exception | None) -> Exception:
+    """What ``up`` fails with where nobody knows better."""
+    return ConnectionError(reason)
+
+
+class Link(asyncio.Protocol):
+    """An asyncio protocol over TLS, for one speaker.
+
+    Args:
+        speaker: is told what happens.
+        verify: given the peer's leaf (DER, or None), says who it is or raises TlsFailed. Called before anything is
+            written.
+        peer_name: how messages call the peer until it is known.
+        limits: see there.
+        explain: given the reason of an end before the peer's SETTINGS, and what asyncio said if it did: the error that
+            ``up`` fails with.
+
+    Attributes:
+        up: resolved with None at the peer's first SETTINGS; fails with TlsFailed or what ``explain`` says.
+        closed: resolved with the reason when the socket is gone. Wait for it under asyncio.shield.
+        leaving: resolved with the reason as soon as the connection takes no new streams. As ``closed``.
+        graceful: whether it was leaving, by a GOAWAY or by our own will, before it ended.
+        reason: why the connection ended; empty while it lives.
+        timers: what is to be done later, by name.
+        last_ping: when we pinged last, as event loop time; 0 if never.
+    """
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        *,
+        verify: Callable[[bytes | None], PeerIdentity],
+        peer_name: str,
+        limits: WireLimits,
+        explain: Callable[[str, Exception | None], Exception] = never_up,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = self.loop.time
+        self.peer_name = peer_name
+        self.limits = limits
+        self.peer: PeerIdentity | None = None
+        self.up: asyncio.Future[None] = self.loop.create_future()
+        self.closed: asyncio.Future[str] = self.loop.create_future()
+        self.leaving: asyncio.Future[str] = self.loop.create_future()
+        self.graceful = False
+        self.reason = ""
+        self.created_at = self.clock()
+        self.last_ping = 0.0
+        self._speaker = speaker
+        self._verify = verify
+        self._explain = explain
+        self._transport: asyncio.Transport | None = None
+        self._hang_up = select.poll()
+        self._takes_bytes = True
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self._last_received = self.clock()
+        self._ping_unanswered = False
 
     # -- asyncio's side
 
@@ -120,7 +143,7 @@ class Link(asyncio.Protocol):
             self._hang_up.register(sock.fileno(), select.POLLRDHUP)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.begin()
+        self._speaker.begin()
         timeout = self.limits.settings_timeout
         self.after(
             "settings", timeout, lambda: self.abort(f"{self.peer_name} sent no HTTP/2 settings within {timeout:g} s")
@@ -128,32 +151,32 @@ class Link(asyncio.Protocol):
         self.after("tick", self.limits.tick, self._tick)
 
     def data_received(self, data: bytes) -> None:
-        if not self._reason:
+        if not self.reason:
             self._last_received = self.clock()
             self._ping_unanswered = False
-            self.receive(data)
+            self._speaker.receive(data)
 
     def eof_received(self) -> bool | None:
         return None  # the transport closes itself: with TLS there is no half-closed connection
 
     def pause_writing(self) -> None:
-        self._writable = False
+        self._takes_bytes = False
         timeout = self.limits.write_timeout
         self.after("write", timeout, lambda: self.abort(f"{self.peer_name} did not read for {timeout:g} s"))
 
     def resume_writing(self) -> None:
-        self._writable = True
+        self._takes_bytes = True
         self.cancel_timer("write")
-        self.on_writable()
+        self._speaker.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost(_loss(self.peer_name, exc), exc)
-        for timer in self._timers.values():
+        for timer in self.timers.values():
             timer.cancel()
-        self._timers.clear()
+        self.timers.clear()
         self._transport = None
         if not self.closed.done():
-            self.closed.set_result(self._reason)
+            self.closed.set_result(self.reason)
 
     # -- the ends of a connection
 
@@ -161,11 +184,6 @@ class Link(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether new streams may be opened or accepted."""
         return self.up.done() and not self.leaving.done()
-
-    @property
-    def reason(self) -> str:
-        """Why the connection ended; empty while it lives."""
-        return self._reason
 
     def describe_tls(self) -> str:
         """Version, cipher and the peer's certificate, for the log."""
@@ -177,7 +195,7 @@ class Link(asyncio.Protocol):
     def leave(self, reason: str) -> None:
         """Take no new streams from now on."""
         if not self.leaving.done():
-            self.graceful = not self._reason
+            self.graceful = not self.reason
             self.leaving.set_result(reason)
 
     def look_for_end(self) -> None:
@@ -195,12 +213,22 @@ class Link(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether the transport takes more."""
-        return self._writable and not self._reason
+        return self._takes_bytes and not self.reason
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a transport: not before the TLS handshake, and not when the socket is gone."""
+        return self._transport is not None
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport; they are dropped when it is closing."""
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def end(self, reason: str) -> None:
         """Send what is there to send, and close; abort if that takes long."""
-        if not self._reason and self._transport is not None:
-            self.flush()
+        if not self.reason and self._transport is not None:
+            self._speaker.flush()
             transport = self._transport
             transport.close()
             self.after("close", CLOSE_GRACE, transport.abort)
@@ -208,49 +236,51 @@ class Link(asyncio.Protocol):
 
     def _lost(self, reason: str, exc: Exception | None) -> None:
         """Everyone who waits learns that the connection is over, and why; the first reason counts."""
-        if self._reason:
+        if self.reason:
             return
-        self._reason = reason
+        self.reason = reason
         self.leave(reason)
-        self._fail_up(self._up_error(reason, exc))
-        self.on_lost(reason)
-
-    def _up_error(self, reason: str, exc: Exception | None) -> Exception:
-        """What ``up`` fails with when the connection ends before the peer's SETTINGS."""
-        return ConnectionError(reason)
+        self._fail_up(self._explain(reason, exc))
+        self._speaker.on_lost(reason)
 
     def _fail_up(self, error: Exception) -> None:
         if not self.up.done():
             self.up.set_exception(error)
             self.up.exception()  # seen: whoever waits for it is told anyway, and nobody may wait
 
+    def came_up(self) -> None:
+        """The peer's SETTINGS are there."""
+        if not self.up.done():
+            self.cancel_timer("settings")
+            self.up.set_result(None)
+
     # -- timers
 
     def after(self, name: str, seconds: float, action: Callable[[], object]) -> None:
         """Do something later, once; a second timer of the same name replaces the first."""
         self.cancel_timer(name)
-        self._timers[name] = self.loop.call_later(seconds, action)
+        self.timers[name] = self.loop.call_later(seconds, action)
 
     def cancel_timer(self, name: str) -> None:
         """Forget a timer, if it is set."""
-        timer = self._timers.pop(name, None)
+        timer = self.timers.pop(name, None)
         if timer is not None:
             timer.cancel()
 
     def _tick(self) -> None:
-        if self._reason:
+        if self.reason:
             return
         now = self.clock()
         if self._ping_unanswered:
-            if now - self._last_ping >= self.limits.ping_timeout:
+            if now - self.last_ping >= self.limits.ping_timeout:
                 self.abort(f"{self.peer_name} did not answer a ping within {self.limits.ping_timeout:g} s")
                 return
-        elif self.up.done() and now - max(self._last_ping, self._last_received) >= self.limits.ping_interval:
-            self._last_ping = now
+        elif self.up.done() and now - max(self.last_ping, self._last_received) >= self.limits.ping_interval:
+            self.last_ping = now
             self._ping_unanswered = True
-            self.send_ping(struct.pack("!Q", int(now * 1e6)))
-        self.on_tick(now)
-        if not self._reason:
+            self._speaker.send_ping(struct.pack("!Q", int(now * 1e6)))
+        self._speaker.on_tick(now)
+        if not self.reason:
             self.after("tick", self.limits.tick, self._tick)
 
 

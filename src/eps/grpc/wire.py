@@ -1,15 +1,17 @@
 """One HTTP/2 connection over a link: what client and server have in common.
 
-Theory of operation. Bytes come in through :class:`~eps.grpc.guard.FrameGuard`, whole frames go to h2, h2's
-events go to the :class:`WireStream` that they concern. Each stream has one owner (a call, a handler), which waits on it
-and releases it. When the connection ends, every stream learns it at once, with the reason.
+Theory of operation. A wire has a :class:`~eps.grpc.link.Link`, over which it speaks, and belongs to somebody with
+opinions (:class:`Owner`: the client's side in ``dialled``, the server's in ``accepted``), who learns what a stream or a
+GOAWAY means for it. Bytes come in through :class:`~eps.grpc.guard.FrameGuard`, whole frames go to h2, h2's
+events go to the :class:`WireStream` that they concern. Each stream has one holder (a call, a handler), which waits on
+it and releases it. When the connection ends, every stream learns it at once, with the reason.
 
 Memory that a peer can make us hold. Per connection: the frame that is coming in (16 KiB), and twice 64 KiB for each of
 its streams. Per peer, which is a connection where we are the client, and all connections with one certificate where we
 are the server (:class:`~eps.grpc.admission.PeerMemory`): admission.MAX_BUFFERED_BYTES for longer messages. The
 server bounds three things more for each peer: the streams of all its connections (server.MAX_PEER_STREAMS, so 64 KiB
 each way and stream make 512 MiB at most), requests in the hands of handlers (admission.MAX_HANDLED_BYTES, some 1.2 GiB
-as Python objects in the worst case, some 130 MiB of text), and unread answers (server.MAX_OUTGOING_BYTES).
+as Python objects in the worst case, some 130 MiB of text), and unread answers (accepted.MAX_OUTGOING_BYTES).
 
 A message over 64 KiB is given, when its length is known and while there is room, all the window it needs in one piece;
 those that find no room wait for their turn. So admitted messages always complete. What was reserved for a message is
@@ -20,6 +22,7 @@ somebody else's task would have needed a dozen hooks into its private parts. The
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import h2.events
 from h2.errors import ErrorCodes
@@ -30,7 +33,7 @@ from eps.grpc.admission import Admission
 from eps.grpc.framing import FramingError, Headers, headers_map
 from eps.grpc.guard import FrameGuard, GoAway, Violation
 from eps.grpc.http2 import HEADER_TABLE_BYTES, http2
-from eps.grpc.link import CLOSE_GRACE, Link, WireLimits
+from eps.grpc.link import CLOSE_GRACE, Link, WireLimits, never_up
 from eps.grpc.wire_stream import STREAM_WINDOW_BYTES, StreamLost, WireStream
 from eps.transport.tls import PeerIdentity
 
@@ -41,47 +44,77 @@ FLUSH_BYTES = 65_536
 """What is collected before it is handed to the transport within one turn of the event loop."""
 
 
-class Wire(Link):
-    """HTTP/2 over a link. Subclasses say what a new stream, a GOAWAY and a tick mean.
-
-    Args:
-        client: whether we are the client.
-        verify, peer_name, limits: see Link.
-    """
-
-    def __init__(
-        self,
-        *,
-        client: bool,
-        verify: Callable[[bytes | None], PeerIdentity],
-        peer_name: str,
-        limits: WireLimits,
-    ) -> None:
-        super().__init__(verify=verify, peer_name=peer_name, limits=limits)
-        self.client = client
-        self.guard = FrameGuard(server=not client, clock=self.clock, limits=limits.guard)
-        self.h2 = http2(client=client)
-        self.streams: dict[int, WireStream] = {}
-        self.blocked: set[WireStream] = set()
-        self.admission = Admission()
-        self._flush_planned = False
-        self._pending = 0
-        self._extra = b""
-        self._owed = 0
-
-    # -- what subclasses say
+class Owner(Protocol):
+    """Whose wire it is: says what a new stream, a GOAWAY and a tick mean."""
 
     def on_request(self, stream: WireStream) -> None:
         """The peer opened a stream; its headers are there. A client never gets here: h2 refuses pushed streams."""
 
-    def on_goaway(self, goaway: GoAway) -> None:
+    def on_refused(self, stream: WireStream, error: FramingError) -> None:
+        """A message on this stream is refused: end it before anything is buffered."""
+
+    def on_released(self) -> None:
+        """A stream is gone: there is room for another."""
+
+    def on_writable(self) -> None:
+        """The peer, or the socket, takes more again."""
+
+    def on_goaway(self) -> None:
         """The peer said GOAWAY; its refused streams have learnt it."""
 
     def on_ping_ack(self, payload: bytes) -> None:
         """The peer answered a ping of ours."""
 
-    def on_released(self) -> None:
-        """A stream is gone: there is room for another."""
+    def on_cut(self, reason: str) -> None:
+        """The connection is about to end because of what the peer sent."""
+
+    def on_tick(self, now: float) -> None:
+        """Every ``limits.tick`` seconds."""
+
+
+class Wire:
+    """HTTP/2 over a link: its speaker, and what carries its streams.
+
+    Args:
+        owner: is told what happens.
+        client: whether we are the client.
+        verify, peer_name, limits, explain: see Link.
+
+    Attributes:
+        link: what it speaks over.
+        admission: room for long messages; an owner may put one there that several wires share.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        client: bool,
+        verify: Callable[[bytes | None], PeerIdentity],
+        peer_name: str,
+        limits: WireLimits,
+        explain: Callable[[str, Exception | None], Exception] = never_up,
+    ) -> None:
+        self.link = Link(self, verify=verify, peer_name=peer_name, limits=limits, explain=explain)
+        self.client = client
+        self.loop = self.link.loop
+        self.clock = self.link.clock
+        self.stall_timeout = limits.stall_timeout
+        self.guard = FrameGuard(server=not client, clock=self.clock, limits=limits.guard)
+        self.h2 = http2(client=client)
+        self.streams: dict[int, WireStream] = {}
+        self.blocked: set[WireStream] = set()
+        self.admission = Admission()
+        self._owner = owner
+        self._flush_planned = False
+        self._pending = 0
+        self._extra = b""
+        self._owed = 0
+
+    @property
+    def peer_name(self) -> str:
+        """How messages call the peer."""
+        return self.link.peer_name
 
     # -- the link's side
 
@@ -98,12 +131,12 @@ class Wire(Link):
                 else:
                     for event in self.h2.receive_data(piece):
                         self._handle(event)
-                if self._reason:
+                if self.link.reason:
                     return
         except Violation as violation:
             self.cut(violation.code, f"{self.peer_name} was cut off: {violation}")
         except ProtocolError as error:
-            self.end(f"{self.peer_name} broke the HTTP/2 protocol: {error}")  # h2 has its GOAWAY ready
+            self.link.end(f"{self.peer_name} broke the HTTP/2 protocol: {error}")  # h2 has its GOAWAY ready
         except Exception as error:  # noqa: BLE001 - whatever bytes a peer finds to upset h2 with, only its connection ends
             self.cut(ErrorCodes.INTERNAL_ERROR, f"{self.peer_name} sent what HTTP/2 does not allow: {error!r}")
         else:
@@ -116,24 +149,36 @@ class Wire(Link):
     def on_writable(self) -> None:
         for stream in list(self.blocked):
             stream.wake()
-        self.on_released()
+        self._owner.on_writable()
 
     def on_lost(self, reason: str) -> None:
         for stream in list(self.streams.values()):
             stream.fail(StreamLost(reason))
 
+    def on_tick(self, now: float) -> None:
+        self._owner.on_tick(now)
+
+    # -- ends
+
+    def end_if_idle(self) -> None:
+        """End a connection that takes no new streams and has none left."""
+        link = self.link
+        if link.leaving.done() and not self.streams and not link.reason:
+            link.end(link.leaving.result())
+
     def cut(self, code: ErrorCodes, reason: str) -> None:
         """End with a GOAWAY that names an error."""
-        if not self._reason:
+        if not self.link.reason:
+            self._owner.on_cut(reason)
             self._collect_goaway(code, self.h2.highest_inbound_stream_id)
-            self.end(reason)
+            self.link.end(reason)
 
     def send_goaway(self, last_stream_id: int) -> None:
         """Say that streams above that one will not be processed; those up to it go on.
 
         Written by ourselves: h2's ``close_connection`` would end them all.
         """
-        if not self._reason:
+        if not self.link.reason:
             self._collect_goaway(ErrorCodes.NO_ERROR, last_stream_id)
             self.flush()
 
@@ -151,7 +196,7 @@ class Wire(Link):
         stream = WireStream(self, event.stream_id)
         stream.headers = headers_map(event.headers)
         self.streams[stream.id] = stream
-        self.on_request(stream)
+        self._owner.on_request(stream)
 
     def _on_response(self, event: h2.events.ResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -201,12 +246,10 @@ class Wire(Link):
             stream.wake()
 
     def _on_ping_ack(self, event: h2.events.PingAckReceived) -> None:
-        self.on_ping_ack(event.ping_data or b"")
+        self._owner.on_ping_ack(event.ping_data or b"")
 
     def _on_settings(self, event: h2.events.RemoteSettingsChanged) -> None:
-        if not self.up.done():
-            self.cancel_timer("settings")
-            self.up.set_result(None)
+        self.link.came_up()
         if self.h2.encoder.header_table_size > HEADER_TABLE_BYTES:
             self.h2.encoder.header_table_size = HEADER_TABLE_BYTES
         self.on_writable()
@@ -214,20 +257,20 @@ class Wire(Link):
     def _handle_goaway(self, goaway: GoAway) -> None:
         name = _code_name(goaway.code)
         reason = f"{self.peer_name} ended the connection (GOAWAY {name}{': ' + goaway.text if goaway.text else ''})"
-        self.leave(reason)
+        self.link.leave(reason)
         for stream in list(self.streams.values()):
             if self.client and stream.id > goaway.last_stream_id:
                 stream.fail(StreamLost(reason, not_processed=stream.headers is None))
         if goaway.code != ErrorCodes.NO_ERROR:
             # The peer closes now; if it doesn't, nothing more can be expected of it anyway.
-            self.after("goaway", CLOSE_GRACE, lambda: self.abort(reason))
-        self.on_goaway(goaway)
+            self.link.after("goaway", CLOSE_GRACE, lambda: self.link.abort(reason))
+        self._owner.on_goaway()
 
     # -- windows and memory
 
     def open_window(self, stream_id: int, more: int) -> None:
         """WINDOW_UPDATE for a stream; nothing if the stream is over."""
-        if not self._reason and stream_id in self.h2.streams:
+        if not self.link.reason and stream_id in self.h2.streams:
             try:
                 self.h2.increment_flow_control_window(more, stream_id)
             except ProtocolError:
@@ -238,7 +281,7 @@ class Wire(Link):
 
     def write_headers(self, stream_id: int, headers: Headers, *, end: bool) -> None:
         """Headers or trailers on a stream that is open."""
-        if self._reason:
+        if self.link.reason:
             return
         if stream_id in self.h2.streams:
             try:
@@ -250,7 +293,7 @@ class Wire(Link):
     def write_data(self, stream: WireStream, data: memoryview, *, end: bool) -> int:
         """Write as much of ``data`` as windows and the socket allow now; how much that was."""
         sent = 0
-        while self._writable and not self._reason:
+        while self.link.writable:
             try:
                 room = min(
                     self.h2.local_flow_control_window(stream.id),
@@ -278,7 +321,7 @@ class Wire(Link):
 
     def write_reset(self, stream_id: int, code: ErrorCodes) -> None:
         """RST_STREAM, if h2 still knows the stream."""
-        if not self._reason and stream_id in self.h2.streams:
+        if not self.link.reason and stream_id in self.h2.streams:
             try:
                 self.h2.reset_stream(stream_id, code)
             except ProtocolError:
@@ -289,12 +332,9 @@ class Wire(Link):
         """Hand what h2 has collected to the transport."""
         self._flush_planned = False
         self._pending = 0
-        if self._transport is None or self._transport.is_closing():
-            return
         data = self.h2.data_to_send() + self._extra
         self._extra = b""
-        if data:
-            self._transport.write(data)
+        self.link.write(data)
 
     def _plan_flush(self) -> None:
         """Flush at the end of this turn of the event loop: answers that are ready together share a TLS record."""
@@ -314,21 +354,25 @@ class Wire(Link):
             stream = WireStream(self, self.h2.get_next_available_stream_id())
             self.h2.send_headers(stream.id, headers)
         except ProtocolError as error:
-            self.leave(f"the connection with {self.peer_name} is used up")
+            self.link.leave(f"the connection with {self.peer_name} is used up")
             raise StreamLost(f"no stream left: {error}", not_processed=True) from error
         self.streams[stream.id] = stream
         self._plan_flush()
         return stream
 
     def forget(self, stream: WireStream) -> None:
-        """The stream's owner is done with it."""
-        self.streams.pop(stream.id, None)
+        """The stream's holder is done with it."""
         self.blocked.discard(stream)
-        self.on_released()
+        if self.streams.pop(stream.id, None) is not None:
+            self._owner.on_released()
 
     def refuse(self, stream: WireStream, error: FramingError) -> None:
-        """A message on this stream is refused: end it before anything is buffered. Servers answer with a status."""
-        stream.reset(ErrorCodes.ENHANCE_YOUR_CALM, str(error), refused=True)
+        """A message on this stream is refused."""
+        self._owner.on_refused(stream, error)
+
+    def messages_completed(self, number: int) -> None:
+        """So many messages came in whole."""
+        self.guard.messages_completed(number)
 
 
 _HANDLERS: dict[type[h2.events.Event], Callable[..., None]] = {

@@ -1,16 +1,18 @@
-"""One HTTP/2 stream of a :class:`~eps.grpc.wire.Wire`: messages in, messages out, and one way to end."""
+"""One HTTP/2 stream of a connection: messages in, messages out, and one way to end.
+
+A stream reads and writes nothing itself: what carries it (:class:`Carrier`, in use the wire) hands it what came in, and
+takes what goes out.
+"""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from h2.errors import ErrorCodes
 
+from eps.grpc.admission import Admission
 from eps.grpc.framing import Assembler, FramingError, Headers
-
-if TYPE_CHECKING:
-    from eps.grpc.wire import Wire
 
 STREAM_WINDOW_BYTES = 65_535
 """RFC 9113's initial window; messages beyond it are given more when their length is known."""
@@ -30,6 +32,50 @@ class StreamLost(Exception):
         self.refused = refused
 
 
+class Carrier(Protocol):
+    """What carries streams: one HTTP/2 connection.
+
+    Attributes:
+        client: whether we are the client.
+        loop, clock: the event loop, and its time.
+        stall_timeout: seconds that the peer may take nothing of a message.
+        admission: room for messages that are longer than a stream's window.
+        blocked: the streams that wait for room to write; they are woken when there may be some.
+    """
+
+    client: bool
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+    stall_timeout: float
+    admission: Admission
+    blocked: set["WireStream"]
+
+    @property
+    def peer_name(self) -> str:
+        """How messages call the peer."""
+
+    def messages_completed(self, number: int) -> None:
+        """So many messages came in whole."""
+
+    def open_window(self, stream_id: int, more: int) -> None:
+        """Let the peer send so many bytes more; nothing if the stream is over."""
+
+    def write_headers(self, stream_id: int, headers: Headers, *, end: bool) -> None:
+        """Headers or trailers; nothing if the stream is over."""
+
+    def write_data(self, stream: "WireStream", data: memoryview, *, end: bool) -> int:
+        """Write as much of ``data`` as windows and the socket allow now; how much that was."""
+
+    def write_reset(self, stream_id: int, code: ErrorCodes) -> None:
+        """RST_STREAM; nothing if the stream is over."""
+
+    def refuse(self, stream: "WireStream", error: FramingError) -> None:
+        """A message on this stream is refused: end it before anything is buffered."""
+
+    def forget(self, stream: "WireStream") -> None:
+        """The stream's owner is done with it."""
+
+
 class WireStream:
     """One stream: headers, messages and trailers coming in, the same going out.
 
@@ -38,12 +84,12 @@ class WireStream:
     """
 
     __slots__ = (
+        "_carrier",
         "_inbox",
         "_leftover",
         "_reserved",
         "_send_lock",
         "_waiters",
-        "_wire",
         "assembler",
         "created",
         "ended",
@@ -58,10 +104,10 @@ class WireStream:
         "window",
     )
 
-    def __init__(self, wire: "Wire", stream_id: int) -> None:
-        self._wire = wire
+    def __init__(self, carrier: Carrier, stream_id: int) -> None:
+        self._carrier = carrier
         self.id = stream_id
-        self.created = wire.clock()
+        self.created = carrier.clock()
         self.headers: dict[str, str] | None = None
         self.trailers: dict[str, str] | None = None
         self.ended = False
@@ -98,6 +144,7 @@ class WireStream:
         Raises:
             StreamLost: the stream broke off, or ended amid a message. Messages that were complete come first.
         """
+        # Complete messages first: whatever broke off behind them, they came, and a call may have been answered by them.
         while not self._inbox:
             if self.ended and not self.assembler.partial:
                 return None
@@ -127,27 +174,29 @@ class WireStream:
         """DATA came in."""
         self.window -= flow_bytes
         if self.lost is not None:
-            return
+            return  # what crossed with our reset; the connection's window is the wire's matter
         try:
             messages = self.assembler.feed(data)
         except FramingError as error:
-            self._wire.refuse(self, error)
+            self._carrier.refuse(self, error)
             return
         if messages:
             self._inbox.extend(messages)
             self.wake()
-            self._wire.guard.messages_completed(len(messages))
+            self._carrier.messages_completed(len(messages))
+        # The prefix says how long the message is. If the window can't hold the rest, all of the rest is asked for at
+        # once: piece by piece, many half-admitted messages could wait for each other for ever.
         missing = self.assembler.missing - self.window
         if missing > 0:
             waits_already, self.wanted = self.wanted > 0, missing
             if not waits_already:
-                self._wire.admission.ask(self)
+                self._carrier.admission.ask(self)
 
     def finish(self) -> None:
         """END_STREAM came in."""
         self.ended = True
         if self.assembler.partial:
-            self.reset(ErrorCodes.PROTOCOL_ERROR, f"{self._wire.peer_name} ended the stream amid a message")
+            self.reset(ErrorCodes.PROTOCOL_ERROR, f"{self._carrier.peer_name} ended the stream amid a message")
         self.wake()
         if self.lost is None and self.on_complete is not None:
             self.on_complete()
@@ -167,16 +216,18 @@ class WireStream:
 
     def _grant(self, more: int) -> None:
         self.window += more
-        self._wire.open_window(self.id, more)
+        self._carrier.open_window(self.id, more)
 
     def _make_room(self) -> None:
+        # Not before the last message is taken: who doesn't receive gets no more to hold.
         if self._inbox or self.lost is not None:
             return
         if self._reserved:
             freed, self._reserved = self._reserved, 0
-            self._wire.admission.free(freed)
+            self._carrier.admission.free(freed)
         if self.ended:
             return
+        # At half: a WINDOW_UPDATE for every small message would cost more than the message.
         if self.window < STREAM_WINDOW_BYTES // 2 and not self.wanted:
             self._grant(STREAM_WINDOW_BYTES - self.window)
 
@@ -197,70 +248,71 @@ class WireStream:
             await self._write(memoryview(data), end=end, begun=False)
 
     async def _write(self, data: memoryview, *, end: bool, begun: bool) -> None:
-        rest, progress = data, self._wire.clock()
+        rest, progress = data, self._carrier.clock()
         try:
             while True:
                 if self.lost is not None:
                     raise self.lost
-                if self.ended and self._wire.client:
-                    raise StreamLost(f"{self._wire.peer_name} has ended the stream")  # it reads no more
-                sent = self._wire.write_data(self, rest, end=end)
+                if self.ended and self._carrier.client:
+                    raise StreamLost(f"{self._carrier.peer_name} has ended the stream")  # it reads no more
+                sent = self._carrier.write_data(self, rest, end=end)
                 rest = rest[sent:]
                 if not rest:
                     return
-                if sent:
-                    progress = self._wire.clock()
+                if sent:  # slow is allowed, frozen is not: the deadline moves with every byte that is taken
+                    progress = self._carrier.clock()
                 if self.lost is None:  # else writing has just found out
-                    await self._room(progress + self._wire.limits.stall_timeout)
+                    await self._room(progress + self._carrier.stall_timeout)
         finally:
+            # Nothing of it has gone out: then it is simply not sent, and the next message may go in its place.
             self._leftover = rest if begun or len(rest) < len(data) else memoryview(b"")
 
     async def _room(self, deadline: float) -> None:
         """Wait until there may be room to write. A peer that leaves none until ``deadline`` has frozen the stream."""
-        self._wire.blocked.add(self)
+        self._carrier.blocked.add(self)
         try:
             async with asyncio.timeout_at(deadline):
                 await self._change()
         except TimeoutError:
-            seconds = self._wire.limits.stall_timeout
-            self.reset(ErrorCodes.CANCEL, f"{self._wire.peer_name} took nothing more of a message for {seconds:g} s")
+            seconds = self._carrier.stall_timeout
+            self.reset(ErrorCodes.CANCEL, f"{self._carrier.peer_name} took nothing more of a message for {seconds:g} s")
         finally:
-            self._wire.blocked.discard(self)
+            self._carrier.blocked.discard(self)
 
     def send_headers(self, headers: Headers, *, end: bool = False) -> None:
         """Headers or trailers. Nothing happens on a stream that is over."""
         if self.lost is None and not self.sent_end:
             self.sent_end = end
-            self._wire.write_headers(self.id, headers, end=end)
+            self._carrier.write_headers(self.id, headers, end=end)
 
     def reset(self, code: ErrorCodes, reason: str, *, refused: bool = False) -> None:
         """Break the stream off (RST_STREAM), unless it is over."""
         if self.lost is None and not (self.ended and self.sent_end):
-            self._wire.write_reset(self.id, code)
+            self._carrier.write_reset(self.id, code)
         self.fail(StreamLost(reason, refused=refused))
 
     def release(self) -> None:
         """The owner is done with the stream: what is left of it is dropped, what it held is free again."""
-        self.on_lost = None
+        self.on_lost = None  # its owner knows
         if self.lost is None and not (self.ended and self.sent_end):
             # A server's, behind its trailers, says: no need to send the rest (RFC 9113 section 8.1).
-            answered = self.sent_end and not self._wire.client
-            self._wire.write_reset(self.id, ErrorCodes.NO_ERROR if answered else ErrorCodes.CANCEL)
+            answered = self.sent_end and not self._carrier.client
+            self._carrier.write_reset(self.id, ErrorCodes.NO_ERROR if answered else ErrorCodes.CANCEL)
         self.fail(StreamLost("released"))
         self._inbox.clear()
-        self._wire.forget(self)
+        self._carrier.forget(self)
         if self._reserved or self.wanted:
             freed, self._reserved, self.wanted = self._reserved, 0, 0
-            self._wire.admission.free(freed)
+            self._carrier.admission.free(freed)
 
     def wake(self) -> None:
         """Let everyone who waits on this stream look again."""
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, []  # those that wait again meanwhile are not woken twice
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def _change(self) -> None:
-        waiter: asyncio.Future[None] = self._wire.loop.create_future()
+        waiter: asyncio.Future[None] = self._carrier.loop.create_future()
         self._waiters.append(waiter)
         await waiter
