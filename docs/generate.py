@@ -259,8 +259,8 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
         "characters",
     ),
     (
-        "objects and lists inside each other in `settings` of a record",
-        "code -32602",
+        "objects and lists inside each other in `settings` that servers send each other",
+        "left out",
         "core.limits.MAX_SETTINGS_NESTING",
         "",
     ),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps.core.limits import MAX_SETTINGS_NESTING
+from eps.core.free_form import levels
 from eps.core.record import (
     MAX_CERTIFICATE_CHARS,
     SECTIONS,
@@ -17,9 +17,11 @@ from eps.core.record import (
     parse_change_record,
     parse_section,
     parse_signed_record,
+    sendable_section,
     signed_payload_hash,
     structured_hash,
 )
+from eps.core.record_text import Number
 from eps.errors import BadParams
 from support.strategies import DATA, VALUES
 from support.vectors import load
@@ -132,7 +134,7 @@ def test_the_record_keeps_nothing_of_what_it_was_read_from() -> None:
         ),
         (record(section="settings", data=[{"service": "s"}]), "data[0].settings"),
         (record(section="settings", data=[{"service": 5, "settings": {}}]), "data[0].service"),
-        (record(section="settings", data=[{"settings": {"a": {"b": [0, 2**53 + 1]}}}]), "data[0].settings.a.b[1]"),
+        (record(section="settings", data=[{"settings": {"a": {"b": [0, 10**400]}}}]), "data[0].settings.a.b[1]"),
         (record(section="settings", data=[{"settings": {"a": float("inf")}}]), "data[0].settings.a"),
         (record(section="settings", data=[{"settings": {"a": "\udc00"}}]), "data[0].settings.a"),
         (record(section="settings", data=[{"settings": {"\udc00": 1}}]), "data[0].settings: a key"),
@@ -183,17 +185,35 @@ def test_a_root_has_no_parent() -> None:
     assert parse_signed_record(absent).parent_hash == ""
 
 
-def test_nesting_is_bounded() -> None:
-    def nested(depth: int) -> Any:
-        value: Any = "inside"
-        for level in range(depth):
-            value = [value] if level % 2 else {"a": value}
-        return value
+def test_nesting_and_numbers_are_what_servers_in_use_take() -> None:
+    deep: Any = -0.0
+    for level in range(5_000):
+        deep = [deep] if level % 2 else {"a": deep}
+    settings = section("settings", [{"settings": {"a": deep, "b": 10**18, "c": 2**53}}])[0]["settings"]
+    assert levels(settings) == 5_001
+    assert settings["b"] == 1e18 and isinstance(settings["b"], Number)
+    assert settings["c"] == 2**53 and isinstance(settings["c"], int)
+    assert len(structured_hash(settings)) == 32
 
-    section("settings", [{"settings": {"a": nested(MAX_SETTINGS_NESTING - 1)}}])
-    for depth in (MAX_SETTINGS_NESTING, 900):
-        with pytest.raises(BadParams, match="more than 24 objects or lists deep"):
-            section("settings", [{"settings": {"a": nested(depth)}}])
+
+def test_what_is_sent_along_with_calls() -> None:
+    def nested(depth: int) -> Any:
+        return {"a": nested(depth - 1)} if depth else 1
+
+    for name in ("groups", "certificates", "channels", "settings", "services"):
+        assert sendable_section(name, []) == []
+    plain = section("settings", [{"settings": nested(24)}, {"settings": {"v": [1, 1e300]}}])
+    assert sendable_section("settings", plain) is plain
+    odd = section("settings", [{"service": "s", "settings": nested(25)}, {"settings": {"v": [10**18, None]}}])
+    assert [item["settings"] for item in sendable_section("settings", odd)] == [{}, {"v": [1e18, None]}]
+    assert type(sendable_section("settings", odd)[1]["settings"]["v"][0]) is float
+    channels = section("channels", [{"type": "x", "settings": nested(25)}, {"type": "y"}])
+    assert sendable_section("channels", channels) == [{"type": "x", "settings": None}, {"type": "y"}]
+    methods = [{"name": "m", "parameters": nested(30)}, {"name": "n", "parameters": [1]}]
+    services = section("services", [{"name": "s", "methods": methods}, {"name": "t"}])
+    sent = sendable_section("services", services)
+    assert [method.get("parameters") for method in sent[0]["methods"]] == [None, [1]]
+    assert sent[1] is services[1]
 
 
 @given(st.sampled_from(SECTIONS).flatmap(lambda name: st.tuples(st.just(name), DATA[name])))
@@ -232,6 +252,11 @@ def test_strangers_get_an_answer_never_a_traceback(value: Any) -> None:
             "channels",
             [{"type": "grpc_server"}, {"type": "grpc_server", "settings": {"address": "a"}}],
             ["data[0]: a g", "data[1]: "],
+        ),
+        (
+            "settings",
+            [{"settings": {}}, {"settings": json.loads('{"a":' * 25 + "1" + "}" * 25)}],
+            ["data[1].settings: "],
         ),
         ("certificates", [{"fingerprint": "0" * 64, "key_usage": "signing"}], []),
         ("certificates", [{"fingerprint": "A" * 64, "key_usage": "encryption"}], ["data[0].fingerprint: "]),

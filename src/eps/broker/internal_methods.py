@@ -65,7 +65,7 @@ class InternalMethods:
             "timestamp": self._now().isoformat().replace("+00:00", "Z"),
             "version": self._version,
             "params": params,
-            "serverInfo": own.to_json() if own is not None else None,
+            "serverInfo": own.to_message() if own is not None else None,
         }
 
     async def _directory(self, params: Object, sender: Operator, directory: Directory) -> Object:
@@ -79,7 +79,7 @@ class InternalMethods:
                 continue
             if channels and not any(entry.has_channel(channel) for channel in channels):
                 continue
-            found.append(entry.to_json())
+            found.append(entry.to_message())
             size += measure(found[-1])
             if size > MAX_MESSAGE_BYTES:
                 raise TooLarge(

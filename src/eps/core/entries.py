@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from eps.core.message import Constant
 from eps.core.names import Fingerprint, Object, Operator
-from eps.core.record import ChangeRecord, SignedRecord
+from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, sendable_section
 
 GRPC_SERVER = "grpc_server"
 GRPC_CLIENT = "grpc_client"
@@ -157,6 +157,26 @@ class Entry:
             }
         )
 
+    def to_message(self) -> Constant:
+        """The entry as it is sent along with calls and their answers. Not to be changed.
+
+        As :meth:`to_json`, without free-form values that are nested too deep for that, and without the records that
+        hold them; numbers as any JSON library writes them.
+        """
+        return self._message
+
+    @cached_property
+    def _message(self) -> Constant:
+        changed: Object = {}
+        for section in SECTIONS:
+            data = self._json[section] or []
+            sent = sendable_section(section, data)
+            if sent is not data:
+                changed[section] = sent
+        if not changed:
+            return self._json
+        return Constant(self._json | changed | {"records": [r.to_json() for r in self.records if _travels(r)]})
+
     @cached_property
     def as_client(self) -> Constant:
         """What receivers of the operator's requests put into them: ``_client`` (section 2). Not to be changed.
@@ -166,7 +186,9 @@ class Entry:
         """
         channels = [c.to_json() for c in self.channels if c.type != GRPC_SERVER or _grpc_server(c).address]
         upsetting = bool(self.preferences) or len(channels) < len(self.channels)
-        entry = Constant(self._json | {"channels": channels, "preferences": None}) if upsetting else self._json
+        entry = self._message
+        if upsetting:
+            entry = Constant(entry | {"channels": sendable_section("channels", channels), "preferences": None})
         return Constant({"name": self.name, "entry": entry})
 
     @cached_property
@@ -204,6 +226,11 @@ class Entry:
         permissions = [p for s in self.services for p in s.permissions]
         permissions += [p for s in self.services for m in s.methods for p in m.permissions]
         return _groups_that_call(permissions)
+
+
+def _travels(signed: SignedRecord) -> bool:
+    """Whether a record can be sent along as it is."""
+    return sendable_section(signed.record.section, signed.record.data) is signed.record.data
 
 
 def _groups_that_call(permissions: Iterable[Permission]) -> frozenset[str]:

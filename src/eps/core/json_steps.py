@@ -9,7 +9,7 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-from eps.core.jsonrpc_text import check_value, parse_json, strict_loads
+from eps.core.jsonrpc_text import Load, check_value, parse_json, strict_loads
 from eps.core.limits import LIST_LEVELS, OBJECT_LEVELS
 from eps.errors import NotJson, TooLarge
 
@@ -25,8 +25,13 @@ _COMMA = re.compile(rb"[ \t\r\n]*,")
 _LIST_KEY = b'"result"'
 
 
-def load_in_steps(body: bytes, *, max_bytes: int, step_bytes: int = STEP_BYTES) -> Generator[None, None, Any]:
+def load_in_steps(
+    body: bytes, *, max_bytes: int, step_bytes: int = STEP_BYTES, load: Load | None = None
+) -> Generator[None, None, Any]:
     """As :func:`eps.core.jsonrpc_text.strict_loads`, as a generator: each ``next`` is a step, the value is returned.
+
+    Args:
+        load: reads each piece; as there, if None.
 
     Raises:
         TooLarge, NotJson, BadRequest: as there; positions in the text of NotJson count within a piece.
@@ -53,31 +58,32 @@ def load_in_steps(body: bytes, *, max_bytes: int, step_bytes: int = STEP_BYTES) 
             if begin and depth < 2:
                 if cut == begin or token != ord("]"):
                     break  # too short to be cut, or malformed
-                items += _elements(body[cut : match.start()], len(items))
-                return _joined(body[:begin] + body[match.start() :], items)
+                items += _elements(body[cut : match.start()], len(items), load)
+                return _joined(body[:begin] + body[match.start() :], items, load)
             comma = (
                 _COMMA.match(body, match.end()) if begin and depth == 2 and match.end() - cut >= step_bytes else None
             )
             if comma:
-                items += _elements(body[cut : match.end()], len(items))
+                items += _elements(body[cut : match.end()], len(items), load)
                 cut = comma.end()
                 yield
-    return strict_loads(body, max_bytes=max_bytes)
+    return (load or strict_loads)(body, max_bytes=max_bytes)
 
 
-def _elements(piece: bytes, index: int) -> list[Any]:
+def _elements(piece: bytes, index: int, load: Load | None) -> list[Any]:
     """The elements in a piece of the list, the first of which is number ``index``."""
-    elements: list[Any] = parse_json(b"[" + piece + b"]", len(piece) + 2)
+    text = b"[" + piece + b"]"
+    elements: list[Any] = load(text, max_bytes=len(text)) if load is not None else parse_json(text, len(text))
     if not elements:  # a comma with nothing behind it, which the brackets put around the piece would hide
         raise NotJson("this is not JSON in UTF-8: a list ends with a comma")
-    for number, element in enumerate(elements, index):
+    for number, element in enumerate(elements if load is None else (), index):
         check_value(element, f"result[{number}]", objects=1, levels=OBJECT_LEVELS + LIST_LEVELS)
     return elements
 
 
-def _joined(frame: bytes, items: list[Any]) -> Any:
+def _joined(frame: bytes, items: list[Any], load: Load | None) -> Any:
     """The answer whose list was taken out of ``frame``."""
-    answer = strict_loads(frame, max_bytes=len(frame))
+    answer = (load or strict_loads)(frame, max_bytes=len(frame))
     if not isinstance(answer, dict):
         raise NotJson("the answer is a list, not an object")
     answer["result"] = items

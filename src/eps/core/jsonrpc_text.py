@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import jiter
 import orjson
@@ -37,6 +37,12 @@ _INT_ID = re.compile(r"n:-?[0-9]+")
 _ESCAPED_ID = re.compile(r"(n+):-?[0-9]+")
 _SHOWN_CHARS = 120
 """How much of somebody else's text a message of ours repeats."""
+
+
+class Load(Protocol):
+    """Reads JSON that strangers sent: :func:`strict_loads` is one. Raises nothing but ``errors.BadRequest``."""
+
+    def __call__(self, body: bytes, /, *, max_bytes: int) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,14 @@ def parse_request(
     *,
     max_bytes: int = MAX_MESSAGE_BYTES,
     new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    load: Load | None = None,
 ) -> RpcRequest:
     """The request in an HTTP POST's body.
 
     Args:
         content_type: the header's value; parameters and case don't matter.
         new_id: makes the id of a request that comes without one.
+        load: reads the JSON; the usual way, if None, which takes only what can travel over gRPC.
 
     Raises:
         NotJson: another content type, or the body isn't a JSON object.
@@ -108,7 +116,7 @@ def parse_request(
             f"the request's Content-Type is {_cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
             hint="send the header Content-Type: application/json",
         )
-    envelope = parse_json(body, max_bytes)
+    envelope = load(body, max_bytes=max_bytes) if load is not None else parse_json(body, max_bytes)
     if not isinstance(envelope, dict):
         raise NotJson(f"the body is {_kind(envelope)}, not an object", hint="send one request per POST; no batches")
     if envelope.get("jsonrpc") != "2.0":
@@ -119,7 +127,8 @@ def parse_request(
     params = envelope.get("params")
     if not isinstance(params, dict):
         raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
-    check_value(params, "params")
+    if load is None:
+        check_value(params, "params")
     return RpcRequest(method, params, network_id(envelope.get("id")) or new_id())
 
 
@@ -177,7 +186,13 @@ def render_response(response: Response) -> bytes:
 
 
 def parse_response(
-    body: bytes, request_id: str, *, source: str, status: int = 200, max_bytes: int = MAX_MESSAGE_BYTES
+    body: bytes,
+    request_id: str,
+    *,
+    source: str,
+    status: int = 200,
+    max_bytes: int = MAX_MESSAGE_BYTES,
+    load: Load | None = None,
 ) -> Response:
     """The answer in an HTTP response's body. An error that the other side answered is a ``Response`` with ``error``.
 
@@ -188,13 +203,14 @@ def parse_response(
         request_id: the id that was sent, and must come back.
         source: the endpoint, for messages.
         status: the HTTP status.
+        load: reads the JSON; :func:`strict_loads`, if None.
 
     Raises:
         OutcomeUnknown: HTTP status 2xx, but the body is no answer to this request: it may have been executed.
         DeliveryError: the same with another status.
     """
     try:
-        answer = strict_loads(body, max_bytes=max_bytes)
+        answer = (load or strict_loads)(body, max_bytes=max_bytes)
     except BadRequest as refused:
         no_answer(body, source, status, refused.message)
     return read_answer(answer, body, request_id, source=source, status=status)

@@ -20,6 +20,6 @@ MAX_OBJECTS = 32
 """Objects inside each other in a message, ``params`` or ``result`` counting as the first. See :data:`MAX_LEVELS`."""
 
 MAX_SETTINGS_NESTING = 24
-"""Objects and lists inside each other in a free ``settings`` object of a record. An entry travels as
-``params._client.entry``, where :data:`MAX_OBJECTS` counts from ``params`` on, and there must be room for what is around
-it."""
+"""Objects and lists inside each other in a record's free-form value that servers send each other; deeper ones are left
+out. An entry travels as ``params._client.entry``, where :data:`MAX_OBJECTS` counts from ``params`` on, and there must
+be room for what is around it."""

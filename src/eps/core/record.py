@@ -1,19 +1,19 @@
 """Change records: what changes a section of an operator's directory entry (PROTOCOL.md section 4).
 
 Records come from strangers as JSON values. They are read into normalised values, whose form alone decides the hash:
-unknown keys of typed data are dropped, absent optional ones become empty, free ``settings`` objects stay as they are.
+unknown keys of typed data are dropped, absent optional ones become empty, free-form values stay as they are.
 Reading what was written gives the same value again. Whether a record may be believed is for ``core.chain`` to say.
 """
 
-import math
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from eps.core.free_form import Unfit, copy_value, levels, sendable
 from eps.core.instant import Instant, parse_instant
-from eps.core.limits import MAX_EXACT_INTEGER, MAX_SETTINGS_NESTING
+from eps.core.limits import MAX_SETTINGS_NESTING
 from eps.core.names import Object, Operator, RecordHash
 from eps.core.structure import structured_hash as structured_hash
 from eps.errors import BadParams
@@ -210,7 +210,7 @@ def _method(value: object, place: str) -> Object:
     fields = _object(value, place)
     method: Object = {"name": _text(fields.get("name"), _join(place, "name"))}
     if fields.get("parameters") is not None:
-        method["parameters"] = _free(fields["parameters"], _join(place, "parameters"), 0)
+        method["parameters"] = _free(fields["parameters"], _join(place, "parameters"))
     method["permissions"] = _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission)
     return method
 
@@ -254,6 +254,38 @@ SECTIONS = tuple(_READERS)
 """The sections that a record can replace."""
 
 
+def sendable_section(section: str, data: list[Any]) -> list[Any]:
+    """A section's content as it is sent along with calls: :func:`eps.core.free_form.sendable` values only.
+
+    Returns:
+        ``data`` itself, if it can be sent as it is.
+    """
+    if section in ("groups", "certificates"):
+        return data
+    sent = [_sendable_service(item) if section == "services" else _sendable_settings(section, item) for item in data]
+    return data if all(new is old for new, old in zip(sent, data, strict=True)) else sent
+
+
+def _sendable_settings(section: str, item: Object) -> Object:
+    settings = item.get("settings")
+    sent = sendable(settings)
+    if sent is None and section != "channels":
+        sent = {}  # mandatory there
+    return item if sent is settings else {**item, "settings": sent}
+
+
+def _sendable_service(item: Object) -> Object:
+    methods = [_sendable_method(method) for method in item["methods"]]
+    same = all(new is old for new, old in zip(methods, item["methods"], strict=True))
+    return item if same else {**item, "methods": methods}
+
+
+def _sendable_method(method: Object) -> Object:
+    parameters = method.get("parameters")
+    sent = sendable(parameters)
+    return method if sent is parameters else {**method, "parameters": sent}
+
+
 # Advice
 
 
@@ -267,6 +299,11 @@ def doubts(record: ChangeRecord) -> list[str]:
     found = []
     for index, item in enumerate(record.data):
         place = f"data[{index}]"
+        if isinstance(item, dict) and levels(item.get("settings")) > MAX_SETTINGS_NESTING:
+            found.append(
+                f"{place}.settings: is left out of what servers send each other: more than {MAX_SETTINGS_NESTING} objects "
+                "or lists deep"
+            )
         if record.section == "channels" and item["type"] == "grpc_server" and not _address(item):
             found.append(f"{place}: a grpc_server without settings.address (host:port) upsets servers in use")
         if record.section == "certificates":
@@ -326,37 +363,13 @@ def _kind(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-# Free-form values: copied as they are, nulls inside included, once it is sure that they can be hashed and sent. Their
-# keys are put in order, as other servers do, so that one record has one text.
-
-
 def _free_object(value: object, place: str) -> Object:
-    fields = _object(value, place)
-    return {_key(key, place): _free(fields[key], _join(place, key), 1) for key in sorted(fields)}
+    copied: Object = _free(_object(value, place), place)
+    return copied
 
 
-def _key(key: str, place: str) -> str:
-    return _text(key, f"{place}: a key")
-
-
-def _free(value: object, place: str, depth: int) -> object:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _text(value, place)
-    if isinstance(value, int | float):
-        return _number(value, place)
-    if depth >= MAX_SETTINGS_NESTING:
-        _refuse(place, f"lies more than {MAX_SETTINGS_NESTING} objects or lists deep")
-    if isinstance(value, list):
-        return [_free(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
-    fields = _object(value, place)
-    return {_key(key, place): _free(fields[key], _join(place, key), depth + 1) for key in sorted(fields)}
-
-
-def _number(value: float, place: str) -> float:
-    if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-        _refuse(place, "is an integer beyond ±2^53, which other servers would read as another number")
-    if not math.isfinite(value):
-        _refuse(place, "is not a finite number")
-    return value
+def _free(value: object, place: str) -> Any:
+    try:
+        return copy_value(value)
+    except Unfit as unfit:
+        _refuse(place + unfit.where, unfit.what)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from eps.core.free_form import MAX_LEVELS, levels
 from eps.core.names import Fingerprint, Object, Operator
 from eps.core.recent import Recent
 from eps.core.record import Signature, parse_signature, structured_hash
@@ -384,9 +385,9 @@ def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) ->
 
 
 def _digest(data: Object) -> bytes:
+    if levels(data) > MAX_LEVELS:
+        raise BadParams(f"data: is nested more than {MAX_LEVELS} deep")
     try:
         return structured_hash(data)
-    except RecursionError:
-        raise BadParams("data: is nested too deep") from None
     except ValueError as error:
         raise BadParams(f"data: {error}") from None

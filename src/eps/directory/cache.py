@@ -7,14 +7,13 @@ goes on without. What is read from it is verified again.
 import asyncio
 from collections.abc import Sequence
 
-import orjson
-
+from eps.core import record_text
 from eps.core.event import Emit, Level, Notice
 from eps.core.record import SignedRecord
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.slices import SLICE
-from eps.errors import EpsError
+from eps.errors import BadRequest, EpsError
 
 
 class RecordCache:
@@ -39,18 +38,18 @@ class RecordCache:
             self._store = await SqliteDatastore.open(self._path)
             entries = await self._store.read_all()
             for number, entry in enumerate(entries, 1):
-                values.append(orjson.loads(entry.data))
+                values.append(record_text.loads(entry.data, max_bytes=len(entry.data)))
                 if number % SLICE == 0:
                     await asyncio.sleep(0)
-        except EpsError as error:
-            await self.close()
-            self._complain(f"the directory cache can't be used: {error}")
-            return []
-        except orjson.JSONDecodeError as error:
+        except BadRequest as error:
             # The store itself works: it stays open, and gets new content when the service directory answers.
             self._complain(
                 f"the directory cache {self._path} can't be read: record {len(values) + 1} is not JSON: {error}"
             )
+            return []
+        except EpsError as error:
+            await self.close()
+            self._complain(f"the directory cache can't be used: {error}")
             return []
         return values
 
@@ -72,7 +71,7 @@ class RecordCache:
             return
         entries: list[DataEntry] = []
         for record in records:
-            entries.append(DataEntry(RECORD, new_id(), orjson.dumps(record.to_json())))
+            entries.append(DataEntry(RECORD, new_id(), record_text.dumps(record.to_json())))
             if len(entries) % (10 * SLICE) == 0:
                 await asyncio.sleep(0)
         try:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from eps.core import record_text
 from eps.core.host_port import render_host_port
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
@@ -144,6 +145,7 @@ class ServiceDirectoryClients:
                 timeout=LONGEST_CALL_SECONDS,
                 side=Side.DIRECTORY,
                 called="the service directory",
+                load=record_text.loads,
             )
             for endpoint, name in zip(endpoints, names, strict=False)
         ]

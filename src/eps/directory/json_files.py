@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eps.core import record_text
 from eps.core.entries import Directory
-from eps.core.jsonrpc_text import strict_loads
 from eps.core.names import Object
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.errors import BadParams, EpsError, SettingsError
@@ -109,13 +109,13 @@ class JsonDirectory:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file, read as strictly as what comes over a wire: no duplicate keys, no lossy numbers.
+    """The value of a JSON file, read as strictly as what comes over a wire: no duplicate keys; numbers are doubles.
 
     Raises:
         SettingsError: naming the file and what is wrong with it.
     """
     try:
-        return strict_loads(Path(path).read_bytes(), max_bytes=MAX_FILE_BYTES)
+        return record_text.loads(Path(path).read_bytes(), max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror or error}", hint="check the path") from error
     except EpsError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
 from eps.core.entries import Entry
 from eps.core.event import DirectoryChanged, Emit, Level, Notice
@@ -25,6 +26,7 @@ from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import (
     BadParams,
+    BadRequest,
     EpsError,
     InternalError,
     MethodNotFound,
@@ -154,7 +156,7 @@ class ServiceDirectory:
         """An entry's JSON, written once for as long as the entry is the same."""
         held = self._entries.get(entry.name)
         if held is None or held[0] is not entry:
-            held = (entry, orjson.Fragment(orjson.dumps(entry.to_json())))
+            held = (entry, orjson.Fragment(record_text.dumps(entry.to_json())))
             self._entries[entry.name] = held
         return held[1]
 
@@ -228,8 +230,8 @@ class ServiceDirectory:
         records: list[SignedRecord] = []
         for number, entry in enumerate(entries, 1):
             try:
-                (record,) = await read_records([orjson.loads(entry.data)], "record")
-            except (orjson.JSONDecodeError, BadParams) as error:
+                (record,) = await read_records([record_text.loads(entry.data, max_bytes=len(entry.data))], "record")
+            except BadRequest as error:
                 raise self._broken(f"record {number} of {len(entries)} can't be read: {error}") from error
             if not record.is_root and (not records or records[-1].hash != record.parent_hash):
                 where = f"record {number} of {len(entries)} ({record.record.name}, {record.record.section})"
@@ -290,6 +292,6 @@ def _json_list(items: Sequence[bytes]) -> orjson.Fragment:
 async def _encode(records: Sequence[SignedRecord]) -> list[bytes]:
     encoded: list[bytes] = []
     for start in range(0, len(records), 10 * SLICE):
-        encoded += [orjson.dumps(record.to_json()) for record in records[start : start + 10 * SLICE]]
+        encoded += [record_text.dumps(record.to_json()) for record in records[start : start + 10 * SLICE]]
         await asyncio.sleep(0)
     return encoded

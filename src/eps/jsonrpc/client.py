@@ -24,6 +24,7 @@ from yarl import URL
 from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
+    Load,
     no_answer,
     parse_response,
     read_answer,
@@ -78,6 +79,7 @@ class JsonRpcClient:
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
         side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
         called: what is behind the endpoint, for messages (``the service directory``).
+        load: reads the answers' JSON; None: only what can travel inside the network.
 
     Raises:
         StartError: the endpoint is no such URL, or a certificate file is missing or wrong.
@@ -95,6 +97,7 @@ class JsonRpcClient:
         keep_alive: float = KEEP_ALIVE_SECONDS,
         side: Side = Side.PEER,
         called: str = "",
+        load: Load | None = None,
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url") if proxy_url else None
@@ -108,6 +111,7 @@ class JsonRpcClient:
         self._timeout = timeout
         self._keep_alive = keep_alive
         self._side = side
+        self._load = load
         self._session: aiohttp.ClientSession | None = None
         self._connector: aiohttp.TCPConnector | None = None
         self._used: WeakSet[object] = WeakSet()
@@ -198,8 +202,10 @@ class JsonRpcClient:
 
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
         if len(answer) <= LARGE_ANSWER:
-            return parse_response(answer, request_id, source=self._label, status=status, max_bytes=self._max_answer)
-        steps = load_in_steps(answer, max_bytes=self._max_answer)
+            return parse_response(
+                answer, request_id, source=self._label, status=status, max_bytes=self._max_answer, load=self._load
+            )
+        steps = load_in_steps(answer, max_bytes=self._max_answer, load=self._load)
         try:
             while True:
                 next(steps)

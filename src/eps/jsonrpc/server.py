@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from eps.core.event import Emit, Level, Notice, Refused, ignore
-from eps.core.jsonrpc_text import parse_request, render_response
+from eps.core.jsonrpc_text import Load, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.names import Object
@@ -153,6 +153,7 @@ class JsonRpcServer:
         cors: None: no page from elsewhere may call.
         max_body: bytes of a request.
         grace: seconds that calls in flight may go on for when the server closes.
+        load: reads the requests' JSON; None: only what can travel inside the network.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class JsonRpcServer:
         max_body: int = MAX_MESSAGE_BYTES,
         max_connections: int = MAX_CONNECTIONS,
         grace: float = GRACE_SECONDS,
+        load: Load | None = None,
         emit: Emit = ignore,
     ) -> None:
         self._name = name
@@ -178,6 +180,7 @@ class JsonRpcServer:
         self._max_body = max_body
         self._body_seconds = BODY_SECONDS + max_body / BODY_BYTES_PER_SECOND
         self._grace = grace
+        self._load = load
         self._emit = sparing(emit, time.monotonic)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
@@ -285,7 +288,8 @@ class JsonRpcServer:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
             body = await self._body(request)
-            parsed = parse_request(body, request.headers.get(hdrs.CONTENT_TYPE), max_bytes=self._max_body)
+            content_type = request.headers.get(hdrs.CONTENT_TYPE)
+            parsed = parse_request(body, content_type, max_bytes=self._max_body, load=self._load)
             call_id = parsed.id
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
             self._check_allowed(names)

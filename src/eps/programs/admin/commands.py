@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from eps.core import record_text
 from eps.core.endpoint import normal_host
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
@@ -208,4 +209,4 @@ def tell_error(error: Error) -> None:
 
 def print_json(value: Any) -> None:
     """``value`` on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(record_text.dumps(value, indent=True).decode())

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+
+from eps.core import record_text
 from eps.core.instant import instant_of
 from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
-from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
+from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload_hash
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
 from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
 from eps.errors import (
@@ -161,7 +164,7 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
 
 async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: float) -> Error | None:
     """Submit; the refusal, if it is refused."""
-    params: Object = {"records": [record.to_json() for record in chain]}
+    params: Object = {"records": [_as_sent(record) for record in chain]}
     try:
         response = await _reach(call, "submitRecords", params, deadline)
     except OutcomeUnknown as error:
@@ -171,6 +174,13 @@ async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: 
         error.hint = "the records were not stored up to now: look with get-entries before submitting them again"
         raise
     return response.error
+
+
+def _as_sent(signed: SignedRecord) -> object:
+    """A record as the client takes it: where its values are unusual, as finished JSON."""
+    value = signed.to_json()
+    usual = sendable_section(signed.record.section, signed.record.data) is signed.record.data
+    return value if usual else orjson.Fragment(record_text.dumps(value))
 
 
 async def _patiently(call: CallDirectory, method: str, params: Object, deadline: float) -> Any:

@@ -28,6 +28,7 @@ from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.http_proxy import http_proxies
 from eps.core.message import Response
 from eps.core.names import Operator
+from eps.core.record_text import loads
 from eps.core.signature import TrustStore
 from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
@@ -254,7 +255,7 @@ class SdServer(Composite):
         given = settings.jsonrpc_server
         options = jsonrpc_server_options(given, None, emit)
         self.rpc = JsonRpcServer(
-            "jsonrpc", given.bind_address, self._handle, max_body=given.max_request_body, **options
+            "jsonrpc", given.bind_address, self._handle, max_body=given.max_request_body, load=loads, **options
         )
         self.add_steps(self._load, self._unload)
         self.listens("JSON-RPC", given.bind_address, lambda: self.rpc.port)
