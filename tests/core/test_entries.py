@@ -107,6 +107,39 @@ def test_what_peers_are_told() -> None:
     }
 
 
+def test_what_is_too_deep_for_calls_is_left_out() -> None:
+    deep: Any = 1
+    for _ in range(25):
+        deep = [deep]
+    usual = Entry(Operator("x")).with_record(change("x", "channels", [server()]))
+    assert usual.to_message() is usual.to_json()
+    entry = usual.with_record(change("x", "settings", [{"settings": {"v": deep}}, {"settings": {"v": 10**18}}]))
+    assert entry.to_json()["settings"][0]["settings"] == {"v": deep}
+    assert entry.to_message() is entry.to_message()
+    assert entry.to_message() == entry.to_json() | {
+        "settings": [
+            {"operator": "", "service": "", "environment": "", "settings": {}},
+            {"operator": "", "service": "", "environment": "", "settings": {"v": 1e18}},
+        ]
+    }
+    assert entry.as_client["entry"] is entry.to_message()
+    channels = [{"type": "x", "settings": {"v": deep}}, {"type": "grpc_server"}]
+    upsetting = entry.with_record(change("x", "channels", channels))
+    assert upsetting.as_client["entry"]["channels"] == [{"type": "x", "settings": None}]
+    assert upsetting.as_client["entry"]["settings"] == entry.to_message()["settings"]
+
+
+def test_records_that_travel_are_those_whose_values_do() -> None:
+    records = [parse_signed_record(value) for value in load("records.json")]
+    mine = [signed for signed in records if signed.record.name == "hd-1"]
+    entry = Entry(Operator("hd-1"))
+    for signed in mine:
+        entry = entry.with_record(signed.record, signed)
+    odd = dataclasses.replace(mine[0], record=change("hd-1", "channels", [{"type": "x", "settings": {"v": 10**18}}]))
+    entry = entry.with_record(odd.record, odd)
+    assert len(entry.to_message()["records"]) == len(entry.to_json()["records"]) - 1
+
+
 def test_an_entry_that_upsets_nobody_is_sent_as_it_is() -> None:
     entry = Entry(Operator("x")).with_record(change("x", "channels", [CLIENT, server()]))
     assert entry.as_client["entry"] is entry.to_json()

@@ -378,3 +378,8 @@ def test_bodies_that_answer_nothing_are_errors_not_empty_successes(text: bytes, 
 def test_a_result_with_a_bad_status_is_no_success() -> None:
     with pytest.raises(DeliveryError, match="HTTP 503"):
         parse_response(answer(result={}), "1", source="there", status=503)
+
+
+def test_another_reader_may_take_more() -> None:
+    text = body(params={"a": 2**60})
+    assert parse_request(text, JSON, load=lambda given, *, max_bytes: json.loads(given)).params == {"a": 2**60}

@@ -138,7 +138,7 @@ def test_what_is_written_may_hold_finished_pieces() -> None:
 )
 def test_what_is_no_json_is_refused_at_any_depth(text: str) -> None:
     deep = nested(300, "%s", lists=True) % text
-    for attempt in (text, f"[-0,{text}]", deep, deep.replace("[[", "[-0,[", 1)):
+    for attempt in (text, f"[-0,{text}]", deep, deep.replace("[[", "[-0,[", 1), nested(300) + text):
         with pytest.raises((NotJson, BadRequest)):
             read(attempt)
 

@@ -1,18 +1,22 @@
 """Asking service directories over a real loopback connection with mutual TLS."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import eps.directory.endpoints as module
+from eps.core import record_text
 from eps.core.event import ignore
 from eps.core.message import Error, Response
 from eps.core.names import Object
+from eps.core.record_text import Number
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.api import ApiDirectory
 from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
@@ -21,7 +25,8 @@ from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
 from eps.jsonrpc.server import JsonRpcServer
 from support import testing
 from support.promptness import A_THOUSAND_RECORDS
-from support.record_tools import NOW, Clock, chain_of, trust
+from support.record_tools import NOW, Clock, chain_of, sign_chain, trust
+from support.vectors import load
 
 
 @asynccontextmanager
@@ -48,7 +53,7 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
         writer, reader = clients(url), clients("https://127.0.0.1:1/jsonrpc", url)
         directory = ApiDirectory(
             reader.call,
-            reader.names,
+            ["https://127.0.0.1:1/jsonrpc", url],
             trust(),
             emit=ignore,
             cache_path=str(tmp_path / "cache.db"),
@@ -68,6 +73,46 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
                     await directory.changed(directory.current)
         assert len(directory.current.entries) == 2000
         await writer.close()
+        await directory.close()
+
+
+async def test_numbers_and_depth_of_others_survive_the_passage(tmp_path: Path) -> None:
+    """Signed elsewhere, with numbers that JSON libraries lose and four hundred objects inside each other."""
+    values = [json.loads(v["record_text"], parse_int=Number, parse_float=Number) for v in load("foreign_numbers.json")]
+    values.append(
+        values[0]
+        | {
+            "name": "deep",
+            "data": [{"settings": record_text.loads(b'{"k":' * 400 + b"1" + b"}" * 400, max_bytes=4000)}],
+        }
+    )
+    chain = sign_chain([value | {"created_at": NOW.isoformat()} for value in values])
+    texts = [record_text.dumps(record.to_json()) for record in chain]
+    async with served(tmp_path / "sd.db", load=record_text.loads) as (service, url):
+        asking = clients(url)
+        sent = {"records": [orjson.Fragment(text) for text in texts]}
+        assert (await asking.call(0, "submitRecords", sent)).result == "ok"
+        await service.load()  # once more, from the store
+        answer = await asking.call(0, "getRecords", {"after": ""})
+        assert [record_text.dumps(record) for record in answer.result] == texts
+        assert b'{"v":-0}' in texts[0] and b'{"v":1637000000000000000}' in texts[4]
+        directory = ApiDirectory(
+            asking.call,
+            [url],
+            trust(),
+            emit=ignore,
+            cache_path=str(tmp_path / "cache.db"),
+            now=Clock(NOW + timedelta(seconds=1)),
+            release=asking.close,
+        )
+        await directory.start()
+        async with asyncio.timeout(30):
+            while directory.current.version != chain[-1].hash:
+                await directory.changed(directory.current)
+        entry = directory.current.entry("deep")
+        assert entry is not None
+        assert entry.to_message()["settings"][0]["settings"] == {}
+        assert entry.to_message()["records"] == []
         await directory.close()
 
 
@@ -96,7 +141,6 @@ async def test_an_answer_beyond_the_cap_is_refused(tmp_path: Path) -> None:
 
 async def test_names_are_by_position_and_may_be_fewer() -> None:
     some = ServiceDirectoryClients(["http://127.0.0.1:1/a", "http://127.0.0.1:1/b"], [], tls=None)
-    assert some.names == ("http://127.0.0.1:1/a", "http://127.0.0.1:1/b")
     with pytest.raises(Unreachable):
         await some.call(1, "getTip", {})
     await some.close()

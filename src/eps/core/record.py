@@ -301,8 +301,8 @@ def doubts(record: ChangeRecord) -> list[str]:
         place = f"data[{index}]"
         if isinstance(item, dict) and levels(item.get("settings")) > MAX_SETTINGS_NESTING:
             found.append(
-                f"{place}.settings: is left out of what servers send each other: more than {MAX_SETTINGS_NESTING} objects "
-                "or lists deep"
+                f"{place}.settings: is left out of what servers send each other, being more than "
+                f"{MAX_SETTINGS_NESTING} objects or lists deep"
             )
         if record.section == "channels" and item["type"] == "grpc_server" and not _address(item):
             found.append(f"{place}: a grpc_server without settings.address (host:port) upsets servers in use")

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 import eps.programs.admin.records as module
+from eps.core import record_text
 from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.datastores.memory import MemoryDatastore
@@ -237,6 +238,18 @@ def test_sign_and_verify(tmp_path: Path) -> None:
         verify_file(signed, "admin", trust(), NOW)
     with pytest.raises(SettingsError, match=r"plain\.json: "):
         verify_file(plain, "admin", trust(), NOW)
+
+
+def test_numbers_of_all_kinds_can_be_signed(tmp_path: Path) -> None:
+    text = '{"a":[-0,1000000000000000000,1e-7,0.10],"b":' + '{"k":' * 300 + "1" + "}" * 301
+    (tmp_path / "data.json").write_text(text)
+    signed = record_text.dumps(sign_file(tmp_path / "data.json", ADMIN))
+    assert text.encode() in signed
+    (tmp_path / "signed.json").write_bytes(signed)
+    verify_file(tmp_path / "signed.json", "admin", trust(), NOW)
+    (tmp_path / "signed.json").write_bytes(signed.replace(b"[-0,", b"[0,"))
+    with pytest.raises(RecordError, match="not one that admin made"):
+        verify_file(tmp_path / "signed.json", "admin", trust(), NOW)
 
 
 def test_only_objects_are_signed(tmp_path: Path) -> None:
