@@ -11,7 +11,7 @@ from application import KIB
 
 from eps.broker.internal_methods import InternalMethods
 from eps.programs.eps import main
-from eps.programs.wiring.servers import servers as wiring
+from eps.programs.wiring import eps as wiring
 
 
 class WithKib(InternalMethods):

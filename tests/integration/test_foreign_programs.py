@@ -18,8 +18,8 @@ from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.core.names import Object, Operator
 from eps.programs.running.metrics import Metrics
-from eps.programs.wiring.proxies import build_public_proxy
-from eps.programs.wiring.servers import EpsServer, build_eps
+from eps.programs.wiring.eps import EpsServer
+from eps.programs.wiring.proxy import PublicProxyServer
 from eps.settings import load_eps, load_proxy
 from support.foreign.eps import rpc_service
 from support.foreign.messages import Object as Json
@@ -102,7 +102,7 @@ class Mixture:
         }
         directory = {"type": "api", "settings": given}
         environment = self._settings(role, {"name": name, "directory": directory, "channels": channels})
-        server = build_eps(load_eps(environment, self.folder).settings, events, Metrics())
+        server = EpsServer(load_eps(environment, self.folder).settings, events, Metrics())
         await server.start()
         self.stack.push_async_callback(server.close)
         self.eps[role], self.events[role] = server, events
@@ -126,7 +126,7 @@ class Mixture:
             "jsonrpc_server": {"bind_address": f"127.0.0.1:{self.ports['proxy']}", "tls": tls},
         }
         settings = load_proxy(self._settings(RELAY, {"public": public}), self.folder).settings
-        proxy = build_public_proxy(settings, Watch(), Metrics())
+        proxy = PublicProxyServer(settings, Watch(), Metrics())
         await proxy.start()
         self.stack.push_async_callback(proxy.close)
         self.network.relay_endpoints = [f"127.0.0.1:{self.ports['relay']}"]

@@ -29,11 +29,11 @@ def run(
     kind: Annotated[Kind, typer.Argument(metavar="public|private", help="Which kind of proxy to run.")],
 ) -> None:
     """Run a proxy until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring.proxies import build_private_proxy, build_public_proxy
-    from eps.programs.wiring.servers import from_settings
+    from eps.programs.wiring.parts import from_settings
+    from eps.programs.wiring.proxy import PrivateProxyServer, PublicProxyServer
     from eps.settings import load_proxy
 
-    build = build_private_proxy if kind is Kind.PRIVATE else build_public_proxy
+    build = PrivateProxyServer if kind is Kind.PRIVATE else PublicProxyServer
     guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, build)))
 
 

@@ -15,10 +15,11 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring.servers import build_sd, from_settings
+    from eps.programs.wiring.parts import from_settings
+    from eps.programs.wiring.sd import SdServer
     from eps.settings import load_sd
 
-    guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, build_sd)))
+    guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, SdServer)))
 
 
 def main() -> None:

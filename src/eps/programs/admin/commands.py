@@ -21,7 +21,7 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin.check import check
 from eps.programs.running.runtime import EXIT_FAILED
-from eps.programs.wiring.servers import directory_clients, now, read_file, tls_files, trust_store
+from eps.programs.wiring.parts import directory_clients, now, read_file, tls_files, trust_store
 from eps.settings import PROGRAMS, EpsSettings, describe_problems, load_eps, models
 from eps.transport.tls import TlsFiles, certificate_names
 

@@ -9,7 +9,7 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import commands as admin
 from eps.programs.admin.records import submit_records
 from eps.programs.dev.processes import Program
-from eps.programs.wiring.servers import now
+from eps.programs.wiring.parts import now
 from eps.transport.tls import TlsFiles
 
 DEV = Path("settings/dev")

@@ -1,4 +1,10 @@
-"""From settings to running servers: the one place that knows all parts.
+"""From settings to running servers: the one place that knows all parts. Each program is one class; its constructor puts
+the parts together in the order in which they start, and opens nothing.
 
-servers    the EPS server and the service directory        proxies    the public and the private proxy
+eps         EpsServer           directory source → metrics → channels, with a broker between them
+sd          SdServer            datastore, service → metrics → JSON-RPC server
+proxy       PublicProxyServer   metrics → relay → datastore, TLS listener → JSON-RPC server
+            PrivateProxyServer  metrics → datastore → forwarder → private proxy → JSON-RPC server
+composite   parts that start in order and close in the reverse
+parts       what several programs have: TLS, clients, datastores, metrics, from their settings
 """

@@ -1,7 +1,7 @@
-"""From settings to running proxies; the counterpart of ``wiring`` for the program ``proxy``.
+"""The two proxies.
 
-build_public_proxy    datastore → announcements → relay → TLS listener → JSON-RPC server
-build_private_proxy   datastore → announcements → forwarder → private proxy → JSON-RPC server
+PublicProxyServer    relay → datastore, announcements, TLS listener → JSON-RPC server
+PrivateProxyServer   datastore, announcements → forwarder → private proxy → JSON-RPC server
 """
 
 import os
@@ -15,12 +15,11 @@ from eps.datastores import Datastore
 from eps.errors import StartError
 from eps.jsonrpc.server import Call, JsonRpcServer
 from eps.programs.running.metrics import Metrics
-from eps.programs.wiring.servers import (
-    Composite,
+from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.parts import (
+    add_jsonrpc_server,
     add_metrics,
     jsonrpc_client,
-    jsonrpc_server_options,
-    nothing,
     now,
     open_datastore,
     rate_limits,
@@ -35,30 +34,29 @@ from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy
 from eps.settings import ProxySettings, models
 
+Section = models.PublicProxySettings | models.PrivateProxySettings
+
 
 class _ProxyServer(Composite):
     """What both proxies have: a store with announcements, a client to their EPS server, and a server for its calls."""
 
-    def __init__(
-        self, title: str, settings: models.PublicProxySettings | models.PrivateProxySettings, keeper: Keeper, emit: Emit
-    ) -> None:
-        super().__init__(title)
-        self.name = Operator(settings.name)
-        self._given_store = settings.datastore
-        self._keeper = keeper
+    def __init__(self, kind: Keeper, section: Section, settings: ProxySettings, emit: Emit, metrics: Metrics) -> None:
+        super().__init__(f"the {kind.name.lower()} proxy {section.name}")
+        self.name = Operator(section.name)
+        self._section = section
+        self._keeper = kind
         self._emit = emit
         self._store: Datastore | None = None
-        self._client = jsonrpc_client(settings.jsonrpc_client, called=f"the EPS server of {settings.name}")
-        given = settings.jsonrpc_server
-        options = jsonrpc_server_options(given, self.name, emit)
-        self.rpc = JsonRpcServer("jsonrpc", given.bind_address, self._handle, **options)
-        self._rpc_address = given.bind_address
+        self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
+        add_metrics(self, settings.metrics, metrics, emit)
+        self.add_open(self._client.close)
 
-    async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
+    async def call_network(self, method: str, params: Object, timeout: float) -> Response:
+        """Call others through the EPS server; raises EpsError if no answer comes."""
         return await self._client.call(method, params, timeout=timeout)
 
     async def _open_book(self) -> AnnouncementBook:
-        self._store = await open_datastore(self._given_store, shared=self._keeper is Keeper.PUBLIC)
+        self._store = await open_datastore(self._section.datastore, shared=self._keeper is Keeper.PUBLIC)
         book = AnnouncementBook(self._store, self._keeper, now, self._emit)
         await book.load()
         return book
@@ -70,37 +68,39 @@ class _ProxyServer(Composite):
     async def _handle(self, call: Call) -> Response:
         raise NotImplementedError  # each proxy answers its own methods
 
-    def _add_rpc(self) -> None:
-        self.add(self.rpc)
-        self.listens("JSON-RPC", self._rpc_address, lambda: self.rpc.port)
+    def _serve(self) -> JsonRpcServer:
+        return add_jsonrpc_server(self, self._section.jsonrpc_server, self.name, self._handle, self._emit)
 
 
 class PublicProxyServer(_ProxyServer):
-    """A public proxy."""
+    """A public proxy.
 
-    def __init__(self, settings: models.PublicProxySettings, emit: Emit) -> None:
-        super().__init__(f"the public proxy {settings.name}", settings, Keeper.PUBLIC, emit)
-        self._settings = settings
+    Raises:
+        StartError: the settings have no such section, or name a file that can't be used.
+    """
+
+    def __init__(self, settings: ProxySettings, emit: Emit, metrics: Metrics) -> None:
+        given = settings.public
+        if given is None:
+            raise StartError("the settings have no section «public»", hint="or did you mean: proxy run private?")
+        super().__init__(Keeper.PUBLIC, given, settings, emit, metrics)
+        self._given = given
         self._passthrough: Passthrough | None = None
         self.proxy = PublicProxy(
             self.name,
-            self._call_network,
-            internal_bind_address=settings.internal_bind_address,
-            internal_endpoint=settings.internal_endpoint,
-            accept_timeout=settings.accept_timeout,
-            idle_timeout=settings.idle_timeout,
-            rate_limits=rate_limits(settings.tcp_rate_limits),
+            self.call_network,
+            internal_bind_address=given.internal_bind_address,
+            internal_endpoint=given.internal_endpoint,
+            accept_timeout=given.accept_timeout,
+            idle_timeout=given.idle_timeout,
+            rate_limits=rate_limits(given.tcp_rate_limits),
             emit=emit,
         )
-
-    def assemble(self) -> None:
-        """Put the parts in the order in which they start."""
-        self.add_steps(nothing, self._client.close)
         self.add(self.proxy)
         self.add_steps(self._start_passthrough, self._close_passthrough)
-        self._add_rpc()
-        self.listens("relay", self._settings.internal_bind_address, lambda: self.proxy.addresses[0][1])
-        self.listens("TLS", self._settings.tls_bind_address, lambda: self.passthrough.addresses[0][1])
+        self.rpc = self._serve()
+        self.listens("relay", given.internal_bind_address, lambda: self.proxy.addresses[0][1])
+        self.listens("TLS", given.tls_bind_address, lambda: self.passthrough.addresses[0][1])
 
     @property
     def passthrough(self) -> Passthrough:
@@ -109,12 +109,12 @@ class PublicProxyServer(_ProxyServer):
         return self._passthrough
 
     async def _start_passthrough(self) -> None:
-        given = self._settings
+        given = self._given
         self._passthrough = Passthrough(
             self.name,
             self.proxy,
             await self._open_book(),
-            self._call_network,
+            self.call_network,
             tls_bind_address=given.tls_bind_address,
             internal_endpoint=given.internal_endpoint,
             accept_timeout=given.accept_timeout,
@@ -134,22 +134,21 @@ class PublicProxyServer(_ProxyServer):
 
 
 class PrivateProxyServer(_ProxyServer):
-    """A private proxy."""
+    """A private proxy. Raises as :class:`PublicProxyServer` does."""
 
-    def __init__(self, settings: models.PrivateProxySettings, emit: Emit) -> None:
-        super().__init__(f"the private proxy {settings.name}", settings, Keeper.PRIVATE, emit)
-        self._settings = settings
-        self._proxies = http_proxies(settings.proxy_url, os.environ)
-        self.forwarder = _forwarder(settings, emit)
+    def __init__(self, settings: ProxySettings, emit: Emit, metrics: Metrics) -> None:
+        given = settings.private
+        if given is None:
+            raise StartError("the settings have no section «private»", hint="or did you mean: proxy run public?")
+        super().__init__(Keeper.PRIVATE, given, settings, emit, metrics)
+        self._trusted_endpoints = given.internal_endpoints or ()
+        self.http_proxies = http_proxies(given.proxy_url, os.environ)
+        self.forwarder = _forwarder(given, emit)
         self._proxy: PrivateProxy | None = None
-
-    def assemble(self) -> None:
-        """Put the parts in the order in which they start."""
-        self.add_steps(nothing, self._client.close)
-        self.add_steps(nothing, self._close_store)
+        self.add_open(self._close_store)
         self.add(self.forwarder)
         self.add_steps(self._start_proxy, self._close_proxy)
-        self._add_rpc()
+        self.rpc = self._serve()
 
     @property
     def proxy(self) -> PrivateProxy:
@@ -160,11 +159,11 @@ class PrivateProxyServer(_ProxyServer):
     async def _start_proxy(self) -> None:
         self._proxy = PrivateProxy(
             self.name,
-            self._call_network,
+            self.call_network,
             await self._open_book(),
             self.forwarder,
-            trusted_endpoints=self._settings.internal_endpoints or (),
-            proxies=self._proxies,
+            trusted_endpoints=self._trusted_endpoints,
+            proxies=self.http_proxies,
             now=now,
             emit=self._emit,
         )
@@ -176,26 +175,6 @@ class PrivateProxyServer(_ProxyServer):
 
     async def _handle(self, call: Call) -> Response:
         return await self.proxy.handle(call)
-
-
-def build_public_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> PublicProxyServer:
-    """A public proxy from its settings."""
-    if settings.public is None:
-        raise StartError("the settings have no section «public»", hint="or did you mean: proxy run private?")
-    server = PublicProxyServer(settings.public, emit)
-    add_metrics(server, settings.metrics, metrics, emit)
-    server.assemble()
-    return server
-
-
-def build_private_proxy(settings: ProxySettings, emit: Emit, metrics: Metrics) -> PrivateProxyServer:
-    """A private proxy from its settings."""
-    if settings.private is None:
-        raise StartError("the settings have no section «private»", hint="or did you mean: proxy run public?")
-    server = PrivateProxyServer(settings.private, emit)
-    add_metrics(server, settings.metrics, metrics, emit)
-    server.assemble()
-    return server
 
 
 def _forwarder(settings: models.PrivateProxySettings, emit: Emit) -> Forwarder:

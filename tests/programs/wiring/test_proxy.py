@@ -16,8 +16,8 @@ from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import Call, JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
-from eps.programs.wiring.proxies import PrivateProxyServer, PublicProxyServer, build_private_proxy, build_public_proxy
-from eps.programs.wiring.servers import Composite
+from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.proxy import PrivateProxyServer, PublicProxyServer
 from eps.proxy.forwarding import RawForwarder
 from eps.proxy.http_forwarding import HttpForwarder
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
@@ -58,7 +58,7 @@ def public(folder: Path, **given: Any) -> ProxySettings:
 
 
 def built(given: ProxySettings) -> PrivateProxyServer:
-    return build_private_proxy(given, Events(), Metrics())
+    return PrivateProxyServer(given, Events(), Metrics())
 
 
 async def call(port: int, method: str) -> Any:
@@ -88,7 +88,7 @@ async def test_a_private_proxy_answers_its_methods(tmp_path: Path) -> None:
 
 
 async def test_a_public_proxy_answers_its_methods(tmp_path: Path) -> None:
-    server = build_public_proxy(public(tmp_path), Events(), Metrics())
+    server = PublicProxyServer(public(tmp_path), Events(), Metrics())
     await server.start()
     try:
         ports = [server.rpc.port, server.proxy.addresses[0][1], server.passthrough.addresses[0][1]]
@@ -103,7 +103,7 @@ async def test_a_public_proxy_answers_its_methods(tmp_path: Path) -> None:
 
 
 async def test_two_public_proxies_share_a_store_and_a_private_one_does_not(tmp_path: Path) -> None:
-    servers = [build_public_proxy(public(tmp_path), Events(), Metrics()) for _ in range(2)]
+    servers = [PublicProxyServer(public(tmp_path), Events(), Metrics()) for _ in range(2)]
     for server in servers:
         await server.start()
     try:
@@ -131,14 +131,14 @@ def test_http_proxies_of_the_settings_or_of_the_environment(tmp_path: Path, monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://a:1")
     monkeypatch.setenv("NO_PROXY", "example.org")
-    assert built(private(tmp_path))._proxies == HttpProxies("http://a:1", ("example.org",))
+    assert built(private(tmp_path)).http_proxies == HttpProxies("http://a:1", ("example.org",))
     given = private(tmp_path, proxy_url="http://b:2")
-    assert built(given)._proxies == HttpProxies("http://b:2", ("example.org",), spare_local=False)
+    assert built(given).http_proxies == HttpProxies("http://b:2", ("example.org",), spare_local=False)
 
 
 def test_the_other_kind(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="no section «public»") as caught:
-        build_public_proxy(private(tmp_path), Events(), Metrics())
+        PublicProxyServer(private(tmp_path), Events(), Metrics())
     assert caught.value.hint == "or did you mean: proxy run private?"
     with pytest.raises(StartError, match="no section «private»") as caught:
         built(public(tmp_path))
@@ -173,7 +173,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 BUILT: dict[str, Callable[[Path, Any], Composite]] = {
-    "public": lambda folder, more: build_public_proxy(public(folder, **more), Events(), Metrics()),
+    "public": lambda folder, more: PublicProxyServer(public(folder, **more), Events(), Metrics()),
     "private": lambda folder, more: built(private(folder, **more)),
 }
 EITHER = pytest.mark.parametrize("kind", BUILT)
@@ -181,7 +181,7 @@ EITHER = pytest.mark.parametrize("kind", BUILT)
 
 async def test_the_order_of_a_public_proxys_parts(tmp_path: Path, story: list[str]) -> None:
     given = settings(tmp_path, metrics={"bind_address": "localhost:0"}, public=PUBLIC)
-    server = build_public_proxy(given, Events(), Metrics())
+    server = PublicProxyServer(given, Events(), Metrics())
     await server.start()
     assert story == ["+MetricsServer", "+PublicProxy", "+Passthrough", "+JsonRpcServer"]
     story.clear()
@@ -266,7 +266,7 @@ async def test_it_calls_the_network_through_its_eps_server(tmp_path: Path, kind:
         assert isinstance(server, PublicProxyServer | PrivateProxyServer)
         await server.start()
         try:
-            response = await server._call_network("hd-2.incomingConnection", {"a": 1}, 5.0)
+            response = await server.call_network("hd-2.incomingConnection", {"a": 1}, 5.0)
         finally:
             await server.close()
     assert (response.result, [(call.method, call.params) for call in asked]) == (

@@ -1,0 +1,68 @@
+"""Parts that are started in order and closed in the reverse: what every server of ours is."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+from eps.core.event import Started
+from eps.core.host_port import parse_host_port, render_host_port
+
+
+class Part(Protocol):
+    """What can be started and closed."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Composite:
+    """Parts that are started in order and closed in the reverse; what had started is closed if a later one fails.
+
+    Args:
+        title: what it is, for the log.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._listening: list[tuple[str, str, Callable[[], int]]] = []
+        self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
+        self._stack = AsyncExitStack()
+
+    def add(self, part: Part) -> None:
+        """Another part, started behind those that are here."""
+        self.add_steps(part.start, part.close)
+
+    def add_steps(self, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]) -> None:
+        """As :meth:`add`, for what is no object with both methods."""
+        self._steps.append((start, close))
+
+    def add_open(self, close: Callable[[], Awaitable[None]]) -> None:
+        """As :meth:`add`, for what needs no start."""
+        self._steps.append((_nothing, close))
+
+    def listens(self, what: str, bind_address: str, port: Callable[[], int]) -> None:
+        """Tell the log that ``what`` listens on ``bind_address``; ``port`` gives the real one, once started."""
+        self._listening.append((what, parse_host_port(bind_address)[0] or "*", port))
+
+    def started(self) -> Started:
+        """Who this is and what it has open."""
+        ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
+        listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
+        return Started(name=self._title, listening=listening)
+
+    async def start(self) -> None:
+        """Start all parts; raises what the first failing one does, after closing the others."""
+        async with AsyncExitStack() as stack:
+            for start, close in self._steps:
+                stack.push_async_callback(close)
+                await start()
+            self._stack = stack.pop_all()
+
+    async def close(self) -> None:
+        """Close all parts."""
+        await self._stack.aclose()
+
+
+async def _nothing() -> None:
+    """The start of what needs none."""

@@ -1,0 +1,163 @@
+"""Settings as the lower layers take them: the parts that several programs have."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eps.core.event import Emit, Level, Notice
+from eps.core.http_proxy import http_proxies
+from eps.core.names import Operator
+from eps.core.signature import TrustStore
+from eps.datastores import Datastore
+from eps.datastores.memory import MemoryDatastore
+from eps.datastores.sqlite import SqliteDatastore
+from eps.directory.endpoints import ServiceDirectoryClients
+from eps.errors import StartError
+from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.server import Cors, Handler, JsonRpcServer
+from eps.programs.running.metrics import Metrics, MetricsServer
+from eps.programs.running.runtime import Build, Server
+from eps.programs.wiring.composite import Composite
+from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
+from eps.transport.listener import RateLimit
+from eps.transport.tls import TlsFiles
+
+S = TypeVar("S", EpsSettings, SdSettings, ProxySettings)
+
+
+def now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
+    """TLS settings as plain values; ``own`` is always among the allowed names."""
+    allowed = given.allowed_names
+    if allowed is not None and own is not None:
+        allowed = tuple(dict.fromkeys((own, *allowed)))  # without repetitions: refusals list them
+    return TlsFiles(
+        ca_certificate_files=given.ca_certificate_files,
+        certificate_file=given.certificate_file or "",
+        key_file=given.key_file or "",
+        server_name=given.server_name,
+        verify_client=given.verify_client,
+        request_client_cert=given.request_client_cert,
+        insecure_skip_verify=given.insecure_skip_verify,
+        allowed_names=allowed,
+    )
+
+
+def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, ...]:
+    """``tcp_rate_limits``."""
+    return tuple(RateLimit(item.type, item.limit) for item in given)
+
+
+def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
+    """Whose signatures count; raises StartError naming a file that can't be used."""
+    return TrustStore.from_pem([read_file(path) for path in roots], [read_file(path) for path in intermediates])
+
+
+def read_file(path: str) -> bytes:
+    """A file that settings name; raises StartError if it can't be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
+
+
+def jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
+    """The keyword arguments of a ``JsonRpcServer``."""
+    return {
+        "path": given.path,
+        "tls": tls_files(given.tls, own) if given.tls is not None else None,
+        "cors": Cors(**dict(given.cors)) if given.cors is not None else None,
+        "rate_limits": rate_limits(given.tcp_rate_limits),
+        "emit": emit,
+    }
+
+
+def jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
+    """A client as settings describe it; ``options`` are further keyword arguments of its."""
+    return JsonRpcClient(
+        given.endpoint,
+        tls=tls_files(given.tls) if given.tls is not None else None,
+        proxy_url=given.proxy_url,
+        keep_alive=given.keep_alive,
+        **options,
+    )
+
+
+def directory_clients(given: models.ApiDirectorySettings) -> ServiceDirectoryClients:
+    """Clients for the service directories that settings name."""
+    tls = given.jsonrpc_client.tls
+    return ServiceDirectoryClients(
+        given.endpoints,
+        given.server_names,
+        tls=tls_files(tls) if tls is not None else None,
+        proxies=http_proxies(given.jsonrpc_client.proxy_url, os.environ),
+        max_answer=given.max_answer,
+    )
+
+
+async def open_datastore(given: models.Datastore, *, shared: bool = False) -> Datastore:
+    """The datastore that settings name.
+
+    Args:
+        shared: others may have it open too, as several public proxies have.
+
+    Raises:
+        StartError: it can't be opened, or this version doesn't have the type yet.
+    """
+    match given:
+        case models.SqliteDatastore():
+            return await SqliteDatastore.open(given.settings.path, shared=shared)
+        case models.MemoryDatastore():
+            return MemoryDatastore()
+        case _:
+            raise StartError(
+                f"this version has no datastore of type {given.type}", hint="use type: sqlite, with settings: {path: …}"
+            )
+
+
+def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
+    """Serve the metrics, if the settings say where."""
+    if given is not None:
+        endpoint = MetricsServer(given.bind_address, metrics, emit)
+        server.add(endpoint)
+        server.listens("metrics", given.bind_address, lambda: endpoint.addresses[0][1])
+
+
+def add_jsonrpc_server(
+    server: Composite,
+    given: models.JsonRpcServerSettings,
+    own: Operator | None,
+    handle: Handler,
+    emit: Emit,
+    **options: Any,
+) -> JsonRpcServer:
+    """Serve ``handle`` as settings say; ``options`` are further keyword arguments of a ``JsonRpcServer``."""
+    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, **jsonrpc_server_options(given, own, emit), **options)
+    server.add(rpc)
+    server.listens("JSON-RPC", given.bind_address, lambda: rpc.port)
+    return rpc
+
+
+def from_settings(
+    load: Callable[[Mapping[str, str], Path], Loaded[S]], build: Callable[[S, Emit, Metrics], Server]
+) -> Build:
+    """What ``runtime.run_server`` starts: read a program's settings, then build its server of them (its class)."""
+    return lambda emit, metrics: build(settings_from(load, emit), emit, metrics)
+
+
+def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Emit) -> S:
+    """A program's settings, from the files that its environment names; what is doubtful about them is logged.
+
+    Args:
+        load: ``load_eps``, ``load_sd`` or ``load_proxy``; raises SettingsError.
+    """
+    loaded = load(os.environ, Path.cwd())
+    for warning in loaded.warnings:
+        emit(Notice(level=Level.WARN, text=str(warning)))
+    return loaded.settings

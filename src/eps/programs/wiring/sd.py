@@ -1,0 +1,48 @@
+"""The service directory: datastore → service → JSON-RPC server."""
+
+from eps.core.event import Emit
+from eps.core.message import Response
+from eps.core.record_text import loads
+from eps.datastores import Datastore
+from eps.directory.service import ServiceDirectory
+from eps.jsonrpc.server import Call
+from eps.programs.running.metrics import Metrics
+from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore, trust_store
+from eps.settings import SdSettings
+
+
+class SdServer(Composite):
+    """A service directory and its JSON-RPC server.
+
+    Raises:
+        StartError: naming the file that can't be used.
+    """
+
+    def __init__(self, settings: SdSettings, emit: Emit, metrics: Metrics) -> None:
+        super().__init__("the service directory")
+        given = settings.directory
+        self._given_store = given.datastore
+        self._trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        self._emit = emit
+        self._store: Datastore | None = None
+        self._service: ServiceDirectory | None = None
+        self.add_steps(self._load, self._unload)
+        add_metrics(self, settings.metrics, metrics, emit)
+        rpc = settings.jsonrpc_server
+        self.rpc = add_jsonrpc_server(self, rpc, None, self._handle, emit, max_body=rpc.max_request_body, load=loads)
+
+    async def _load(self) -> None:
+        self._store = await open_datastore(self._given_store)
+        self._service = ServiceDirectory(self._store, self._trust, now, self._emit)
+        await self._service.load()
+
+    async def _unload(self) -> None:
+        if self._service is not None:
+            await self._service.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _handle(self, call: Call) -> Response:
+        assert self._service is not None, "the server accepts nothing before the store is loaded"
+        return await self._service.handle(call)

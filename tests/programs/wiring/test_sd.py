@@ -1,0 +1,28 @@
+"""A service directory from its settings, in process."""
+
+import pytest
+
+from eps.core.event import DirectoryChanged
+from eps.programs.running.metrics import Metrics
+from eps.programs.wiring.sd import SdServer
+from eps.settings import load_sd
+from support.machine import Machine
+from support.testing import Events
+
+
+async def test_a_service_directory_from_the_settings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine.folder)
+    events = Events()
+    loaded = load_sd(machine.environment("sd-1"), machine.folder)
+    for records in (30, 30):  # again: they are on disk
+        server = SdServer(loaded.settings, events, Metrics())
+        await server.start()
+        try:
+            assert server.started().message() == (
+                f"the service directory is running: JSON-RPC localhost:{machine.ports.of[3322]}"
+            )
+            if not events.of(DirectoryChanged):
+                await machine.setup_directory()
+            assert events.of(DirectoryChanged)[-1].records == records
+        finally:
+            await server.close()
