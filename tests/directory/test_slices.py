@@ -70,6 +70,24 @@ def test_the_collector_rests_for_many_records_only() -> None:
     gc.unfreeze()
 
 
+def test_records_that_came_one_by_one_are_spared_too() -> None:
+    with many_objects(MANY):
+        pass
+    gc.unfreeze()
+    for _ in range(MANY - 1):
+        with many_objects(1):
+            pass
+    assert gc.get_freeze_count() == 0
+    refused = pytest.raises(ZeroDivisionError)
+    with refused, many_objects(1):
+        raise ZeroDivisionError
+    assert gc.get_freeze_count() == 0, "what was refused is not kept"
+    with many_objects(1):
+        pass
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
 def test_a_collector_that_somebody_switched_off_stays_off() -> None:
     gc.disable()
     try:

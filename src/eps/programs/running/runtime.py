@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import cProfile
-import gc
 import os
 import resource
 import signal
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from eps.core.event import DirectoryChanged, Emit, Event, Level, LogLinesLost, Notice, Started
+from eps.core.event import Emit, Event, Level, LogLinesLost, Notice, Started
 from eps.errors import EpsError, StartError
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
@@ -87,7 +86,7 @@ def _run(build: Build, options: Options, log: LogWriter) -> int:
     from eps.programs.running.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
 
     metrics = Metrics()
-    emit = fan_out([log, metrics, spare_the_collector])
+    emit = fan_out([log, metrics])
     adopt_library_logs(log)
     raise_file_limit(emit)
     try:
@@ -161,16 +160,6 @@ def fan_out(emits: Sequence[Emit]) -> Emit:
             each(event)
 
     return emit
-
-
-def spare_the_collector(event: Event) -> None:
-    """An ``Emit``: after a change of the directory, its records are exempt from garbage collection.
-
-    They live until they are replaced and hold no cycles, but a full collection would look at each of them: with 10,000
-    records the event loop would stand still for 100 ms.
-    """
-    if isinstance(event, DirectoryChanged):
-        gc.freeze()
 
 
 def open_standard_streams() -> None:
