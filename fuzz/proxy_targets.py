@@ -16,10 +16,10 @@ from eps.core.announcement import (
     decode,
     encode,
     is_covered,
-    parse_client,
     parse_connection,
     parse_connections,
 )
+from eps.core.client import parse_client
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.errors import BadParams, EpsError, NotPermitted, StartError

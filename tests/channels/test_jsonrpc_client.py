@@ -6,11 +6,11 @@ import pytest
 
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.core.address import Address
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import Unreachable
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call
 from support.testing import jsonrpc_server
 
 LS_1, HD_1 = Operator("ls-1"), Operator("hd-1")

@@ -7,11 +7,11 @@ import pytest
 
 from eps.channels.jsonrpc_server import JsonRpcServerChannel, address_of
 from eps.core.address import Address
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError, StartError
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call
 
 HD_1 = Operator("hd-1")
 

@@ -11,7 +11,6 @@ from eps.core.announcement import (
     MAX_AHEAD,
     MAX_PER_HOLDER,
     Announcement,
-    Client,
     Keeper,
     Wanted,
     allowed_suffixes,
@@ -20,11 +19,11 @@ from eps.core.announcement import (
     encode,
     is_covered,
     is_domain,
-    parse_client,
     parse_connection,
     parse_connections,
     proxy_settings,
 )
+from eps.core.client import Client
 from eps.core.instant import Instant, instant_of
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, EpsError, NotPermitted
@@ -232,19 +231,6 @@ def test_settings_without_valid_suffixes(settings: Any) -> None:
 
 
 # What callers send
-
-
-@pytest.mark.parametrize(
-    "value", [None, 1, {}, {"name": ""}, {"name": 1, "entry": {}}, {"name": "b"}, {"name": "b", "entry": []}]
-)
-def test_no_client(value: Any) -> None:
-    with pytest.raises(BadParams, match="_client"):
-        parse_client({"_client": value})
-
-
-def test_a_client() -> None:
-    value = {"name": "b", "entry": {"name": "b"}, "more": 1}
-    assert parse_client({"_client": value}) == Client(B, {"name": "b"})
 
 
 def test_connections() -> None:

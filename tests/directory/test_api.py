@@ -13,6 +13,7 @@ import pytest
 import eps.directory.api as module
 import eps.directory.endpoints as endpoints_module
 from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.record import SignedRecord
@@ -23,7 +24,6 @@ from eps.directory import DirectorySource
 from eps.directory.api import ApiDirectory
 from eps.directory.service import ServiceDirectory
 from eps.errors import Unreachable
-from eps.jsonrpc.server import Call
 from support.promptness import A_TURN, shortest_longest_turn
 from support.record_tools import NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
 

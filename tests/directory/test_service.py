@@ -12,6 +12,7 @@ import pytest
 
 import eps.directory.service as module
 from eps.core.event import DirectoryChanged, Event, Notice
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.record import SignedRecord
@@ -21,7 +22,6 @@ from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import InternalError, StartError
-from eps.jsonrpc.server import Call
 from support.promptness import A_THOUSAND_RECORDS, A_TURN, shortest_longest_turn
 from support.record_tools import (
     ADMIN,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error
 from eps.core.message import Response as OurResponse
 from eps.errors import DeliveryError, TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 from eps.transport.tls import TlsFiles
 from support.foreign.network import HD_1, PROXY, Network
 from support.foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError

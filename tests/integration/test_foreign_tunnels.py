@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from eps.core.event import PeerChanged, Refused, Step
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object, Operator
-from eps.jsonrpc.server import Call
 from eps.proxy.public import PublicProxy
 from support.foreign.messages import Request
 from support.foreign.network import HD_1, HD_2, PROXY, Network

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import (
     DeliveryError,
@@ -26,7 +27,6 @@ from eps.errors import (
 )
 from eps.jsonrpc import client as module
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call
 from eps.pki import Authority
 from eps.transport.tls import server_context
 from support.testing import jsonrpc_server, tls_files

@@ -12,10 +12,11 @@ import uvloop
 from aiohttp.web_protocol import RequestPayloadError
 
 from eps.core.event import Notice
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
 from eps.jsonrpc import server as module
-from eps.jsonrpc.server import Call, Cors, JsonRpcServer
+from eps.jsonrpc.server import Cors, JsonRpcServer
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
 

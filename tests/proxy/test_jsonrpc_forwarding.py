@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from eps.core.event import TunnelFinished
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
 from support.passage import DOMAIN, NAME, TLS, P, Passage, passage
 from support.sockets import tcp_pair

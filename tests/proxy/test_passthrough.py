@@ -13,12 +13,12 @@ import pytest
 
 from eps.core.announcement import Keeper
 from eps.core.event import Announced, Forwarding, Level, Refused, TunnelFinished
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
 from eps.errors import NotSent
-from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.passthrough import Passthrough
 from eps.proxy.public import PublicProxy
@@ -436,7 +436,11 @@ async def test_params_that_are_none() -> None:
     async with Stage() as stage:
         assert await stage.announce(DOMAIN, expires_at="2026-11-29T12:00:01Z") == -32602
         answer = await stage.call("announceConnections", {"connections": []})
-        assert answer.error is not None and "_client.name" in answer.error.message and answer.id == "n:7"
+        assert (
+            answer.error is not None
+            and "_client: must be an object with name" in answer.error.message
+            and answer.id == "n:7"
+        )
         assert await stage.announce() == []
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from eps.core.announcement import Keeper
 from eps.core.event import Announced, Forwarding, Level, Notice, TunnelFinished
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
 from eps.errors import NoRoute
-from eps.jsonrpc.server import Call
 from eps.proxy import private as private_proxy
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.private import PrivateProxy
@@ -455,13 +455,21 @@ async def test_the_proxy_s_own_host_may_be_dialled(channels: Any) -> None:
 
 @pytest.mark.parametrize(
     "channels",
-    [None, [], [1], [{"type": "grpc_client", "settings": {}}], [{"type": "grpc_server", "settings": {"address": 1}}]],
+    [[], [1], [{"type": "grpc_client", "settings": {}}], [{"type": "grpc_server", "settings": {"address": 1}}]],
 )
 async def test_entries_without_a_host(channels: Any) -> None:
     async with Stage() as stage, relay() as (endpoint, _):
         await stage.announce()
         await stage.incoming(endpoint, _client=client(P, None, channels=channels))
         assert (await stage.events.wait_for(TunnelFinished)).outcome == "no_relay"
+
+
+async def test_an_entry_without_a_list_of_channels_is_refused() -> None:
+    """PROTOCOL.md section 7: it is mandatory."""
+    async with Stage() as stage:
+        await stage.announce()
+        error = await stage.incoming("127.0.0.1:1", _client=client(P, None, channels=None))
+        assert error.code == -32602 and "_client.entry.channels" in error.message
 
 
 async def test_our_own_settings_may_name_the_endpoint() -> None:

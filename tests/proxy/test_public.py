@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from eps.core.event import Event, Level, Refused, Step, TunnelFinished
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import NotSent
-from eps.jsonrpc.server import Call
 from eps.proxy.public import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, source_of
 from eps.transport.dial import connect
 from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
@@ -233,10 +233,10 @@ async def test_a_caller_that_hangs_up(stage: Stage) -> None:
         ({"channel": None}, "channel"),
         ({"channel": ""}, "channel"),
         ({"channel": "x" * (MAX_CHANNEL_CHARS + 1)}, "channel"),
-        ({"_client": None}, "_client.name"),
+        ({"_client": None}, "_client"),
         ({"_client": {"entry": ENTRY}}, "_client.name"),
         ({"_client": {"name": "", "entry": ENTRY}}, "_client.name"),
-        ({"_client": {"name": "hd-1"}}, "_client.entry.name"),
+        ({"_client": {"name": "hd-1"}}, "_client.entry"),
         ({"_client": {"name": "hd-1", "entry": {"channels": []}}}, "_client.entry.name"),
         ({"_client": {"name": "hd-1", "entry": {"name": "hd-1", "channels": None}}}, "_client.entry.channels"),
     ],

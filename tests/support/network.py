@@ -20,11 +20,11 @@ from eps.channels.grpc_server import GrpcServerChannel
 from eps.core.address import parse_address
 from eps.core.entries import Directory
 from eps.core.event import PeerChanged, Step
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import parse_change_record
 from eps.errors import EpsError
-from eps.jsonrpc.server import Call
 from eps.proxy.public import PublicProxy
 from eps.transport.tls import client_context, server_context
 from support.fakes import FakeSource

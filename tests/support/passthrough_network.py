@@ -11,10 +11,10 @@ from typing import Any
 
 from eps.core.announcement import Keeper
 from eps.core.http_proxy import NONE, HttpProxies
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Request, Response
 from eps.core.names import Object
 from eps.datastores.memory import MemoryDatastore
-from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.forwarding import Forwarder, RawForwarder
 from eps.proxy.http_forwarding import HttpForwarder

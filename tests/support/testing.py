@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eps.core.event import Event
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.names import Fingerprint, Operator
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 from eps.pki import Authority, Issued
 from eps.transport.tls import Pins, TlsFiles
 

@@ -4,10 +4,11 @@ from typing import Any
 
 from eps.channels import Deliver
 from eps.core.address import Address, parse_address
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 
 
 class JsonRpcServerChannel:

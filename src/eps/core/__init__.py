@@ -14,7 +14,7 @@ host_port     HOST:PORT                                      limits         what
 endpoint      which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second
-recent        a bounded memory
+recent        a bounded memory                             client         who calls
 clienthello   the server name in a TLS client's first bytes
 announcement  which domain is whose, until when
 

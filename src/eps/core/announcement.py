@@ -23,10 +23,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from eps.core.client import Client
 from eps.core.entries import first_settings
 from eps.core.instant import Instant, nanoseconds_of, parse_instant
 from eps.core.limits import MAX_NAME_CHARS
-from eps.core.message import CLIENT_KEY
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, EpsError, NotPermitted, Side, Stage
 
@@ -148,7 +148,7 @@ def is_covered(domain: str, suffixes: Iterable[str]) -> bool:
     return is_domain(domain) and domain.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
 
 
-def allowed_suffixes(client: "Client", asking: Operator) -> tuple[str, ...]:
+def allowed_suffixes(client: Client, asking: Operator) -> tuple[str, ...]:
     """The suffixes that the directory allows ``client`` to announce at the proxy of ``asking``.
 
     Raises:
@@ -228,33 +228,6 @@ def _refuse(
 
 
 # What callers send
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who calls, as our EPS server knows it: ``params._client``.
-
-    Attributes:
-        entry: its directory entry, as JSON; not checked beyond being an object.
-    """
-
-    name: Operator
-    entry: Object
-
-
-def parse_client(params: Object) -> Client:
-    """``_client``, which our EPS server sets.
-
-    Raises:
-        BadParams: naming the place.
-    """
-    client = params.get(CLIENT_KEY)
-    hint = "it is set by the proxy's EPS server; only that one may call the proxy"
-    if not isinstance(client, dict) or not isinstance(client.get("name"), str) or not client["name"]:
-        raise BadParams(f"{CLIENT_KEY}.name: must be the name of the operator that asks", hint=hint)
-    if not isinstance(client.get("entry"), dict):
-        raise BadParams(f"{CLIENT_KEY}.entry: must be the directory entry of the operator that asks", hint=hint)
-    return Client(Operator(client["name"]), client["entry"])
 
 
 def parse_connections(params: Object, now: datetime) -> list[Wanted]:

@@ -8,6 +8,7 @@ import base64
 import binascii
 from typing import Any
 
+from eps.core.client import client_flaws
 from eps.core.names import TOKEN_BYTES, Object, Token
 from eps.errors import BadParams, TunnelFailed
 
@@ -35,7 +36,7 @@ def parse_connection_request(params: Object) -> tuple[str, str, Token]:
     token = decode_token(params.get("token"))
     if token is None:
         wrong.append(f"token: expected {TOKEN_BYTES} bytes in standard base64")
-    wrong += _wrong_client(params.get("client"))
+    wrong += client_flaws(params.get("client"), "client")
     if wrong:
         raise BadParams("invalid params: " + "; ".join(wrong), code=1, hint="see PROTOCOL.md section 7, step 3")
     assert isinstance(channel, str) and isinstance(endpoint, str) and token is not None
@@ -51,22 +52,6 @@ def decode_token(value: Any) -> Token | None:
     except (binascii.Error, ValueError):
         return None
     return Token(raw) if len(raw) == TOKEN_BYTES else None
-
-
-def _wrong_client(client: Any) -> list[str]:
-    if not isinstance(client, dict):
-        return ["client: expected an object"]
-    wrong = []
-    if not isinstance(client.get("name"), str):
-        wrong.append("client.name: expected an operator's name")
-    entry = client.get("entry")
-    if not isinstance(entry, dict):
-        return [*wrong, "client.entry: expected an object"]
-    if not isinstance(entry.get("name"), str):
-        wrong.append("client.entry.name: expected an operator's name")
-    if not isinstance(entry.get("channels"), list):
-        wrong.append("client.entry.channels: expected a list")
-    return wrong
 
 
 def parse_offer(result: Any, proxy: str) -> tuple[Token, str]:

@@ -46,16 +46,20 @@ class Load(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RpcRequest:
-    """A request as it arrived.
+class Call:
+    """One call as it arrived by JSON-RPC.
 
     Attributes:
-        id: in the form it has inside the network, never empty: see :func:`network_id`.
+        method: 1 to 100 bytes, as the caller wrote it (``hd-2._ping``).
+        params: the caller's object.
+        id: in the form it has inside the network (:func:`network_id`), never empty; ``Response.id`` repeats it.
+        client_names: names of the client's verified certificate, CN first; empty without one.
     """
 
     method: str
     params: Object
     id: str
+    client_names: tuple[str, ...] = ()
 
 
 def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
@@ -97,13 +101,15 @@ def parse_request(
     max_bytes: int = MAX_MESSAGE_BYTES,
     new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     load: Load | None = None,
-) -> RpcRequest:
+    client_names: tuple[str, ...] = (),
+) -> Call:
     """The request in an HTTP POST's body.
 
     Args:
         content_type: the header's value; parameters and case don't matter.
         new_id: makes the id of a request that comes without one.
         load: reads the JSON; the usual way, if None, which takes only what can travel over gRPC.
+        client_names: see :class:`Call`.
 
     Raises:
         NotJson: another content type, or the body isn't a JSON object.
@@ -129,7 +135,7 @@ def parse_request(
         raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
     if load is None:
         check_value(params, "params")
-    return RpcRequest(method, params, network_id(envelope.get("id")) or new_id())
+    return Call(method, params, network_id(envelope.get("id")) or new_id(), client_names)
 
 
 def network_id(value: Any) -> str:

@@ -18,6 +18,7 @@ from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
 from eps.core.entries import Entry
 from eps.core.event import DirectoryChanged, Emit, Level, Notice
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator, RecordHash
 from eps.core.record import SignedRecord
@@ -34,7 +35,6 @@ from eps.errors import (
     RecordError,
     StartError,
 )
-from eps.jsonrpc.server import Call
 from eps.transport.tls import shown
 
 MAX_WAITING = 16

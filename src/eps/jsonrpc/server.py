@@ -20,10 +20,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from eps.core.event import Emit, Level, Notice, Refused, ignore
-from eps.core.jsonrpc_text import Load, parse_request, render_response
+from eps.core.jsonrpc_text import Call, Load, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
-from eps.core.names import Object
 from eps.core.warn_rate import sparing
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
@@ -66,23 +65,6 @@ CORS_MAX_AGE = "60"
 _JSON_TYPE = "application/json; charset=utf-8"
 _NOT_FOUND = b'{"message":"not found"}'
 _KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call as it arrived.
-
-    Attributes:
-        method: 1 to 100 bytes, as the caller wrote it (``hd-2._ping``).
-        params: the caller's object.
-        id: in the network's form (``n:7`` for the integer 7), never empty; ``Response.id`` repeats it.
-        client_names: names of the client's verified certificate, CN first; empty without one.
-    """
-
-    method: str
-    params: Object
-    id: str
-    client_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +270,12 @@ class JsonRpcServer:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
             body = await self._body(request)
-            content_type = request.headers.get(hdrs.CONTENT_TYPE)
-            parsed = parse_request(body, content_type, max_bytes=self._max_body, load=self._load)
-            call_id = parsed.id
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
+            content_type = request.headers.get(hdrs.CONTENT_TYPE)
+            call = parse_request(body, content_type, max_bytes=self._max_body, load=self._load, client_names=names)
+            call_id = call.id
             self._check_allowed(names)
-            response = await self._handler(Call(parsed.method, parsed.params, parsed.id, names))
+            response = await self._handler(call)
         except EpsError as error:
             return error_response(call_id, error)
         except ConnectionError:

@@ -5,13 +5,14 @@ import socket
 import time
 
 from eps.core.event import Emit
+from eps.core.jsonrpc_text import Call
 from eps.core.message import CLIENT_KEY, Response
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 from eps.proxy.forwarding import ended
 from eps.proxy.http_forwarding import ANSWER_SECONDS, tls_failed
 from eps.transport.tls import TlsFiles

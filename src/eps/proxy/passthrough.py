@@ -27,19 +27,19 @@ from eps.core.announcement import (
     Wanted,
     allowed_suffixes,
     decide_claims,
-    parse_client,
     parse_connections,
 )
 from eps.core.brokering import encode_token
+from eps.core.client import parse_client
 from eps.core.clienthello import NEED_MORE, ClientHello, ClientHelloParser, HelloRefusal, RefusedHello
 from eps.core.event import Announced, Emit, Forwarding, Level, Refused
+from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import Offer
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError
-from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.public import ACCEPT_TIMEOUT, MAX_TUNNELS, CallNetwork, Half, PublicProxy, source_of
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals

@@ -21,27 +21,26 @@ from weakref import WeakValueDictionary
 
 from eps.core.announcement import (
     Announcement,
-    Client,
     Keeper,
     allowed_suffixes,
     is_covered,
     not_covered,
-    parse_client,
     parse_connection,
     proxy_settings,
 )
 from eps.core.brokering import decode_token
+from eps.core.client import Client, parse_client
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.event import Announced, Emit, Forwarding, Level, Notice
 from eps.core.host_port import parse_host_port
 from eps.core.http_proxy import NONE, HttpProxies
+from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator, Token
 from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, InternalError, MethodNotFound, NotFound, NotPermitted, TunnelFailed
-from eps.jsonrpc.server import Call
 from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.forwarding import Forwarder, ended
 from eps.proxy.public import CallNetwork

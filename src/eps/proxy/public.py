@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from sys import intern
 
 from eps.core.brokering import encode_token
+from eps.core.client import Client, parse_client
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
-from eps.core.message import CLIENT_KEY, Response, error_response
+from eps.core.jsonrpc_text import Call
+from eps.core.message import Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
-from eps.jsonrpc.server import Call
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
@@ -158,7 +159,7 @@ class PublicProxy:
 
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = _parse_request(call.params)
-        offer = self._make_offer(Operator(client["name"]), callee)
+        offer = self._make_offer(client.name, callee)
         self._step(3, callee, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
         try:
             answer = await self._ask(offer, channel, client)
@@ -184,10 +185,10 @@ class PublicProxy:
             self._expiry = loop.call_at(offer.expires_at, self._expire)
         return offer
 
-    async def _ask(self, offer: Offer[Half], channel: str, client: Object) -> Response:
+    async def _ask(self, offer: Offer[Half], channel: str, client: Client) -> Response:
         params = {
             "endpoint": self._endpoint,
-            "client": client,
+            "client": client.to_json(),
             "channel": channel,
             "token": encode_token(offer.first),
         }
@@ -332,7 +333,7 @@ class PublicProxy:
         self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))
 
 
-def _parse_request(params: Object) -> tuple[Operator, str, Object]:
+def _parse_request(params: Object) -> tuple[Operator, str, Client]:
     """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 2).
 
     ``_client`` was put there by our EPS server; ``name`` and ``entry`` go to B unchanged, whatever else the entry
@@ -346,16 +347,7 @@ def _parse_request(params: Object) -> tuple[Operator, str, Object]:
         raise BadParams(f"to: must be an operator's name of at most {MAX_TO_BYTES} bytes")
     if not isinstance(channel, str) or not channel or len(channel) > MAX_CHANNEL_CHARS:
         raise BadParams("channel: must name the channel to connect to, for example grpc_server")
-    client = params.get(CLIENT_KEY)
-    hint = "it is set by the proxy's EPS server; only that one may call the proxy"
-    if not isinstance(client, dict) or not isinstance(client.get("name"), str) or not client["name"]:
-        raise BadParams(f"{CLIENT_KEY}.name: must be the name of the operator that asks", hint=hint)
-    entry = client.get("entry")
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise BadParams(f"{CLIENT_KEY}.entry.name: must be an operator's name", hint=hint)
-    if not isinstance(entry.get("channels"), list):
-        raise BadParams(f"{CLIENT_KEY}.entry.channels: must be a list", hint=hint)
-    return Operator(to), channel, {"name": client["name"], "entry": entry}
+    return Operator(to), channel, parse_client(params)
 
 
 def _is_whole(sock: socket.socket, token: bytearray) -> bool:

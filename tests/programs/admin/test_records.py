@@ -12,12 +12,12 @@ import pytest
 
 import eps.programs.admin.records as module
 from eps.core import record_text
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
-from eps.jsonrpc.server import Call
 from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
 from support.promptness import A_THOUSAND_RECORDS
 from support.record_tools import ADMIN, NOW, STRANGER, Clock, chain_of, group_record, sign_chain, signer, trust

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from eps.core.http_proxy import HttpProxies
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.datastores.sqlite import SqliteDatastore
 from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.proxy import PrivateProxyServer, PublicProxyServer

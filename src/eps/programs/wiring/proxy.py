@@ -9,11 +9,12 @@ import os
 from eps.core.announcement import Keeper
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.errors import StartError
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.parts import (

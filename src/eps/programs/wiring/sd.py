@@ -1,11 +1,11 @@
 """The service directory: datastore → service → JSON-RPC server."""
 
 from eps.core.event import Emit
+from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.record_text import loads
 from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
-from eps.jsonrpc.server import Call
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore, trust_store
