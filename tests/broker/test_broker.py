@@ -9,6 +9,7 @@ import pytest
 
 from eps.broker.broker import Broker, BrokerLimits, ending
 from eps.broker.internal_methods import InternalMethods
+from eps.channels import Way
 from eps.core.address import parse_address
 from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Error, Request, Response
@@ -29,8 +30,8 @@ class Channel:
         self.requests: list[Request] = []
         self.gate: asyncio.Event | None = None
 
-    def can_deliver(self, operator: Operator) -> bool:
-        return operator in self.operators
+    def way_to(self, operator: Operator) -> Way | None:
+        return self.deliver if operator in self.operators else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         assert 0 < timeout <= 30

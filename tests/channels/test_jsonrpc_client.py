@@ -30,8 +30,8 @@ async def test_the_application_gets_method_params_and_the_whole_address_as_id() 
     request = Request(Address(LS_1, "add", "n:7"), {"a": 1, "_client": {"name": "hd-1"}})
     async with jsonrpc_server(application) as server:
         leading = channel(server.port)
-        assert leading.can_deliver(LS_1)
-        assert not leading.can_deliver(HD_1)
+        assert leading.way_to(LS_1) == leading.deliver
+        assert leading.way_to(HD_1) is None
         assert await leading.deliver(request, HD_1, 5) == Response("ls-1.add(n:7)", {"ok": 1})
         await leading.close()
     assert seen == [Call("add", {"a": 1, "_client": {"name": "hd-1"}}, "ls-1.add(n:7)", ())]

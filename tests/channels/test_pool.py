@@ -81,7 +81,8 @@ class Setup:
         return connection
 
     async def call(self, timeout: float = 5.0) -> pb.Response:
-        return await self.pool.call(B, pb.Request(id="hd-2.f(1)"), timeout)
+        route = self.route or DIRECT
+        return await self.pool.call(B, pb.Request(id="hd-2.f(1)"), timeout, route)
 
 
 @pytest.fixture
@@ -203,7 +204,16 @@ async def test_a_dropped_connection_costs_the_next_call_nothing(setup: Setup) ->
 async def test_no_route_is_said(setup: Setup) -> None:
     setup.route = None
     with pytest.raises(NoRoute):
-        await setup.call()
+        await setup.pool.connection(B, 5.0)
+
+
+async def test_a_route_that_is_gone_when_a_call_goes_out_again_is_said(setup: Setup) -> None:
+    await setup.call()
+    setup.opened[0].failures = [NotSent("GOAWAY")]
+    call = asyncio.create_task(setup.pool.call(B, pb.Request(id="hd-2.f(1)"), 5.0, DIRECT))
+    setup.route = None
+    with pytest.raises(NoRoute):
+        await call
 
 
 async def test_a_call_does_not_wait_longer_than_its_deadline(setup: Setup) -> None:

@@ -19,8 +19,8 @@ REQUEST = Request(Address(HD_1, "add", "1"), {"text": "ü\n"})
 
 async def test_a_request_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     channel = StdoutChannel(HD_1)
-    assert channel.can_deliver(HD_1)
-    assert not channel.can_deliver(Operator("hd-2"))
+    assert channel.way_to(HD_1) == channel.deliver
+    assert channel.way_to(Operator("hd-2")) is None
     for _ in range(2):
         assert await channel.deliver(REQUEST, HD_1, 5) == Response("hd-1.add(1)", {"message": "submitted"})
     lines = capsys.readouterr().out.splitlines()

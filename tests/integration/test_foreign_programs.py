@@ -153,7 +153,7 @@ class Mixture:
             await self.events[role].until(partial(_knows, server, tip))
         if P in self.ours:
             channel = self.eps[P].channel(GrpcServerChannel)
-            await self.events[P].until(lambda: channel.can_deliver(Operator(HD_2)))
+            await self.events[P].until(lambda: channel.way_to(Operator(HD_2)) is not None)
         else:
             assert await in_thread(self.network.servers[PROXY].server.wait_connected, HD_2)
 
@@ -204,7 +204,7 @@ async def test_without_b_the_caller_learns_that_it_is_not_connected(tmp_path: Pa
         await in_thread(mixed.network.servers[HD_2].streams[PROXY].close)
         if P in ours:
             channel = mixed.eps[P].channel(GrpcServerChannel)
-            await mixed.events[P].until(lambda: not channel.can_deliver(Operator(HD_2)))
+            await mixed.events[P].until(lambda: channel.way_to(Operator(HD_2)) is None)
         answer = await mixed.call("hd-2._ping", {}, "1")
         assert answer.error is not None
         assert (answer.status, answer.error["code"]) == (400, 500)

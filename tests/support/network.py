@@ -15,6 +15,7 @@ from typing import Any
 
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
+from eps.channels import Way
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.core.address import parse_address
@@ -47,8 +48,8 @@ class ApplicationChannel:
         self.answer: Application = lambda request: {"got": request.params.get("value")}
         self.requests: list[Request] = []
 
-    def can_deliver(self, operator: Operator) -> bool:
-        return operator == self._own
+    def way_to(self, operator: Operator) -> Way | None:
+        return self.deliver if operator == self._own else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         self.requests.append(request)

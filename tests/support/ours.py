@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
-from eps.channels import Outbound
+from eps.channels import Outbound, Way
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.core.address import parse_address
@@ -91,8 +91,8 @@ class _Local:
     def __init__(self, name: str, application: Application | None) -> None:
         self._name, self._application = name, application
 
-    def can_deliver(self, operator: Operator) -> bool:
-        return operator == self._name and self._application is not None
+    def way_to(self, operator: Operator) -> Way | None:
+        return self.deliver if operator == self._name and self._application is not None else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         assert self._application is not None
@@ -145,7 +145,7 @@ class Ours:
 
     async def wait_connected(self, operator: str, *, connected: bool = True) -> None:
         """Until ``operator`` holds a stream to us (or none)."""
-        await self.events.until(lambda: self.server.can_deliver(Operator(operator)) == connected)
+        await self.events.until(lambda: (self.server.way_to(Operator(operator)) is not None) == connected)
 
 
 @asynccontextmanager

@@ -196,9 +196,9 @@ class Broker:
 
     async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
         for channel in self._outbound:
-            if channel.can_deliver(recipient.name):
-                remaining = deadline - time.monotonic()
-                return await channel.deliver(request, sender, max(remaining, 0.0))
+            way = channel.way_to(recipient.name)
+            if way is not None:
+                return await way(request, sender, max(deadline - time.monotonic(), 0.0))
         raise self._no_route(recipient)
 
     def _no_route(self, recipient: Entry) -> NoRoute:

@@ -35,19 +35,17 @@ class Inbound(Protocol):
         ...
 
 
+Way = Callable[[Request, Operator, float], Awaitable[Response]]
+"""Deliver a request of a sender, and wait for the answer, that many seconds at most. Raises DeliveryError, or its kin
+in eps.errors, if no answer came; its ``outcome`` says what is known of the call."""
+
+
 class Outbound(Protocol):
     """A channel that delivers requests: grpc_client, grpc_server (over streams), jsonrpc_client, stdout."""
 
-    def can_deliver(self, operator: Operator) -> bool:
-        """Whether this channel leads to ``operator`` now. Cheap, no I/O."""
-        ...
-
-    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
-        """Deliver and wait for the answer, ``timeout`` seconds at most.
-
-        Raises:
-            DeliveryError (and its kin in eps.errors): no answer came; its ``outcome`` says what is known of the call.
-        """
+    def way_to(self, operator: Operator) -> Way | None:
+        """The way to ``operator`` through this channel, to be used at once; None if there is none now. Cheap, no
+        I/O."""
         ...
 
 

@@ -101,15 +101,9 @@ class Connected:
         self._emit = sparing(emit, time.monotonic)
         self._streams: dict[Operator, ConnectedStream] = {}
 
-    def __contains__(self, operator: Operator) -> bool:
-        return operator in self._streams
-
-    def get(self, operator: Operator) -> ConnectedStream:
-        """The stream of ``operator``; raises NotSent if it holds none."""
-        stream = self._streams.get(operator)
-        if stream is None:
-            raise NotSent(f"{operator} is not connected", hint=f"check that {operator}'s server runs")
-        return stream
+    def get(self, operator: Operator) -> ConnectedStream | None:
+        """The stream that ``operator`` holds now; None if it holds none."""
+        return self._streams.get(operator)
 
     async def run(self, peer: PeerIdentity, stream: ServerStream) -> None:
         """Serve one stream until it ends; called for each that a client opens."""

@@ -12,8 +12,9 @@ import secrets
 import socket
 import ssl
 import time
+from functools import partial
 
-from eps.channels import Deliver
+from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
@@ -84,20 +85,19 @@ class GrpcClientChannel:
         await self._streams.close()
         await self._pool.close()
 
-    def can_deliver(self, operator: Operator) -> bool:
-        """Whether the directory names a gRPC server of ``operator`` that we may dial."""
-        return operator != self._name and self._route(operator) is not None
+    def way_to(self, operator: Operator) -> Way | None:
+        """Over a kept connection, if the directory names a gRPC server of ``operator`` that we may dial; see
+        ``channels.Outbound``."""
+        route = self._route(operator) if operator != self._name else None
+        return partial(self._call, route) if route is not None else None
 
-    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
-        """Call the recipient over its kept connection; see ``channels.Outbound``."""
-        operator = request.address.operator
+    async def _call(self, route: Route, request: Request, sender: Operator, timeout: float) -> Response:
         message = codec.encode_request(request, sender)
-        answer = await self._pool.call(operator, message, timeout)
-        return read_answer(answer, request)
+        return read_answer(await self._pool.call(request.address.operator, message, timeout, route), request)
 
     def _route(self, operator: Operator) -> Route | None:
         """How the directory says that ``operator`` is reached; None if not by us. Worked out once for each state of
-        the directory: every call asks twice."""
+        the directory."""
         directory = self._source.current
         if directory is not self._routes_from:
             self._routes_from, self._routes = directory, {}
@@ -156,8 +156,7 @@ class GrpcClientChannel:
         address = Address(proxy, "requestConnection", secrets.token_hex(16))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:
-            answer = await self._pool.call(proxy, codec.encode_request(request, self._name), CONNECT_TIMEOUT)
-            response = read_answer(answer, request)
+            response = await self._call(route, request, self._name, CONNECT_TIMEOUT)
         except DeliveryError as error:  # whatever became of this question, the call itself has not left us
             raise TunnelFailed(
                 f"{operator} is reached through the proxy {proxy}, which was not asked for a tunnel: {error.message}"

@@ -8,9 +8,10 @@ broker/internal_methods.py.)
 import ssl
 import time
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
-from eps.channels import Deliver
-from eps.channels.connected import Connected
+from eps.channels import Deliver, Way
+from eps.channels.connected import Connected, ConnectedStream
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.http_proxy import NONE, HttpProxies
@@ -97,15 +98,10 @@ class GrpcServerChannel:
         await self._tasks.close()
         await self._endpoint.close(CLOSE_GRACE)
 
-    def can_deliver(self, operator: Operator) -> bool:
-        """Whether ``operator`` holds a stream to us now."""
-        return operator in self._connected
-
-    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
-        """Send down the recipient's stream; see ``channels.Outbound``."""
-        operator = request.address.operator
-        message = codec.encode_request(request, sender)
-        return read_answer(await self._connected.get(operator).call(message, timeout), request)
+    def way_to(self, operator: Operator) -> Way | None:
+        """Down the stream that ``operator`` holds to us; see ``channels.Outbound``."""
+        stream = self._connected.get(operator)
+        return partial(_send_down, stream) if stream is not None else None
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
@@ -145,3 +141,8 @@ class GrpcServerChannel:
                 peer = connection.peer
                 if not all(peer.fingerprint in seen.pins(name) for name in peer.names):
                     connection.abort("the directory no longer pins its certificate")
+
+
+async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:
+    message = codec.encode_request(request, sender)
+    return read_answer(await stream.call(message, timeout), request)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from eps.channels import Way
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
 from eps.jsonrpc.client import JsonRpcClient
@@ -19,9 +20,9 @@ class JsonRpcClientChannel:
         self._own = own
         self._client = client
 
-    def can_deliver(self, operator: Operator) -> bool:
-        """Whether it is ourselves."""
-        return operator == self._own
+    def way_to(self, operator: Operator) -> Way | None:
+        """See ``channels.Outbound``."""
+        return self.deliver if operator == self._own else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         """Post the call to the application: the method without the operator's name, the whole address as id.

@@ -113,8 +113,12 @@ class Pool:
                 slot.connection.abort("this server is stopping")
         await self._tasks.close()
 
-    async def call(self, operator: Operator, request: pb.Request, timeout: float) -> pb.Response:
+    async def call(self, operator: Operator, request: pb.Request, timeout: float, route: Route) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
+
+        Args:
+            timeout: seconds.
+            route: the route to it now.
 
         Raises:
             NotSent: certainly not executed. OutcomeUnknown: it may have been. DeliveryError: the peer refused it.
@@ -122,17 +126,17 @@ class Pool:
         deadline = asyncio.get_running_loop().time() + timeout
         self._grace = max(self._grace, timeout)
         for attempt in range(1, ATTEMPTS + 1):
-            connection = await self.connection(operator, self._remaining(deadline))
+            connection = await self._connection(operator, self._remaining(deadline), route)
             try:
                 return await connection.call(request, self._remaining(deadline))
             except NotSent:
                 out_of_time = self._remaining(deadline) <= 0
-                if (
-                    not out_of_time
-                ):  # it refused the call or was gone: it serves no new ones, whatever it says of itself
+                if not out_of_time:
+                    # It refused the call or was gone: it serves no new ones, whatever it says of itself.
                     self._retire(operator, connection)
                 if attempt == ATTEMPTS or out_of_time:
                     raise
+                route = self._current_route(operator)
             finally:
                 self._touch(operator)
         raise AssertionError("the loop returns or raises")
@@ -143,10 +147,18 @@ class Pool:
         Raises:
             NotSent: it can't be opened, or not within ``timeout`` seconds.
         """
+        return await self._connection(operator, timeout, self._current_route(operator))
+
+    def _current_route(self, operator: Operator) -> Route:
         route = self._route_of(operator)
         if route is None:
             raise NoRoute(f"the directory names no gRPC server of {operator} that we may dial")
-        slot = self._slots.setdefault(operator, Slot())
+        return route
+
+    async def _connection(self, operator: Operator, timeout: float, route: Route) -> ClientConnection:
+        slot = self._slots.get(operator)
+        if slot is None:
+            slot = self._slots[operator] = Slot()
         connection = self._usable(operator, slot, route)
         if connection is not None:
             return connection

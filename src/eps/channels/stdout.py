@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TextIO
 
+from eps.channels import Way
 from eps.core.jsonrpc_text import render_request
 from eps.core.message import Request, Response
 from eps.core.names import Operator
@@ -26,9 +27,9 @@ class StdoutChannel:
         self._turn = asyncio.Lock()
         self._printing: asyncio.Future[None] | None = None
 
-    def can_deliver(self, operator: Operator) -> bool:
-        """Whether it is ourselves."""
-        return operator == self._own
+    def way_to(self, operator: Operator) -> Way | None:
+        """See ``channels.Outbound``."""
+        return self.deliver if operator == self._own else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         """Print the request as one line of JSON, as a JSON-RPC request whose method names the operator.
