@@ -30,6 +30,7 @@ class FakeStream:
         self.sent: asyncio.Queue[pb.Response] = asyncio.Queue()
         self.requests: asyncio.Queue[pb.Request | None] = asyncio.Queue()
         self.reason = ""
+        self.other_name = False
         self.open = False
         self.broken = False
         self.ended = asyncio.Event()
@@ -177,6 +178,17 @@ async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
     await setup.next_stream()
     texts = [notice.text for notice in setup.events.of(Notice)]
     assert [text.rpartition(": ")[2] for text in texts] == ["the server ended it", "refused", "no route"]
+
+
+async def test_a_server_with_another_name_for_the_service_is_asked_again_at_once_and_once(setup: Setup) -> None:
+    for _ in range(3):
+        stream = await setup.next_stream()
+        stream.other_name = True
+        stream.requests.put_nowait(None)
+    await setup.next_stream()
+    # The first goes on without a word, the second is a failure like any other, the third goes on again.
+    texts = [notice.text for notice in setup.events.of(Notice)]
+    assert [text.rpartition(": ")[2] for text in texts] == ["the server ended it"]
 
 
 async def test_the_list_follows_the_directory(setup: Setup) -> None:

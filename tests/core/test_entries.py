@@ -55,6 +55,17 @@ def test_entries_of_the_vectors_read_and_write(value: Any) -> None:
     assert entry.to_json() is written
 
 
+def test_a_channel_type_of_others_passes_and_is_ignored() -> None:
+    """The fork Hyper has ``quic`` (PROTOCOL.md section 9)."""
+    quic = {"type": "quic", "settings": {"address": "localhost:7"}}
+    records = [change(name, "channels", [quic, *more]) for name, more in (("a", [CLIENT, server()]), ("b", []))]
+    directory = Directory.from_records(records)
+    known, only = directory.entries[Operator("a")], directory.entries[Operator("b")]
+    assert known.to_json()["channels"][0] == only.to_json()["channels"][0] == quic
+    assert known.grpc_server is not None and known.grpc_server.address == "localhost:1"
+    assert only.grpc_server is None
+
+
 def test_an_entry_from_records() -> None:
     records = [parse_signed_record(value) for value in load("records.json")]
     entry = Entry(Operator("hd-1"))

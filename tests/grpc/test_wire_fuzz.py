@@ -35,6 +35,7 @@ from eps.grpc.dialled import Dialled
 from eps.grpc.guard import PREFACE
 from eps.grpc.link import WireLimits
 from eps.grpc.server import ServerStream
+from eps.grpc.service import SpokenName
 from eps.transport.tls import PeerIdentity
 from support.grpc_rig import Raw, echo, ping, pins, prefixed
 from support.testing import Events, certificates
@@ -186,7 +187,7 @@ async def dial(pieces: list[bytes]) -> None:
     wire, link = dialled.wire, dialled.wire.link
     link.connection_made(Pipe())
     link.data_received(SettingsFrame(0).serialize())
-    connection = ClientConnection(dialled, Operator("hd-1"))
+    connection = ClientConnection(dialled, Operator("hd-1"), SpokenName())
 
     async def stream() -> None:
         async with connection.open_stream() as held:

@@ -63,6 +63,22 @@ def test_absolute_places(tmp_path: Path) -> None:
     assert report.files == [f"{tmp_path}/s/x.yml"]
 
 
+def test_the_forks_variable_is_read_where_ours_is_not_set(tmp_path: Path) -> None:
+    put(tmp_path, {"s/x.yml": "a: 1", "t/x.yml": "a: 2"})
+    for environment, value in (
+        ({"HYPER_SETTINGS": "s"}, {"a": 1}),
+        ({"HYPER_SETTINGS": "s", "EPS_SETTINGS": "t"}, {"a": 2}),
+    ):
+        tree, report = read_settings("EPS_SETTINGS", environment, tmp_path)
+        assert (plain(tree), report.problems) == (value, [])
+    _, report = read_settings("EPS_SETTINGS", {"HYPER_SETTINGS": "s", "EPS_SETTINGS": ""}, tmp_path)
+    assert str(report.problems[0]).startswith("EPS_SETTINGS: is empty")
+    _, report = read_settings("EPS_SETTINGS", {"HYPER_SETTINGS": "none"}, tmp_path)
+    assert str(report.problems[0]).startswith("none: no such file or folder")
+    _, report = read_settings("SD_SETTINGS", {"HYPER_SETTINGS": "s"}, tmp_path)
+    assert str(report.problems[0]).startswith("SD_SETTINGS: is not set")
+
+
 @pytest.mark.parametrize("environment", [{}, {"SD_SETTINGS": ""}, {"SD_SETTINGS": "::"}])
 def test_nothing_named(environment: dict[str, str], tmp_path: Path) -> None:
     _, report = read_settings("SD_SETTINGS", environment, tmp_path)

@@ -30,6 +30,7 @@ from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
+from eps.grpc.service import SpokenName
 from eps.transport.dial import connect
 from eps.transport.tunnel import dial_relay
 
@@ -69,6 +70,7 @@ class GrpcClientChannel:
         self._proxies = proxies
         self._trusted_endpoints = trusted_endpoints
         self._deliver: Deliver | None = None
+        self._spoken: dict[Operator, SpokenName] = {}
         self._routes: dict[Operator, Route] = {}
         self._routes_from: Directory | None = None
         self._pool = Pool(source, self._route, self._open, emit=emit, idle_timeout=idle_timeout)
@@ -176,6 +178,7 @@ class GrpcClientChannel:
             pins=self._pins,
             timeout=CONNECT_TIMEOUT,
             emit=self._emit,
+            spoken=self._spoken.setdefault(operator, SpokenName()),
         )
 
     def _pins(self, operator: Operator) -> frozenset[Fingerprint]:

@@ -90,10 +90,13 @@ class HeldStreams:
 
     async def _hold(self, operator: Operator) -> None:
         """Open the stream again and again; a failure is told once until it changes."""
-        pause, reported = FIRST_PAUSE, ""
+        pause, reported, renamed = FIRST_PAUSE, "", False
         while True:
             started = asyncio.get_running_loop().time()
-            reason, hint = await self._one_stream(operator)
+            reason, hint, other_name = await self._one_stream(operator)
+            renamed = other_name and not renamed
+            if renamed:
+                continue  # at once, but once only: the next stream asks for the service by its other name
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it had been up
             if reason != reported:
@@ -103,9 +106,9 @@ class HeldStreams:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _one_stream(self, operator: Operator) -> tuple[str, str]:
-        """Hold one stream until it ends; why it did, and what to do about it."""
-        up, hint = False, ""
+    async def _one_stream(self, operator: Operator) -> tuple[str, str, bool]:
+        """Hold one stream until it ends; why it did, what to do about it, and whether the service's name was wrong."""
+        up, hint, other_name = False, "", False
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
             async with connection.open_stream(STREAM_METADATA) as stream:
@@ -113,14 +116,14 @@ class HeldStreams:
                 up = True
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
                 await self._serve(connection, stream)
-                reason = stream.reason
+                reason, other_name = stream.reason, stream.other_name
         except EpsError as error:
             reason, hint = error.message, error.hint
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody else opens this stream again
             reason, hint = f"unexpected {error!r}", "this is a defect of this server"
         if up:
             self._emit(PeerChanged(link="stream", peer=operator, up=False, reason=reason))
-        return reason, hint
+        return reason, hint, other_name
 
     async def _serve(self, connection: ClientConnection, stream: ReverseStream) -> None:
         tasks, hand = Tasks(), Budget(MAX_BYTES_IN_HAND)

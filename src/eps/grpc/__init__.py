@@ -7,6 +7,7 @@ http2                h2 with our limits
 guard                counts a peer's frames before h2 sees them
 admission            memory for long messages, shared out in order
 link                 one connection's life: pinned TLS, deadlines, pings, its end
+service              the two names of the gRPC service
 wire, wire_stream    HTTP/2: what speaks over a link, and its streams
 streams              the two ends of a ServerCall
 dialled, accepted    whose wire it is: the client's opinions, and the server's with the calls that it runs

@@ -18,7 +18,6 @@ from eps.core.names import Fingerprint
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
-from eps.grpc.connection import CALL_PATH, SERVER_CALL_PATH
 from eps.grpc.framing import (
     FramingError,
     Status,
@@ -28,6 +27,7 @@ from eps.grpc.framing import (
     trailers,
 )
 from eps.grpc.link import WireLimits
+from eps.grpc.service import CALL, METHODS
 from eps.grpc.streams import STREAM_METADATA, ServerStream, end_with_status
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import StreamLost, WireStream
@@ -139,7 +139,6 @@ class Accepted:
 
     def on_request(self, stream: WireStream) -> None:
         headers = stream.headers or {}
-        path = headers.get(":path", "")
         self.memory.streams += 1
         if self._refusing or len(self.tasks) >= MAX_TASKS or self.memory.streams > MAX_PEER_STREAMS:
             stream.reset(ErrorCodes.REFUSED_STREAM, "no new streams")
@@ -148,18 +147,24 @@ class Accepted:
         stream.on_lost = lambda: self._stream_lost(stream)
         problem = _problem(headers)
         if problem is not None:
+            if headers.get(":path") not in METHODS:
+                self._refused(
+                    "path", f"asked for {headers.get(':path', '')[:80]!r}, which no server of this network has"
+                )
             self._answer_status(stream, *problem)
-        elif path == CALL_PATH:
+        elif METHODS[headers[":path"]] == CALL:
             stream.on_complete = lambda: self._start(stream, self._run_call(stream))
         else:
             stream.send_headers(response_headers(STREAM_METADATA))
             self._start(stream, self._run_stream(stream))
 
     def on_refused(self, stream: WireStream, error: FramingError) -> None:
-        self._serving.emit(
-            Refused(listener="grpc", why="message", source=self.source, detail=f"{self.link.peer_name}: {error}")
-        )
+        self._refused("message", str(error))
         self._answer_status(stream, error.status, str(error), started=stream.id in self.tasks)
+
+    def _refused(self, why: str, detail: str) -> None:
+        text = f"{self.link.peer_name}: {detail}"
+        self._serving.emit(Refused(listener="grpc", why=why, source=self.source, detail=text))
 
     def _answer_status(self, stream: WireStream, status: Status, text: str, *, started: bool = False) -> None:
         end_with_status(stream, status, text, started=started)
@@ -326,7 +331,7 @@ def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
     """Why a request can't be a gRPC call of ours."""
     if headers.get(":method") != "POST" or not headers.get("content-type", "").startswith("application/grpc"):
         return Status.INTERNAL, "not a gRPC request"
-    if headers.get(":path") not in (CALL_PATH, SERVER_CALL_PATH):
+    if headers.get(":path") not in METHODS:
         return Status.UNIMPLEMENTED, f"unknown method {headers.get(':path', '')[:80]}"
     if headers.get("grpc-encoding", "identity") != "identity":
         return Status.UNIMPLEMENTED, "compressed messages are not accepted"

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown
+from eps.errors import DeliveryError, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.dialled import Dialled
 from eps.grpc.framing import (
@@ -26,17 +26,19 @@ from eps.grpc.framing import (
     request_headers,
 )
 from eps.grpc.link import WireLimits
+from eps.grpc.service import CALL, OTHER, SERVER_CALL, SpokenName, no_such_path, path
 from eps.grpc.streams import STREAM_METADATA, ReverseStream, framed
 from eps.grpc.wire_stream import StreamLost, WireStream
 from eps.transport.tls import PeerIdentity, Pins
 
 __all__ = ["ClientConnection", "ReverseStream"]
 
-CALL_PATH = "/EPS/Call"
-SERVER_CALL_PATH = "/EPS/ServerCall"
-
 SLOT_TIMEOUT = 10.0
 """Seconds to wait for room for a reverse stream."""
+
+
+class _NoSuchPath(DeliveryError):
+    """The peer's server does not know the service's name; the call was certainly not executed."""
 
 
 class ClientConnection:
@@ -51,12 +53,13 @@ class ClientConnection:
         leaving: resolved with the reason as soon as the connection takes no new calls (GOAWAY, drain, end).
     """
 
-    def __init__(self, dialled: Dialled, operator: Operator) -> None:
+    def __init__(self, dialled: Dialled, operator: Operator, spoken: SpokenName) -> None:
         link = dialled.wire.link
         assert link.peer is not None
         self.wire = dialled.wire
         self._link = link
         self._slots = dialled.slots
+        self._spoken = spoken
         self.operator = operator
         self.peer: PeerIdentity = link.peer
         self.created_at: float = link.created_at
@@ -74,12 +77,14 @@ class ClientConnection:
         timeout: float,
         emit: Emit = ignore,
         limits: WireLimits | None = None,
+        spoken: SpokenName | None = None,
     ) -> Self:
         """TLS and HTTP/2 over a connected, non-blocking socket, which belongs to this connection from now on.
 
         Args:
             operator: the peer; SNI, the name in its certificate, and whose pins count.
             timeout: seconds until the peer's SETTINGS are there.
+            spoken: which name its server knows, from earlier connections.
 
         Raises:
             TlsFailed: chain, name or pin don't fit, or the peer refused our certificate.
@@ -88,7 +93,7 @@ class ClientConnection:
         dialled = Dialled(operator, pins, limits or WireLimits())
         await dialled.connect(sock, context, timeout)
         emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({dialled.wire.link.describe_tls()})"))
-        return cls(dialled, operator)
+        return cls(dialled, operator, spoken or SpokenName())
 
     @property
     def was_cut(self) -> bool:
@@ -117,15 +122,29 @@ class ClientConnection:
             DeliveryError: the peer answered with a gRPC status, or with something that is no answer.
             TooLarge: the request is over 4 MiB.
         """
-        body = framed(request)
+        body, deadline = framed(request), self.wire.clock() + timeout
+        service = self._spoken.current
+        try:
+            return await self._call(service, body, timeout)
+        except _NoSuchPath as unknown:
+            if not self._spoken.refused(service):
+                raise
+            # Certainly not executed: the peer has only looked for the service's name.
+            try:
+                return await self._call(OTHER[service], body, deadline - self.wire.clock())
+            except _NoSuchPath as neither:
+                self._spoken.refused(OTHER[service])
+                raise unknown from neither
+
+    async def _call(self, service: str, body: bytes, timeout: float) -> pb.Response:
         if timeout <= 0:
             raise NotSent(f"no time was left to call {self.operator}")
         stream: WireStream | None = None
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
-                stream = self.wire.open_stream(request_headers(CALL_PATH, self.operator, timeout, {}))
-                return await self._exchange(stream, body)
+                stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, {}))
+                return await self._exchange(stream, service, body)
         except TimeoutError as error:
             if stream is None:
                 raise NotSent(f"{self.operator} had no room for another call within {timeout:g} s") from error
@@ -142,7 +161,7 @@ class ClientConnection:
     def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""
         headers = {**STREAM_METADATA, **(metadata or {})}
-        return ReverseStream(self.operator, lambda: self._open_reverse(headers))
+        return ReverseStream(self.operator, lambda service: self._open_reverse(service, headers), self._spoken)
 
     async def drain(self, grace: float) -> None:
         """Take no new calls, let those in flight finish for ``grace`` seconds, then close. Returns when closed."""
@@ -160,11 +179,12 @@ class ClientConnection:
         self._link.leave(reason)
         self._link.abort(reason)
 
-    async def _open_reverse(self, metadata: Mapping[str, str]) -> WireStream:
+    async def _open_reverse(self, service: str, metadata: Mapping[str, str]) -> WireStream:
         try:
             async with asyncio.timeout(SLOT_TIMEOUT):
                 await self._slot()
-            return self.wire.open_stream(request_headers(SERVER_CALL_PATH, self.operator, None, metadata))
+            headers = request_headers(path(service, SERVER_CALL), self.operator, None, metadata)
+            return self.wire.open_stream(headers)
         except TimeoutError as error:
             raise NotSent(f"{self.operator} has no room for another stream") from error
         except StreamLost as lost:
@@ -183,7 +203,7 @@ class ClientConnection:
             self._slots.clear()
             await self._slots.wait()
 
-    async def _exchange(self, stream: WireStream, body: bytes) -> pb.Response:
+    async def _exchange(self, stream: WireStream, service: str, body: bytes) -> pb.Response:
         """Send the request and read the answer on an open stream."""
         sending_lost: StreamLost | None = None
         try:
@@ -200,7 +220,22 @@ class ClientConnection:
             raise DeliveryError(f"{self.operator} answered one call with several messages")
         if sending_lost is not None and stream.trailers is None and "grpc-status" not in headers:
             raise sending_lost
-        return self._read(message, read_status(stream.trailers or headers))
+        status = read_status(stream.trailers or headers)
+        self._learn(service, message, status)
+        return self._read(message, status)
+
+    def _learn(self, service: str, message: bytes | None, status: StatusLine) -> None:
+        """Whether the peer knows the service's name; raises _NoSuchPath if it certainly doesn't."""
+        if status.status is not Status.UNIMPLEMENTED:
+            self._spoken.understood(service)
+        elif message is None and no_such_path(service, status.text):
+            raise _NoSuchPath(
+                f"the server of {self.operator} has no gRPC service named {service}: {status.text}",
+                hint="check the address: is it the gRPC port of an EPS server?",
+                outcome=Outcome.NOT_SENT,
+            )
+        elif message is None and not status.text:
+            self._spoken.doubted(service)
 
     def _read(self, message: bytes | None, status: StatusLine) -> pb.Response:
         if status.status is not Status.OK:

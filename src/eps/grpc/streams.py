@@ -15,6 +15,7 @@ from eps.core.names import Operator
 from eps.errors import NotSent, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.framing import FramingError, Status, frame, metadata_of, read_status, response_headers, trailers
+from eps.grpc.service import SpokenName
 from eps.grpc.wire_stream import StreamLost, WireStream
 
 STREAMS_KEY = "eps-streams"
@@ -36,11 +37,16 @@ class ReverseStream:
 
     Attributes:
         reason: why the stream is over; empty while it lives.
+        other_name: whether it ended because the server knows the service by its other name, if at all: the next stream
+            asks for that.
     """
 
-    def __init__(self, operator: Operator, opening: Callable[[], Awaitable[WireStream]]) -> None:
+    def __init__(self, operator: Operator, opening: Callable[[str], Awaitable[WireStream]], spoken: SpokenName) -> None:
         self._operator = operator
         self._opening = opening
+        self._spoken = spoken
+        self._service = spoken.current
+        self.other_name = False
         self._stream: WireStream | None = None
         self.reason = ""
 
@@ -50,7 +56,8 @@ class ReverseStream:
         Raises:
             NotSent: the connection takes no new streams.
         """
-        self._stream = await self._opening()
+        self._service = self._spoken.current
+        self._stream = await self._opening(self._service)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -99,8 +106,11 @@ class ReverseStream:
             return None
         if message is None:
             status = read_status(stream.trailers or stream.headers or {})
+            if status.status is Status.UNIMPLEMENTED:  # whatever it says: to open a stream runs nothing
+                self.other_name = self._spoken.refused(self._service)
             self._over(f"{self._operator} ended the stream ({status.status.name}: {status.text})")
             return None
+        self._spoken.understood(self._service)
         try:
             return pb.Request.FromString(message)
         except DecodeError:

@@ -49,13 +49,17 @@ EXAMPLES = {"EPS_SETTINGS": "hd-1", "SD_SETTINGS": "sd-1", "PROXY_SETTINGS": "pu
 """A role of the development network for each variable, for messages."""
 
 
+OTHER_NAMES = {"EPS_SETTINGS": "HYPER_SETTINGS"}
+"""Read where the first is not set: the fork Hyper of the EPS server has its settings there (PROTOCOL.md section 9)."""
+
+
 def read_settings(
     variable: str, environment: Mapping[str, str], folder: Path, prompt: Prompt | None = None
 ) -> tuple[Node, Report]:
     """Read and merge every file that ``variable`` names.
 
     Args:
-        variable: ``EPS_SETTINGS``, ``SD_SETTINGS`` or ``PROXY_SETTINGS``.
+        variable: ``EPS_SETTINGS``, ``SD_SETTINGS`` or ``PROXY_SETTINGS``; see also OTHER_NAMES.
         environment: where it and the settings' own variables are looked up.
         folder: the working directory, for relative places.
         prompt: asks the administrator for a value; None where nobody can be asked.
@@ -64,11 +68,14 @@ def read_settings(
         the merged tree and the report. Never raises for what the files hold.
     """
     report = Report()
+    other = OTHER_NAMES.get(variable, "")
+    if variable not in environment and other in environment:
+        variable = other
     value = environment.get(variable, "")
     places = [place for place in value.split(":") if place]
     if not places:
         state = "is empty" if variable in environment else "is not set"
-        example = f"{variable}=settings/dev/roles/{EXAMPLES.get(variable, 'NAME')}"
+        example = f"{variable}=settings/dev/roles/{EXAMPLES.get(variable, 'hd-1')}"
         report.lost(variable, state, f"name your settings: files or folders, as in {example}")
     loader = _Loader(environment, prompt, report)
     tree = map_node({}, Origin(variable))

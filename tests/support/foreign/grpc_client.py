@@ -47,7 +47,8 @@ class GrpcClient:
     def call(self, operator: str, request: Request) -> Response:
         """Raises grpc.RpcError, NoWay, OSError. No deadline: the habit."""
         with self._channel(operator) as channel:
-            method = channel.unary_unary(messages.CALL, messages.encode_request, messages.decode_response)
+            path = f"/{self._habits.grpc_service}/Call"
+            method = channel.unary_unary(path, messages.encode_request, messages.decode_response)
             with self._lock:
                 if self._closed:
                     raise NoWay("closed")

@@ -115,7 +115,7 @@ class GrpcServer:
             "response_serializer": messages.encode_request,
         }
         return grpc.method_handlers_generic_handler(
-            messages.SERVICE,
+            self._habits.grpc_service,
             {
                 "Call": grpc.unary_unary_rpc_method_handler(self._call, **coding),
                 "ServerCall": grpc.stream_stream_rpc_method_handler(self._server_call, **stream_coding),

@@ -17,6 +17,7 @@ class Habits:
         refuses_ids_in_flight: a request whose id is in flight here is refused, whoever sent it.
         right_by_id: the right is checked by the id's method, while ``method`` is delivered. Off: both by the id.
         connection_per_call: each outgoing call dials anew. Off: direct connections are kept.
+        grpc_service: what it calls the gRPC service, as server and as client; the fork Hyper has another name.
         idle_seconds: a server ends (GOAWAY) a connection without streams after this long,
         age_seconds: and any connection after this,
         grace_seconds: and cuts its streams this much later.
@@ -29,6 +30,7 @@ class Habits:
     refuses_ids_in_flight: bool = True
     right_by_id: bool = True
     connection_per_call: bool = True
+    grpc_service: str = "EPS"
     idle_seconds: float = 60.0
     age_seconds: float = DAY
     grace_seconds: float = 60.0

@@ -14,6 +14,9 @@ from google.protobuf.message_factory import GetMessageClass
 Object = dict[str, Any]
 
 SERVICE = "EPS"
+HYPER = "Hyper"
+"""What the fork calls the service (section 9)."""
+
 CALL = "/EPS/Call"
 SERVER_CALL = "/EPS/ServerCall"
 

@@ -61,7 +61,8 @@ class StreamHolder:
         outgoing.put(Response("1", {"name": self._name}))
         channel = self._open_channel(self.operator)
         try:
-            method = channel.stream_stream(messages.SERVER_CALL, messages.encode_response, messages.decode_request)
+            path = f"/{self._habits.grpc_service}/ServerCall"
+            method = channel.stream_stream(path, messages.encode_response, messages.decode_request)
             with self._changed:
                 if self._closing.is_set():
                     return grpc.StatusCode.CANCELLED
