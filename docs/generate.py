@@ -241,10 +241,15 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     (
         "requests to the internal server where TLS ends, of each kind",
         "further ones wait",
-        "proxy.http_forwarding.INSIDE_CONNECTIONS",
+        "proxy.http_passing.INSIDE_CONNECTIONS",
         "",
     ),
-    ("a header line where TLS ends", "HTTP 400", "proxy.http_forwarding.MAX_HEADER_LINE", "B"),
+    (
+        "first line and header fields of an HTTP message where TLS ends",
+        "HTTP 431 or 414; of an answer 502",
+        "http1.heads.MAX_HEAD",
+        "B",
+    ),
     ("submissions that wait at the service directory", "code -32603", "directory.service.MAX_WAITING", ""),
     (
         "time of a submission, waiting included",

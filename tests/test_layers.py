@@ -12,6 +12,7 @@ FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"core"},
     {"settings", "transport", "datastores", "pki"},
+    {"http1"},
     {"jsonrpc", "grpc"},
     {"directory", "proxy"},
     {"channels"},

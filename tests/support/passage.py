@@ -1,16 +1,19 @@
 """A forwarder behind a port: what comes in there is handed over as the private proxy does it."""
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from eps.core.names import Operator
 from eps.proxy.forwarding import Forwarder
+from eps.proxy.http_forwarding import HttpForwarder
 from eps.transport.listener import Listener
 from support.testing import Events, certificates, tls_files
 
@@ -68,6 +71,40 @@ async def passage(forwarder: Forwarder, events: Events) -> AsyncIterator[Passage
 
 
 @asynccontextmanager
+async def through(address: str, events: Events | None = None, **options: Any) -> AsyncIterator[Passage]:
+    """A private proxy where TLS ends, before the internal server at ``address``."""
+    events = events or Events()
+    async with passage(HttpForwarder(address, TLS, emit=events, **options), events) as way:
+        yield way
+
+
+async def raw(way: Passage, request: bytes, end: bytes = b"") -> bytes:
+    """The whole answer, or up to ``end``, to bytes of one's own."""
+    reader, writer = await way.open()
+    try:
+        writer.write(request)
+        async with asyncio.timeout(20):
+            return await (reader.readuntil(end) if end else reader.read())
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Tells what has arrived."""
+    body = await request.read()
+    return web.json_response(
+        {
+            "method": request.method,
+            "path": request.raw_path,
+            "headers": [[name.lower(), value] for name, value in request.headers.items()],
+            "size": len(body),
+            "sha": hashlib.sha256(body).hexdigest(),
+        }
+    )
+
+
+@asynccontextmanager
 async def http_server(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     """An HTTP server of aiohttp's on loopback; its address."""
     application = web.Application(client_max_size=1 << 30)
@@ -96,6 +133,6 @@ async def raw_server(talk: Talk) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(talks, "127.0.0.1", 0)
+    server = await asyncio.start_server(talks, "127.0.0.1", 0, limit=1 << 20)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

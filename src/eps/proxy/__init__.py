@@ -6,5 +6,6 @@ TLS passthrough: a TLS client → passthrough (public) → private → forwardin
 passthrough         reads who is asked for, and calls that operator in; the tunnels are public's
 private             announces domains, and dials the public proxy when it is called in
 announcements       the announcements of either proxy: memory and store
-forwarding          where the connections go: raw, http_forwarding (with http_messages) or jsonrpc_forwarding
+forwarding          where the connections go: raw, http_forwarding (with http_passing, http_messages) or
+                    jsonrpc_forwarding
 """

@@ -1,146 +1,143 @@
-"""What a forwarded HTTP message keeps, and what not (RFC 9110, section 7.6): for ``proxy.http_forwarding``."""
+"""What a forwarded HTTP message keeps, and what not (RFC 9110, section 7.6): for ``proxy.http_forwarding``.
 
-from typing import Any
+Fields are pairs of bytes, with their names as they were written; what isn't left out passes byte by byte.
+"""
 
-import aiohttp
-from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpVersion11
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
+import re
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+
+import h11
+
+Fields = list[tuple[bytes, bytes]]
 
 OF_ONE_CONNECTION = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"}
-    | {"te", "trailer", "transfer-encoding", "upgrade"}
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"}
+    | {b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-"""Headers that are not passed on (RFC 9110, section 7.6.1), besides those that ``Connection`` names."""
+"""Fields that are not passed on (RFC 9110, section 7.6.1), besides those that ``Connection`` names."""
+
+OF_BOTH_ENDS = frozenset(
+    {b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"range", b"date", b"vary"}
+    | {b"authorization", b"cookie", b"set-cookie", b"cache-control", b"location", b"www-authenticate", b"origin"}
+    | {b"etag", b"last-modified", b"expires", b"if-match", b"if-none-match", b"if-modified-since"}
+    | {b"if-unmodified-since", b"if-range", b"accept", b"accept-encoding", b"accept-language", b"user-agent"}
+)
+"""Fields that are for who answers, or who asked: ``Connection`` must not name them (RFC 9110, section 7.6.1). Where it
+does, they pass all the same: else a client could take from a request what the internal server decides by."""
 
 OF_FORMER_PROXIES = (
-    *("forwarded", "x-forwarded", "x-real-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
-    *("cf-connecting-ip", "fastly-client-ip", "client-cert", "x-client-cert", "ssl-client", "x-ssl-client"),
+    *(b"forwarded", b"x-forwarded", b"x-real-ip", b"client-ip", b"x-client-ip", b"x-cluster-client-ip"),
+    *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"client-cert", b"x-client-cert"),
+    *(b"ssl-client", b"x-ssl-client"),
 )
-"""How headers begin that a client could lie with: internal servers trust what their proxy says of the client, of its
+"""How fields begin that a client could lie with: internal servers trust what their proxy says of the client, of its
 certificate (``Client-Cert``, RFC 9440; ``X-Forwarded-Client-Cert``), and of how it came."""
 
-_PROTO = "X-Forwarded-Proto"
+_FOR_PROXIES = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/?#]*)(?P<path>[^#]*)")
 
 
-def inside_url(address: str, request: web.BaseRequest) -> URL | None:
-    """``http://ADDRESS`` and the request's own path and query, letter by letter; None if it has no path."""
-    path = request.raw_path
-    if not path.startswith("/"):  # the form for proxies: http://HOST/PATH (RFC 9112, section 3.2.2)
-        url = URL(path, encoded=True)
-        path = url.raw_path_qs if url.absolute else ""
-    return URL(f"http://{address}{path}", encoded=True) if path.startswith("/") else None
-
-
-def inside_headers(request: web.BaseRequest) -> CIMultiDict[str]:
-    """The request's headers as the internal server gets them."""
-    headers = _without(request.headers, frozenset({"expect"}))
-    for name in [name for name in headers if _is_of_former_proxy(name)]:
-        headers.popall(name, None)
-    headers[_PROTO] = "https"
-    if not request.raw_path.startswith("/"):  # then the target names the host, whatever Host says (RFC 9112, 3.2.2)
-        headers[hdrs.HOST] = URL(request.raw_path, encoded=True).raw_authority.rpartition("@")[2]
-    if wants_websocket(request):
-        headers[hdrs.CONNECTION], headers[hdrs.UPGRADE] = "Upgrade", "websocket"
-    return headers
-
-
-def outside_headers(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """The answer's headers as the client gets them."""
-    return _without(headers, frozenset())
-
-
-class Answer(web.StreamResponse):
-    """The internal server's answer, without what aiohttp would add."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        reason = None if answer.reason is None else _as_text(answer.reason)
-        super().__init__(status=answer.status, reason=reason, headers=outside_headers(answer.headers))
-        self._given = frozenset(name for name in _ADDED if name in answer.headers)
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        for name in _ADDED:
-            if name not in self._given:
-                self.headers.popall(name, None)
-
-
-_ADDED = (hdrs.SERVER, hdrs.CONTENT_TYPE)
-
-
-class Plain(web.Response):
-    """An answer of our own, without aiohttp's name in it."""
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        self.headers.popall(hdrs.SERVER, None)
-
-
-class AlreadySent(web.StreamResponse):
-    """Stands for an answer that has gone out already; the connection ends behind it."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+def inside_target(request: h11.Request) -> tuple[bytes, bytes] | None:
+    """The request's target as the internal server gets it, letter by letter, and the host that the target names, empty
+    if it names none. None: it has no path (RFC 9112, section 3.2)."""
+    if request.target.startswith(b"/") or (request.target == b"*" and request.method == b"OPTIONS"):
+        return request.target, b""
+    whole = _FOR_PROXIES.fullmatch(request.target)
+    if whole is None or not whole["authority"]:
         return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-    @property
-    def keep_alive(self) -> bool:
-        return False
-
-
-def switching_head(answer: aiohttp.ClientResponse) -> bytes:
-    """The head of an answer behind which HTTP ends, as it came."""
-    lines = [f"HTTP/1.1 {answer.status} {answer.reason or ''}".encode("latin-1", "replace")]
-    lines += [name + b": " + value for name, value in answer.raw_headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    path = whole["path"]
+    if not path and request.method == b"OPTIONS":
+        path = b"*"  # section 3.2.4
+    elif not path.startswith(b"/"):
+        path = b"/" + path
+    return path, whole["authority"].rpartition(b"@")[2]
 
 
-def wants_websocket(request: web.BaseRequest) -> bool:
-    """Whether the client asks to speak WebSocket from here on (RFC 6455, section 4.1): never behind a body."""
-    asked = request.headers.get(hdrs.UPGRADE, "").strip().lower()
-    is_plain = request.method == hdrs.METH_GET and not request.body_exists and request.version >= HttpVersion11
-    return is_plain and asked == "websocket" and "upgrade" in _named(request.headers)
+def inside_fields(request: h11.Request, host: bytes, default_host: bytes, *, websocket: bool) -> Fields:
+    """The request's fields as the internal server gets them.
 
-
-def loses_what_follows(request: web.BaseRequest) -> bool:
-    """Whether aiohttp drops what came behind this request, as it asks for a protocol that nobody here speaks. If its
-    answer ends the connection, the client knows that it must ask for the others again (RFC 9112, section 9.3.2)."""
-    return request.headers.get(hdrs.UPGRADE, "").strip().lower() not in ("", "websocket")
-
-
-def has_coding(headers: Any) -> bool:
-    """Whether a message's body is coded for its connection in another way than chunked (RFC 9112, section 7).
-
-    aiohttp undoes chunked alone. What else there is would arrive at the other side without a word of it.
+    Args:
+        host: that the target names, whatever ``Host`` says (RFC 9112, section 3.2.2); empty if it names none.
+        default_host: for requests of HTTP/1.0 that name none at all.
+        websocket: see :func:`wants_websocket`.
     """
-    return any(line.strip().lower() != "chunked" for line in headers.getall(hdrs.TRANSFER_ENCODING, ()))
+    kept = [
+        (name, value)
+        for name, value in _without(request.headers.raw_items(), frozenset({b"expect"}))
+        if not _is_of_former_proxy(name) and not (host and name.lower() == b"host")
+    ]
+    given = host or (b"" if any(name.lower() == b"host" for name, _ in kept) else default_host)
+    if given:
+        kept.insert(0, (b"Host", given))
+    kept.append((b"X-Forwarded-Proto", b"https"))
+    if websocket:
+        kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    elif is_chunked(request):
+        kept.append((b"Transfer-Encoding", b"chunked"))
+    return kept
 
 
-def _is_of_former_proxy(name: str) -> bool:
+def outside_fields(answer: h11.Response | h11.InformationalResponse) -> Fields:
+    """The answer's fields as the client gets them. Where there is no body, or one whose length the answer tells in two
+    ways, none of them tells it (RFC 9110, section 8.6; RFC 9112, section 6.3)."""
+    no_length = answer.status_code < 200 or answer.status_code == HTTPStatus.NO_CONTENT or is_chunked(answer)
+    return _without(answer.headers.raw_items(), frozenset({b"content-length"} if no_length else ()))
+
+
+def trailers(end: h11.EndOfMessage) -> Fields:
+    """Fields behind a body, as far as they can't be taken for what a head says (RFC 9110, section 6.5.1)."""
+    items = _without(end.headers.raw_items(), OF_BOTH_ENDS)
+    return [(name, value) for name, value in items if not _is_of_former_proxy(name)]
+
+
+def plain_answer(status: int, text: str, *, close: bool) -> tuple[h11.Response, h11.Data, h11.EndOfMessage]:
+    """An answer of our own."""
+    body = f"{status}: {text}\n".encode()
+    fields = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Date", formatdate(usegmt=True).encode()),
+    ]
+    if close:
+        fields.append((b"Connection", b"close"))
+    reason = HTTPStatus(status).phrase.encode()
+    return h11.Response(status_code=status, reason=reason, headers=fields), h11.Data(data=body), h11.EndOfMessage()
+
+
+def wants_websocket(request: h11.Request) -> bool:
+    """Whether the client asks to speak WebSocket from here on (RFC 6455, section 4.1): never behind a body."""
+    if request.method != b"GET" or _values(request, b"upgrade") != [b"websocket"]:
+        return False
+    return b"upgrade" in _values(request, b"connection") and request.http_version >= b"1.1" and not has_body(request)
+
+
+def has_body(request: h11.Request) -> bool:
+    """Whether a body follows, or may (RFC 9112, section 6.3)."""
+    return is_chunked(request) or any(int(value) > 0 for value in _values(request, b"content-length"))
+
+
+def is_chunked(message: h11.Request | h11.Response | h11.InformationalResponse) -> bool:
+    """Whether its body has come in chunks; h11 takes no other transfer coding."""
+    return bool(_values(message, b"transfer-encoding"))
+
+
+def _is_of_former_proxy(name: bytes) -> bool:
     """Servers behind CGI's interface, or WSGI, can't tell ``_`` from ``-`` in a name."""
-    return name.lower().replace("_", "-").startswith(OF_FORMER_PROXIES)
+    return name.lower().replace(b"_", b"-").startswith(OF_FORMER_PROXIES)
 
 
-def _without(headers: Any, left_out: frozenset[str]) -> CIMultiDict[str]:
-    left_out = left_out | OF_ONE_CONNECTION | _named(headers)
-    return CIMultiDict((name, _as_text(value)) for name, value in headers.items() if name.lower() not in left_out)
+def _without(items: Iterable[tuple[bytes, bytes]], left_out: frozenset[bytes]) -> Fields:
+    items = list(items)
+    named = {word for name, value in items if name.lower() == b"connection" for word in _words(value)}
+    left_out = left_out | OF_ONE_CONNECTION | (named - OF_BOTH_ENDS)
+    return [(name, value) for name, value in items if name.lower() not in left_out]
 
 
-def _as_text(value: str) -> str:
-    """``value``, or, if it came in bytes that are no UTF-8, what they say in Latin-1. aiohttp writes UTF-8 only, and
-    would leave out what it could not read: half a file name."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogateescape").decode("latin-1")
-    return value
+def _values(message: h11.Request | h11.Response | h11.InformationalResponse, wanted: bytes) -> list[bytes]:
+    items = message.headers.raw_items()  # h11's own iteration takes several times as long
+    return [word for name, value in items if name.lower() == wanted for word in _words(value)]
 
 
-def _named(headers: Any) -> frozenset[str]:
-    """What ``Connection`` names, in lower case."""
-    lines = headers.getall(hdrs.CONNECTION, ())
-    return frozenset(word.strip().lower() for line in lines for word in line.split(","))
+def _words(value: bytes) -> list[bytes]:
+    return [word.strip().lower() for word in value.split(b",")]

@@ -1,0 +1,193 @@
+"""One request and its answer on a connection. h11 says where messages begin and end (RFC 9112, section 6.3).
+
+    head → checked or mended (http1.heads) → h11 → Request or Response, Data …, EndOfMessage
+
+A head is given to h11 only when it is whole. An exchange has an h11 connection of its own, so that nothing crosses from
+one to the next but :attr:`Exchange.rest`, the bytes behind a whole message: on a server's connection they are the next
+request, and on a client's they are nothing that anybody has asked for.
+"""
+
+from collections.abc import Callable
+from typing import Self
+
+import h11
+
+from eps.http1.channel import Channel
+from eps.http1.heads import MAX_HEAD, checked_request, end_of_head, mended_answer, too_long
+
+BATCH_BYTES = 64 * 1024
+"""As much of a body is passed on in one write."""
+
+MAX_SKIPPED = 1024 * 1024
+"""Of a head that is too long so much is read, and dropped, before that is said: the end of a connection with unread
+bytes behind it destroys what was said last (RFC 9112, section 9.6)."""
+
+Message = h11.Request | h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage
+Happened = Message | h11.ConnectionClosed
+
+_HEAD_COMES_NEXT = (h11.IDLE, h11.SEND_RESPONSE)
+
+
+class Exchange:
+    """Args:
+    rest: what has come before on this connection and belongs here.
+
+    Attributes:
+        channel: the connection; its owner's.
+        at_end: the other side has ended the connection.
+        has_begun: a byte of the other side's message has come.
+    """
+
+    def __init__(self, channel: Channel, h11_connection: h11.Connection, check: Callable[[bytes], bytes], rest: bytes):
+        self.channel = channel
+        self.at_end = False
+        self.has_begun = bool(rest)
+        self._h11 = h11_connection
+        self._check = check
+        self._buffer = bytearray(rest)
+        self._seen = 0
+        self._asked_for_head = False
+        self._ends_at_head = False
+        self._leaves_waiting = False
+        self._too_long: h11.RemoteProtocolError | None = None
+        self._skipped = 0
+
+    @classmethod
+    def as_client(cls, channel: Channel) -> Self:
+        """The side that asks."""
+        return cls(channel, h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD), mended_answer, b"")
+
+    @classmethod
+    def as_server(cls, channel: Channel, rest: bytes = b"") -> Self:
+        """The side that answers."""
+        return cls(channel, h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD), checked_request, rest)
+
+    # Reading
+
+    async def next(self) -> Happened:
+        """What comes next, whenever it comes.
+
+        Raises:
+            RemoteProtocolError: it is no HTTP, or ends in the middle.
+            OSError: the connection broke off, or no answer came.
+        """
+        while (event := self.ready()) is None:
+            data = await self.channel.read()
+            self._buffer += data
+            self.has_begun = self.has_begun or bool(data)
+            if not data:
+                if self._h11.our_role is h11.CLIENT and not self._buffer and self._h11.their_state in _HEAD_COMES_NEXT:
+                    raise ConnectionResetError("the connection was closed before an answer came")
+                self.at_end = True
+                self._h11.receive_data(self._take(len(self._buffer)))
+                self._h11.receive_data(b"")
+        return event
+
+    async def batch(self) -> list[Happened]:
+        """What comes next, and what of the message has come with it."""
+        event = await self.next()
+        return [event, *self.ready_batch()] if type(event) is h11.Data else [event]
+
+    def ready_batch(self) -> list[Happened]:
+        """What of the message can be had without waiting, up to its end or :data:`BATCH_BYTES`."""
+        events: list[Happened] = []
+        size = 0
+        while size < BATCH_BYTES and (event := self.ready()) is not None:
+            events.append(event)
+            if type(event) is not h11.Data:
+                break
+            size += len(event.data)
+        return events
+
+    def ready(self) -> Happened | None:
+        """What can be said without waiting; None if nothing can.
+
+        Raises:
+            RemoteProtocolError: see :meth:`next`.
+        """
+        if self._h11.their_state in _HEAD_COMES_NEXT and not self.at_end:
+            head = self._head()
+            if not head:
+                return None
+            self._h11.receive_data(self._check(head))
+        elif self._buffer:
+            self._h11.receive_data(self._take(len(self._buffer)))
+        event = self._h11.next_event()
+        assert event is not h11.PAUSED, "nobody asks for more behind a message's end"
+        if type(event) is h11.Response:
+            self._ends_at_head = self._asked_for_head or event.status_code in (204, 304)
+        return None if event is h11.NEED_DATA else event  # type: ignore[return-value]  # h11's constants are classes
+
+    def _head(self) -> bytes:
+        while self._buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
+            del self._buffer[:2]
+            self._seen = 0
+        end = end_of_head(self._buffer, self._seen)
+        if self._too_long is None and (end or len(self._buffer)) > MAX_HEAD:
+            self._too_long = too_long(self._buffer)
+        if self._too_long is not None:
+            self._skipped += len(self._buffer)
+            if end or self._skipped > MAX_SKIPPED:
+                raise self._too_long
+            del self._buffer[:-3]  # where the empty line may begin
+        self._seen = 0 if end else len(self._buffer)
+        return self._take(end)
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the other side's message has come to its end."""
+        return self._h11.their_state not in (*_HEAD_COMES_NEXT, h11.SEND_BODY, h11.ERROR)
+
+    @property
+    def rest(self) -> bytes:
+        """What has come behind the message, or behind a head that changed the protocol."""
+        return bytes(self._h11.trailing_data[0] + self._buffer)
+
+    # Writing
+
+    def send(self, *messages: Message) -> None:
+        """Write, all in one.
+
+        Raises:
+            LocalProtocolError: HTTP doesn't allow that here.
+        """
+        if type(messages[0]) is h11.Request:
+            self._asked_for_head = messages[0].method == b"HEAD"
+        elif type(messages[0]) is h11.Response:
+            self._leaves_waiting = self.waits_to_go_on
+        self.channel.write(b"".join([self._h11.send(message) or b"" for message in messages]))
+
+    @property
+    def is_written(self) -> bool:
+        """Whether our message has been sent to its end."""
+        return self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE, h11.SEND_BODY, h11.ERROR)
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether no answer has begun."""
+        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
+    def waits_to_go_on(self) -> bool:
+        """Whether the client sends its body only when it is told to (RFC 9110, section 10.1.1)."""
+        return self._h11.they_are_waiting_for_100_continue
+
+    @property
+    def body_may_come(self) -> bool:
+        """Whether more of the other side's message is on its way: not, if it was answered without that it was told to
+        send its body."""
+        return not self.is_read and not self._leaves_waiting and self.channel.is_open
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether both messages are over, and the connection may carry another exchange.
+
+        Not behind an answer to HEAD, nor with 204 or 304: these end at their head (RFC 9112, section 6.3), but careless
+        servers send a body all the same. It may come any time, and would be taken for the next answer."""
+        are_over = self._h11.our_state is self._h11.their_state is h11.DONE
+        return are_over and not self._ends_at_head and not self.at_end

@@ -1,0 +1,78 @@
+"""http1/heads: where a head ends, what is refused, what is mended."""
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eps.http1.heads import MAX_HEAD, checked_request, end_of_head, mended_answer, too_long
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\n", b"a", b"\r", b": "]), max_size=12).map(b"".join), st.data())
+def test_the_end_is_found_however_the_head_is_cut(head: bytes, data: st.DataObject) -> None:
+    whole = end_of_head(head)
+    seen = data.draw(st.integers(0, len(head)))
+    assert end_of_head(head[:seen]) in (0, whole)
+    if not end_of_head(head[:seen]):
+        assert end_of_head(head, seen) == whole
+
+
+@pytest.mark.parametrize("head", [HEAD, b"HTTP/1.1 200 OK\nA: b\n\n", b"HTTP/1.1 200 OK\r\nA: b\n\r\n"])
+def test_where_a_head_ends(head: bytes) -> None:
+    assert end_of_head(head + b"\r\n\r\nmore") == len(head)
+    assert end_of_head(head[:-1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [(b"x" * (MAX_HEAD + 1), 414), (b"x" * (MAX_HEAD + 1) + b"\r\n", 414), (b"GET /\r\n" + b"x" * MAX_HEAD, 431)],
+)
+def test_what_is_said_of_a_head_that_is_too_long(received: bytes, status: int) -> None:
+    assert too_long(received).error_status_hint == status
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"X-Content-Length: 1, 2\r\n", b"X: \xff\t\r\n"],
+)
+def test_requests_that_everybody_reads_alike_stay_as_they_are(fields: bytes) -> None:
+    head = HEAD[:-2] + fields + b"\r\n"
+    assert checked_request(head) == head
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(b"X: a%cb\r\n" % code for code in (0, 1, 8, 11, 12, 13, 14, 31, 127)),
+        b"X: a\nY: b\r\n",
+        b"X: a\r\n\tb\r\n",
+        b"Content-Length: 5\r\nCONTENT-LENGTH:5\r\n",
+        b"Content-Length: 5,5\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    ],
+)
+def test_requests_that_are_refused(fields: bytes) -> None:
+    with pytest.raises(h11.RemoteProtocolError):
+        checked_request(HEAD[:-2] + fields + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "mended"),
+    [
+        (b"A : b", b"A: b"),
+        (b"A\t \t:b", b"A:b"),
+        (b"A: b : c", b"A: b : c"),
+        (b"A: b\r\n c : d", b"A: b\r\n c : d"),
+        (b"A b : c", b"A b : c"),
+    ],
+)
+def test_spaces_before_colons_of_answers(said: bytes, mended: bytes) -> None:
+    before, after = b"HTTP/1.1 200 O K : fine\r\n", b"\r\nZ: 1\r\n\r\n"
+    assert mended_answer(before + said + after) == before + mended + after
+
+
+def test_answers_with_control_characters() -> None:
+    with pytest.raises(h11.RemoteProtocolError):
+        mended_answer(b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n")
