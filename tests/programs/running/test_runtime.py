@@ -97,7 +97,7 @@ def test_the_log_goes_to_a_file_that_rotation_opens_anew(tmp_path: Path, capsys:
     class Rotated(FakeServer):
         async def start(self) -> None:
             await super().start()
-            while not path.exists():
+            while not path.exists() or "building" not in path.read_text():
                 await asyncio.sleep(0.001)
             path.rename(old)
             os.kill(os.getpid(), signal.SIGUSR2)  # means nothing
