@@ -118,9 +118,16 @@ def test_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert problems(tmp_path, {}) == ["s: can't be read: Permission denied"]
 
 
-def test_a_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_files_of", lambda *_: [("s/x.yml", tmp_path / "x.yml")])
-    assert problems(tmp_path, {}) == [f"s/x.yml: no such file: {tmp_path}/x.yml"]
+def test_a_file_that_vanishes(tmp_path: Path) -> None:
+    """It was there when its folder was listed, and is gone when its turn comes."""
+    put(tmp_path, {"s/1.yml": "vars: {p: {source: prompt, type: any}}\na: $p", "s/2.yml": "b: 1"})
+
+    def remove(name: str, sensitive: bool) -> str:
+        (tmp_path / "s/2.yml").unlink()
+        return "x"
+
+    _, report = read_settings("EPS_SETTINGS", {"EPS_SETTINGS": "s"}, tmp_path, remove)
+    assert [str(problem) for problem in report.problems] == [f"s/2.yml: no such file: {tmp_path}/s/2.yml"]
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
