@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo internal-server test lint types unit certs sd-setup bench soak fuzz lock proto clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak fuzz lock proto clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test            lint, types, tests with coverage'
 	@echo 'make certs           new certificates for settings/dev and settings/test, and fresh state'
 	@echo 'make sd-setup        sign the development directory and submit it (the service directory must run)'
+	@echo 'make sd-test-setup   the same for settings/test'
 	@echo 'make soak            long runs that look for leaks'
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
 	@echo 'make lock            renew the lock files from pyproject.toml'
@@ -40,8 +41,10 @@ certs: $(VENV)/.run
 	$(BIN)/eps dev certs
 
 sd-setup: $(VENV)/.run
-	EPS_SETTINGS=settings/dev/roles/hd-1 $(BIN)/eps sd submit-records --reset --wait 30 \
-		settings/dev/directory/001_base.json settings/dev/directory/002_certificates.json
+	EPS_SETTINGS=settings/dev/roles/hd-1 $(BIN)/eps sd submit-records --reset --wait 30 settings/dev/directory
+
+sd-test-setup: $(VENV)/.run
+	EPS_SETTINGS=settings/test/roles/hd-1 $(BIN)/eps sd submit-records --reset --wait 30 settings/test/directory
 
 test: lint types unit
 

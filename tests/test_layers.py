@@ -21,7 +21,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.wiring"},
     {"programs.admin"},
     {"programs.dev"},
-    {"programs.entry"},
+    {"programs.entry", "programs.spelling"},
     {"programs.cli"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},

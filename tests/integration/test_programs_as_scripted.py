@@ -50,3 +50,24 @@ async def test_the_seven_commands(dev: Machine) -> None:
         assert json.loads(piped.out)["result"]["version"] == body["result"]["version"]
     text = dev.processes["hd-1"].log()
     assert "step 1 of 6" in text and "step 6 of 6" in text
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+async def test_the_setup_for_tests_takes_the_whole_folder(dev: Machine) -> None:
+    test = dev.folder / "settings" / "test"
+    shutil.copytree(dev.folder / "settings" / "dev", test)
+    for file in test.glob("roles/*/*.yml"):
+        file.write_text(file.read_text().replace("settings/dev", "settings/test").replace(".eps/", ".eps/test/"))
+    more = {"name": "op-9", "section": "groups", "data": ["last"], "created_at": "2026-11-22T00:00:00Z"}
+    (test / "directory" / "100_more.json").write_text(json.dumps({"records": [more]}))
+    (test / "directory" / "notes.txt").write_text("no records")
+    dev.processes["sd-1"] = await dev.spawn_shell("sd-1", "SD_SETTINGS=settings/test/roles/sd-1 exec sd run")
+    setup = await dev.run("make", "-o", ".venv/.run", "sd-test-setup")
+    assert setup.code == 0, setup
+    assert "submitted 31 records" in setup.out
+    for options, groups in ((("--name", "op-9"), [["last"]]), (("-name=nobody",), [])):
+        told = await dev.run("eps", "sd", "get-entries", *options, EPS_SETTINGS="settings/test/roles/hd-1")
+        assert told.code == 0, told
+        assert told.err == ""
+        assert [entry["groups"] for entry in json.loads(told.out)] == groups
+    assert told.out == "[]\n"

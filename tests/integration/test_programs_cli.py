@@ -14,7 +14,7 @@ import pytest
 
 from eps import __version__
 from eps.errors import EpsError
-from support.machine import DIRECTORY_FILES, SERVERS, Machine
+from support.machine import DIRECTORY, SERVERS, Machine
 
 IRIS_LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)) (?P<level>[A-Z]+) (?P<pid>\d+) "
@@ -213,7 +213,7 @@ async def test_ctrl_c_in_a_command(machine: Machine) -> None:
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", machine.ports.of[3322]):
-        waiting = await machine.spawn("hd-1", "eps", "sd", "submit-records", "--wait", "60", *DIRECTORY_FILES)
+        waiting = await machine.spawn("hd-1", "eps", "sd", "submit-records", "--wait", "60", DIRECTORY)
         async with asyncio.timeout(60):
             await asked.wait()
         assert await waiting.end(signal.SIGINT) == 130

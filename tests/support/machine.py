@@ -257,7 +257,7 @@ class Machine:
 
     async def setup_directory(self) -> Done:
         """What ``make sd-setup`` runs."""
-        done = await self.run("eps", "sd", "submit-records", "--reset", "--wait", "30", *DIRECTORY_FILES)
+        done = await self.run("eps", "sd", "submit-records", "--reset", "--wait", "30", DIRECTORY)
         assert done.code == 0, done
         return done
 
@@ -313,4 +313,4 @@ class Machine:
             await asyncio.sleep(0.05)
 
 
-DIRECTORY_FILES = ("settings/dev/directory/001_base.json", "settings/dev/directory/002_certificates.json")
+DIRECTORY = "settings/dev/directory"

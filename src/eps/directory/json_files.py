@@ -63,7 +63,7 @@ def record_files(path: str | os.PathLike[str]) -> list[Path]:
     place = Path(path)
     if not place.is_dir():
         return [place]
-    files = sorted(file for file in place.iterdir() if file.suffix == ".json" and file.is_file())
+    files = sorted(file for file in place.glob("*.json") if file.is_file() and file.name[0] != ".")
     if not files:
         raise SettingsError(f"{place}: the folder has no .json files", hint="put files of records there")
     return files

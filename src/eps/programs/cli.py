@@ -11,6 +11,7 @@ from eps.errors import EpsError
 from eps.programs.entry import EXIT_INTERRUPTED, interruptible
 from eps.programs.running.logs import Format
 from eps.programs.running.runtime import EXIT_FAILED, Options, fail
+from eps.programs.spelling import Program
 
 SETTINGS_HELP = (
     "Settings come from the files and folders that the environment variable {variable} lists, "
@@ -23,8 +24,8 @@ def make_app(program: str, summary: str, *, example: str) -> typer.Typer:
     variable = f"{program.upper()}_SETTINGS"
     app = typer.Typer(
         name=program,
+        cls=Program,
         help=f"{summary}\n\n{SETTINGS_HELP.format(variable=variable, example=example)}",
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -41,9 +42,23 @@ def _version_option(wanted: bool) -> None:
         raise typer.Exit
 
 
+def level_of(text: str) -> Level:
+    """A word behind ``--level``; in any case of letters, and as older servers' scripts have it."""
+    word = text.lower()
+    try:
+        return Level({"warning": "warn"}.get(word, word))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, map(str, Level)))}.") from None
+
+
 def _common(
     context: typer.Context,
-    level: Annotated[Level, typer.Option(help="The least severe messages to log.", show_default=True)] = Level.INFO,
+    level: Annotated[
+        Level,
+        typer.Option(
+            parser=level_of, metavar=f"[{'|'.join(Level)}]", help="The least severe messages to log.", show_default=True
+        ),
+    ] = Level.INFO,
     style: Annotated[
         Format,
         typer.Option("--format", help="How log lines look: for people, as older servers wrote them, or as JSON."),

@@ -17,7 +17,7 @@ app = make_app(
 
 
 def _group(name: str, text: str) -> typer.Typer:
-    group = typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(name=name, help=text, rich_markup_mode=None)
     app.add_typer(group)
     return group
 
@@ -43,7 +43,10 @@ def server_run(context: typer.Context) -> None:
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")
 def submit_records(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help='Files with {"records": [...]}, in order.')],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help='Files with {"records": [...]}, in order, or folders of *.json files.'),
+    ],
     reset: Annotated[
         bool, typer.Option("--reset", help="Start the directory anew: these records replace everything.")
     ] = False,
@@ -108,13 +111,20 @@ def dev_certs() -> None:
 @dev.command("internal-server", short_help="Run a small HTTPS server, to be reached through the proxies.")
 def dev_internal_server(
     context: typer.Context,
-    bind_address: Annotated[str, typer.Option(help="Where to listen.")] = "localhost:7777",
+    bind_address: Annotated[
+        str, typer.Option(envvar="IS_BIND_ADDRESS", help="Where to listen.", show_default=True)
+    ] = "localhost:7777",
+    tls: Annotated[
+        bool, typer.Option("--tls/--no-tls", envvar="USE_TLS", help="HTTPS, or plain HTTP.", show_default=True)
+    ] = True,
 ) -> None:
-    """Run a small HTTPS server that stands for one in an internal network, for TLS passthrough to be seen with."""
+    """Run a small HTTPS server that stands for one in an internal network, to see TLS passthrough with."""
     from eps.programs.dev.internal_server import InternalServer
 
     guarded(
-        lambda: run_server("INT", options_of(context), lambda emit, _: InternalServer(Path.cwd(), bind_address, emit))
+        lambda: run_server(
+            "INT", options_of(context), lambda emit, _: InternalServer(Path.cwd(), bind_address, emit, tls=tls)
+        )
     )
 
 

@@ -1,40 +1,37 @@
 """The ``proxy`` program: public and private proxies, through which those are reached that nobody can dial."""
 
-from enum import StrEnum
-from typing import Annotated
-
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.running.runtime import run_server
-
-
-class Kind(StrEnum):
-    """The words behind ``proxy run``."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-
 
 app = make_app(
     "proxy",
     "Proxy: joins the connections of operators that nobody can dial. It sees only ciphertext.",
     example="settings/dev/roles/public-proxy-1",
 )
+run = typer.Typer(name="run", help="Run a proxy until Ctrl-C or SIGTERM.", rich_markup_mode=None)
+app.add_typer(run)
 
 
-@app.command("run")
-def run(
-    context: typer.Context,
-    kind: Annotated[Kind, typer.Argument(metavar="public|private", help="Which kind of proxy to run.")],
-) -> None:
-    """Run a proxy until Ctrl-C or SIGTERM."""
+@run.command("public", short_help="Run the public proxy.")
+def run_public(context: typer.Context) -> None:
+    """Run the public proxy, through which operators are reached that nobody can dial, until Ctrl-C or SIGTERM."""
     from eps.programs.wiring.parts import from_settings
-    from eps.programs.wiring.proxy import PrivateProxyServer, PublicProxyServer
+    from eps.programs.wiring.proxy import PublicProxyServer
     from eps.settings import load_proxy
 
-    build = PrivateProxyServer if kind is Kind.PRIVATE else PublicProxyServer
-    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, build)))
+    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, PublicProxyServer)))
+
+
+@run.command("private", short_help="Run the private proxy.")
+def run_private(context: typer.Context) -> None:
+    """Run the private proxy, through which TLS clients reach a server in our network, until Ctrl-C or SIGTERM."""
+    from eps.programs.wiring.parts import from_settings
+    from eps.programs.wiring.proxy import PrivateProxyServer
+    from eps.settings import load_proxy
+
+    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, PrivateProxyServer)))
 
 
 def main() -> None:

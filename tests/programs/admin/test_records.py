@@ -215,9 +215,10 @@ async def test_entries(sd: Sd) -> None:
     await sd.store(chain_of(2))
     assert [entry["name"] for entry in await get_entries(sd.call)] == ["op-0", "op-1"]
     assert [entry["name"] for entry in await get_entries(sd.call, "op-1")] == ["op-1"]
-    with pytest.raises(EpsError, match="nobody") as caught:
-        await get_entries(sd.call, "nobody")
-    assert caught.value.code == 404
+    assert await get_entries(sd.call, "nobody") == []
+    sd.before = {"getEntry": [lambda: Response("1", error=Error(-32603, "a defect"))]}
+    with pytest.raises(EpsError, match="a defect"):
+        await get_entries(sd.call, "op-1")
     sd.before = {"getEntries": [lambda: Response("1", None), lambda: Response("1", "<html>")]}
     assert await get_entries(sd.call) == []
     with pytest.raises(DeliveryError, match="not a list"):

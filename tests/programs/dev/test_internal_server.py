@@ -38,6 +38,19 @@ async def test_it_answers_every_request(tmp_path: Path, dev_tree: Path) -> None:
         await server.close()
 
 
+async def test_without_tls_it_needs_no_certificate(tmp_path: Path) -> None:
+    server = InternalServer(tmp_path, "localhost:0", Events(), tls=False)
+    await server.start()
+    try:
+        message = server.started().message()
+        port = int(message.rpartition(":")[2])
+        assert message == f"the example server internal-server is running: HTTP 127.0.0.1:{port}"
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/any") as answer:
+            assert await answer.json() == {"message": "success"}
+    finally:
+        await server.close()
+
+
 async def test_without_certificates(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=f"there is no {tmp_path}/settings/dev/certs") as caught:
         InternalServer(tmp_path, "localhost:0", Events())

@@ -24,6 +24,7 @@ from eps.errors import (
     BadParams,
     DeliveryError,
     EpsError,
+    NotFound,
     NotSent,
     OutcomeUnknown,
     RecordError,
@@ -97,12 +98,15 @@ async def submit_records(
 async def get_entries(call: CallDirectory, name: str | None = None, *, wait: float = 0.0) -> list[Any]:
     """The directory's entries as JSON values; only the one of operator ``name``, if given.
 
+    An operator that isn't there is an empty list, as scripts for servers in use expect.
+
     Raises:
-        EpsError: no answer, or no such operator (code 404).
+        EpsError: no answer.
     """
     deadline = asyncio.get_running_loop().time() + wait
     if name is not None:
-        return [await _patiently(call, "getEntry", {"name": name}, deadline)]
+        response = await _reach(call, "getEntry", {"name": name}, deadline)
+        return [] if response.error is not None and response.error.code == NotFound.code else [_result_of(response)]
     entries = await _patiently(call, "getEntries", {}, deadline)
     if entries is None or entries == {}:  # servers in use answer null where there are none
         return []
@@ -185,7 +189,11 @@ def _as_sent(signed: SignedRecord) -> object:
 
 async def _patiently(call: CallDirectory, method: str, params: Object, deadline: float) -> Any:
     """The result of a call; an error that is answered is raised."""
-    response = await _reach(call, method, params, deadline)
+    return _result_of(await _reach(call, method, params, deadline))
+
+
+def _result_of(response: Response) -> Any:
+    """The result of an answer; an error is raised."""
     if response.error is not None:
         raise _refusal(response.error, ())
     return response.result

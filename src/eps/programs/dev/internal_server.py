@@ -5,7 +5,9 @@ It answers every request with ``{"message": "success"}``, from the certificate `
 that TLS passthrough can be seen (PROTOCOL.md section 8).
 """
 
+import asyncio
 import socket
+import ssl
 from pathlib import Path
 
 from aiohttp import web
@@ -27,19 +29,20 @@ class InternalServer:
     Args:
         root: the repository's root.
         bind_address: where to listen.
+        tls: HTTPS, or plain HTTP for a private proxy that ends TLS itself.
 
     Raises:
         StartError: the certificate is missing or wrong.
     """
 
-    def __init__(self, root: Path, bind_address: str, emit: Emit) -> None:
-        certs = root / DEV / "certs"
-        if not certs.is_dir():
-            raise StartError(f"there is no {certs}", hint="make certs makes it; run this in the repository's root")
-        files = TlsFiles((), str(certs / f"{NAME}.crt"), str(certs / f"{NAME}.key"), verify_client=False)
-        self._context = server_context(files, ["http/1.1"])
+    def __init__(self, root: Path, bind_address: str, emit: Emit, *, tls: bool = True) -> None:
+        self._context = _context(root) if tls else None
         self._http: web.Server | None = None
-        self._listener = Listener("https", bind_address, self._accept, emit=emit)
+        self._listener = Listener(self._protocol.lower(), bind_address, self._accept, emit=emit)
+
+    @property
+    def _protocol(self) -> str:
+        return "HTTPS" if self._context is not None else "HTTP"
 
     async def start(self) -> None:
         """Bind; raises StartError if the port is taken."""
@@ -56,11 +59,23 @@ class InternalServer:
     def started(self) -> Started:
         """Where it listens."""
         host, port = self._listener.addresses[0]
-        return Started(name=f"the example server {NAME}", listening=(f"HTTPS {host}:{port}",))
+        return Started(name=f"the example server {NAME}", listening=(f"{self._protocol} {host}:{port}",))
 
     async def _accept(self, accepted: socket.socket) -> None:
         assert self._http is not None, "nothing is accepted before start"
-        await accept_tls(self._http, accepted, self._context, timeout=HANDSHAKE_SECONDS)
+        if self._context is None:
+            await asyncio.get_running_loop().connect_accepted_socket(self._http, accepted)
+        else:
+            await accept_tls(self._http, accepted, self._context, timeout=HANDSHAKE_SECONDS)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         return web.json_response({"message": "success"})
+
+
+def _context(root: Path) -> ssl.SSLContext:
+    certs = root / DEV / "certs"
+    if not certs.is_dir():
+        raise StartError(f"there is no {certs}", hint="make certs makes it; run this in the repository's root")
+    return server_context(
+        TlsFiles((), str(certs / f"{NAME}.crt"), str(certs / f"{NAME}.key"), verify_client=False), ["http/1.1"]
+    )

@@ -96,9 +96,8 @@ async def application_of(root: Path, operator: str) -> AsyncIterator[JsonRpcClie
 async def setup_directory(root: Path) -> int:
     """Sign and submit the development network's directory, as ``make sd-setup`` does; the number of records."""
     settings = admin.own_settings({"EPS_SETTINGS": str(DEV / "roles" / "hd-1")}, root)
-    folder = root / DEV / "directory"
-    files = [folder / "001_base.json", folder / "002_certificates.json"]
     signer = admin.signer_of(settings)
     async with admin.directory_of(settings) as call:
+        files = [root / DEV / "directory"]
         done = await submit_records(files, reset=True, signer=signer, call=call, now=now, wait=30.0)
     return done.count
