@@ -269,7 +269,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
         "core.limits.MAX_SETTINGS_NESTING",
         "",
     ),
-    ("how far a record may be dated in the future", "code -32603", "core.signature.CLOCK_TOLERANCE", "s"),
+    ("how far a record may be dated in the future", "code -32603", "core.certificate.CLOCK_TOLERANCE", "s"),
     ("a settings file", "an error", "settings.text.MAX_FILE_BYTES", "B"),
     ("settings files of a program", "an error", "settings.loader.MAX_FILES", ""),
 )

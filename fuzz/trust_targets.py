@@ -11,11 +11,12 @@ from typing import Any
 from core_targets import RECORDS, WORDS
 from engine import Rnd, Target, mutate_bytes
 
+from eps.core.certificate import fingerprint
 from eps.core.names import Fingerprint
 from eps.core.record import Signature, parse_signed_record, signed_payload_hash
 from eps.core.signature import TrustStore, verify, verify_object
 from eps.errors import BadParams, RecordError, TlsFailed
-from eps.transport.tls import certificate_names, fingerprint, identify
+from eps.transport.tls import certificate_names, identify
 from support.vectors import pem
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ DER_TOKENS = (
 
 @cache
 def trust() -> TrustStore:
-    return TrustStore.from_pem([pem("root.crt")], [pem("intermediate.crt")])
+    return TrustStore.from_pem({"root.crt": pem("root.crt")}, {"intermediate.crt": pem("intermediate.crt")})
 
 
 def certificates() -> list[bytes]:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from eps.pki import Authority, Issued, fingerprint
+from eps.core.certificate import fingerprint_of
+from eps.pki import Authority, Issued
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["fast", "rsa"])
@@ -82,7 +83,7 @@ def test_tls_certificate(authority: Authority) -> None:
     if isinstance(key, rsa.RSAPrivateKey):
         assert key.key_size == 2048
     assert len(issued.fingerprint) == 64
-    assert issued.fingerprint == issued.fingerprint.lower() == fingerprint(issued.certificate)
+    assert issued.fingerprint == issued.fingerprint.lower() == fingerprint_of(issued.certificate)
 
 
 def test_strict_chain(authority: Authority) -> None:

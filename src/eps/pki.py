@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from eps.core.certificate import fingerprint_of
 from eps.core.names import Fingerprint
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -51,7 +52,7 @@ class Issued:
     @property
     def fingerprint(self) -> Fingerprint:
         """What a directory pins: SHA-256 of the leaf's DER form, 64 lower-case hex digits."""
-        return fingerprint(self.certificate)
+        return fingerprint_of(self.certificate)
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Write ``NAME.crt`` and ``NAME.key`` (readable by its owner only) into ``folder`` and give their paths."""
@@ -170,11 +171,6 @@ class Authority:
         leaf_pem = certificate.public_bytes(serialization.Encoding.PEM)
         key_pem = key.private_bytes(serialization.Encoding.PEM, key_format, serialization.NoEncryption())
         return Issued(leaf_pem + self.intermediate_pem, key_pem, certificate)
-
-
-def fingerprint(certificate: x509.Certificate) -> Fingerprint:
-    """SHA-256 of the certificate's DER form, 64 lower-case hex digits."""
-    return Fingerprint(certificate.fingerprint(hashes.SHA256()).hex())
 
 
 def _new_key(fast: bool) -> Key:

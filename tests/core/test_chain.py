@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eps.core.certificate import fingerprint_of
 from eps.core.chain import VERIFIED_AT_ONCE, Chain, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
@@ -17,7 +18,7 @@ from eps.core.record import (
     parse_signed_record,
     signed_payload_hash,
 )
-from eps.core.signature import TrustStore, fingerprint_of
+from eps.core.signature import TrustStore
 from eps.errors import BadParams, RecordError, StaleRecord
 from support import certs
 from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
@@ -28,7 +29,7 @@ EMPTY = Chain.empty(trust())
 
 
 def vector_trust() -> TrustStore:
-    return TrustStore.from_pem([pem("root.crt")], [pem("intermediate.crt")])
+    return TrustStore.from_pem({"root.crt": pem("root.crt")}, {"intermediate.crt": pem("intermediate.crt")})
 
 
 def link(

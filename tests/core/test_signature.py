@@ -2,7 +2,7 @@
 
 import dataclasses
 import ssl
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,17 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from eps.core.certificate import subject_of
 from eps.core.record import Signature
 from eps.core.signature import (
-    CLOCK_TOLERANCE,
     MAX_CACHED_LEAVES,
-    MAX_PATH_CERTIFICATES,
-    Span,
     TrustStore,
     load_signer,
-    path_spans,
     sign_object,
-    subject_of,
     verify,
     verify_object,
 )
@@ -54,128 +50,9 @@ def test_vector(vector: Any) -> None:
     assert subject.name == expected["Name"]
     assert list(subject.dns_names) == expected["DNSNames"]
     assert list(subject.groups) == expected["Groups"]
-    store = TrustStore.from_pem([pem("root.crt")], [pem("intermediate.crt")])
+    store = TrustStore.from_pem({"root.crt": pem("root.crt")}, {"intermediate.crt": pem("intermediate.crt")})
     flaw = store.leaf(vector["pem"]).flaw
     assert bool(flaw) == ("signing_error" in vector)
-
-
-def spans(leaf: Made, *, roots: Any = (ROOT,), intermediates: Any = (INTERMEDIATE,)) -> tuple[Span, ...]:
-    return path_spans(leaf.certificate, *([made.certificate for made in mades] for mades in (roots, intermediates)))
-
-
-# Paths
-
-
-def test_a_path_holds_while_all_of_it_is_valid() -> None:
-    root = authority("root", end=END + timedelta(days=9))
-    issuer = authority("issuer", root, start=START + timedelta(days=5), end=END + timedelta(days=5))
-    leaf = signing("hd-1", issuer, start=START + timedelta(days=7), end=END)
-    (span,) = spans(leaf, roots=[root], intermediates=[issuer])
-    assert span == Span(START + timedelta(days=7), END)
-    assert span.holds(span.start - CLOCK_TOLERANCE)
-    assert span.holds(span.end + CLOCK_TOLERANCE)
-    assert not span.holds(span.start - CLOCK_TOLERANCE - timedelta(seconds=1))
-    assert not span.holds(span.end + CLOCK_TOLERANCE + timedelta(seconds=1))
-
-
-def test_a_leaf_may_hang_on_a_root_itself() -> None:
-    assert spans(signing("hd-1", ROOT), intermediates=[])
-
-
-def test_each_path_has_its_own_span() -> None:
-    renewed = authority("intermediate", ROOT, key=INTERMEDIATE.key, start=START + timedelta(days=100))
-    assert {span.start for span in spans(HD_1, intermediates=[INTERMEDIATE, renewed])} == {
-        START,
-        START + timedelta(days=100),
-    }
-
-
-def leaf_under(issuer: Made) -> Made:
-    return signing("hd-1", issuer)
-
-
-NO_CA = make("issuer", ROOT)
-HOSTILE = {
-    "unknown root": ([authority("root")], [INTERMEDIATE], HD_1),
-    "intermediate not known": ([ROOT], [], HD_1),
-    "intermediate without root": ([ROOT], [authority("intermediate", key=INTERMEDIATE.key)], HD_1),
-    "another intermediate of that name": ([ROOT], [authority("intermediate", ROOT)], HD_1),
-    "issuer's name is not the intermediate's": ([ROOT], [INTERMEDIATE], signing("x", INTERMEDIATE, issuer_name="y")),
-    "intermediate is a leaf": ([ROOT], [HD_2], leaf_under(HD_2)),
-    "intermediate is no CA": ([ROOT], [made := authority("i", ROOT, ca=False)], leaf_under(made)),
-    "intermediate says nothing of CA": ([ROOT], [NO_CA], leaf_under(NO_CA)),
-    "intermediate may not sign": ([ROOT], [made := authority("i", ROOT, cert_sign=False)], leaf_under(made)),
-    "root is no CA": ([made := make("root")], [], leaf_under(made)),
-    "root may not sign": ([made := authority("root", cert_sign=False)], [], leaf_under(made)),
-    "root's path length": (
-        [made := authority("root", path_length=0)],
-        [second := authority("i", made)],
-        leaf_under(second),
-    ),
-    "intermediate's path length": ([ROOT], [INTERMEDIATE, made := authority("i", INTERMEDIATE)], leaf_under(made)),
-    "unknown critical extension in the leaf": (
-        [ROOT],
-        [INTERMEDIATE],
-        signing("hd-1", INTERMEDIATE, extra=[(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), True)]),
-    ),
-    "name constraints, which we do not read": (
-        [ROOT],
-        [made := authority("i", ROOT, extra=[(x509.NameConstraints([x509.DNSName("example.org")], None), True)])],
-        leaf_under(made),
-    ),
-    "unknown critical extension in the root": (
-        [made := authority("r", extra=[(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), True)])],
-        [],
-        leaf_under(made),
-    ),
-    "signed by itself": ([ROOT], [INTERMEDIATE], make("hd-1")),
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_no_path(case: str) -> None:
-    roots, intermediates, leaf = HOSTILE[case]
-    assert spans(leaf, roots=roots, intermediates=intermediates) == ()
-
-
-def test_extensions_that_are_not_critical_do_not_matter() -> None:
-    extra = [(x509.UnrecognizedExtension(certs.UNKNOWN_OID, b"\x05\x00"), False)]
-    assert spans(signing("hd-1", INTERMEDIATE, extra=extra))
-
-
-def test_a_root_without_key_usage_is_fine_as_in_the_vectors() -> None:
-    root = make("root", extensions=[(x509.BasicConstraints(True, None), True)])
-    assert spans(leaf_under(root), roots=[root])
-
-
-def test_certificates_issued_to_oneself_do_not_count_for_the_path_length() -> None:
-    root = authority("root", path_length=1)
-    issuer = authority("issuer", root)
-    rolled_over = authority("issuer", issuer)
-    assert spans(leaf_under(rolled_over), roots=[root], intermediates=[issuer, rolled_over])
-
-
-def test_issuers_of_each_other_end_the_search() -> None:
-    first = authority("first", authority("second"))
-    second = authority("second", first)
-    first_again = authority("first", second, key=first.key)
-    leaf = leaf_under(second)
-    assert spans(leaf, intermediates=[first_again, second, first]) == ()
-    crossed = authority("first", ROOT, key=first.key)
-    assert spans(leaf, intermediates=[first_again, second, first, crossed])
-
-
-def test_paths_have_a_greatest_length() -> None:
-    def line(length: int) -> list[Made]:
-        made = [ROOT]
-        for number in range(length):
-            made.append(authority(f"issuer {number}", made[-1]))
-        return made[1:]
-
-    longest = line(MAX_PATH_CERTIFICATES - 1)
-    assert spans(leaf_under(longest[-1]), intermediates=longest)
-    too_long = line(MAX_PATH_CERTIFICATES)
-    assert spans(leaf_under(too_long[-1]), intermediates=too_long) == ()
 
 
 # Signatures
@@ -314,18 +191,21 @@ def test_names_without_alternatives() -> None:
 
 
 def test_trust_from_files_with_several_certificates() -> None:
-    store = TrustStore.from_pem([ROOT.pem + pem("root.crt")], [INTERMEDIATE.pem, pem("intermediate.crt")])
+    store = TrustStore.from_pem(
+        {"roots": ROOT.pem + pem("root.crt")}, {"a": INTERMEDIATE.pem, "b": pem("intermediate.crt")}
+    )
     assert (len(store.roots), len(store.intermediates)) == (2, 2)
     assert verify(DIGEST, HD_1.signer.sign(DIGEST), NOW, store)
 
 
 def test_trust_needs_readable_files_and_a_root() -> None:
     with pytest.raises(StartError, match="no root certificate"):
-        TrustStore.from_pem([], [INTERMEDIATE.pem])
-    with pytest.raises(StartError, match="one of the root certificates can't be read"):
-        TrustStore.from_pem([b"nothing"], [])
-    with pytest.raises(StartError, match="one of the intermediate certificates can't be read"):
-        TrustStore.from_pem([ROOT.pem], [b"nothing"])
+        TrustStore.from_pem({}, {"i.crt": INTERMEDIATE.pem})
+    with pytest.raises(StartError, match=r"^r\.crt: holds no certificate in PEM form"):
+        TrustStore.from_pem({"r.crt": b"nothing"}, {})
+    with pytest.raises(StartError, match=r"^i\.crt: holds no certificate in PEM form") as caught:
+        TrustStore.from_pem({"r.crt": ROOT.pem}, {"i.crt": b"nothing"})
+    assert "ca_intermediate_certificate_files" in caught.value.hint
 
 
 # Signers
@@ -346,13 +226,17 @@ def pkcs8(made: Made) -> bytes:
 @pytest.mark.parametrize(
     ("certificate", "key", "reason"),
     [
-        (b"nothing", HD_1.key_pem, "the signing certificate can't be read"),
-        (broken_san().pem, HD_1.key_pem, "the signing certificate can't be read"),
-        (INTERMEDIATE.pem, pkcs8(HD_1), "not a PEM file with an EC PRIVATE KEY"),
+        (b"nothing", HD_1.key_pem, "the signing certificate: holds no certificate in PEM form"),
+        (broken_san().pem, HD_1.key_pem, "the signing certificate: the certificate can't be read"),
+        (INTERMEDIATE.pem, pkcs8(HD_1), "the signing key: holds no EC PRIVATE KEY in PEM form"),
         (UNFIT["holds no ECDSA P-256 key"][0].pem, HD_1.key_pem, "holds no ECDSA P-256 key"),
-        (HD_1.pem, b"", "not a PEM file with an EC PRIVATE KEY"),
-        (HD_1.pem, pkcs8(HD_1), "not a PEM file with an EC PRIVATE KEY"),
-        (HD_1.pem, HD_1.key_pem[:120] + b"\n-----END EC PRIVATE KEY-----\n", "the signing key can't be read"),
+        (HD_1.pem, b"", "the signing key: holds no EC PRIVATE KEY in PEM form: the file is empty"),
+        (HD_1.pem, pkcs8(HD_1), "holds no EC PRIVATE KEY in PEM form"),
+        (
+            HD_1.pem,
+            HD_1.key_pem[:120] + b"\n-----END EC PRIVATE KEY-----\n",
+            "the signing key: the private key in line 1 can't be read",
+        ),
         (HD_1.pem, HD_2.key_pem, "does not belong to the certificate of hd-1"),
         (HD_1.pem, make("x", key=ec.generate_private_key(ec.SECP384R1())).key_pem, "does not belong"),
     ],

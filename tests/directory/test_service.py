@@ -278,7 +278,7 @@ async def test_a_record_from_the_future_is_refused(network: Network) -> None:
 
 async def test_a_chain_of_servers_in_use_is_taken_and_given_as_it_is(tmp_path: Path) -> None:
     vectors = Path(__file__).parents[1] / "vectors"
-    trusted = TrustStore.from_pem([(vectors / "root.crt").read_bytes()], [(vectors / "intermediate.crt").read_bytes()])
+    trusted = TrustStore.from_pem(*({name: (vectors / name).read_bytes()} for name in ("root.crt", "intermediate.crt")))
     records = json.loads((vectors / "records.json").read_text())
     service = ServiceDirectory(MemoryDatastore(), trusted, Clock(), lambda event: None)
     assert (await service.handle(Call("submitRecords", {"records": records}, "1"))).result == "ok"

@@ -50,7 +50,7 @@ def sd(authority: Authority) -> Iterator[ForeignSd]:
 
 
 def trust(authority: Authority) -> TrustStore:
-    return TrustStore.from_pem([authority.root_pem], [authority.intermediate_pem])
+    return TrustStore.from_pem({"root": authority.root_pem}, {"intermediate": authority.intermediate_pem})
 
 
 class Follower:

@@ -19,7 +19,7 @@ STRANGER = Authority.create(fast=True, now=NOW - timedelta(days=2))
 
 
 def trust(authority: Authority = AUTHORITY) -> TrustStore:
-    return TrustStore.from_pem([authority.root_pem], [authority.intermediate_pem])
+    return TrustStore.from_pem({"root": authority.root_pem}, {"intermediate": authority.intermediate_pem})
 
 
 def signer(name: str = "admin", groups: Sequence[str] = ("sd-admin",), authority: Authority = AUTHORITY) -> Signer:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from eps.core.certificate import fingerprint
 from eps.core.event import Refused
 from eps.core.names import Operator
 from eps.errors import StartError, TlsFailed
@@ -57,7 +58,7 @@ def test_a_certificate_that_can_not_be_read_is_a_tls_failure() -> None:
 
 def test_a_peer_is_every_name_that_pins_its_leaf() -> None:
     leaf = certificates().authority.issue_tls("a", dns=["b", "c", "a"]).certificate.public_bytes(Encoding.DER)
-    mark = tls.fingerprint(leaf)
+    mark = fingerprint(leaf)
     pinned = {Operator("c"): frozenset([mark]), Operator("a"): frozenset([mark, "0" * 64])}
     identity = identify(leaf, lambda name: frozenset(pinned.get(name, frozenset())))  # type: ignore[arg-type]
     assert identity == tls.PeerIdentity((Operator("a"), Operator("c")), mark)
@@ -143,7 +144,7 @@ BAD_FILES: dict[str, tuple[Spoil, str]] = {
     "key is no key": (lambda f: _write(f.key_file, b"x"), r"own\.key: holds no private key"),
     "encrypted key": (_encrypted, r"own\.key: the key is encrypted"),
     "another's key": (lambda f: replace(f, key_file=tls_files("hd-2").key_file), r"hd-2\.key: the key does not fit"),
-    "expired": (_expired, r"own\.crt: the certificate of .*CN=hd-1.* has expired on 20"),
+    "expired": (_expired, r"own\.crt: the certificate of hd-1 has expired on 20"),
     "not valid yet": (_future, "is not valid before 20.*clock"),
     "expired authority": (_old_authority, r"every certificate authority has expired: .*ca\.crt on 20"),
 }

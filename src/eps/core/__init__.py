@@ -5,6 +5,7 @@ address       OPERATOR.METHOD(ID)                            message        Requ
 jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large answers
 record_text   the JSON of records: numbers as doubles, any depth; free_form: values in them that mean nothing here
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
+pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them
 permission    may X call m on Y?

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import overload
 
+from eps.core.certificate import CLOCK_TOLERANCE, Subject
 from eps.core.entries import Directory, Entry
 from eps.core.instant import nanoseconds_of
 from eps.core.names import Operator, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
-from eps.core.signature import CLOCK_TOLERANCE, Subject, TrustStore, verify
+from eps.core.signature import TrustStore, verify
 from eps.errors import RecordError, StaleRecord
 
 ADMIN_GROUP = "sd-admin"

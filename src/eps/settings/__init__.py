@@ -8,7 +8,6 @@ load_eps, load_sd, load_proxy          what programs call
   validate   the tree against a model: errors, unknown keys, advice
     models     what can be set: eps_server, service_directory and proxies, and parts, which several of them share
     fields     kinds of values: files, addresses, times
-  check      more than loading does: certificates, keys, chains (``config check``)
   problems   the one form of errors and warnings
 """
 

@@ -5,11 +5,9 @@ the directory entry of a name of that leaf. This module doesn't know the directo
 """
 
 import asyncio
-import hashlib
-import os
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,13 +16,12 @@ from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509.oid import NameOID
 
+from eps.core.certificate import Doubt, fingerprint, subject_of
 from eps.core.names import Fingerprint, Operator
-from eps.core.signature import UNREADABLE
+from eps.core.pem import UNREADABLE
 from eps.errors import StartError, TlsFailed
+from eps.transport.credentials import load_authorities, load_own
 
 CIPHERS_1_2 = "ECDHE+AESGCM"
 """Where a peer can't speak TLS 1.3: forward secret and authenticated, nothing else (PROTOCOL.md section 3)."""
@@ -34,9 +31,6 @@ TLS_CLOSE_SECONDS = 2.0
 
 MAX_CACHED_CERTIFICATES = 2048
 """Certificates whose names are remembered; at 1–2 KB each a few MB. A network has a few hundred operators."""
-
-MAX_FILE_BYTES = 16 * 1024 * 1024
-"""A bundle of all public authorities has a quarter of a megabyte; a wrong path may be a device that never ends."""
 
 Pins = Callable[[Operator], frozenset[Fingerprint]]
 """The ``encryption`` fingerprints of an operator's directory entry; empty for an unknown one."""
@@ -81,42 +75,42 @@ class PeerIdentity:
     fingerprint: Fingerprint
 
 
-def server_context(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+def server_context(files: TlsFiles, alpn: Sequence[str] = (), *, now: datetime | None = None) -> ssl.SSLContext:
     """A context for accepting connections. ``alpn`` is offered; a client that offers none is accepted.
+
+    Args:
+        now: the (aware) time at which the files must be valid; default: the present.
 
     Raises:
         StartError: a file is missing, unreadable, expired or doesn't fit; the message names it and what to do.
     """
     if not files.certificate_file:
         raise StartError("a TLS server needs a certificate", hint="set tls.certificate_file and tls.key_file")
-    context = _context(ssl.PROTOCOL_TLS_SERVER, files, alpn)
-    # A resumed session would carry the client's old certificate past a pin that has changed since.
-    context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-    if files.verify_client:
-        context.verify_mode = ssl.CERT_REQUIRED
-    elif files.request_client_cert:
-        context.verify_mode = ssl.CERT_OPTIONAL
-    if context.verify_mode != ssl.CERT_NONE:
-        _load_authorities(context, files.ca_certificate_files)
-    return context
+    return _loaded(_server(files, alpn), files, now or datetime.now(UTC))
 
 
-def client_context(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+def client_context(files: TlsFiles, alpn: Sequence[str] = (), *, now: datetime | None = None) -> ssl.SSLContext:
     """A context for dialling. The caller passes ``server_hostname`` (SNI and the name that is checked).
 
     With ``insecure_skip_verify`` neither chain nor name is checked; the peer's leaf is available for pinning anyway.
 
+    Args:
+        now: as for :func:`server_context`.
+
     Raises:
         StartError: as :func:`server_context`.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, files, alpn)
-    if files.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        _load_authorities(context, files.ca_certificate_files)
-    return context
+    return _loaded(_client(files, alpn), files, now or datetime.now(UTC))
+
+
+def examine(files: TlsFiles, *, server: bool, now: datetime) -> tuple[Doubt, ...]:
+    """What is wrong or doubtful with files, found by loading them as a start does; only a fatal one prevents it.
+
+    Args:
+        server: they are for :func:`server_context`, not :func:`client_context`.
+        now: the (aware) time at which they are to work.
+    """
+    return tuple(_load(_server(files) if server else _client(files), files, now))
 
 
 async def accept_tls(
@@ -150,11 +144,6 @@ async def accept_tls(
         owed.clear()  # what runs in this context later may shake hands over another socket
         _handshaking.reset(token)
     return transport
-
-
-def fingerprint(der: bytes) -> Fingerprint:
-    """SHA-256 of a certificate in DER form, lower-case hex."""
-    return Fingerprint(hashlib.sha256(der).hexdigest())
 
 
 def certificate_names(der: bytes) -> list[str]:
@@ -271,112 +260,58 @@ class _TellingContext(ssl.SSLContext):
 @lru_cache(MAX_CACHED_CERTIFICATES)
 def _names(der: bytes) -> tuple[str, ...]:
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        names = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[:1]]
-        try:
-            sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            names += sans.get_values_for_type(x509.DNSName)
-        except x509.ExtensionNotFound:
-            pass
+        return subject_of(x509.load_der_x509_certificate(der)).tls_names
     except UNREADABLE as error:
         raise TlsFailed(f"the peer's certificate can't be read: {error}") from error
-    return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _context(protocol: int, files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
+def _server(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+    context = _context(ssl.PROTOCOL_TLS_SERVER, alpn)
+    # A resumed session would carry the client's old certificate past a pin that has changed since.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    if files.verify_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif files.request_client_cert:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _client(files: TlsFiles, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, alpn)
+    if files.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _context(protocol: int, alpn: Sequence[str]) -> ssl.SSLContext:
     context = _TellingContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION
     if alpn:
         context.set_alpn_protocols(list(alpn))
-    if files.certificate_file:
-        _check_own(files.certificate_file, files.key_file)
-        context.load_cert_chain(files.certificate_file, files.key_file)
     return context
 
 
-def _check_own(certificate_file: str, key_file: str) -> None:
-    """All that can be wrong with our certificate and its key, found before the first connection does."""
-    if not key_file:
-        raise StartError(f"{certificate_file}: no key file is named for it", hint="set tls.key_file")
-    chain = _certificates(certificate_file, "tls.certificate_file")
-    for certificate in chain:
-        _check_dates(certificate, certificate_file)
-    try:
-        # It is only compared with the certificate, and ours: proving an RSA key's primes would take 0.1 s each time.
-        key = load_pem_private_key(_read(key_file, "tls.key_file"), None, unsafe_skip_rsa_key_validation=True)
-    except TypeError as error:
-        raise StartError(f"{key_file}: the key is encrypted", hint="give the file without a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise StartError(f"{key_file}: holds no private key in PEM form", hint="check tls.key_file") from error
-    if _spki(key.public_key()) != _spki(chain[0].public_key()):
-        raise StartError(
-            f"{key_file}: the key does not fit the certificate in {certificate_file}",
-            hint="name a certificate and its own key; the file's first certificate must be the leaf",
-        )
+def _loaded(context: ssl.SSLContext, files: TlsFiles, now: datetime) -> ssl.SSLContext:
+    for doubt in _load(context, files, now):
+        if doubt.fatal:
+            raise StartError(doubt.text, hint=doubt.hint)
+    return context
 
 
-def _spki(key: object) -> bytes:
-    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]  # the union of key types has no common base
-    return bytes(encoded)
+def _load(context: ssl.SSLContext, files: TlsFiles, now: datetime) -> Iterator[Doubt]:
+    """Load all that ``files`` name, up to what can't be."""
+    for doubt in _loading(context, files, now):
+        yield doubt
+        if doubt.fatal:
+            return
 
 
-def _check_dates(certificate: x509.Certificate, file: str) -> None:
-    now = datetime.now(UTC)
-    name = certificate.subject.rfc4514_string()
-    if certificate.not_valid_after_utc < now:
-        raise StartError(
-            f"{file}: the certificate of {name} has expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-            hint="renew it (in a development network: make certs)",
-        )
-    if certificate.not_valid_before_utc > now:
-        raise StartError(
-            f"{file}: the certificate of {name} is not valid before "
-            f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-            hint="check this machine's clock",
-        )
-
-
-def _load_authorities(context: ssl.SSLContext, files: Sequence[str]) -> None:
-    if not files:
-        raise StartError("no certificate authority is named to check peers with", hint="set tls.ca_certificate_files")
-    expired: list[str] = []
-    valid = 0
-    now = datetime.now(UTC)
-    for file in files:
-        for certificate in _certificates(file, "tls.ca_certificate_files"):
-            if certificate.not_valid_after_utc < now:
-                expired.append(f"{file} on {certificate.not_valid_after_utc:%Y-%m-%d}")
-            else:
-                valid += 1
-        context.load_verify_locations(file)
-    if not valid:  # one of several may be an old root that is being phased out
-        raise StartError(f"every certificate authority has expired: {', '.join(expired[:5])}", hint="set a current one")
-    # An intermediate that the administrator lists is trusted as such, whether or not its root is listed too.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-
-
-def _certificates(file: str, setting: str) -> list[x509.Certificate]:
-    """The certificates in a PEM file, at least one."""
-    content = _read(file, setting)
-    try:
-        return x509.load_pem_x509_certificates(content)
-    except UNREADABLE as error:
-        raise StartError(f"{file}: holds no certificate in PEM form", hint=f"check {setting}") from error
-
-
-def _read(file: str, setting: str) -> bytes:
-    try:
-        with open(file, "rb") as stream:
-            return stream.read(MAX_FILE_BYTES)
-    except FileNotFoundError as error:
-        raise StartError(
-            f"{os.path.abspath(file)}: no such file",
-            hint=f"check {setting} (in a development network, make certs makes the certificates)",
-        ) from error
-    except OSError as error:
-        raise StartError(
-            f"{os.path.abspath(file)}: can't be read: {error.strerror}",
-            hint=f"check {setting} and that the user who runs this program may read the file",
-        ) from error
+def _loading(context: ssl.SSLContext, files: TlsFiles, now: datetime) -> Iterator[Doubt]:
+    if files.certificate_file:
+        yield from load_own(context, files.certificate_file, files.key_file, now)
+    if context.verify_mode != ssl.CERT_NONE:
+        yield from load_authorities(context, files.ca_certificate_files, now)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from eps.pki import Authority
-from eps.programs.admin.check import CheckReport, check, common_name, signing_names, tls_names
+from eps.programs.admin.check import CheckReport, check
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 AUTHORITY = Authority.create(fast=True, now=NOW)
@@ -107,21 +107,17 @@ SERVER = "channels[0].settings.tls"
     [
         (
             _write("root.crt", b""),
-            ["error directory.settings.ca_certificate_files[0]: {}/root.crt holds no certificate"],
+            ["error directory.settings.ca_certificate_files[0]: {}/root.crt: holds no certificate"],
         ),
         (
             _write("root.crt", b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
-            ["error directory.settings.ca_certificate_files[0]: {}/root.crt holds no certificate"],
+            ["error directory.settings.ca_certificate_files[0]: {}/root.crt: holds no certificate"],
         ),
-        (
-            _write("root.crt", AUTHORITY.issue_tls("x").leaf_pem + AUTHORITY.root_pem),
-            ["error directory.settings.ca_certificate_files[0]: {}/root.crt: x is no certificate authority"],
-        ),
-        (_write("hd-1.crt", b"x"), [f"error {SERVER}.certificate_file: {{}}/hd-1.crt holds no certificate"]),
-        (_write("hd-1.key", b"x"), [f"error {SERVER}.key_file: {{}}/hd-1.key holds no private key that can be read"]),
+        (_write("hd-1.crt", b"x"), [f"error {SERVER}.certificate_file: {{}}/hd-1.crt: holds no certificate"]),
+        (_write("hd-1.key", b"x"), [f"error {SERVER}.key_file: {{}}/hd-1.key: holds no private key in PEM form"]),
         (
             _write("hd-1.key", AUTHORITY.issue_tls("x").key_pem),
-            [f"error {SERVER}.key_file: the key {{}}/hd-1.key does not fit the certificate {{}}/hd-1.crt"],
+            [f"error {SERVER}.key_file: {{}}/hd-1.key: the key does not fit the certificate in {{}}/hd-1.crt"],
         ),
         (
             lambda folder: STRANGER.issue_tls("hd-1").write(folder, "hd-1"),
@@ -146,15 +142,15 @@ SERVER = "channels[0].settings.tls"
         (
             lambda folder: AUTHORITY.issue_tls("hd-1").write(folder, "sign"),
             [
-                "error signing.key_file: {}/sign.key is not of the form EC PRIVATE KEY, the only one in use",
+                "error signing.key_file: {}/sign.key: holds no EC PRIVATE KEY in PEM form",
                 "error signing.certificate_file: {}/sign.crt is for nobody, not for hd-1",
             ],
         ),
-        (_pkcs8, ["error signing.key_file: {}/sign.key is not of the form EC PRIVATE KEY, the only one in use"]),
+        (_pkcs8, ["error signing.key_file: {}/sign.key: holds no EC PRIVATE KEY in PEM form"]),
         (
             _rsa_key,
             [
-                "error signing.key_file: {}/sign.key is not an ECDSA P-256 key",
+                "error signing.certificate_file: {}/sign.crt: the certificate holds no ECDSA P-256 key",
                 "error signing.certificate_file: {}/sign.crt is for nobody, not for hd-1",
             ],
         ),
@@ -174,8 +170,15 @@ def test_bad_files(folder: Path, spoil: Callable[[Path], object], problems: list
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (NOW + timedelta(days=826), ["error the certificate of hd-1 expired on 2029-02-24 00:00 UTC"]),
-        (NOW - timedelta(days=2), ["error the certificate of {} is not valid before 2026-11-21 23:00 UTC"]),
+        (NOW + timedelta(days=826), ["error the certificate of hd-1 has expired on 2029-02-24 00:00 UTC"]),
+        (
+            NOW - timedelta(days=2),
+            [
+                "error the certificate of hd-1 is not valid before 2026-11-21 23:00 UTC",
+                "warning the certificate of intermediate is not valid before 2026-11-21 23:00 UTC",
+                "warning the certificate of Testing-Development is not valid before 2026-11-21 23:00 UTC",
+            ],
+        ),
         (NOW + timedelta(days=800), ["warning the certificate of hd-1 expires in 25 days, on 2029-02-24"]),
         (NOW + timedelta(days=795), []),
         (NOW + timedelta(days=794), []),
@@ -184,15 +187,14 @@ def test_bad_files(folder: Path, spoil: Callable[[Path], object], problems: list
 def test_dates(folder: Path, now: datetime, expected: list[str]) -> None:
     report = run(folder, now=now)
     found = {f"{problem.severity} {problem.text.split(': ')[1]}" for problem in report.problems}
-    names = ("hd-1", "Testing-Development", "intermediate")
-    assert found == {line.replace("{}", name) for line in expected for name in names}
+    assert found == set(expected)
     assert report.ok == (not any(line.startswith("error") for line in expected))
 
 
 def test_expired_authorities(folder: Path) -> None:
     texts = [problem.text for problem in run(folder, now=NOW + timedelta(days=4000)).problems]
-    assert any("the certificate of Testing-Development expired" in text for text in texts)
-    assert any("the certificate of intermediate expired" in text for text in texts)
+    assert any("the certificate of Testing-Development has expired" in text for text in texts)
+    assert any("the certificate of intermediate has expired" in text for text in texts)
     assert len(texts) == len(set(texts))
 
 
@@ -211,14 +213,27 @@ def test_a_json_rpc_server_may_trust_other_authorities(folder: Path) -> None:
     assert "does not lead" in report.describe()
 
 
-def test_a_client_without_authorities_or_certificate(folder: Path) -> None:
-    client = {"type": "jsonrpc_client", "settings": {"endpoint": "https://localhost:1/x", "tls": {}}}
-    assert run(folder, settings(channels=[client])).ok
-    pair = {key: value for key, value in tls().items() if key != "ca_certificate_files"}
-    client["settings"] = {"endpoint": "https://localhost:1/x", "tls": pair}
-    report = run(folder, settings(channels=[client]))
+def test_an_authority_that_is_none_is_passed_over(folder: Path) -> None:
+    """A start loads it: the others in the list count."""
+    (folder / "root.crt").write_bytes(AUTHORITY.issue_tls("x").leaf_pem + AUTHORITY.root_pem)
+    report = run(folder)
     assert report.ok
-    assert report.problems == ()
+    text = f"{folder}/root.crt: x is no certificate authority"
+    assert lines(report) == [f"warning directory.settings.ca_certificate_files[0]: {text}"]
+
+
+def test_a_client_without_authorities_or_certificate(folder: Path) -> None:
+    client = {"type": "jsonrpc_client", "settings": {"endpoint": "https://localhost:1/x"}}
+    assert run(folder, settings(channels=[client])).problems == ()
+    pair = {key: value for key, value in tls().items() if key != "ca_certificate_files"}
+    nobody = (
+        "error channels[0].settings.tls.ca_certificate_files: no certificate authority is named to check peers with"
+    )
+    for given in ({}, pair):  # a start refuses them, too
+        client["settings"] = {"endpoint": "https://localhost:1/x", "tls": given}
+        assert lines(run(folder, settings(channels=[client]))) == [nobody]
+        client["settings"] = {"endpoint": "http://localhost:1/x", "tls": given}  # where it has no use for them
+        assert run(folder, settings(channels=[client])).problems == ()
 
 
 def test_a_file_that_vanishes_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +243,8 @@ def test_a_file_that_vanishes_meanwhile(folder: Path, monkeypatch: pytest.Monkey
     (folder / "sign.key").unlink()
     found = lines(run(folder))
     assert found == [
-        f"error {SERVER}.certificate_file: {folder}/hd-1.crt can't be read: No such file or directory",
-        f"error signing.key_file: {folder}/sign.key holds no private key that can be read: FileNotFoundError",
+        f"error {SERVER}.certificate_file: {folder}/hd-1.crt: no such file",
+        f"error signing.key_file: {folder}/sign.key: no such file",
     ]
 
 
@@ -239,42 +254,7 @@ def test_encrypted_keys(folder: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
     )
     (folder / "hd-1.key").write_bytes(pem)
-    assert lines(run(folder)) == [
-        f"error {SERVER}.key_file: {folder}/hd-1.key holds no private key that can be read: TypeError"
-    ]
-
-
-def test_chains_are_followed_only_so_far(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eps.programs.admin.check.MAX_CHAIN", 2)
-    assert [problem.text.split(" ", 1)[1] for problem in run(folder).problems] == [
-        "does not lead to any of the CAs named beside it"
-    ] * 2
-
-
-def _certificate(names: x509.SubjectAlternativeName | None, subject: x509.Name) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW)
-        .not_valid_after(NOW + timedelta(days=1))
-    )
-    if names is not None:
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(key, hashes.SHA256())
-
-
-def test_names() -> None:
-    issued = AUTHORITY.issue_tls("a", dns=["a", "b"]).certificate
-    assert tls_names(issued) == ["a", "b"]
-    assert common_name(issued) == "a"
-    assert signing_names(issued) == []
-    assert signing_names(AUTHORITY.issue_signing("a", ["g"]).certificate) == ["a"]
-    bare = _certificate(None, x509.Name([]))
-    assert (common_name(bare), tls_names(bare), signing_names(bare)) == ("", [], [])
+    assert lines(run(folder)) == [f"error {SERVER}.key_file: {folder}/hd-1.key: the key is encrypted"]
 
 
 def test_a_certificate_of_its_own_is_not_trusted(folder: Path) -> None:

@@ -43,10 +43,10 @@ def test_signing_needs_its_section_and_its_files(settings: EpsSettings) -> None:
     signing = settings.signing
     assert signing is not None
     Path(signing.key_file).write_text("no key")
-    with pytest.raises(StartError, match=r"hd-1-sign\.key: the signing key is not a PEM file with an EC PRIVATE KEY"):
+    with pytest.raises(StartError, match=r"hd-1-sign\.key: holds no EC PRIVATE KEY in PEM form"):
         admin.signer_of(settings)
     Path(signing.key_file).unlink()
-    with pytest.raises(StartError, match=r"hd-1-sign\.key: No such file"):
+    with pytest.raises(StartError, match=r"hd-1-sign\.key: no such file"):
         admin.signer_of(settings)
 
 

@@ -13,9 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from eps.core.certificate import fingerprint_of, subject_of
 from eps.errors import StartError
-from eps.pki import Authority, fingerprint
-from eps.programs.admin.check import check, signing_names
+from eps.pki import Authority
+from eps.programs.admin.check import check
 from eps.programs.dev import certs as dev_certs
 from eps.programs.dev.certs import NAMES, make_dev_certs
 
@@ -84,12 +85,12 @@ def test_certificates(made: tuple[Path, list[str], float]) -> None:
                 assert isinstance(key, rsa.RSAPublicKey)
                 assert key.key_size == 2048
                 signing = certificates(folder, tree, f"{name}-sign{suffix}")[0]
-                assert signing_names(signing) == [name]
+                assert subject_of(signing).name == name
                 uris = signing.extensions.get_extension_for_class(
                     x509.SubjectAlternativeName
                 ).value.get_values_for_type(x509.UniformResourceIdentifier)
                 assert uris[1] == ("iris-group://sd-admin" if name == "hd-1" else "iris-group://")
-                fingerprints |= {fingerprint(leaf), fingerprint(signing)}
+                fingerprints |= {fingerprint_of(leaf), fingerprint_of(signing)}
     assert len(fingerprints) == 2 * len(NAMES) * 4
 
 
@@ -110,8 +111,8 @@ def test_fingerprints(made: tuple[Path, list[str], float]) -> None:
             name = record["name"]
             assert record["section"] == "certificates"
             assert record["data"] == [
-                {"fingerprint": fingerprint(certificates(folder, tree, f"{name}-sign")[0]), "key_usage": "signing"},
-                {"fingerprint": fingerprint(certificates(folder, tree, name)[0]), "key_usage": "encryption"},
+                {"fingerprint": fingerprint_of(certificates(folder, tree, f"{name}-sign")[0]), "key_usage": "signing"},
+                {"fingerprint": fingerprint_of(certificates(folder, tree, name)[0]), "key_usage": "encryption"},
             ]
 
 

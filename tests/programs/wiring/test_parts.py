@@ -7,8 +7,11 @@ import pytest
 from eps.core.event import Level, Notice
 from eps.core.names import Operator
 from eps.errors import StartError
-from eps.programs.wiring.parts import open_datastore, read_file, settings_from, tls_files
+from eps.pki import Authority
+from eps.programs.wiring.credentials import tls_files
+from eps.programs.wiring.parts import open_datastore, settings_from
 from eps.settings import load_eps, models
+from eps.transport.credentials import read_file
 from support.testing import Events
 
 
@@ -29,10 +32,10 @@ def test_our_own_name_is_always_allowed() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="No such file"):
-        read_file(str(tmp_path / "x"))
+    with pytest.raises(StartError, match="no such file"):
+        read_file(str(tmp_path / "x"), "tls.key_file")
     with pytest.raises(StartError, match="Is a directory"):
-        read_file(str(tmp_path))
+        read_file(str(tmp_path), "tls.key_file")
 
 
 def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +47,24 @@ def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypat
     assert settings_from(load_eps, events).name == "hd-1"
     (warning,) = events.of(Notice)
     assert (warning.level, warning.text.startswith("eps.yml: unknown")) == (Level.WARN, True)
+
+
+def test_what_is_doubtful_about_certificates_is_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, stranger = Authority.create(fast=True), Authority.create(fast=True)
+    (tmp_path / "ca.crt").write_bytes(authority.root_pem)
+    issued = authority.issue_tls("hd-1")
+    (tmp_path / "own.crt").write_bytes(issued.cert_pem + stranger.root_pem)
+    (tmp_path / "own.key").write_bytes(issued.key_pem)
+    tls = "{ca_certificate_files: [ca.crt], certificate_file: own.crt, key_file: own.key}"
+    channels = ", ".join(f"{{type: grpc_{side}, settings: {{tls: {tls}}}}}" for side in ("server", "client"))
+    (tmp_path / "eps.yml").write_text(
+        f"name: hd-1\ndirectory: {{type: json, settings: {{path: .}}}}\nchannels: [{channels}]"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EPS_SETTINGS", "eps.yml")
+    events = Events()
+    settings_from(load_eps, events)
+    (warning,) = events.of(Notice)
+    assert warning.level is Level.WARN
+    assert f"{tmp_path}/own.crt: not needed on the way from hd-1 to its authority" in warning.text
+    assert warning.hint

@@ -1,23 +1,20 @@
 """``config check``: all that can be known about settings without starting the program.
 
-Beyond what loading does, it reads the certificates and keys that the settings name: do they parse, does the key fit,
-are they valid today, do they lead to a CA that the settings trust, and do they name the operator?
+Beyond what loading settings does, it loads the certificates and keys that they name, by the functions that a start
+loads them with, and asks what a start doesn't: do they lead to a CA that the settings trust, and name the operator?
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509.oid import NameOID
-
-from eps.core.signature import UNREADABLE
+from eps.core.certificate import AUTHORITIES, OWN, Doubt, about_authority, about_dates, subject_of
+from eps.core.pem import UNREADABLE, certificates_in
+from eps.core.signature import Signer, load_signer, signing_certificate
+from eps.errors import StartError
+from eps.programs.wiring.credentials import tls_files, tls_sections, trust_store
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
 from eps.settings.models import EpsSettings, MutualTlsSettings, SigningSettings, TlsSettings
@@ -25,12 +22,9 @@ from eps.settings.node import locate
 from eps.settings.problems import Loc, Problem, Severity, describe_problems, render_path
 from eps.settings.validate import walk
 from eps.settings.variables import Prompt
-
-SOON = timedelta(days=30)
-"""A certificate with less to live than this gets a warning; renewing one takes some organisations weeks."""
-
-MAX_CHAIN = 8
-"""Certificates from a leaf to its root; the network's have three."""
+from eps.transport.credentials import read_file
+from eps.transport.rehearsal import refusal
+from eps.transport.tls import examine
 
 Finding = tuple[Loc, str, str, Severity]
 
@@ -101,15 +95,22 @@ def check(
 
 
 def _findings(settings: Model, now: datetime, certificates: list[str]) -> Iterator[Finding]:
-    _read_certificates.cache_clear()
     operator = settings.name if isinstance(settings, EpsSettings) else None
+    sections = {loc: server for loc, _, server in tls_sections(settings)}
     for loc, model in walk(settings):
-        for key, name in _authority_files(model):
-            certificates.append(name)
-            yield from _check_authority((*loc, *key), name, now)
-        if isinstance(model, TlsSettings | SigningSettings) and model.certificate_file and model.key_file:
+        authorities = list(_authority_files(model))
+        certificates += [name for _, name in authorities]
+        if isinstance(model, TlsSettings | SigningSettings) and model.certificate_file:
             certificates.append(model.certificate_file)
-            yield from _check_pair(loc, model, model.certificate_file, model.key_file, operator, now)
+        if loc in sections and isinstance(model, TlsSettings):
+            yield from _check_tls(loc, model, now, server=sections[loc])
+        elif not isinstance(model, TlsSettings):
+            for key, name in authorities:
+                yield from _check_signers_authority((*loc, *key), name, now)
+        if isinstance(model, SigningSettings):
+            yield from _check_signing(loc, model, now)
+        if isinstance(model, SigningSettings | MutualTlsSettings) and operator is not None:
+            yield from _check_name((*loc, OWN), model, operator)
 
 
 def _authority_files(model: Model) -> Iterator[tuple[Loc, str]]:
@@ -121,151 +122,87 @@ def _authority_files(model: Model) -> Iterator[tuple[Loc, str]]:
             yield from (((key, index), name) for index, name in enumerate(value))
 
 
-def _check_authority(loc: Loc, name: str, now: datetime) -> Iterator[Finding]:
-    certificates, reason = _read_certificates(name)
-    if not certificates:
-        yield loc, f"{name} {reason}", "it must hold PEM certificates", Severity.ERROR
+# TLS: as a start loads it
+
+
+def _check_tls(loc: Loc, tls: TlsSettings, now: datetime, *, server: bool) -> Iterator[Finding]:
+    files = tls_files(tls)
+    doubts = examine(files, server=server, now=now)
+    yield from (_finding(loc, tls, doubt) for doubt in doubts)
+    if not files.certificate_file or any(doubt.fatal for doubt in doubts):
+        return
+    # Between EPS servers both sides have the same authorities, so what doesn't lead there is an error. A JSON-RPC
+    # server may well trust other authorities than its own certificate's. Without a list there is nothing to compare.
+    reason = refusal(files, now, server=server) if files.ca_certificate_files else ""
+    if reason:
+        hint = "peers will refuse it; is it from another CA, or is the intermediate certificate missing from the file?"
+        severity = Severity.ERROR if isinstance(tls, MutualTlsSettings) else Severity.WARNING
+        yield (*loc, OWN), f"{files.certificate_file} {reason}", hint, severity
+
+
+def _finding(loc: Loc, model: Model, doubt: Doubt) -> Finding:
+    """A doubt, with the place of its file in the settings."""
+    place: Loc = (*loc, doubt.setting)
+    files = getattr(model, doubt.setting)
+    if isinstance(files, tuple) and doubt.file in files:
+        place = (*place, files.index(doubt.file))
+    return place, doubt.text, doubt.hint, Severity.ERROR if doubt.fatal else Severity.WARNING
+
+
+def _check_name(place: Loc, model: SigningSettings | MutualTlsSettings, operator: str) -> Iterator[Finding]:
+    file = model.certificate_file
+    try:
+        subject = subject_of(certificates_in(read_file(file, OWN), file, OWN)[0])
+    except (StartError, *UNREADABLE):  # told already
+        return
+    names = subject.tls_names if isinstance(model, MutualTlsSettings) else [subject.name] * bool(subject.name)
+    if operator not in names:
+        text = f"{file} is for {', '.join(names) or 'nobody'}, not for {operator}"
+        yield place, text, "an operator's certificate carries the operator's name", Severity.ERROR
+
+
+# Signatures: as records are signed and verified
+
+
+def _check_signers_authority(place: Loc, name: str, now: datetime) -> Iterator[Finding]:
+    try:
+        certificates = certificates_in(read_file(name, AUTHORITIES), name, AUTHORITIES)
+    except StartError as error:
+        yield place, error.message, error.hint, Severity.ERROR
+        return
+    # Signatures are judged at their record's date, so what has expired may be right, and needed.
+    hint = "name the new one too; this one is needed as long as the directory has records of its time"
     for certificate in certificates:
-        if not _is_authority(certificate):
-            text = f"{name}: {common_name(certificate)} is no certificate authority"
-            yield loc, text, "only CA certificates belong here", Severity.ERROR
-        yield from _check_dates(loc, name, certificate, now)
+        for doubt in about_authority(certificate, name, now, hint):
+            yield place, doubt.text, doubt.hint, Severity.WARNING
 
 
-def _check_pair(
-    loc: Loc,
-    model: TlsSettings | SigningSettings,
-    certificate_file: str,
-    key_file: str,
-    operator: str | None,
-    now: datetime,
-) -> Iterator[Finding]:
-    place = (*loc, "certificate_file")
-    certificates, reason = _read_certificates(certificate_file)
-    if not certificates:
-        yield place, f"{certificate_file} {reason}", "it must hold PEM certificates, the own one first", Severity.ERROR
+def _check_signing(loc: Loc, model: SigningSettings, now: datetime) -> Iterator[Finding]:
+    file, key_file, place = model.certificate_file, model.key_file, (*loc, OWN)
+    try:
+        content = read_file(file, f"signing.{OWN}")
+        certificate, _ = signing_certificate(content, file)
+    except StartError as error:
+        yield place, error.message, error.hint, Severity.ERROR
         return
-    leaf = certificates[0]
-    yield from _check_dates(place, certificate_file, leaf, now)
-    yield from _check_key((*loc, "key_file"), key_file, leaf, certificate_file, isinstance(model, SigningSettings))
-    yield from _check_chain(place, model, certificate_file, certificates)
-    if isinstance(model, SigningSettings | MutualTlsSettings) and operator is not None:
-        names = signing_names(leaf) if isinstance(model, SigningSettings) else tls_names(leaf)
-        if operator not in names:
-            text = f"{certificate_file} is for {', '.join(names) or 'nobody'}, not for {operator}"
-            yield place, text, "an operator's certificate carries the operator's name", Severity.ERROR
-
-
-def _check_dates(loc: Loc, name: str, certificate: x509.Certificate, now: datetime) -> Iterator[Finding]:
-    who = f"{name}: the certificate of {common_name(certificate)}"
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if now > ends:
-        yield loc, f"{who} expired on {ends:%Y-%m-%d %H:%M} UTC", "get a new one", Severity.ERROR
-    elif now < begins:
-        text = f"{who} is not valid before {begins:%Y-%m-%d %H:%M} UTC"
-        yield loc, text, "is this machine's clock right?", Severity.ERROR
-    elif ends - now < SOON:
-        text = f"{who} expires in {(ends - now).days} days, on {ends:%Y-%m-%d}"
-        yield loc, text, "get a new one, and pin it in the directory before you use it", Severity.WARNING
-
-
-def _check_key(loc: Loc, name: str, leaf: x509.Certificate, certificate_file: str, signing: bool) -> Iterator[Finding]:
+    for doubt in about_dates(certificate, file, now, OWN, fatal=True):
+        yield _finding(loc, model, doubt)
     try:
-        data = Path(name).read_bytes()
-        key = load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)  # it is compared, not used
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        hint = "it must be PEM, without a password"
-        yield loc, f"{name} holds no private key that can be read: {type(error).__name__}", hint, Severity.ERROR
+        signer = load_signer(content, read_file(key_file, "signing.key_file"), certificate_file=file, key_file=key_file)
+    except StartError as error:
+        yield (*loc, "key_file"), error.message, error.hint, Severity.ERROR
+    else:
+        yield from _check_signers_chain(place, model, signer)
+
+
+def _check_signers_chain(place: Loc, model: SigningSettings, signer: Signer) -> Iterator[Finding]:
+    if model.ca_certificate_file is None:
         return
-    if key.public_key() != leaf.public_key():
-        text = f"the key {name} does not fit the certificate {certificate_file}"
-        yield loc, text, "each certificate has a key of its own; name that one", Severity.ERROR
-    elif signing and not (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)):
-        yield loc, f"{name} is not an ECDSA P-256 key", "records are signed with ECDSA P-256", Severity.ERROR
-    elif signing and b"-----BEGIN EC PRIVATE KEY-----" not in data:
-        hint = f"openssl ec -in {name} converts it"
-        yield loc, f"{name} is not of the form EC PRIVATE KEY, the only one in use", hint, Severity.ERROR
-
-
-def _check_chain(
-    loc: Loc, model: TlsSettings | SigningSettings, name: str, chain: tuple[x509.Certificate, ...]
-) -> Iterator[Finding]:
-    """Does the certificate lead to a root that the same settings trust?
-
-    Between EPS servers and for signatures both sides have the same authorities, so anything else is an error. A
-    JSON-RPC server may well trust other authorities than its own certificate's.
-    """
-    files = [_read_certificates(file)[0] for _, file in _authority_files(model)]
-    authorities = [certificate for certificates in files for certificate in certificates]
-    # Without a list of CAs there is nothing to compare with; a file that can't be read has been reported.
-    if not files or not all(files) or _leads_to_root(chain[0], [*chain[1:], *authorities], authorities):
+    try:
+        trust = trust_store([model.ca_certificate_file], model.ca_intermediate_certificate_files)
+    except StartError:  # told where the file is named
         return
-    network = isinstance(model, SigningSettings | MutualTlsSettings)
-    hint = "peers will refuse it; is it from another CA, or is the intermediate certificate missing from the file?"
-    text = f"{name} does not lead to any of the CAs named beside it"
-    yield loc, text, hint, Severity.ERROR if network else Severity.WARNING
-
-
-def _leads_to_root(leaf: x509.Certificate, known: list[x509.Certificate], trusted: list[x509.Certificate]) -> bool:
-    certificate = leaf
-    for _ in range(MAX_CHAIN):
-        if certificate.issuer == certificate.subject:
-            return certificate in trusted
-        issuer = next((item for item in known if _is_issued_by(certificate, item)), None)
-        if issuer is None:
-            return False
-        certificate = issuer
-    return False
-
-
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _read_certificates(name: str) -> tuple[tuple[x509.Certificate, ...], str]:
-    """A file's certificates, or none and what is wrong with it. Cached: one check reads the same files many times."""
-    try:
-        return tuple(x509.load_pem_x509_certificates(Path(name).read_bytes())), ""
-    except OSError as error:
-        return (), f"can't be read: {error.strerror}"
-    except UNREADABLE:
-        return (), "holds no certificate that can be read"
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    """The certificate's CN; empty if it has none."""
-    attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(attributes[0].value) if attributes else ""
-
-
-def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None
-
-
-def tls_names(certificate: x509.Certificate) -> list[str]:
-    """The names that a TLS certificate may stand for: CN, then DNS names (PROTOCOL.md section 3)."""
-    names = _alternative_names(certificate)
-    dns = names.get_values_for_type(x509.DNSName) if names is not None else []
-    return list(dict.fromkeys(name for name in (common_name(certificate), *dns) if name))
-
-
-def signing_names(certificate: x509.Certificate) -> list[str]:
-    """The operators that a signing certificate names: its ``iris-name`` URIs (PROTOCOL.md section 1)."""
-    names = _alternative_names(certificate)
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
-    return [uri.removeprefix("iris-name://") for uri in uris if uri.startswith("iris-name://")]
+    flaw = trust.leaf(signer.certificate_pem).flaw
+    if flaw:
+        hint = "its signatures will be refused; is it from another CA, or is an intermediate certificate not listed?"
+        yield place, f"{model.certificate_file}: {flaw}", hint, Severity.ERROR

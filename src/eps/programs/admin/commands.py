@@ -2,7 +2,6 @@
 
 import json
 import os
-import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from eps.core import record_text
+from eps.core.certificate import subject_of
 from eps.core.endpoint import normal_host
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
 from eps.core.message import Error, Response, error_response
 from eps.core.names import Object
+from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
-from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side, StartError
+from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin.check import check
 from eps.programs.running.runtime import EXIT_FAILED
-from eps.programs.wiring.parts import directory_clients, now, read_file, tls_files, trust_store
+from eps.programs.wiring.credentials import tls_files, trust_store
+from eps.programs.wiring.parts import directory_clients, now
 from eps.settings import PROGRAMS, EpsSettings, describe_problems, load_eps, models
-from eps.transport.tls import TlsFiles, certificate_names
+from eps.transport.credentials import read_file
+from eps.transport.tls import TlsFiles
 
 
 def own_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> EpsSettings:
@@ -59,11 +62,13 @@ async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_command
 def signer_of(settings: EpsSettings) -> Signer:
     """Our signing key; raises StartError naming the files if they are unfit."""
     given = _signing(settings)
-    certificate, key = read_file(given.certificate_file), read_file(given.key_file)
-    try:
-        return load_signer(certificate, key)
-    except StartError as error:
-        raise StartError(f"{given.certificate_file}, {given.key_file}: {error.message}", hint=error.hint) from None
+    certificate, key = given.certificate_file, given.key_file
+    return load_signer(
+        read_file(certificate, "signing.certificate_file"),
+        read_file(key, "signing.key_file"),
+        certificate_file=certificate,
+        key_file=key,
+    )
 
 
 def _signing(settings: EpsSettings) -> models.SigningSettings:
@@ -188,9 +193,8 @@ def _client_files(server: TlsFiles) -> TlsFiles:
 
 def _server_name(tls: models.TlsSettings) -> str:
     """A name that the server's certificate carries."""
-    pem = Path(tls.certificate_file or "").read_text()
-    names = certificate_names(ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END CERTIFICATE-----") + 25] + "\n"))
-    return names[0]
+    file, setting = tls.certificate_file or "", "tls.certificate_file"
+    return subject_of(certificates_in(read_file(file, setting), file, setting)[0]).tls_names[0]
 
 
 def tell_error(error: Error) -> None:

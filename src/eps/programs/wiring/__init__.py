@@ -6,5 +6,6 @@ sd          SdServer            datastore, service → metrics → JSON-RPC serv
 proxy       PublicProxyServer   metrics → relay → datastore, TLS listener → JSON-RPC server
             PrivateProxyServer  metrics → datastore → forwarder → private proxy → JSON-RPC server
 composite   parts that start in order and close in the reverse
-parts       what several programs have: TLS, clients, datastores, metrics, from their settings
+credentials the certificates that settings name, and what is to say of them
+parts       what several programs have: clients, datastores, metrics, from their settings
 """

@@ -24,6 +24,7 @@ from eps.directory.json_files import JsonDirectory
 from eps.errors import Side
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.credentials import tls_files, trust_store
 from eps.programs.wiring.parts import (
     add_metrics,
     directory_clients,
@@ -31,8 +32,6 @@ from eps.programs.wiring.parts import (
     jsonrpc_server_options,
     now,
     rate_limits,
-    tls_files,
-    trust_store,
 )
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context, server_context

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from eps.core.event import Emit, Level, Notice
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
-from eps.core.signature import TrustStore
 from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
@@ -20,9 +19,9 @@ from eps.jsonrpc.server import Cors, Handler, JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.running.runtime import Build, Server
 from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.credentials import tls_files, warnings_of
 from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
 from eps.transport.listener import RateLimit
-from eps.transport.tls import TlsFiles
 
 S = TypeVar("S", EpsSettings, SdSettings, ProxySettings)
 
@@ -32,39 +31,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
-    """TLS settings as plain values; ``own`` is always among the allowed names."""
-    allowed = given.allowed_names
-    if allowed is not None and own is not None:
-        allowed = tuple(dict.fromkeys((own, *allowed)))  # without repetitions: refusals list them
-    return TlsFiles(
-        ca_certificate_files=given.ca_certificate_files,
-        certificate_file=given.certificate_file or "",
-        key_file=given.key_file or "",
-        server_name=given.server_name,
-        verify_client=given.verify_client,
-        request_client_cert=given.request_client_cert,
-        insecure_skip_verify=given.insecure_skip_verify,
-        allowed_names=allowed,
-    )
-
-
 def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, ...]:
     """``tcp_rate_limits``."""
     return tuple(RateLimit(item.type, item.limit) for item in given)
-
-
-def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
-    """Whose signatures count; raises StartError naming a file that can't be used."""
-    return TrustStore.from_pem([read_file(path) for path in roots], [read_file(path) for path in intermediates])
-
-
-def read_file(path: str) -> bytes:
-    """A file that settings name; raises StartError if it can't be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise StartError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
 
 
 def jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
@@ -160,4 +129,6 @@ def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Em
     loaded = load(os.environ, Path.cwd())
     for warning in loaded.warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
+    for text, hint in warnings_of(loaded.settings, now()):
+        emit(Notice(level=Level.WARN, text=text, hint=hint))
     return loaded.settings

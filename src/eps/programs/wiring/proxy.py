@@ -17,6 +17,7 @@ from eps.errors import StartError
 from eps.jsonrpc.server import JsonRpcServer
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
@@ -24,7 +25,6 @@ from eps.programs.wiring.parts import (
     now,
     open_datastore,
     rate_limits,
-    tls_files,
 )
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.forwarding import Forwarder, RawForwarder

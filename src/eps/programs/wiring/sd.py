@@ -8,7 +8,8 @@ from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore, trust_store
+from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore
 from eps.settings import SdSettings
 
 

@@ -1,0 +1,61 @@
+"""The certificates that settings name, and what a start and ``config check`` say of them: the same."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from eps.core.names import Operator
+from eps.core.signature import INTERMEDIATE_SETTING, TrustStore
+from eps.settings import models
+from eps.settings.fields import Model
+from eps.settings.problems import Loc
+from eps.settings.validate import walk
+from eps.transport.credentials import read_file
+from eps.transport.tls import TlsFiles, examine
+
+_SERVERS = (models.GrpcServerSettings, models.JsonRpcServerSettings, models.InternalEndpointSettings)
+"""Settings with a section ``tls`` that is a server's."""
+
+
+def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
+    """TLS settings as plain values; ``own`` is always among the allowed names."""
+    allowed = given.allowed_names
+    if allowed is not None and own is not None:
+        allowed = tuple(dict.fromkeys((own, *allowed)))  # without repetitions: refusals list them
+    return TlsFiles(
+        ca_certificate_files=given.ca_certificate_files,
+        certificate_file=given.certificate_file or "",
+        key_file=given.key_file or "",
+        server_name=given.server_name,
+        verify_client=given.verify_client,
+        request_client_cert=given.request_client_cert,
+        insecure_skip_verify=given.insecure_skip_verify,
+        allowed_names=allowed,
+    )
+
+
+def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
+    """Whose signatures count; raises StartError naming a file that can't be used."""
+    setting, below = "ca_certificate_files", INTERMEDIATE_SETTING
+    return TrustStore.from_pem(
+        {path: read_file(path, setting) for path in roots}, {path: read_file(path, below) for path in intermediates}
+    )
+
+
+def tls_sections(settings: Model) -> Iterator[tuple[Loc, models.TlsSettings, bool]]:
+    """Every section ``tls`` that a start loads: its place, itself, and whether it is a server's."""
+    for loc, model in walk(settings):
+        tls = getattr(model, "tls", None)
+        if isinstance(tls, models.TlsSettings) and not getattr(model, "endpoint", "").startswith("http:"):
+            yield (*loc, "tls"), tls, isinstance(model, _SERVERS)
+
+
+def warnings_of(settings: Model, now: datetime) -> tuple[tuple[str, str], ...]:
+    """Texts and hints of what is doubtful, each once; what is fatal is the start's own to say."""
+    return tuple(
+        dict.fromkeys(
+            (doubt.text, doubt.hint)
+            for _, tls, server in tls_sections(settings)
+            for doubt in examine(tls_files(tls), server=server, now=now)
+            if not doubt.fatal
+        )
+    )
