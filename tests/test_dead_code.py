@@ -33,8 +33,6 @@ ALLOWED = {
     "eps.grpc.http2._Silent.trace": "h2 calls its logger",
     "eps.proxy.public.PublicProxy.tunnels": "what a proxy holds, for tests that wait until it holds it",
     "eps.proxy.public.PublicProxy.waiting": "as tunnels",
-    "eps.proxy.http_forwarding._Feed.feed_data": "aiohttp's parser feeds a body",
-    "eps.proxy.http_forwarding._Feed.feed_eof": "aiohttp's parser feeds a body",
 }
 """Used all the same, and why."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory import DirectorySource
 from eps.directory.api import ApiDirectory
+from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import Unreachable
+from support.fakes import FakeClients
 from support.promptness import A_TURN, shortest_longest_turn
 from support.record_tools import NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
 
 LATER = NOW + timedelta(seconds=1)
+QUICK = Pace(0.1, 0.02, refresh_every=0.0)
 
 
 class Sd:
@@ -77,7 +81,7 @@ class World:
         self.path = tmp_path / "state" / "directory.db"
         self.sds = [Sd(), Sd()]
         self.events: list[Event] = []
-        self.released = 0
+        self.clients: list[FakeClients] = []
         self._made: list[ApiDirectory] = []
 
     @property
@@ -88,19 +92,10 @@ class World:
         async def call(index: int, method: str, params: Object) -> Response:
             return await self.sds[index].call(method, params)
 
-        async def release() -> None:
-            self.released += 1
-
-        options = {"cache_entries_for": 0.1, "retry_every": 0.02, "now": Clock(LATER)} | options
-        directory = ApiDirectory(
-            call,
-            [f"https://sd-{index}" for index in range(endpoints)],
-            trust(),
-            emit=self.events.append,
-            cache_path=str(self.path) if cache else None,
-            release=release,
-            **options,
-        )
+        self.clients.append(FakeClients(call, [f"https://sd-{index}" for index in range(endpoints)]))
+        options = {"pace": QUICK, "now": Clock(LATER)} | options
+        path = str(self.path) if cache else None
+        directory = ApiDirectory(self.clients[-1], trust(), emit=self.events.append, cache_path=path, **options)
         self._made.append(directory)
         return directory
 
@@ -128,8 +123,7 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(module, "REFRESH_EVERY", 0.0)
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     world = World(tmp_path)
     yield world
     await world.close()
@@ -198,11 +192,9 @@ async def test_a_reset_is_noticed_also_where_an_old_tip_is_answered_with_nothing
     assert directory.current.version == newer[-1].hash
 
 
-async def test_a_minute_is_the_longest_until_the_tip_is_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "THOROUGH_EVERY", 0.0)
+async def test_a_minute_is_the_longest_until_the_tip_is_compared(world: World) -> None:
     await world.sd.submit(chain_of(1))
-    await world.started()
-    await settled(world.directory(), world.sd, 3)
+    await settled(await world.started(pace=replace(QUICK, thorough_every=0.0)), world.sd, 3)
     assert world.sd.count("getTip") >= 3
 
 
@@ -302,12 +294,11 @@ async def test_answers_of_another_form(world: World, answer: Any, complaint: str
     await until(directory, chain[0].hash)
 
 
-async def test_a_refused_chain_is_tried_again_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "THOROUGH_EVERY", 0.0)
+async def test_a_refused_chain_is_tried_again_after_a_while(world: World) -> None:
     clock = Clock(NOW - timedelta(hours=1))
     chain = chain_of(1)
     await world.sd.submit(chain)
-    directory = await world.started(now=clock)
+    directory = await world.started(now=clock, pace=replace(QUICK, thorough_every=0.0))
     assert "in the future" in await world.failure()
     clock.time = NOW
     await until(directory, chain[0].hash)
@@ -485,36 +476,30 @@ async def test_start_does_not_wait_for_a_long_cache(world: World, monkeypatch: p
 
 
 async def test_the_pace_is_quick_while_something_is_missing(world: World) -> None:
-    directory = world.directory(cache_entries_for=5.0, retry_every=1.0, own_name=Operator("op-1"))
-    assert directory._pause() == 1.0
+    directory = world.directory(pace=replace(QUICK, complete=5.0, incomplete=1.0), own_name=Operator("op-1"))
+    assert directory.pause == 1.0
     chain = chain_of(2)
     await world.sd.submit(chain[:1])
     await directory.start()
     await until(directory, chain[0].hash)
-    assert directory._pause() == 1.0
+    assert directory.pause == 1.0
     assert "no entry for op-1" in (await world.event(Notice))
     await world.sd.submit(chain[1:])
     await directory.refresh()
-    assert directory._pause() == 5.0
+    assert directory.pause == 5.0
     world.sd.up = False
     await directory.refresh()
-    assert directory._pause() == 1.0
+    assert directory.pause == 1.0
     assert len(world.of(Notice)) == 1
-
-
-async def test_a_pace_of_zero_is_no_busy_loop(world: World) -> None:
-    directory = world.directory(cache_entries_for=0, retry_every=1.0)
-    assert directory._pause() == module.MIN_PACE
 
 
 # Refreshing
 
 
-async def test_refreshes_are_shared_and_rare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REFRESH_EVERY", 3600.0)
+async def test_refreshes_are_shared_and_rare(world: World) -> None:
     chain = chain_of(3)
     await world.sd.submit(chain[:1])
-    directory = await world.started(cache_entries_for=3600.0)
+    directory = await world.started(pace=Pace(3600.0, refresh_every=3600.0))
     await until(directory, chain[0].hash)
     await world.sd.submit(chain[1:2])
     before = world.sd.count("getTip")
@@ -528,7 +513,7 @@ async def test_refreshes_are_shared_and_rare(world: World, monkeypatch: pytest.M
 async def test_a_refresh_during_a_poll_is_followed_by_another(world: World) -> None:
     chain = chain_of(1)
     go_on = asyncio.Event()
-    directory = world.directory(cache_entries_for=3600.0)
+    directory = world.directory(pace=Pace(3600.0))
     first = True
 
     async def call(method: str, params: Object) -> Response:
@@ -550,10 +535,9 @@ async def test_a_refresh_during_a_poll_is_followed_by_another(world: World) -> N
     assert directory.current.version == chain[0].hash
 
 
-async def test_a_refresh_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.01)
+async def test_a_refresh_is_bounded(world: World) -> None:
     world.sd.hangs = True
-    directory = await world.started()
+    directory = await world.started(pace=replace(QUICK, refresh_seconds=0.01))
     await directory.refresh()
     assert directory.current.version == ""
 
@@ -587,7 +571,7 @@ async def test_nothing_is_asked_after_closing(world: World) -> None:
     before = len(world.sd.calls)
     await asyncio.sleep(0.05)  # more than two polls; there is nothing to wait for
     assert len(world.sd.calls) == before
-    assert world.released == 1
+    assert [clients.closed for clients in world.clients] == [1]
 
 
 async def test_a_fault_of_ours_does_not_end_the_following(world: World) -> None:

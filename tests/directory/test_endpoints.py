@@ -20,10 +20,12 @@ from eps.core.record_text import Number
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.api import ApiDirectory
 from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
+from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
 from eps.jsonrpc.server import JsonRpcServer
 from support import testing
+from support.fakes import FakeClients
 from support.promptness import A_THOUSAND_RECORDS
 from support.record_tools import NOW, Clock, chain_of, sign_chain, trust
 from support.vectors import load
@@ -52,14 +54,12 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
     async with served(tmp_path / "sd.db", max_body=64 * 1024 * 1024) as (_, url):
         writer, reader = clients(url), clients("https://127.0.0.1:1/jsonrpc", url)
         directory = ApiDirectory(
-            reader.call,
-            ["https://127.0.0.1:1/jsonrpc", url],
+            reader,
             trust(),
             emit=ignore,
             cache_path=str(tmp_path / "cache.db"),
-            cache_entries_for=0.1,
+            pace=Pace(0.1),
             now=Clock(NOW + timedelta(seconds=1)),
-            release=reader.close,
         )
         await directory.start()
         parent = ""
@@ -97,13 +97,11 @@ async def test_numbers_and_depth_of_others_survive_the_passage(tmp_path: Path) -
         assert [record_text.dumps(record) for record in answer.result] == texts
         assert b'{"v":-0}' in texts[0] and b'{"v":1637000000000000000}' in texts[4]
         directory = ApiDirectory(
-            asking.call,
-            [url],
+            asking,
             trust(),
             emit=ignore,
             cache_path=str(tmp_path / "cache.db"),
             now=Clock(NOW + timedelta(seconds=1)),
-            release=asking.close,
         )
         await directory.start()
         async with asyncio.timeout(30):
@@ -159,7 +157,7 @@ async def test_the_first_good_answer_wins_and_the_others_are_ended(monkeypatch: 
             ended.append(index)
         raise AssertionError
 
-    endpoints = Endpoints(call, ["a", "b", "c"])
+    endpoints = Endpoints(FakeClients(call, ["a", "b", "c"]))
     assert await endpoints.first([0, 1, 2], "getTip", {}, 5.0) == (1, "getTip by 1")
     assert ended == [0]
     assert endpoints.order() == [0, 1, 2]
@@ -172,5 +170,5 @@ async def test_a_single_error_keeps_its_code() -> None:
         return Response("1", error=Error(-32601, "no such method"))
 
     with pytest.raises(DeliveryError, match="the service directory at a answered getTip") as caught:
-        await Endpoints(call, ["a"]).first([0], "getTip", {}, 5.0)
+        await Endpoints(FakeClients(call, ["a"])).first([0], "getTip", {}, 5.0)
     assert caught.value.code == -32601

@@ -14,6 +14,7 @@ from eps.core.signature import TrustStore
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.api import ApiDirectory
 from eps.directory.endpoints import ServiceDirectoryClients
+from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.jsonrpc.server import JsonRpcServer
 from eps.pki import Authority
@@ -59,15 +60,7 @@ class Follower:
     def __init__(self, authority: Authority, *endpoints: str) -> None:
         self.events = Watch()
         clients = ServiceDirectoryClients(endpoints, tls=None)
-        self.directory = ApiDirectory(
-            clients.call,
-            endpoints,
-            trust(authority),
-            emit=self.events,
-            cache_entries_for=0.1,
-            retry_every=0.1,
-            release=clients.close,
-        )
+        self.directory = ApiDirectory(clients, trust(authority), emit=self.events, pace=Pace(0.1, 0.1))
 
     async def until(self, condition: Any) -> Directory:
         async with asyncio.timeout(WAIT):

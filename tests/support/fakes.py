@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eps.core.entries import Directory
-from eps.core.names import Operator, Token
+from eps.core.message import Response
+from eps.core.names import Object, Operator, Token
 from eps.core.record import parse_change_record
 
 BASE = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
@@ -89,3 +91,18 @@ class RecordingTunnel:
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         self.asked.append((endpoint, bytes(token), via))
+
+
+class FakeClients:
+    """Clients of service directories (``eps.directory.endpoints.Clients``); ``closed``: how often."""
+
+    def __init__(self, call: Callable[[int, str, Object], Awaitable[Response]], names: Sequence[str]) -> None:
+        self.names = names
+        self.closed = 0
+        self._call = call
+
+    async def call(self, index: int, method: str, params: Object) -> Response:
+        return await self._call(index, method, params)
+
+    async def close(self) -> None:
+        self.closed += 1

@@ -4,8 +4,8 @@
 Both give the same thing: an immutable ``core.entries.Directory`` that is replaced whole when something changes.
 
 service      keeps the chain of signed records; behind the sd program's JSON-RPC server
-api          asks (endpoints: several service directories), verifies (slices: without holding up the event loop),
-             keeps what it verified (cache)
+api          asks (endpoints: several service directories; pace: how often), verifies (slices: without holding up the
+             event loop), keeps what it verified (cache), tells the log (reports)
 json_files   reads files; ``eps sd submit-records`` reads its files here, too
 """
 

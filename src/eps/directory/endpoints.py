@@ -1,8 +1,8 @@
 """Asking service directories: several endpoints, each with deadlines, the first good answer wins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from eps.core import record_text
@@ -13,9 +13,6 @@ from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
 from eps.jsonrpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
-
-CallEndpoint = Callable[[int, str, Object], Awaitable[Response]]
-"""Ask the endpoint of that index: method and params. Raises EpsError if no answer came."""
 
 STAGGER_SECONDS = 1.5
 """How long an endpoint may be silent before the next one is asked as well: an address that swallows packets must not
@@ -28,18 +25,38 @@ LONGEST_CALL_SECONDS = 120.0
 """The clients' own deadline; those who ask set shorter ones."""
 
 
+class Clients(Protocol):
+    """What reaches the endpoints of one directory; :class:`ServiceDirectoryClients` does."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Their URLs, for messages."""
+        ...
+
+    async def call(self, index: int, method: str, params: Object) -> Response:
+        """Ask the endpoint of that index; raises EpsError if no answer came."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
 class Endpoints:
     """The endpoints of one directory.
 
     Args:
-        call: reaches them.
-        names: their URLs, for messages.
+        clients: reach them; closed with this.
     """
 
-    def __init__(self, call: CallEndpoint, names: Sequence[str]) -> None:
-        self._call = call
-        self.names = tuple(names)
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self.names = tuple(clients.names)
         self._preferred = 0
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._clients.close()
 
     def order(self) -> list[int]:
         """All endpoints: the one that was good last, then the others as configured."""
@@ -58,7 +75,7 @@ class Endpoints:
         name = self.names[index]
         try:
             async with asyncio.timeout(seconds):
-                response = await self._call(index, method, params)
+                response = await self._clients.call(index, method, params)
         except TimeoutError:
             raise Unreachable(
                 f"the service directory at {name} did not answer {method} within {seconds:g} s",
@@ -115,7 +132,7 @@ def _all_failed(failures: Sequence[EpsError]) -> EpsError:
 
 
 class ServiceDirectoryClients:
-    """JSON-RPC clients for service directories, from plain settings values; ``call`` is what others here take.
+    """JSON-RPC clients for service directories, from plain settings values.
 
     Args:
         endpoints: URLs.
@@ -135,6 +152,7 @@ class ServiceDirectoryClients:
         max_answer: int = MAX_ANSWER,
     ) -> None:
         names: list[str | None] = [*server_names, *([None] * len(endpoints))]
+        self.names = tuple(endpoints)
         self._clients = [
             JsonRpcClient(
                 endpoint,

@@ -21,6 +21,7 @@ from eps.core.names import Operator
 from eps.directory import DirectorySource
 from eps.directory.api import ApiDirectory
 from eps.directory.json_files import JsonDirectory
+from eps.directory.pace import Pace
 from eps.errors import Side
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
@@ -136,15 +137,12 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
         case models.JsonDirectory(settings=given):
             return JsonDirectory(given.path)
         case models.ApiDirectory(settings=given):
-            clients = directory_clients(given)
             return ApiDirectory(
-                clients.call,
-                given.endpoints,
+                directory_clients(given),
                 trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files),
                 emit=emit,
                 cache_path=str(Path(settings.state_path) / "directory-cache.sqlite"),
                 own_name=Operator(settings.name),
-                cache_entries_for=given.cache_entries_for,
+                pace=Pace(given.cache_entries_for),
                 now=now,
-                release=clients.close,
             )

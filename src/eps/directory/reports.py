@@ -1,0 +1,68 @@
+"""What following a directory tells the log: each failure once, and what is still missing."""
+
+from eps.core.chain import Chain
+from eps.core.entries import Directory
+from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notice
+from eps.core.names import Operator
+
+MAX_REASONS = 100
+"""Distinct failures that are remembered as reported: endpoints may invent new ones for ever."""
+
+
+class Reports:
+    """The state that decides what is worth a line.
+
+    Args:
+        own_name: whose entry the directory should have; None: any entry will do.
+    """
+
+    def __init__(self, emit: Emit, own_name: Operator | None) -> None:
+        self._emit = emit
+        self._own_name = own_name
+        self._failures: set[str] = set()
+        self._missing_reported = False
+
+    @property
+    def failing(self) -> bool:
+        """Whether nothing has succeeded since the last failure."""
+        return bool(self._failures)
+
+    def lacks_something(self, directory: Directory) -> bool:
+        """Whether our own entry, or any at all, is still to come."""
+        return not directory.entries if self._own_name is None else directory.entry(self._own_name) is None
+
+    def changed(self, chain: Chain, source: str) -> None:
+        """Another chain is in use."""
+        operators = len(chain.directory.entries)
+        self._emit(DirectoryChanged(records=len(chain.records), operators=operators, tip=chain.tip, source=source))
+
+    def failed(self, reason: str, hint: str) -> None:
+        """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""
+        if reason not in self._failures and len(self._failures) < MAX_REASONS:
+            self._failures.add(reason)
+            self._emit(DirectoryFailed(reason=reason, hint=hint))
+
+    def passed_over(self, reason: str, hint: str) -> None:
+        """An endpoint is not believed, but another one had a good answer."""
+        self._emit(Notice(text=reason, hint=hint, level=Level.WARN))
+
+    def succeeded(self, endpoint: str, directory: Directory) -> None:
+        """``endpoint`` gave a good answer; ``directory`` is what is known now."""
+        if self._failures:
+            self._failures.clear()
+            self._emit(Notice(text=f"the service directory at {endpoint} answers again"))
+        missing = self.lacks_something(directory)
+        if missing and not self._missing_reported:
+            self._tell_missing()
+        self._missing_reported = missing
+
+    def _tell_missing(self) -> None:
+        who = f"no entry for {self._own_name}, this server's operator" if self._own_name else "no entries"
+        self._emit(
+            Notice(
+                text=f"the directory has {who} yet",
+                hint="submit its records with eps sd submit-records (development network: make sd-setup); "
+                "this server notices within a second",
+                level=Level.WARN,
+            )
+        )
