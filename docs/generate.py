@@ -41,6 +41,7 @@ _WORDS = (
     (fields.ExistingFiles, "list of files", ""),
     (fields.ExistingPath, "file or folder", ""),
     (fields.StateFile, "file, seen from `state_path`", ""),
+    (fields.KeptFile, "file", ""),
     (fields.FolderPath, "folder", ""),
     (fields.BindAddress, "HOST:PORT to listen on", ""),
     (fields.Endpoint, "HOST:PORT", "HOST:PORT"),

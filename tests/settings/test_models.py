@@ -216,7 +216,8 @@ def test_models_can_be_made_directly() -> None:
         ({"type": "sqlite"}, SqliteDatastore, "path", "{folder}/.eps/sd/store.sqlite"),
         ({"type": "sqlite", "settings": {"path": "x.db"}}, SqliteDatastore, "path", "{folder}/.eps/sd/x.db"),
         ({"type": "sqlite", "settings": {"path": "/x/y.db"}}, SqliteDatastore, "path", "/x/y.db"),
-        ({"type": "file", "settings": {"filename": "x"}}, FileDatastore, "filename", "{folder}/.eps/sd/x"),
+        ({"type": "file", "settings": {"filename": "x"}}, FileDatastore, "filename", "{folder}/x"),
+        ({"type": "file", "settings": {"filename": "/db/x"}}, FileDatastore, "filename", "/db/x"),
         (
             {"type": "redis", "settings": {"addresses": ["localhost:6379"], "password": ""}},
             RedisDatastore,

@@ -119,6 +119,10 @@ def _path(path: str, info: ValidationInfo) -> str:
     return path if folder is None else absolute(path, folder)
 
 
+KeptFile = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+"""A file the program keeps, where a server in use would look for it: seen from the working directory; absolute once
+validated. Need not exist yet."""
+
 FolderPath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 """A folder that the program makes if it is missing; absolute once validated."""
 

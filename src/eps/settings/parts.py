@@ -15,6 +15,7 @@ from eps.settings.fields import (
     ExistingFile,
     ExistingFiles,
     Flag,
+    KeptFile,
     Model,
     RegularExpression,
     Seconds,
@@ -194,10 +195,10 @@ class RedisSettings(Model):
 
 
 class FileSettings(Model):
-    """``filename`` is seen from ``state_path``."""
+    """The store of servers in use, where they have it: existing settings name it without a folder, too."""
 
-    filename: StateFile = Field(examples=["records.bin"])
-    """The file; never shared by two programs."""
+    filename: KeptFile = Field(examples=["records.bin"])
+    """The file, seen from the working directory; never shared by two programs."""
 
 
 class EmptySettings(Model):
