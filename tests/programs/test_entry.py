@@ -127,7 +127,7 @@ def test_ctrl_c_at_a_prompt_leaves_the_terminal_as_it_was() -> None:
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """Ctrl-C as the console scripts have it."""
-    before = signal.signal(signal.SIGINT, entry._leave)
+    before = signal.signal(signal.SIGINT, entry.leave)
     yield
     signal.signal(signal.SIGINT, before)
 
@@ -135,7 +135,7 @@ def quiet() -> Iterator[None]:
 def test_work_can_be_interrupted(quiet: None) -> None:
     with pytest.raises(KeyboardInterrupt), entry.interruptible():
         signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is entry._leave
+    assert signal.getsignal(signal.SIGINT) is entry.leave
 
 
 def test_who_starts_it_otherwise_decides_about_ctrl_c() -> None:

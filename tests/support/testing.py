@@ -149,3 +149,10 @@ async def jsonrpc_server(
         yield server
     finally:
         await server.close()
+
+
+def step_line(number: int, at: float, text: str = "does it", operator: str = "hd-1") -> dict[str, Any]:
+    """A program's log line (JSON) about a step; without a number, about forwarding."""
+    time = datetime.fromtimestamp(at, UTC).isoformat()
+    line = {"kind": "step", "time": time, "operator": operator, "text": text}
+    return line | ({"step": number} if number else {"kind": "forwarding"})

@@ -81,6 +81,9 @@ class JsonRpcClient:
         called: what is behind the endpoint, for messages (``the service directory``).
         load: reads the answers' JSON; None: only what can travel inside the network.
 
+    Attributes:
+        label: who is called and where, as messages name it; without a password.
+
     Raises:
         StartError: the endpoint is no such URL, or a certificate file is missing or wrong.
     """
@@ -101,7 +104,7 @@ class JsonRpcClient:
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url") if proxy_url else None
-        self._label = f"{called} at " * bool(called) + str(self._url.with_user(None))
+        self.label = f"{called} at " * bool(called) + str(self._url.with_user(None))
         self._context: ssl.SSLContext | bool = True
         if tls is not None and self._url.scheme == "https":
             self._context = client_context(tls)
@@ -203,7 +206,7 @@ class JsonRpcClient:
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
         if len(answer) <= LARGE_ANSWER:
             return parse_response(
-                answer, request_id, source=self._label, status=status, max_bytes=self._max_answer, load=self._load
+                answer, request_id, source=self.label, status=status, max_bytes=self._max_answer, load=self._load
             )
         steps = load_in_steps(answer, max_bytes=self._max_answer, load=self._load)
         try:
@@ -211,9 +214,9 @@ class JsonRpcClient:
                 next(steps)
                 await asyncio.sleep(0)  # other work gets its turn
         except StopIteration as end:
-            return read_answer(end.value, answer, request_id, source=self._label, status=status)
+            return read_answer(end.value, answer, request_id, source=self.label, status=status)
         except BadRequest as refused:
-            no_answer(answer, self._label, status, refused.message)
+            no_answer(answer, self.label, status, refused.message)
 
     def _ready_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -275,7 +278,7 @@ class JsonRpcClient:
         return self._error(Unreachable, f"no connection within {seconds:g} s", "check the endpoint and the firewalls")
 
     def _error(self, kind: type[D], text: str, hint: str) -> D:
-        return kind(f"{self._label}: {text}", hint=hint, side=self._side)
+        return kind(f"{self.label}: {text}", hint=hint, side=self._side)
 
 
 class _Body(Payload):

@@ -38,24 +38,25 @@ def proxy() -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside, Ctrl-C is a KeyboardInterrupt, or what the event loop makes of it."""
-    if signal.getsignal(signal.SIGINT) is not _leave:  # started otherwise: whoever did so has decided
+    if signal.getsignal(signal.SIGINT) is not leave:  # started otherwise: whoever did so has decided
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, leave)
 
 
 def _run(program: str) -> None:
     try:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the starter had it ignored
-            signal.signal(signal.SIGINT, _leave)
+            signal.signal(signal.SIGINT, leave)
         import_module(f"eps.programs.{program}").main()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: FrameType | None) -> None:
+    """Handle Ctrl-C by ending at once, whatever was being loaded or destroyed."""
     os._exit(EXIT_INTERRUPTED)

@@ -62,7 +62,7 @@ def test_signing_needs_its_section_and_its_files(settings: EpsSettings) -> None:
 )
 def test_params_that_are_no_object(text: str, says: str) -> None:
     with pytest.raises(BadParams, match=says) as caught:
-        admin._params(text)
+        admin.params_of(text)
     assert caught.value.hint
 
 
@@ -79,7 +79,7 @@ def test_params_that_are_no_object(text: str, says: str) -> None:
 async def test_where_our_own_server_is(settings: EpsSettings, bind: str, host: str) -> None:
     for tls in (True, False):
         client = admin.own_server_client(with_server(settings, bind_address=bind, **({} if tls else {"tls": None})))
-        assert client._label == f"our EPS server hd-1 at http{'s' if tls else ''}://{host}:1/jsonrpc"
+        assert client.label == f"our EPS server hd-1 at http{'s' if tls else ''}://{host}:1/jsonrpc"
         await client.close()
 
 

@@ -140,7 +140,7 @@ def check_config(program: str, *, as_json: bool) -> int:
 
 async def call(method: str, params: str, timeout: float) -> int:
     """``eps call``: through our own server's JSON-RPC port; the exit code."""
-    value = _params(params)
+    value = params_of(params)
     client = own_server_client(own_settings())
     try:
         response = await client.call(method, value, timeout=timeout)
@@ -155,7 +155,8 @@ async def call(method: str, params: str, timeout: float) -> int:
     return 0
 
 
-def _params(text: str) -> Object:
+def params_of(text: str) -> Object:
+    """The params that a command line gives as JSON text; raises BadParams if they are no object."""
     try:
         value = strict_loads(text.encode())
     except EpsError as error:

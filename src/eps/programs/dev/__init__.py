@@ -1,5 +1,6 @@
 """The development network, on one machine.
 
 demo       ``eps demo`` → network (names, ports) → processes (starts them, reads their logs) → child (in each of them)
+           rendering: what it shows, as text
 certs      ``eps dev certs``          internal_server    ``eps dev internal-server``
 """

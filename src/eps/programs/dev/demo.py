@@ -5,17 +5,14 @@ hd-1 pings hd-2 through the public proxy; then a TLS client reaches a server beh
 
 import asyncio
 import errno
-import json
 import signal
 import socket
 import ssl
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -38,14 +35,12 @@ from eps.programs.dev.network import (
     setup_directory,
 )
 from eps.programs.dev.processes import Children, LogLine
+from eps.programs.dev.rendering import HOLD, compact, render_step, ripe_steps, shortened
 
 T = TypeVar("T")
 
 UP_TIMEOUT = 20.0
 """Seconds from starting the programs to a working network; on an idle machine it takes two or three."""
-
-HOLD = 0.04
-"""Seconds that a step is held back before it is shown, so that steps of different programs come in order."""
 
 SETTLE = 0.15
 """Seconds to wait after the answer for log lines of the other programs that are still on their way, and after a
@@ -109,7 +104,7 @@ class Demo:
         self._check_place()
         await asyncio.to_thread(self._certificates)
         check_ports_free(PORTS)
-        async with Children(self._logs, self._on_event) as children:
+        async with Children(self._logs, self.on_event) as children:
             self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
             await children.start(PROGRAMS)
             ending = asyncio.create_task(children.first_to_end())
@@ -129,10 +124,10 @@ class Demo:
                 await asyncio.gather(showing, ending, return_exceptions=True)
 
     async def _show(self, started: float, children: Children) -> None:
-        await self._wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
+        await self.wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
         count = await setup_directory(self._root)
         self._say(f"signed and submitted the directory: {count} records")
-        await self._wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
+        await self.wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
         self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
         await self._ping()
         self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
@@ -143,9 +138,9 @@ class Demo:
     async def _ping(self) -> None:
         self._say("\nhd-1 calls hd-2._ping. Neither can dial the other, so:", style="bold")
         async with application_of(self._root, "hd-1") as hd_1:
-            async with self._showing_steps():
+            async with self.showing_steps():
                 response, took = await timed(hd_1.call("hd-2._ping", {}, request_id="1"))
-            self._show_answer(response, took)
+            self.show_answer(response, took)
             _, took = await timed(hd_1.call("hd-2._ping", {}, request_id="2"))
         self._say(f"\na second call, on the kept connections: {took * 1000:.1f} ms")
 
@@ -153,19 +148,19 @@ class Demo:
         self._say("\nA web server inside a network that nobody can dial into, reached all the same:", style="bold")
         self._say(f"starting {', '.join(program.name for program in PASSTHROUGH_PROGRAMS)}")
         await children.start(PASSTHROUGH_PROGRAMS)
-        await self._wait_for(self._signs.passthrough_ready, "the private proxy")
+        await self.wait_for(self._signs.passthrough_ready, "the private proxy")
         async with application_of(self._root, "hd-1") as hd_1:
             params = {"domain": INTERNAL_DOMAIN, "proxy": "public-proxy-1.ga"}
             response = await hd_1.call("private-proxy-1.ga.announceConnection", params)
         if response.error is not None:
             raise EpsError(f"the announcement failed: {response.error.message}", hint=f"the logs are in {self._logs}")
         self._say(f"hd-1 had private-proxy-1.ga announce {INTERNAL_DOMAIN} to public-proxy-1.ga: {response.result}")
-        async with self._showing_steps():
+        async with self.showing_steps():
             text, took = await timed(fetch(self._root, f"https://{INTERNAL_DOMAIN}:{TLS_PORT}/jsonrpc"))
         self._say(f"The answer to GET /jsonrpc, after {took * 1000:.0f} ms: {text}", style="bold")
 
     @asynccontextmanager
-    async def _showing_steps(self) -> AsyncIterator[None]:
+    async def showing_steps(self) -> AsyncIterator[None]:
         """Show the steps that happen inside."""
         showing = asyncio.create_task(self._show_steps(time.time()))
         try:
@@ -187,7 +182,8 @@ class Demo:
                 shown = max(shown, step.get("step", 0))
                 self._console.print(render_step(step, asked, width), soft_wrap=True)
 
-    def _show_answer(self, response: Response, seconds: float) -> None:
+    def show_answer(self, response: Response, seconds: float) -> None:
+        """The ping's answer and how long it took; raises EpsError if it is an error."""
         if response.error is not None:
             raise EpsError(f"the ping failed: {response.error.message}", hint=f"the logs are in {self._logs}")
         self._say(f"\nThe answer from hd-2, after {seconds * 1000:.0f} ms in all (shortened):", style="bold")
@@ -200,7 +196,8 @@ class Demo:
         self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping\n")
         self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
 
-    async def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
+    async def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Until ``condition`` holds; raises StartError, naming ``what``, if it never does."""
         try:
             async with asyncio.timeout(UP_TIMEOUT):
                 while not condition():
@@ -211,7 +208,8 @@ class Demo:
                 f"{what} did not come up within {UP_TIMEOUT:.0f} s", hint=f"look into the logs in {self._logs}"
             ) from None
 
-    def _on_event(self, program: str, event: LogLine) -> None:
+    def on_event(self, program: str, event: LogLine) -> None:
+        """A line of a program's log has come."""
         kind = event.get("kind")
         if kind == "started":
             self._signs.running.add(program)
@@ -236,67 +234,6 @@ class Demo:
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style), soft_wrap=True)
-
-
-def seconds_of(line: LogLine) -> float:
-    """The time of a log line, in seconds since the epoch."""
-    return datetime.fromisoformat(str(line["time"])).timestamp()
-
-
-def ripe_steps(steps: Sequence[LogLine], shown: int, now: float) -> list[LogLine]:
-    """Those of ``steps`` whose turn it is, in order.
-
-    Two operators do steps 5 and 6 at the same moment, and may log them the other way round; a step whose predecessor
-    is missing waits a little longer for it.
-
-    Args:
-        shown: the highest step that was shown before.
-        now: seconds since the epoch.
-    """
-    ripe = []
-    for step in sorted(steps, key=lambda line: (line.get("step", 0), seconds_of(line))):
-        number, age = step.get("step", 0), now - seconds_of(step)
-        if age >= (HOLD if number <= shown + 1 else 2 * HOLD):
-            ripe.append(step)
-            shown = max(shown, number)
-    return ripe
-
-
-def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
-    """One line of the show: which step, how long after the call, who, what.
-
-    Args:
-        asked: when the call was made, in seconds since the epoch.
-        width: of the terminal: what doesn't fit goes on below; None leaves it in one line.
-    """
-    line = Text(f"  {step.get('step', '·')}  ", style="bold cyan")
-    line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
-    line.append(f"{step['operator']:<18} ", style="bold")
-    room = max(width - len(line) - 1, 20) if width is not None else sys.maxsize
-    rest = textwrap.wrap(str(step["text"]), room, break_long_words=False, break_on_hyphens=False)
-    line.append(("\n" + " " * len(line)).join(rest))
-    return line
-
-
-def shortened(value: object, key: str = "") -> object:
-    """``value`` without what fills screens, and in the order in which people read: names first."""
-    if isinstance(value, list) and value and key in ("records", "certificates", "settings"):
-        return f"… {len(value)} {'signed records' if key == 'records' else key}"
-    if isinstance(value, dict) and key == "entry":
-        return "… its directory entry"
-    if isinstance(value, dict):
-        ordered = sorted(value.items(), key=lambda item: READING_ORDER.get(item[0], 9))
-        short = {name: shortened(item, name) for name, item in ordered}
-        return {name: item for name, item in short.items() if item not in (None, "", [], {})}
-    if isinstance(value, list):
-        if all(isinstance(item, dict) and set(item) >= {"name", "permissions"} for item in value):
-            return [item["name"] for item in value]
-        return [shortened(item) for item in value]
-    return value
-
-
-READING_ORDER = {"serverInfo": 0, "name": 1, "groups": 2, "type": 2, "services": 3, "channels": 4}
-"""Which keys of an answer come first."""
 
 
 async def fetch(root: Path, url: str) -> str:
@@ -330,19 +267,6 @@ async def timed(work: Awaitable[T]) -> tuple[T, float]:
     began = time.perf_counter()
     result = await work
     return result, time.perf_counter() - began
-
-
-def compact(value: object, indent: int = 0, width: int = 79) -> str:
-    """``value`` as JSON on few lines: what fits into a line stands in one."""
-    flat = json.dumps(value, ensure_ascii=False)
-    if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
-        return flat
-    pad = " " * (indent + 2)
-    if isinstance(value, dict):
-        items = [f"{json.dumps(key)}: {compact(item, indent + 2, width)}" for key, item in value.items()]
-        return "{\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "}"
-    items = [compact(item, indent + 2, width) for item in value]
-    return "[\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "]"
 
 
 def check_ports_free(ports: Sequence[Port]) -> None:
