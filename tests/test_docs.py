@@ -287,6 +287,21 @@ def test_packages_open_with_a_map_of_their_modules(package: Path) -> None:
     assert [name for name in modules if not re.search(rf"\b{name}\b", text)] == []
 
 
+def test_places_on_the_map_exist() -> None:
+    """Each file, and each function that is named behind it in the same line."""
+    for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines():
+        folder, text = ROOT / "src" / "eps", ""
+        for name in re.findall(r"`([^`]+)`", line):
+            if re.fullmatch(r"[\w/]+\.py", name):
+                file = next(
+                    (base / name for base in (ROOT / "src" / "eps", folder, ROOT) if (base / name).exists()), None
+                )
+                assert file is not None, name
+                folder, text = file.parent, file.read_text()
+            elif re.fullmatch(r"_?[a-z_]+", name) and text and not (ROOT / "src" / "eps" / name).exists():
+                assert re.search(rf"def {name}\b", text), f"{name} in: {line}"
+
+
 # --- what is to be copied ---
 
 

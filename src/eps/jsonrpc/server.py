@@ -1,6 +1,6 @@
 """JSON-RPC over HTTP(S): the server (PROTOCOL.md section 5).
 
-    Listener → TLS → aiohttp's HTTP parser → _exchange: CORS, path, body → core.jsonrpc → handler → answer
+    Listener → TLS → aiohttp's HTTP parser → _exchange: CORS, path, body → core.jsonrpc_text → handler → answer
 
 Connections are kept alive. A client that goes away does not stop its call: a call half done is worse than an answer
 that nobody reads, and every handler has a deadline of its own. ``close`` lets calls in flight finish for a while.
