@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +26,7 @@ from eps.errors import (
     TlsFailed,
     Unreachable,
 )
+from eps.http1.client import open_connection
 from eps.jsonrpc import client as module
 from eps.jsonrpc.client import JsonRpcClient
 from eps.pki import Authority
@@ -211,7 +213,12 @@ async def test_connections_are_kept_and_shared() -> None:
 
 
 async def test_without_keep_alive_every_call_has_its_own_connection() -> None:
-    async with serving(answer_all) as server, client(server.url, keep_alive=0) as calling:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, _, request = await read_request(reader)
+            writer.write(success(request, extra="Keep-Alive: timeout=60\r\n"))
+
+    async with serving(talk) as server, client(server.url, keep_alive=0) as calling:
         for _ in range(3):
             await calling.call("m", {})
         assert server.connections == 3
@@ -228,8 +235,7 @@ async def test_the_servers_keep_alive_is_honoured(header: str, expected: float) 
 
     async with serving(say_so) as server, client(server.url) as calling:
         await calling.call("m", {})
-        assert calling._connector is not None
-        assert calling._connector._keepalive_timeout == expected
+        assert calling.kept_for == expected
 
 
 async def test_what_a_server_no_longer_says_of_its_keep_alive_is_forgotten() -> None:
@@ -243,8 +249,7 @@ async def test_what_a_server_no_longer_says_of_its_keep_alive_is_forgotten() -> 
     async with serving(once) as server, client(server.url) as calling:
         for expected in (59.0, 1.5):
             await calling.call("m", {})
-            assert calling._connector is not None
-            assert calling._connector._keepalive_timeout == expected
+            assert calling.kept_for == expected
 
 
 def run_on_both(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -293,19 +298,11 @@ async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anythin
             requests.append(request["id"])
             writer.write(success(request))
 
-    class LateLook(module._Body):
-        async def write(self, writer: Any) -> None:
-            if writer.protocol in self._used:
-                writers[-1].transport.get_extra_info("socket")._sock.shutdown(socket.SHUT_RDWR)
-            await super().write(writer)
-
     async with serving(keep) as server, client(server.url) as calling:
         await calling.call("m", {}, request_id="1")
-        original, module._Body = module._Body, LateLook  # type: ignore[misc]
-        try:
-            await calling.call("m", {}, request_id="2")
-        finally:
-            module._Body = original  # type: ignore[misc]
+        with socket.socket(fileno=os.dup(writers[-1].transport.get_extra_info("socket").fileno())) as far:
+            far.shutdown(socket.SHUT_RDWR)
+        await calling.call("m", {}, request_id="2")  # nothing ran in between
         assert requests == ["1", "2"]
         assert server.connections == 2
 
@@ -353,13 +350,25 @@ def test_what_a_server_says_before_the_first_call_is_its_answer() -> None:
     run_on_both(scenario)
 
 
-async def test_attempts_on_dead_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_is_closed", lambda transport, fresh: not fresh)
-    monkeypatch.setattr(module, "STALE_ATTEMPTS", 1)
-    async with serving(answer_all) as server, client(server.url) as calling:
+async def test_any_number_of_dead_connections_is_left_for_a_new_one() -> None:
+    writers: list[asyncio.StreamWriter] = []
+    together = asyncio.Barrier(5)
+
+    async def one_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while True:
+            _, _, request = await read_request(reader)
+            if len(writers) <= 5:
+                await together.wait()
+            writer.write(success(request))
+
+    async with serving(one_each) as server, client(server.url) as calling:
+        await asyncio.gather(*(calling.call("m", {}) for _ in range(5)))
+        for writer in writers:
+            with socket.socket(fileno=os.dup(writer.transport.get_extra_info("socket").fileno())) as far:
+                far.shutdown(socket.SHUT_RDWR)
         await calling.call("m", {})
-        with pytest.raises(NotSent, match="kept connections"):
-            await calling.call("m", {})
+        assert server.connections == 6
 
 
 # --- nothing was sent ---
@@ -444,6 +453,20 @@ async def test_a_server_that_accepts_and_says_nothing_during_tls(monkeypatch: py
             assert "no connection within 0.05 s" in await not_sent(calling, timeout=0.05)
 
 
+async def test_a_new_connection_that_has_ended_before_anything_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async def opened_late(*options: Any) -> Any:
+        connection = await open_connection(*options)
+        await connection.ended
+        return connection
+
+    monkeypatch.setattr(module, "open_connection", opened_late)
+    async with serving(hang_up) as server, client(server.url) as calling:
+        assert "closed before anything was sent" in await not_sent(calling)
+
+
 async def test_params_that_are_no_json() -> None:
     async with client("http://localhost:1/") as calling:
         with pytest.raises(InternalError):
@@ -463,6 +486,11 @@ def test_what_is_no_endpoint(endpoint: str) -> None:
     if endpoint:
         with pytest.raises(StartError, match="proxy_url"):
             JsonRpcClient("http://x/", tls=None, proxy_url=endpoint)
+
+
+def test_an_http_proxy_is_spoken_to_without_tls() -> None:
+    with pytest.raises(StartError, match="proxy_url: 'https://x:1' is no http:// URL"):
+        JsonRpcClient("http://x/", tls=None, proxy_url="https://me:secret@x:1")
 
 
 def test_wrong_files_are_found_at_once() -> None:
@@ -552,6 +580,117 @@ async def test_what_is_no_answer_is_never_a_success(answer: bytes, kind: type[De
         assert words in message
 
 
+@pytest.mark.parametrize(
+    "surplus",
+    [b"!", b"\r\n", b"x" * 300_000, http(b'{"jsonrpc":"2.0","result":"evil","id":"2"}'), b"HTTP/1.1 500 No\r\n\r\n"],
+)
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bytes_behind_an_answer_are_dropped_with_their_connection(
+    surplus: bytes, apart: bool, chunked: bool
+) -> None:
+    """What comes with a whole, valid answer, or later, is no part of it, nor of the next."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, _, request = await read_request(reader)
+            answer = success(request, request["id"])
+            if chunked:
+                body = answer.partition(b"\r\n\r\n")[2]
+                answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+                    len(body),
+                    body,
+                )
+            writer.write(answer if apart else answer + surplus)
+            if apart:
+                await writer.drain()
+                await answered.wait()
+                answered.clear()
+                writer.write(surplus)
+
+    answered = asyncio.Event()
+    async with serving(talk) as server, client(server.url) as calling:
+        for number in ("1", "2", "3"):
+            assert (await calling.call("m", {}, request_id=number)).result == number
+            answered.set()
+            await asyncio.sleep(0.02)  # the rest comes
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("before", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])
+async def test_answers_before_the_answer(before: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, _, request = await read_request(reader)
+        writer.write(before * 2 + success(request, 7))
+
+    async with serving(talk) as server, client(server.url) as calling:
+        assert (await calling.call("m", {})).result == 7
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_an_answer_that_ends_at_its_head_whatever_it_says_of_a_body(status: str) -> None:
+    answers = [http(b"", status).replace(b"Content-Length: 0", b"Content-Length: 9999999"), b""]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, _, request = await read_request(reader)
+            writer.write(answers.pop(0) or success(request))
+
+    async with serving(talk) as server, client(server.url) as calling:
+        with pytest.raises(DeliveryError, match=f"HTTP {status[:3]}"):
+            await calling.call("m", {})
+        assert (await calling.call("m", {})).error is None
+        assert server.connections == 2
+
+
+async def test_spaces_before_colons_and_many_fields() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, _, request = await read_request(reader)
+        extra = "".join(f"X-{number} : \xe4\r\n" for number in range(500))
+        writer.write(success(request, 7, extra).replace(b"Content-Length:", b"Content-Length :"))
+
+    async with serving(talk) as server, client(server.url) as calling:
+        assert (await calling.call("m", {})).result == 7
+
+
+async def test_an_answer_before_a_large_request_has_been_read() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(b"too large", "413 Too large"))
+        await done.wait()
+
+    done = asyncio.Event()
+    async with serving(refuse) as server, client(server.url) as calling:
+        with pytest.raises(DeliveryError, match="HTTP 413"):
+            await calling.call("m", {"text": "x" * 8_000_000})
+        done.set()
+
+
+async def test_a_server_that_hangs_up_in_the_middle_of_a_large_request() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with serving(hang_up) as server, client(server.url) as calling:
+        with pytest.raises(OutcomeUnknown, match="broke off"):
+            await calling.call("m", {"text": "x" * 8_000_000})
+
+
+async def test_an_http_proxy_that_reads_urls_gets_its_password() -> None:
+    seen: list[dict[str, str]] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, headers, request = await read_request(reader)
+        seen.append(headers)
+        writer.write(success(request))
+
+    async with serving(proxy) as through:
+        url = f"http://me:s3cret@127.0.0.1:{through.port}"
+        async with client("http://app.invalid/x", proxy_url=url) as calling:
+            await calling.call("m", {})
+    assert seen[0]["proxy-authorization"] == "Basic bWU6czNjcmV0" and seen[0]["host"] == "app.invalid"
+
+
 async def test_cancelling_a_call_ends_its_connection() -> None:
     begun = asyncio.Event()
 
@@ -628,9 +767,11 @@ async def test_a_proxy_that_refuses_or_is_down() -> None:
     async with serving(refuse) as through:
         url = f"http://127.0.0.1:{through.port}"
         async with client("https://localhost:1/", tls=tls_files("app"), proxy_url=url) as calling:
-            assert "the HTTP proxy answered 403 Forbidden" in await not_sent(calling)
+            assert "answered 'HTTP/1.1 403 Forbidden' to CONNECT" in await not_sent(calling)
     async with client("https://localhost:1/", tls=tls_files("app"), proxy_url=url) as calling:
-        assert "the HTTP proxy can't be reached: connection refused" in await not_sent(calling)
+        assert f"the HTTP proxy {url[7:]}: connection refused" in await not_sent(calling)
+    async with client("http://localhost:1/", proxy_url=url) as calling:
+        assert f"the HTTP proxy {url[7:]}: connection refused" in await not_sent(calling)
 
 
 async def test_the_password_of_a_proxy_that_answers_nonsense_is_not_told() -> None:
@@ -642,5 +783,5 @@ async def test_the_password_of_a_proxy_that_answers_nonsense_is_not_told() -> No
         url = f"http://user:s3cret@127.0.0.1:{through.port}"
         async with client("https://localhost:1/", tls=tls_files("app"), proxy_url=url) as calling:
             text = await not_sent(calling)
-    assert "the HTTP proxy answers what can't be read as HTTP" in text
+    assert f"the HTTP proxy 127.0.0.1:{through.port} answered 'HTTP/1.1 2000 OK' to CONNECT" in text
     assert "s3cret" not in text

@@ -36,22 +36,25 @@ class Connection(Channel):
         self.fresh = True
         self.unused = False
         self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.unused:  # a word of farewell, or what belonged to the last answer: nobody has asked for it
             self.abort()
 
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether nothing is known against it."""
+        return self.is_open and not self.has_unread
+
     def is_quiet(self) -> bool:
         """Whether it can carry a request: alive, as far as the kernel knows, and with nothing to read.
 
         Whatever there is to be read on a kept connection is an end, or an answer to nothing.
         """
-        if not self.is_open or self.has_unread:
-            return False
-        poll = select.poll()
-        poll.register(self._sock.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return self.may_be_kept and not self._poll.poll(0)
 
     def acknowledge_soon(self) -> None:
         """To be called when a request is written. A server that writes an answer's head and body one by one, without
@@ -136,7 +139,7 @@ class Connections:
         self._leave()
         if exchange is None or not (exchange.is_read and exchange.is_written):
             connection.abort()
-        elif self.keep_alive <= 0 or not exchange.can_go_on or exchange.rest or not connection.is_quiet():
+        elif self.keep_alive <= 0 or not exchange.can_go_on or exchange.rest or not connection.may_be_kept:
             connection.close()
         else:
             self._keep(connection)

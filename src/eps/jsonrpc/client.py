@@ -1,26 +1,27 @@
 """JSON-RPC over HTTP(S): the client (PROTOCOL.md section 5).
 
-What went wrong is told apart by one fact: whether a byte of the request was handed to the socket. aiohttp sends headers
-and body in one write, in a task of its own; the body is an object of ours (:class:`_Body`) that looks at the connection
-at that very moment. A kept connection that the other side has closed meanwhile is noticed there, and the call goes out
-on another one. After that moment nothing is ever repeated.
+    call → _post → a connection (http1.client): kept, or new: TCP, HTTP proxy, TLS
+                 → request and answer on it (http1.exchange)
+
+What went wrong is told apart by one fact: whether a byte of the request was handed to the socket. Kept connections are
+looked at in that very moment, and one that the other side has closed meanwhile is left for the next. After that moment
+nothing is ever repeated.
 """
 
 import asyncio
+import base64
 import re
 import secrets
-import select
+import socket
 import ssl
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
-from weakref import WeakSet
 
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
-from aiohttp.payload import Payload
+import h11
 from yarl import URL
 
+from eps.core.host_port import render_host_port
 from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
@@ -34,7 +35,9 @@ from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
-from eps.transport.dial import explain
+from eps.http1.client import Connection, Connections, open_connection
+from eps.http1.exchange import Exchange
+from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
 TIMEOUT_SECONDS = 30.0
@@ -51,17 +54,18 @@ LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
 """To one endpoint; further calls wait for one to become free."""
 
-STALE_ATTEMPTS = 8
-"""Kept connections that may turn out to be closed before a call gives up; the event loop drops the others meanwhile."""
-
 WRITE_BYTES = 256 * 1024
-"""A body is handed to the socket in pieces of this size, each waiting for the last to drain."""
+"""A larger body is handed to the socket in pieces of this size, each when the last has left, while the answer is waited
+for: encrypting 10 MB at once would hold up everything for 50 ms."""
 
 LARGE_ANSWER = 1024 * 1024
 """From this size on an answer is parsed in steps: at once it would take more than some 10 ms."""
 
 _TIMEOUT_PARAMETER = re.compile(r"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 _BROKEN_OFF = "the connection broke off before an answer came"
+_ENDPOINT_HINT = "check the endpoint, and that the server runs"
+_TLS_HINT = "check the tls settings and names"
+_WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
 
@@ -73,7 +77,7 @@ class JsonRpcClient:
         endpoint: ``http://`` or ``https://`` URL with the path.
         tls: certificates for https; None: the system's authorities and no client certificate.
         server_name: the name that the server's certificate must carry and SNI, where it isn't the URL's host.
-        proxy_url: an HTTP proxy: CONNECT for https, absolute URLs for http.
+        proxy_url: an HTTP proxy (``http://``): CONNECT for https, absolute URLs for http.
         max_answer: bytes of an answer.
         timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
@@ -103,21 +107,20 @@ class JsonRpcClient:
         load: Load | None = None,
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
-        self._proxy = _http_url(proxy_url, "proxy_url") if proxy_url else None
+        self._proxy = _http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
         self.label = f"{called} at " * bool(called) + str(self._url.with_user(None))
-        self._context: ssl.SSLContext | bool = True
-        if tls is not None and self._url.scheme == "https":
-            self._context = client_context(tls)
-            server_name = server_name or tls.server_name
+        self._context: ssl.SSLContext | None = None
+        if self._url.scheme == "https":
+            self._context = client_context(tls) if tls is not None else ssl.create_default_context()
+            server_name = server_name or (tls.server_name if tls is not None else None) or self._url.host
         self._server_name = server_name
         self._max_answer = max_answer
         self._timeout = timeout
         self._keep_alive = keep_alive
         self._side = side
         self._load = load
-        self._session: aiohttp.ClientSession | None = None
-        self._connector: aiohttp.TCPConnector | None = None
-        self._used: WeakSet[object] = WeakSet()
+        self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=keep_alive)
+        self._head = _request_head(self._url, self._proxy)
         self._keep_alive_header = ""
         self._closed = False
 
@@ -138,70 +141,86 @@ class JsonRpcClient:
         """
         request_id = request_id or secrets.token_hex(16)
         body = render_request(method, params, request_id)
+        if self._closed:
+            raise self._error(NotSent, "is not called any more: this client is closed", "")
         seconds = self._timeout if timeout is None else timeout
-        exchange = _Body(body, self._used)
+        sent = _Sent()
         try:
             async with asyncio.timeout(seconds):
-                for _ in range(STALE_ATTEMPTS):
-                    exchange = _Body(body, self._used)
-                    try:
-                        status, answer = await self._post(exchange)
-                        break
-                    except (aiohttp.ClientError, OSError) as error:
-                        if not exchange.stale:
-                            raise self._failure(error, exchange) from error
-                else:
-                    raise self._error(NotSent, "closes its kept connections faster than they are used", "")
+                status, answer = await self._post(body, sent)
         except TimeoutError:
-            raise self._too_slow(seconds, exchange) from None
+            raise self._too_slow(seconds, sent) from None
         try:
             return await self._parsed(answer, request_id, status)
         except DeliveryError as error:
             error.side = self._side
             raise
 
+    @property
+    def kept_for(self) -> float:
+        """Seconds for which an unused connection is kept, as the server said last."""
+        return self._connections.keep_alive
+
     async def close(self) -> None:
         """End all connections; calls in flight fail."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        await self._connections.close()
 
-    async def _post(self, body: "_Body") -> tuple[int, bytes]:
-        session = self._ready_session()
-        assert self._connector is not None
-        may_be_kept = bool(self._connector._conns)  # aiohttp tells nobody which connection it takes
-        async with session.post(
-            self._url,
-            data=body,
-            proxy=self._proxy,
-            ssl=self._context,
-            server_hostname=self._server_name,
-            allow_redirects=False,
-        ) as answer:
-            if not body.sent and may_be_kept:  # a word of farewell, perhaps, that waited there for whoever comes next
-                body.stale = True
-                answer.close()
-                raise ConnectionResetError("an answer came before the call")
-            self._learn_keep_alive(answer.headers.get("Keep-Alive", ""))
-            return answer.status, await self._read(answer)
+    # One exchange
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        """The answer's body; more than ``max_answer`` is not kept."""
+    async def _post(self, body: bytes, sent: "_Sent") -> tuple[int, bytes]:
+        """The answer's status and body."""
+        connection = await self._connections.take()
+        exchange: Exchange | None = None
+        writing: asyncio.Task[None] | None = None
+        try:
+            if connection.fresh and not connection.is_open and not connection.has_unread:
+                raise ConnectionResetError("closed before anything was sent")
+            exchange = Exchange.as_client(connection)
+            sent.at_all, sent.on_a_fresh_one = True, connection.fresh
+            writing = self._write(exchange, connection, body)
+            return await self._answer(exchange)
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise self._failure(error, sent) from error
+        finally:
+            if writing is not None:
+                writing.cancel()
+            self._connections.give_back(connection, exchange)
+
+    def _write(self, exchange: Exchange, connection: Connection, body: bytes) -> asyncio.Task[None] | None:
+        """Send the request: at once, or, if it is large, in a task."""
+        head = b"%b%d\r\n\r\n" % (self._head, len(body))
+        if len(body) > WRITE_BYTES:
+            exchange.send_ready(head, is_last=False)
+            return asyncio.create_task(_write_large(exchange, connection, body), name="JSON-RPC request")
+        exchange.send_ready(head + body, is_last=True)
+        connection.acknowledge_soon()
+        return None
+
+    async def _answer(self, exchange: Exchange) -> tuple[int, bytes]:
+        """Its status and body; more than ``max_answer`` is not kept."""
+        head = await exchange.next()
+        while not isinstance(head, h11.Response):  # 1xx: the answer is still to come (RFC 9110, section 15.2)
+            head = await exchange.next()
+        fields = {name.lower(): value for name, value in head.headers.raw_items()}
+        self._learn_keep_alive(fields.get(b"keep-alive", b"").decode("latin-1"))
+        size = int(fields.get(b"content-length", b"0"))
+        if size > self._max_answer and head.status_code not in _WITHOUT_BODY:
+            raise self._too_much(size)
         parts: list[bytes] = []
-        size = answer.content_length or 0
-        if size <= self._max_answer:
-            size = 0
-            async for part in answer.content.iter_any():
-                parts.append(part)
-                size += len(part)
-                if size > self._max_answer:
-                    break
-        if size > self._max_answer:
-            answer.close()
-            raise self._error(
-                OutcomeUnknown, f"answered with {size} bytes or more, the limit is {self._max_answer}", "ask for less"
-            )
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        size = 0
+        while not exchange.is_read:
+            for event in await exchange.batch():
+                if isinstance(event, h11.Data):
+                    parts.append(event.data)
+                    size += len(event.data)
+            if size > self._max_answer:
+                raise self._too_much(size)
+        return head.status_code, bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def _too_much(self, size: int) -> OutcomeUnknown:
+        text = f"answered with {size} bytes or more, the limit is {self._max_answer}"
+        return self._error(OutcomeUnknown, text, "ask for less")
 
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
         if len(answer) <= LARGE_ANSWER:
@@ -218,62 +237,61 @@ class JsonRpcClient:
         except BadRequest as refused:
             no_answer(answer, self.label, status, refused.message)
 
-    def _ready_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise self._error(NotSent, "is not called any more: this client is closed", "")
-        if self._session is None:
-            keeping = {"keepalive_timeout": self._keep_alive} if self._keep_alive > 0 else {"force_close": True}
-            self._connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, **keeping)
-            self._session = aiohttp.ClientSession(
-                connector=self._connector,
-                headers={hdrs.ACCEPT: EXPECTED_CONTENT_TYPE, hdrs.ACCEPT_ENCODING: "identity"},
-                skip_auto_headers=[hdrs.USER_AGENT],
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-                auto_decompress=False,
-            )
-        return self._session
+    # A new connection
+
+    async def _dial(self) -> Connection:
+        """TCP, perhaps through an HTTP proxy that is asked to CONNECT, and TLS.
+
+        Raises:
+            Unreachable: no connection.
+            TlsFailed: no TLS on it.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                sock = await self._connected()
+                return await open_connection(sock, self._context, self._server_name, CONNECT_SECONDS)
+        except Unreachable as error:
+            error.side = self._side
+            if self._proxy is None:
+                error.hint = _ENDPOINT_HINT
+            raise
+        except OSError as error:
+            if type(error) is TimeoutError:
+                text = f"no connection within {CONNECT_SECONDS:g} s"
+                raise self._error(Unreachable, text, "check address and firewalls") from None
+            raise self._error(TlsFailed, f"no TLS connection: {plain_reason(error)}", _TLS_HINT) from error
+
+    async def _connected(self) -> socket.socket:
+        if self._proxy is not None and self._context is None:  # it reads the URL
+            proxy = _host_port(self._proxy)
+            return await connect(proxy, 2 * CONNECT_SECONDS, label=f"{self.label}: the HTTP proxy {proxy}")
+        proxy_url = str(self._proxy) if self._proxy is not None else None
+        return await connect(_host_port(self._url), 2 * CONNECT_SECONDS, label=self.label, proxy_url=proxy_url)
 
     def _learn_keep_alive(self, header: str) -> None:
         """Keep connections a second less than the server says that it does (RFC 9112, appendix C.2.2)."""
         if header == self._keep_alive_header:
             return  # the same as last time, mostly
         self._keep_alive_header = header
-        if self._keep_alive <= 0 or self._connector is None:
+        if self._keep_alive <= 0:
             return
         match = _TIMEOUT_PARAMETER.search(header)
         seconds = float(match[1]) if match else 0.0
         keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._keep_alive
-        # aiohttp has no public way to change it later; every connection here is to the same server.
-        self._connector._keepalive_timeout = keep
+        self._connections.keep_alive = keep
 
-    def _failure(self, error: Exception, body: "_Body") -> DeliveryError:
-        """What a failed attempt means for the caller."""
+    def _failure(self, error: Exception, sent: "_Sent") -> DeliveryError:
+        """What an exchange that broke off means for the caller."""
         tls = _ssl_error(error)
-        if body.sent and not (tls and body.fresh and _is_refusal(tls)):
+        if tls and sent.on_a_fresh_one and _is_refusal(tls):
+            return self._error(TlsFailed, f"no TLS connection: {plain_reason(tls)}", _TLS_HINT)
+        if sent.at_all:
             detail = f" ({tls.reason or tls})" if tls else ""
             return self._error(OutcomeUnknown, f"was sent the call; {_BROKEN_OFF}{detail}", _MAYBE)
-        if tls:
-            return self._error(TlsFailed, f"no TLS connection: {plain_reason(tls)}", "check the tls settings and names")
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            text = f"the HTTP proxy answered {error.status} {error.message[:80]}"
-            return self._error(Unreachable, text, "check proxy_url and what the proxy allows")
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
-            text = f"the HTTP proxy can't be reached: {explain(error.os_error)}"
-            return self._error(Unreachable, text, "check proxy_url, and that the proxy runs")
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return self._error(
-                Unreachable, f"no connection within {CONNECT_SECONDS:.0f} s", "check address and firewalls"
-            )
-        if isinstance(error, aiohttp.ClientResponseError):
-            # aiohttp's own text quotes the URL, with the HTTP proxy's password, and what was received.
-            who = "the HTTP proxy answers" if self._proxy else "it answers"
-            return self._error(Unreachable, f"{who} what can't be read as HTTP", "check proxy_url and the endpoint")
-        reason = explain(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
-        return self._error(Unreachable, reason or type(error).__name__, "check the endpoint, and that the server runs")
+        return self._error(Unreachable, str(error), _ENDPOINT_HINT)
 
-    def _too_slow(self, seconds: float, body: "_Body") -> DeliveryError:
-        if body.sent:
+    def _too_slow(self, seconds: float, sent: "_Sent") -> DeliveryError:
+        if sent.at_all:
             return self._error(OutcomeUnknown, f"no answer within {seconds:g} s", _MAYBE)
         return self._error(Unreachable, f"no connection within {seconds:g} s", "check the endpoint and the firewalls")
 
@@ -281,67 +299,59 @@ class JsonRpcClient:
         return kind(f"{self.label}: {text}", hint=hint, side=self._side)
 
 
-class _Body(Payload):
-    """A request's body, which knows whether it was sent.
+@dataclass(slots=True)
+class _Sent:
+    """How far a call has got.
 
     Attributes:
-        sent: bytes were handed to the socket.
-        stale: the (kept) connection had been closed by the other side; nothing was sent.
-        fresh: the connection was new.
+        at_all: bytes were handed to the socket.
+        on_a_fresh_one: on a connection that had carried nothing before.
     """
 
-    _autoclose = True  # nothing to close but memory
-
-    def __init__(self, body: bytes, used: WeakSet[object]) -> None:
-        super().__init__(body, content_type=EXPECTED_CONTENT_TYPE)
-        self._size = len(body)
-        self._used = used
-        self.sent = False
-        self.stale = False
-        self.fresh = False
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        assert isinstance(writer, StreamWriter)
-        self.fresh = writer.protocol not in self._used
-        if _is_closed(writer.transport, self.fresh):
-            self.stale = not self.fresh
-            raise ConnectionResetError("closed before anything was sent")
-        if self.fresh:
-            self._used.add(writer.protocol)
-        self.sent = True
-        for start in range(0, len(self._value), WRITE_BYTES):
-            await writer.write(self._value[start : start + WRITE_BYTES])
+    at_all: bool = False
+    on_a_fresh_one: bool = False
 
 
-def _is_closed(transport: asyncio.Transport | None, fresh: bool) -> bool:
-    """Whether the other side has ended the connection, though the event loop may not have noticed yet.
+async def _write_large(exchange: Exchange, connection: Connection, body: bytes) -> None:
+    with suppress(OSError):  # the other side takes no more: its answer, or its end, says why
+        for start in range(0, len(body), WRITE_BYTES):
+            exchange.send_ready(body[start : start + WRITE_BYTES], is_last=start + WRITE_BYTES >= len(body))
+            await connection.drain()
+        connection.acknowledge_soon()
 
-    A kept connection has nothing to be read: whatever there is is an end, or an answer to nothing. A fresh one may
-    have TLS tickets waiting.
-    """
-    if transport is None or transport.is_closing():
-        return True
-    if fresh:
-        return False
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+
+def _request_head(url: URL, proxy: URL | None) -> bytes:
+    """The head of every request, up to the length of its body."""
+    goes_through = proxy is not None and url.scheme == "http"  # it reads the URL (RFC 9112, section 3.2.2)
+    target = str(url.with_user(None).with_fragment(None)) if goes_through else url.raw_path_qs
+    fields = {
+        "Host": url.host_port_subcomponent or "",
+        "Accept": EXPECTED_CONTENT_TYPE,
+        "Accept-Encoding": "identity",
+        "Content-Type": EXPECTED_CONTENT_TYPE,
+        "Authorization": _basic(url),
+        "Proxy-Authorization": _basic(proxy) if proxy is not None and goes_through else "",
+    }
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value)]
+    return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+
+def _basic(url: URL) -> str:
+    """RFC 7617; empty without a user."""
+    if url.user is None:
+        return ""
+    return f"Basic {base64.b64encode(f'{url.user}:{url.password or str()}'.encode()).decode()}"
+
+
+def _host_port(url: URL) -> str:
+    return render_host_port(url.raw_host or "", url.port or 0)
 
 
 def _ssl_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS failure behind an exception of aiohttp's, if there is one."""
-    for _ in range(8):  # chains are short; a bound costs nothing
-        if error is None:
-            return None
-        # aiohttp's own exceptions can be SSLErrors, too, but empty ones.
-        inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-        if isinstance(inner, ssl.SSLError):
-            return inner
-        error = error.__cause__ or error.__context__
-    return None
+    """The TLS failure behind a connection's end, if there is one."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__
+    return error
 
 
 def _is_refusal(error: ssl.SSLError) -> bool:
@@ -349,13 +359,16 @@ def _is_refusal(error: ssl.SSLError) -> bool:
     return "CERTIFICATE" in (error.reason or "") or "UNKNOWN_CA" in (error.reason or "")
 
 
-def _http_url(text: str, setting: str) -> URL:
+def _http_url(text: str, setting: str, schemes: tuple[str, ...] = ("http", "https")) -> URL:
     try:
         url = URL(text)
     except ValueError:
         url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise StartError(
-            f"{setting}: {text!r} is no http:// or https:// URL", hint="write it like https://host:port/jsonrpc"
+    if url.scheme not in schemes or not url.host:
+        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
+        hint = (
+            f"write it like {schemes[-1]}://host:port/jsonrpc" if len(schemes) > 1 else "write it like http://host:port"
         )
+        shown = str(url.with_user(None)) if url.host else text  # without a password
+        raise StartError(f"{setting}: {shown!r} is no {kinds} URL", hint=hint)
     return url

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,13 @@ class Candidate:
 
 
 async def connect(
-    address: str, timeout: float, *, name: str = "", proxy_url: str | None = None, allow: Judge | None = None
+    address: str,
+    timeout: float,
+    *,
+    name: str = "",
+    label: str = "",
+    proxy_url: str | None = None,
+    allow: Judge | None = None,
 ) -> socket.socket:
     """Open a TCP connection; the caller owns the socket.
 
@@ -68,6 +75,7 @@ async def connect(
         address: ``HOST:PORT``; ``localhost`` means both address families.
         timeout: seconds for everything: name, connection, HTTP proxy.
         name: who is expected there, for the error text (``hd-2``).
+        label: how the error text begins, where it isn't ``name at address``.
         proxy_url: ``http://[user:password@]host:port`` of an HTTP proxy that is asked to CONNECT.
         allow: judges every resolved address; addresses it refuses are not dialled. With ``proxy_url`` it is asked
             about the name first: the HTTP proxy would resolve that anew, so a name that is not trusted as such is
@@ -79,7 +87,7 @@ async def connect(
     Raises:
         Unreachable: in plain English, beginning with ``name at address``.
     """
-    label = f"{name} at {address}" if name else address
+    label = label or (f"{name} at {address}" if name else address)
     try:
         async with asyncio.timeout(timeout):
             host, port = parse_host_port(address)
@@ -361,7 +369,7 @@ async def _connect_through(proxy_url: str, address: str, label: str) -> socket.s
 def _check_connected(header: bytes, label: str, proxy: str) -> None:
     status = header.split(b"\r\n", 1)[0].decode("latin-1")
     version, _, answer = status.partition(" ")
-    if version in ("HTTP/1.0", "HTTP/1.1") and answer[:1] == "2" and answer[:3].isdigit():
+    if version in ("HTTP/1.0", "HTTP/1.1") and re.match(r"2[0-9]{0,2}( |$)", answer):
         return
     hint = "give proxy_url a user and a password" if answer[:3] == "407" else "check proxy_url and the proxy's rules"
     raise Unreachable(f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT", hint=hint)

@@ -202,13 +202,13 @@ def test_without_uvloop_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
     async def loop_module() -> str:
         return type(asyncio.get_running_loop()).__module__
 
-    assert runtime.run(loop_module()) == "eps.programs.running.runtime"
+    assert runtime.run(loop_module()) == "uvloop"
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert runtime.run(loop_module()).startswith("asyncio")
 
 
 def test_http_clients_dial_addresses_without_a_lookup() -> None:
-    """uvloop's own ``sock_connect``, which aiohttp uses, would start libuv's threads; see ``transport.dial``."""
+    """uvloop's own ``sock_connect`` would start libuv's threads; see ``transport.dial``."""
     script = """
         import asyncio, os
         from eps.core.message import Response

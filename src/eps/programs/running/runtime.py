@@ -6,7 +6,6 @@ import cProfile
 import os
 import resource
 import signal
-import socket
 import sys
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -18,7 +17,6 @@ from eps.core.event import Emit, Event, Level, LogLinesLost, Notice, Started
 from eps.errors import EpsError, StartError
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
-from eps.transport.dial import connect_to
 
 if TYPE_CHECKING:
     from eps.programs.running.metrics import Metrics
@@ -112,13 +110,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
 
-    class Loop(uvloop.Loop):
-        """uvloop with a ``sock_connect`` that looks nothing up: aiohttp dials with it, too."""
-
-        async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-            await connect_to(sock, address)
-
-    return Loop
+    return uvloop.new_event_loop
 
 
 async def _serve(server: Server, emit: Emit) -> None:
