@@ -1,11 +1,13 @@
 """Kept connections: one per peer, opened once, repeated only if certainly not sent."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from eps.channels.pool import ATTEMPTS, Pool, Route
+from eps.channels.pool import ATTEMPTS, Keeping, Pool, Route
 from eps.core.event import Event, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
@@ -23,10 +25,8 @@ class FakeConnection:
     """What the pool knows of a ClientConnection."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[str] = loop.create_future()
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.peer = PeerIdentity((B,), PIN)
-        self.created_at = loop.time()
         self.usable = True
         self.active = 0
         self.failures: list[EpsError] = []
@@ -55,7 +55,9 @@ class FakeConnection:
 
 
 class Setup:
-    def __init__(self, idle_timeout: float = 300.0) -> None:
+    def __init__(self, keeping: Keeping | None = None) -> None:
+        self.ahead = 0.0
+        self.refusing = False
         self.source = FakeSource(network_directory())
         self.route: Route | None = DIRECT
         self.opened: list[FakeConnection] = []
@@ -67,9 +69,13 @@ class Setup:
             lambda operator: self.route,
             self.open,  # type: ignore[arg-type]  # a fake connection
             emit=self.events.append,
-            idle_timeout=idle_timeout,
+            keeping=keeping,
+            clock=lambda: time.monotonic() + self.ahead,
         )
-        self.pool.start()
+
+    async def start(self) -> "Setup":
+        await self.pool.start()
+        return self
 
     async def open(self, operator: Operator, route: Route) -> FakeConnection:
         if self.gate is not None:
@@ -77,6 +83,7 @@ class Setup:
         if self.failures:
             raise self.failures.pop(0)
         connection = FakeConnection()
+        connection.failures = [NotSent("refused")] if self.refusing else []
         self.opened.append(connection)
         return connection
 
@@ -87,7 +94,7 @@ class Setup:
 
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
-    made = Setup()
+    made = await Setup().start()
     yield made
     await made.pool.close()
 
@@ -132,14 +139,7 @@ async def test_a_call_that_was_not_sent_goes_out_on_a_new_connection(setup: Setu
 
 
 async def test_it_does_not_try_for_ever(setup: Setup) -> None:
-    real_open = setup.open
-
-    async def open_refusing(operator: Operator, route: Route) -> FakeConnection:
-        connection = await real_open(operator, route)
-        connection.failures = [NotSent("refused")]
-        return connection
-
-    setup.pool._open = open_refusing  # type: ignore[assignment]  # a fake connection
+    setup.refusing = True
     with pytest.raises(NotSent):
         await setup.call()
     assert len(setup.opened) == ATTEMPTS
@@ -256,14 +256,14 @@ async def test_a_route_that_changes_while_opening_is_opened_anew(setup: Setup) -
 
 
 async def test_idle_connections_are_closed() -> None:
-    setup = Setup(idle_timeout=0.05)
+    setup = await Setup(Keeping(idle_timeout=0.05)).start()
     await setup.call()
     await until(lambda: setup.opened[0].closed.done())
     await setup.pool.close()
 
 
 async def test_busy_connections_are_not() -> None:
-    setup = Setup(idle_timeout=0.05)
+    setup = await Setup(Keeping(idle_timeout=0.05)).start()
     await setup.call()
     setup.opened[0].active = 1
     await asyncio.sleep(0.2)
@@ -271,35 +271,111 @@ async def test_busy_connections_are_not() -> None:
     await setup.pool.close()
 
 
-async def test_a_tunnel_about_to_be_cut_takes_no_new_calls(setup: Setup) -> None:
-    setup.route = TUNNEL
-    await setup.call()
-    setup.opened[0].created_at -= 5.0
-    setup.opened[0].cut()
-    await until(lambda: setup.pool._lifetimes.proof_age(P) is not None)
-    await setup.call()
-    assert len(setup.opened) == 2
-    setup.opened[1].created_at -= 4.5
-    await setup.call()
-    assert len(setup.opened) == 3
-    assert not setup.opened[1].closed.done()  # it lives until it would have been cut
-    await until(lambda: setup.opened[1].closed.done())
-    await setup.call()
-    assert len(setup.opened) == 3
-    assert not setup.pool._lifetimes.is_near_end(P, 5.0)  # it outlived the lesson
+# --- tunnels, and when they are cut
 
 
-async def test_a_tunnel_that_ended_gracefully_teaches_nothing(setup: Setup) -> None:
+@pytest.fixture
+async def tunnels(setup: Setup) -> Setup:
+    """One tunnel is open, through a proxy of which nothing is known."""
     setup.route = TUNNEL
     await setup.call()
-    setup.opened[0].created_at -= 60.0
-    setup.opened[0].abort("GOAWAY")
-    await until(lambda: any(isinstance(event, PeerChanged) and not event.up for event in setup.events))
-    assert setup.pool._lifetimes.proof_age(P) is None
+    return setup
+
+
+async def test_a_proxy_that_has_shown_nothing_is_not_trusted_with_calls_around_the_age_of_five_seconds(
+    tunnels: Setup,
+) -> None:
+    tunnels.ahead = 4.2
+    await tunnels.call()  # begins to make the next tunnel, and does not wait for it
+    assert [connection.calls for connection in tunnels.opened] == [2]
+    await until(lambda: len(tunnels.opened) == 2)
+    tunnels.ahead = 4.6
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [2, 1]
+    assert not tunnels.opened[0].closed.done()  # it may prove that its proxy lets tunnels live
+    tunnels.ahead = 6.1
+    await until(tunnels.opened[0].closed.done)
+    tunnels.ahead = 100.0
+    for _ in range(3):
+        await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [2, 4]
+
+
+async def test_a_call_in_the_doubtful_age_waits_for_the_next_tunnel(tunnels: Setup) -> None:
+    tunnels.ahead = 4.6
+    await asyncio.gather(tunnels.call(), tunnels.call())
+    assert [connection.calls for connection in tunnels.opened] == [1, 2]
+
+
+async def test_a_tunnel_that_was_not_used_in_the_doubtful_age_is_used_behind_it(tunnels: Setup) -> None:
+    tunnels.ahead = 5.6
+    await tunnels.call()
+    tunnels.ahead = 6.1
+    await tunnels.call()
+    tunnels.ahead = 100.0
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [4]
+
+
+async def test_the_next_tunnel_is_tried_once_in_good_time_and_without_it_the_old_one_goes_on(tunnels: Setup) -> None:
+    tunnels.failures = [TunnelFailed("B holds no stream to P")] * 2
+    tunnels.ahead = 4.2
+    for _ in range(3):
+        await tunnels.call()
+        await asyncio.sleep(0)
+    assert len(tunnels.failures) == 1
+    tunnels.ahead = 4.6
+    await tunnels.call()
+    assert tunnels.failures == []
+    assert [connection.calls for connection in tunnels.opened] == [5]
+
+
+async def test_a_tunnel_about_to_be_cut_takes_no_new_calls(tunnels: Setup) -> None:
+    tunnels.ahead = 10.0
+    tunnels.opened[0].cut()  # a lesson: after ten seconds
+    await until(lambda: any(isinstance(event, PeerChanged) and not event.up for event in tunnels.events))
+    await tunnels.call()
+    tunnels.ahead = 18.0
+    await tunnels.call()
+    assert len(tunnels.opened) == 2
+    tunnels.ahead = 19.5
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [1, 2, 1]
+    assert not tunnels.opened[1].closed.done()  # it lives until it would have been cut
+    tunnels.ahead = 21.0
+    await until(tunnels.opened[1].closed.done)
+    tunnels.ahead = 40.0
+    await tunnels.call()  # the tunnel has outlived the lesson, so that another one may live on
+    assert len(tunnels.opened) == 3
+
+
+async def test_a_tunnel_that_ended_gracefully_teaches_nothing(tunnels: Setup) -> None:
+    tunnels.ahead = 60.0
+    tunnels.opened[0].abort("GOAWAY")
+    await until(lambda: any(isinstance(event, PeerChanged) and not event.up for event in tunnels.events))
+    await tunnels.call()
+    tunnels.ahead = 119.5
+    await tunnels.call()
+    assert len(tunnels.opened) == 2
+
+
+async def test_what_was_learned_of_a_proxy_is_remembered_by_the_next_server(tmp_path: Path) -> None:
+    keeping = Keeping(lessons=tmp_path / "state" / "lessons.json")
+    for lives in (1, 2):
+        setup = await Setup(keeping).start()
+        setup.route = TUNNEL
+        await setup.call()
+        setup.ahead = 4.6
+        await setup.call()
+        assert len(setup.opened) == (2 if lives == 1 else 1)
+        setup.ahead = 6.1
+        if lives == 1:
+            await until(setup.opened[0].closed.done)
+        await setup.pool.close()
 
 
 async def test_close_ends_everything() -> None:
-    setup = Setup()
+    setup = await Setup().start()
     await setup.call()
     await setup.pool.close()
     assert setup.opened[0].closed.done()
@@ -307,7 +383,7 @@ async def test_close_ends_everything() -> None:
 
 
 async def test_close_while_opening_ends_the_wait() -> None:
-    setup = Setup()
+    setup = await Setup().start()
     setup.gate = asyncio.Event()
     call = asyncio.create_task(setup.call())
     await asyncio.sleep(0)

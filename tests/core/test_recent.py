@@ -26,6 +26,7 @@ def test_what_was_asked_for_or_put_in_again_is_not_the_oldest() -> None:
     recent.get("a")
     recent.put("b", 1)
     recent.put("d", 0)
+    assert list(recent.items()) == [("a", 0), ("b", 1), ("d", 0)]
     assert [recent.get(key) for key in "abcd"] == [0, 1, None, 0]
 
 

@@ -4,10 +4,13 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from eps.channels.pool import Keeping
 from eps.core.event import PeerChanged, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response as OurResponse
@@ -70,6 +73,31 @@ async def test_a_tunnel_that_was_cut_between_calls_costs_nothing() -> None:
         assert proxy.relay.joined == 3
 
 
+async def test_proxies_that_cut_after_five_seconds_cost_not_even_the_first_call(tmp_path: Path) -> None:
+    """Their habit is known until one shows that it hasn't it, and what was learned survives a restart."""
+    keeping = Keeping(lessons=tmp_path / "lessons.json")
+    async with foreign_network() as network:
+        proxy = network.run_proxy(cut_after=5.0)
+        await foreign_b(network)
+        made, failed = 0, list[object]()
+
+        async def call_without_a_pause(caller: Ours, cuts: int) -> None:
+            nonlocal made
+            while proxy.relay.cut < cuts:
+                made += 1
+                answer = await caller.call("hd-2.echo", {}, str(made))
+                if answer.error is not None:
+                    failed.append(answer.error)
+
+        for cuts in (2, 3):
+            async with ours(network, HD_1, keeping=keeping) as caller:
+                await asyncio.gather(*(call_without_a_pause(caller, cuts) for _ in range(8)))
+        assert failed == []
+        assert made > 1000
+        learned = orjson.loads(keeping.lessons.read_bytes())["cut_after"]
+        assert learned[PROXY] == pytest.approx(5.0, abs=0.9)
+
+
 async def test_the_constant_age_of_tunnels_is_learned() -> None:
     async with foreign_network() as network:
         proxy = network.run_proxy(cut_after=2.0)
@@ -119,7 +147,8 @@ async def test_a_tunnel_that_b_ends_when_idle_costs_nothing_and_teaches_nothing(
         async with ours(network, HD_1) as caller:
             assert (await caller.call("hd-2.echo")).error is None
             await caller.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
-            for _ in range(25):  # busy for longer than the idle time
+            began = asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() < began + 3.3:  # busy for longer than the idle time
                 assert (await caller.call("hd-2.echo")).error is None
                 await asyncio.sleep(0.15)
         assert proxy.relay.joined == 2

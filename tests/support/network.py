@@ -18,6 +18,7 @@ from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
+from eps.channels.pool import Keeping
 from eps.core.address import parse_address
 from eps.core.entries import Directory
 from eps.core.event import PeerChanged, Step
@@ -70,7 +71,7 @@ class Node:
         self.source = FakeSource(Directory.empty())
         files = certs.tls_files(name)
         self.client = GrpcClientChannel(
-            self.name, self.source, client_context(files, ["h2"]), emit=self.events, idle_timeout=idle_timeout
+            self.name, self.source, client_context(files, ["h2"]), emit=self.events, keeping=Keeping(idle_timeout)
         )
         self.server = GrpcServerChannel(
             self.name, self.source, server_context(files, ["h2"]), bind_address="127.0.0.1:0", emit=self.events

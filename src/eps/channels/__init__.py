@@ -6,6 +6,7 @@ started, an outbound one is asked by the broker.
 
 jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.jsonrpc)
 grpc_client      calls other operators: pool keeps the connections; held_streams keeps our streams to others
+                 (lessons remembers how long each proxy's tunnels live)
 grpc_server      other operators call: connected calls those that hold a stream to us
 stdout           prints calls for us             peers            what the two gRPC channels share
 

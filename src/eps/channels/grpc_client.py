@@ -17,12 +17,11 @@ from functools import partial
 from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
-from eps.channels.pool import DEFAULT_IDLE_TIMEOUT, Pool, Route
+from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
 from eps.core.entries import Directory
 from eps.core.event import Emit, Step
-from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Error, Request, Response
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
@@ -32,7 +31,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
 from eps.transport.dial import connect
-from eps.transport.tunnel import dial_relay
+from eps.transport.tunnel import RelaySettings, dial_relay
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one dial, and for one TLS handshake with the peer's SETTINGS."""
@@ -45,9 +44,9 @@ class GrpcClientChannel:
         name: our operator.
         source: the directory.
         context: a TLS client context with our certificate, ALPN h2.
+        relays: how relays are dialled; its HTTP proxies are for all outgoing connections.
         use_proxy: whether operators behind a proxy are dialled through it.
-        proxies: HTTP proxies for outgoing connections.
-        idle_timeout: seconds without calls after which a kept connection is closed.
+        keeping: see there.
     """
 
     def __init__(
@@ -57,29 +56,27 @@ class GrpcClientChannel:
         context: ssl.SSLContext,
         *,
         emit: Emit,
+        relays: RelaySettings | None = None,
         use_proxy: bool = True,
-        proxies: HttpProxies = NONE,
-        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
-        trusted_endpoints: tuple[str, ...] = (),
+        keeping: Keeping | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._context = context
         self._emit = emit
         self._use_proxy = use_proxy
-        self._proxies = proxies
-        self._trusted_endpoints = trusted_endpoints
+        self._relays = relays or RelaySettings()
         self._deliver: Deliver | None = None
         self._spoken: dict[Operator, SpokenName] = {}
         self._routes: dict[Operator, Route] = {}
         self._routes_from: Directory | None = None
-        self._pool = Pool(source, self._route, self._open, emit=emit, idle_timeout=idle_timeout)
+        self._pool = Pool(source, self._route, self._open, emit=emit, keeping=keeping)
         self._streams = HeldStreams(name, source, self._pool.connection, self._answer, emit)
 
     async def start(self, deliver: Deliver) -> None:
         """Begin to hold streams. Nothing is dialled before the directory names somebody."""
         self._deliver = deliver
-        self._pool.start()
+        await self._pool.start()
         self._streams.start()
 
     async def close(self) -> None:
@@ -126,7 +123,7 @@ class GrpcClientChannel:
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:
         if route.proxy:
             return await self._open_tunnel(operator, route.proxy)
-        proxy_url = self._proxies.url_for(route.address)
+        proxy_url = self._relays.proxies.url_for(route.address)
         sock = await connect(route.address, CONNECT_TIMEOUT, name=operator, proxy_url=proxy_url)
         return await self._secure(sock, operator)
 
@@ -135,8 +132,10 @@ class GrpcClientChannel:
         self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
-        trust = relay_trust_of(self._source, proxy, self._name, self._trusted_endpoints)
-        sock = await dial_relay(endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._proxies)
+        trust = relay_trust_of(self._source, proxy, self._name, self._relays.trusted_endpoints)
+        sock = await dial_relay(
+            endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._relays.proxies
+        )
         self._step(
             5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
         )

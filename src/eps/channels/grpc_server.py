@@ -14,7 +14,6 @@ from eps.channels import Deliver, Way
 from eps.channels.connected import Connected, ConnectedStream
 from eps.channels.peers import answer_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
-from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Request, Response
 from eps.core.names import Fingerprint, Operator, Token
 from eps.directory import DirectorySource
@@ -25,7 +24,7 @@ from eps.grpc.server import ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity
-from eps.transport.tunnel import dial_relay
+from eps.transport.tunnel import RelaySettings, dial_relay
 
 TUNNEL_TIMEOUT = 10.0
 """Seconds for dialling the relay."""
@@ -46,8 +45,7 @@ class GrpcServerChannel:
         source: the directory.
         context: a TLS server context that requires client certificates, ALPN h2.
         bind_address: host:port to listen on.
-        trusted_endpoints: relay endpoints that we dial whatever their address (setting ``internal_endpoints``).
-        proxies: HTTP proxies for dialling relays.
+        relays: how relays are dialled.
     """
 
     def __init__(
@@ -59,14 +57,12 @@ class GrpcServerChannel:
         bind_address: str,
         emit: Emit,
         rate_limits: Sequence[RateLimit] = (),
-        trusted_endpoints: tuple[str, ...] = (),
-        proxies: HttpProxies = NONE,
+        relays: RelaySettings | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._emit = emit
-        self._trusted_endpoints = trusted_endpoints
-        self._proxies = proxies
+        self._relays = relays or RelaySettings()
         self._deliver: Deliver | None = None
         self._connected = Connected(name, emit)
         self._tasks = Tasks()
@@ -110,10 +106,12 @@ class GrpcServerChannel:
                 f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already", hint="try again in some seconds"
             )
         started = time.monotonic()
-        trust = relay_trust_of(self._source, via, self._name, self._trusted_endpoints)
+        trust = relay_trust_of(self._source, via, self._name, self._relays.trusted_endpoints)
         self._tunnels_under_way += 1
         try:
-            sock = await dial_relay(endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._proxies)
+            sock = await dial_relay(
+                endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._relays.proxies
+            )
         except BaseException:
             self._tunnels_under_way -= 1
             raise

@@ -7,18 +7,22 @@ when
     its route changed (address, proxy, pins)     it drains; if its pin is gone, it is cut at once
     the peer says GOAWAY or the connection broke it finishes its calls, or they fail as the connection says
     no call used it for ``idle_timeout``         it is closed
-    its proxy is about to cut it                 it drains (see ``core/lifetime.py``)
+    its proxy may be about to cut it             the next one was made before; it is left open until it has shown
+                                                 whether it is cut, then it drains (``core/lifetime.py``)
 
 and never returns. A call that was certainly not sent is repeated on a new connection; any other failure is the caller's
 to know. Whether a call may go out a second time is decided here and nowhere else.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from eps.channels.lessons import Lessons
 from eps.core.event import Emit, PeerChanged
-from eps.core.lifetime import Lifetimes
+from eps.core.lifetime import Fitness
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
 from eps.errors import NoRoute, NotSent, Unreachable
@@ -58,16 +62,37 @@ class Route:
 
 @dataclass(slots=True)
 class Slot:
-    """What is kept for one operator."""
+    """What is kept for one operator.
+
+    Attributes:
+        route: of both the connection and the one that is being opened.
+        begun_at: when it was begun to open the connection.
+        renewed: the connection that is, or was, to be replaced in good time.
+    """
 
     connection: ClientConnection | None = None
     route: Route | None = None
     opening: asyncio.Task[ClientConnection] | None = None
     last_used: float = 0.0
+    begun_at: float = 0.0
+    renewed: ClientConnection | None = None
 
 
 Opener = Callable[[Operator, Route], Awaitable[ClientConnection]]
 """Opens a connection along a route; raises NotSent kin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How connections are kept.
+
+    Attributes:
+        idle_timeout: seconds without a call after which one is closed.
+        lessons: the file that remembers how long each proxy's tunnels live; None: it is learned anew each time.
+    """
+
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    lessons: Path | None = None
 
 
 class Pool:
@@ -77,7 +102,8 @@ class Pool:
         source: the directory, watched for changes of routes.
         route_of: the route to an operator now; None if it can't be dialled.
         open_connection: opens one.
-        idle_timeout: seconds.
+        keeping: see there.
+        clock: seconds, for ages and idleness; it does not run backwards.
     """
 
     def __init__(
@@ -87,21 +113,26 @@ class Pool:
         open_connection: Opener,
         *,
         emit: Emit,
-        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        keeping: Keeping | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._route_of = route_of
         self._open = open_connection
         self._emit = emit
-        self._idle_timeout = idle_timeout
+        keeping = keeping or Keeping()
+        self._idle_timeout = keeping.idle_timeout
         self._slots: dict[Operator, Slot] = {}
-        self._lifetimes = Lifetimes()
+        self._lessons = Lessons(keeping.lessons, emit)
+        self._lifetimes = self._lessons.lifetimes
+        self._clock = clock
         self._grace = DRAIN_GRACE
         self._tasks = Tasks()
         self._closing = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to watch the directory and the clock."""
+        await self._lessons.load()
         self._tasks.start(self._watch_directory(), "pool: directory")
         self._tasks.start(self._close_idle(), "pool: idle")
 
@@ -112,6 +143,7 @@ class Pool:
             if slot.connection is not None:
                 slot.connection.abort("this server is stopping")
         await self._tasks.close()
+        await self._lessons.save()
 
     async def call(self, operator: Operator, request: pb.Request, timeout: float, route: Route) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
@@ -159,32 +191,43 @@ class Pool:
         slot = self._slots.get(operator)
         if slot is None:
             slot = self._slots[operator] = Slot()
-        connection = self._usable(operator, slot, route)
-        if connection is not None:
+        fitness = self._fitness(slot, route)
+        connection = slot.connection
+        if fitness is None and connection is not None:
+            self._retire(operator, connection)
+        if fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
+            assert connection is not None
+            slot.last_used = self._clock()
             return connection
+        opening = self._opening(operator, slot, route)
+        if fitness is Fitness.AGEING:
+            assert connection is not None
+            slot.renewed, slot.last_used = connection, self._clock()
+            return connection
+        try:
+            return await self._wait_for_opening(operator, opening, timeout)
+        except NotSent:
+            if connection is None or slot.connection is not connection or not connection.usable:
+                raise
+            return connection  # it may be cut, but there is no other
+
+    def _fitness(self, slot: Slot, route: Route) -> Fitness | None:
+        """What the slot's connection is good for; None if there is none that new calls may use."""
+        if slot.connection is None or not slot.connection.usable or slot.route != route:
+            return None
+        if not route.proxy:
+            return Fitness.FIT
+        age = self._clock() - slot.begun_at
+        self._outlived(route.proxy, age)
+        return self._lifetimes.judge(route.proxy, age)
+
+    def _opening(self, operator: Operator, slot: Slot, route: Route) -> asyncio.Task[ClientConnection]:
+        """The task that opens the slot's next connection, started if there is none."""
         if slot.opening is None or slot.route != route:
             slot.route = route
             slot.opening = self._tasks.start(self._fill(operator, slot, route), f"open {operator}")
             slot.opening.add_done_callback(_retrieve)
-        return await self._wait_for_opening(operator, slot.opening, timeout)
-
-    def _usable(self, operator: Operator, slot: Slot, route: Route) -> ClientConnection | None:
-        connection = slot.connection
-        if connection is None:
-            return None
-        now = asyncio.get_running_loop().time()
-        if connection.usable and slot.route == route and not self._about_to_be_cut(connection, route, now):
-            slot.last_used = now
-            return connection
-        if connection.usable and slot.route == route:
-            slot.connection = None
-            self._tasks.start(self._linger(operator, connection, route), f"linger {operator}")
-        else:
-            self._retire(operator, connection)
-        return None
-
-    def _about_to_be_cut(self, connection: ClientConnection, route: Route, now: float) -> bool:
-        return bool(route.proxy) and self._lifetimes.is_near_end(route.proxy, now - connection.created_at)
+        return slot.opening
 
     async def _wait_for_opening(
         self, operator: Operator, opening: asyncio.Task[ClientConnection], timeout: float
@@ -204,7 +247,7 @@ class Pool:
 
     async def _fill(self, operator: Operator, slot: Slot, route: Route) -> ClientConnection:
         """Open the slot's next connection; the task that all waiting calls share."""
-        me = asyncio.current_task()
+        me, begun_at = asyncio.current_task(), self._clock()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 connection = await self._open(operator, route)
@@ -217,19 +260,26 @@ class Pool:
             if slot.opening is me:
                 slot.opening = None
         if slot.route == route and not self._closing:
-            if slot.connection is not None:  # of a route that changed and changed back
-                self._retire(operator, slot.connection)
-            slot.connection = connection
-            slot.last_used = asyncio.get_running_loop().time()
+            self._take_over(operator, slot, connection, begun_at)
         else:  # the directory changed while it was being opened; who waits for it opens the next
             self._tasks.start(connection.drain(0.0), f"drain {operator}")
         link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
-        self._tasks.start(self._until_closed(operator, slot, connection, route, link), f"watch {operator}")
+        self._tasks.start(self._until_closed(operator, slot, connection, route, begun_at), f"watch {operator}")
         return connection
 
+    def _take_over(self, operator: Operator, slot: Slot, connection: ClientConnection, begun_at: float) -> None:
+        """New calls use ``connection`` from now on."""
+        before, route = slot.connection, slot.route
+        if before is not None and before.usable and route is not None and route.proxy:
+            self._tasks.start(self._linger(before, route.proxy, slot.begun_at), f"linger {operator}")
+        elif before is not None:  # of a route that changed and changed back
+            self._retire(operator, before)
+        slot.connection, slot.begun_at = connection, begun_at
+        slot.last_used = self._clock()
+
     async def _until_closed(
-        self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, link: str
+        self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, begun_at: float
     ) -> None:
         try:
             reason = await asyncio.shield(connection.closed)
@@ -238,9 +288,17 @@ class Pool:
                 connection.abort("this server is stopping")
         if slot.connection is connection:
             slot.connection = None
-        if route.proxy and connection.was_cut:
-            self._lifetimes.cut(route.proxy, asyncio.get_running_loop().time() - connection.created_at)
+        if route.proxy and connection.was_cut and self._lifetimes.cut(route.proxy, self._clock() - begun_at):
+            self._learned()
+        link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=False, reason=reason))
+
+    def _outlived(self, proxy: Operator, age: float) -> None:
+        if self._lifetimes.outlived(proxy, age):
+            self._learned()
+
+    def _learned(self) -> None:
+        self._tasks.start(self._lessons.save(), "pool: lessons")
 
     def _retire(self, operator: Operator, connection: ClientConnection) -> None:
         """No new call uses ``connection``; those in flight may finish."""
@@ -249,19 +307,17 @@ class Pool:
             slot.connection = None
             self._tasks.start(connection.drain(self._grace), f"drain {operator}")
 
-    async def _linger(self, operator: Operator, connection: ClientConnection, route: Route) -> None:
-        """Leave a tunnel that may be about to be cut open until it would have been: perhaps it is not."""
-        proof = self._lifetimes.proof_age(route.proxy)
-        if proof is not None:
-            loop = asyncio.get_running_loop()
-            wait = max(connection.created_at + proof - loop.time(), 0.0) + 0.05
+    async def _linger(self, connection: ClientConnection, proxy: Operator, begun_at: float) -> None:
+        """Leave a tunnel that may be about to be cut open for as long as it can prove something."""
+        while not connection.closed.done() and (proof := self._lifetimes.proof_age(proxy)) is not None:
+            wait = max(begun_at + proof - self._clock(), 0.0) + 0.05
             await asyncio.wait({connection.closed}, timeout=wait)
             if not connection.closed.done():
-                self._lifetimes.outlived(route.proxy, loop.time() - connection.created_at)
+                self._outlived(proxy, self._clock() - begun_at)
         await connection.drain(self._grace)
 
     def _touch(self, operator: Operator) -> None:
-        self._slots[operator].last_used = asyncio.get_running_loop().time()
+        self._slots[operator].last_used = self._clock()
 
     async def _watch_directory(self) -> None:
         seen = self._source.current
@@ -280,7 +336,7 @@ class Pool:
     async def _close_idle(self) -> None:
         while True:
             await asyncio.sleep(max(self._idle_timeout / 4, 0.05))
-            now = asyncio.get_running_loop().time()
+            now = self._clock()
             for operator, slot in self._slots.items():
                 connection = slot.connection
                 if connection and not connection.active and now - slot.last_used >= self._idle_timeout:

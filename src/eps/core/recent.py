@@ -1,6 +1,6 @@
 """A bounded memory: what nobody has asked for or put in for longest is forgotten for what is new."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, ItemsView
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -45,3 +45,7 @@ class Recent(Generic[K, V]):
         """Forget ``key``, if it is there."""
         if self._items.pop(key, None) is not None:
             self._taken -= self._size(key)
+
+    def items(self) -> ItemsView[K, V]:
+        """All that is remembered, used longest ago first."""
+        return self._items.items()

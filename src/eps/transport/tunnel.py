@@ -4,12 +4,27 @@ What comes back is a plain socket on which TLS runs exactly as if the other oper
 """
 
 import socket
+from dataclasses import dataclass
 
 from eps.core.endpoint import Judge
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.names import TOKEN_BYTES, Token
 from eps.errors import TunnelFailed, Unreachable
 from eps.transport.dial import connect, explain
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What an operator's own settings say about the relays that its proxies name.
+
+    Attributes:
+        trusted_endpoints: relays that are dialled whatever their address, besides those in the directory (setting
+            ``internal_endpoints``).
+        proxies: HTTP proxies to go through.
+    """
+
+    trusted_endpoints: tuple[str, ...] = ()
+    proxies: HttpProxies = NONE
 
 
 async def dial_relay(

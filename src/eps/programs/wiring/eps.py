@@ -13,6 +13,7 @@ from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
+from eps.channels.pool import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
@@ -36,8 +37,12 @@ from eps.programs.wiring.parts import (
 )
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context, server_context
+from eps.transport.tunnel import RelaySettings
 
 ALPN = ("h2",)
+
+LESSONS_FILE = "tunnel-lifetimes.json"
+"""In the state folder: how long the tunnels of each proxy live."""
 
 Channel = GrpcClientChannel | GrpcServerChannel | JsonRpcServerChannel | JsonRpcClientChannel | StdoutChannel
 
@@ -102,10 +107,9 @@ def _channel(
                 source,
                 client_context(tls_files(given.tls), ALPN),
                 emit=emit,
+                relays=_relays(settings, given.proxy_url),
                 use_proxy=given.use_proxy,
-                idle_timeout=given.idle_timeout,
-                trusted_endpoints=_trusted_endpoints(settings),
-                proxies=http_proxies(given.proxy_url, os.environ),
+                keeping=Keeping(given.idle_timeout, Path(settings.state_path) / LESSONS_FILE),
             )
         case models.GrpcServerChannel(settings=given):
             return GrpcServerChannel(
@@ -115,8 +119,7 @@ def _channel(
                 bind_address=given.bind_address,
                 emit=emit,
                 rate_limits=rate_limits(given.tcp_rate_limits),
-                trusted_endpoints=_trusted_endpoints(settings),
-                proxies=http_proxies(given.proxy_url, os.environ),
+                relays=_relays(settings, given.proxy_url),
             )
         case models.JsonRpcServerChannel(settings=given):
             return JsonRpcServerChannel(name, given.bind_address, **jsonrpc_server_options(given, name, emit))
@@ -127,9 +130,10 @@ def _channel(
             return StdoutChannel(name)
 
 
-def _trusted_endpoints(settings: EpsSettings) -> tuple[str, ...]:
+def _relays(settings: EpsSettings, proxy_url: str | None) -> RelaySettings:
     server = settings.grpc_server
-    return (server.internal_endpoints or ()) if server is not None else ()
+    trusted = (server.internal_endpoints or ()) if server is not None else ()
+    return RelaySettings(trusted, http_proxies(proxy_url, os.environ))
 
 
 def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
