@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from eps.pki import Authority
+from support.certs import authority, make
 from support.machine import Done, Machine
 
 HD_1 = ("eps", "server", "run")
@@ -73,6 +75,25 @@ def expired(machine: Machine) -> tuple[str, str]:
     return "certs/hd-1.crt: the certificate of", "has expired on"
 
 
+def old_key(machine: Machine) -> tuple[str, str]:
+    """The chain is doubtful, too, and the end is near: neither matters where nothing works."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    now = datetime.now(UTC)
+    leaf = make("hd-1", start=now - timedelta(days=3), end=now + timedelta(days=3), key=key)
+    (machine.dev / "certs" / "hd-1.crt").write_bytes(leaf.pem + authority("other").pem)
+    (machine.dev / "certs" / "hd-1.key").write_bytes(leaf.key_pem)
+    return "certs/hd-1.crt: the certificate of hd-1: its RSA key has 1024 bits", "use RSA with 2,048 bits"
+
+
+def joined(machine: Machine) -> tuple[str, str]:
+    file = machine.dev / "certs" / "hd-1.crt"
+    file.write_bytes(file.read_bytes().replace(b"-----\n-----", b"----------"))
+    return (
+        "certs/hd-1.crt: holds no certificate in PEM form: line ",
+        "one block ends and the next begins in the same line",
+    )
+
+
 def no_authority(machine: Machine) -> tuple[str, str]:
     (machine.dev / "certs" / "root.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     return "certs/root.crt", "holds no certificate in PEM form"
@@ -96,6 +117,8 @@ def no_yaml(machine: Machine) -> tuple[str, str]:
         wrong_key,
         key_and_certificate_swapped,
         expired,
+        old_key,
+        joined,
         no_authority,
         wrong_type,
         no_yaml,
@@ -107,6 +130,22 @@ async def test_a_spoilt_file(machine: Machine, spoil: Callable[[Machine], tuple[
     line = only_line(await machine.run(*HD_1, role="hd-1"))
     assert what in line
     assert more in line
+    checked = await machine.run("eps", "config", "check", role="hd-1")
+    assert checked.code == 1
+    assert what in checked.out + checked.err
+
+
+async def test_a_doubtful_chain_is_told_once_and_does_not_keep_a_server_from_starting(machine: Machine) -> None:
+    file = machine.dev / "certs" / "hd-1.crt"
+    file.write_bytes(file.read_bytes() + Authority.create(fast=True).root_pem)
+    await machine.start("hd-1")
+    told = [line for line in machine.processes["hd-1"].lines if "certs/hd-1.crt" in line.get("text", "")]
+    assert [(line["level"], "not needed on the way from hd-1 to its authority" in line["text"]) for line in told] == [
+        ("warn", True)
+    ]
+    checked = await machine.run("eps", "config", "check", role="hd-1")
+    assert checked.code == 0
+    assert (checked.out + checked.err).count("not needed on the way") == 1
 
 
 async def test_a_name_that_does_not_resolve(machine: Machine) -> None:

@@ -50,12 +50,10 @@ def tls_sections(settings: Model) -> Iterator[tuple[Loc, models.TlsSettings, boo
 
 
 def warnings_of(settings: Model, now: datetime) -> tuple[tuple[str, str], ...]:
-    """Texts and hints of what is doubtful, each once; what is fatal is the start's own to say."""
-    return tuple(
-        dict.fromkeys(
-            (doubt.text, doubt.hint)
-            for _, tls, server in tls_sections(settings)
-            for doubt in examine(tls_files(tls), server=server, now=now)
-            if not doubt.fatal
-        )
-    )
+    """Texts and hints of what is doubtful, each once. None if something is fatal: that is the start's one line then."""
+    doubts = [
+        doubt for _, tls, server in tls_sections(settings) for doubt in examine(tls_files(tls), server=server, now=now)
+    ]
+    if any(doubt.fatal for doubt in doubts):
+        return ()
+    return tuple(dict.fromkeys((doubt.text, doubt.hint) for doubt in doubts))
