@@ -1,4 +1,4 @@
-"""Where the console scripts begin: Ctrl-C at any moment, also amid imports, ends them quietly."""
+"""Where the console scripts begin: Ctrl-C and SIGTERM at any moment, also amid imports, end them quietly."""
 
 import os
 import pty
@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -22,23 +23,24 @@ from eps.programs import entry
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name == wanted:
-            Dying() if how == "amid a destructor" else os.kill(os.getpid(), signal.SIGINT)
+            Dying() if how == "amid a destructor" else os.kill(os.getpid(), number)
 
 class Dying:
     def __del__(self):  # what is raised in here is printed and lost
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
-wanted, how, *sys.argv = sys.argv[1:]
+number = signal.Signals[sys.argv[1]]
+wanted, how, *sys.argv = sys.argv[2:]
 sys.meta_path.insert(0, Watch())
 getattr(entry, sys.argv[0])()
 """
-"""Presses Ctrl-C when a certain module is looked for; argv: that module, how, the program, its arguments."""
+"""Sends itself a signal when a module is looked for; argv: the signal, the module, how, the program, its arguments."""
 
 WITHOUT_SETTINGS = {name: value for name, value in os.environ.items() if not name.endswith("_SETTINGS")}
 
 
-def run(*arguments: str, shell: str = "") -> tuple[int, str, str]:
-    command = [sys.executable, *arguments]
+def run(*arguments: str, shell: str = "", starter: Sequence[str] = ()) -> tuple[int, str, str]:
+    command = [*starter, sys.executable, *arguments]
     done = subprocess.run(
         ["/bin/sh", "-c", f'{shell}; exec "$@"', "sh", *command] if shell else command,
         env=WITHOUT_SETTINGS,
@@ -49,8 +51,8 @@ def run(*arguments: str, shell: str = "") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("how", ["amid an import", "amid a destructor"])
-@pytest.mark.parametrize(
+AMID = pytest.mark.parametrize("how", ["amid an import", "amid a destructor"])
+LOADING = pytest.mark.parametrize(
     ("module", "command"),
     [
         ("eps.programs.eps", "eps server run"),
@@ -64,8 +66,87 @@ def run(*arguments: str, shell: str = "") -> tuple[int, str, str]:
         ("eps.programs.dev.demo", "eps demo"),
     ],
 )
+
+
+@AMID
+@LOADING
 def test_ctrl_c_while_it_is_loaded(module: str, command: str, how: str) -> None:
-    assert run("-c", INTERRUPTED_AT, module, how, *command.split()) == (130, "", "")
+    assert run("-c", INTERRUPTED_AT, "SIGINT", module, how, *command.split()) == (130, "", "")
+
+
+@AMID
+@LOADING
+def test_sigterm_while_it_is_loaded(module: str, command: str, how: str) -> None:
+    """It dies of the signal, as programs do that know nothing of it: a clean end for systemd, 143 for a shell."""
+    assert run("-c", INTERRUPTED_AT, "SIGTERM", module, how, *command.split()) == (-signal.SIGTERM, "", "")
+
+
+PROCESS_1 = [
+    "unshare",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]),
+]
+"""Runs what follows as process 1, as in a container."""
+
+
+def has_namespaces() -> bool:
+    try:
+        return subprocess.run([*PROCESS_1, "true"], capture_output=True, timeout=20).returncode == 0
+    except OSError:
+        return False
+
+
+as_process_1 = pytest.mark.skipif(not has_namespaces(), reason="this machine does not let us have a PID namespace")
+
+
+@as_process_1
+@AMID
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@LOADING
+def test_process_1_while_it_is_loaded(module: str, command: str, name: str, code: int, how: str) -> None:
+    """Nobody else could end it: the kernel keeps signals without a handler from process 1."""
+    assert run("-c", INTERRUPTED_AT, name, module, how, *command.split(), starter=PROCESS_1) == (code, "", "")
+
+
+WAITING = """
+import sys
+from eps.programs import entry, eps
+from eps.programs.cli import guarded
+from eps.programs.running.runtime import run
+
+async def wait():
+    import asyncio
+    print(flush=True)
+    await asyncio.sleep(60)
+
+@eps.app.command()
+def wait_in_a_loop():
+    guarded(lambda: run(wait()))
+
+@eps.app.command()
+def wait_for_input():
+    print(flush=True)
+    guarded(lambda: print(sys.stdin.read()))
+
+entry.eps()
+"""
+
+
+@as_process_1
+@pytest.mark.parametrize("command", ["wait-in-a-loop", "wait-for-input"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_process_1_at_work(command: str, number: signal.Signals, code: int) -> None:
+    """A command that waits, ended from outside."""
+    with subprocess.Popen([*PROCESS_1, sys.executable, "-c", WAITING, command], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=WITHOUT_SETTINGS) as outer:  # fmt: skip
+        assert outer.stdout is not None and outer.stderr is not None
+        assert outer.stdout.readline() == b"\n"
+        (inner,) = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        os.kill(int(inner), number)
+        assert outer.wait(20) == code
+        assert outer.stderr.read() == b""
 
 
 @pytest.mark.parametrize("program", ["eps", "sd", "proxy"])
@@ -85,9 +166,10 @@ entry.eps()
     assert run("-c", code) == (130, "", "")
 
 
-def test_where_ctrl_c_was_ignored_it_stays_so() -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_where_a_signal_was_ignored_it_stays_so(name: str) -> None:
     """As in the background jobs of a shell script."""
-    done = run("-c", INTERRUPTED_AT, "typer", "amid an import", "eps", "version", shell="trap '' INT")
+    done = run("-c", INTERRUPTED_AT, name, "typer", "amid an import", "eps", "version", shell=f"trap '' {name[3:]}")
     assert done == (0, f"{package.__version__}\n", "")
 
 

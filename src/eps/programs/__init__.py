@@ -1,6 +1,6 @@
 """The command lines ``eps``, ``sd`` and ``proxy``: settings in, parts wired together, run.
 
-entry             the console scripts: Ctrl-C, also while what follows is loaded
+entry             the console scripts: Ctrl-C and SIGTERM, also while what follows is loaded
 eps, sd, proxy    the commands; cli has what they share (options, exit codes), spelling how else they may be written
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check

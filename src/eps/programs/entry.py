@@ -1,11 +1,13 @@
-"""Where the console scripts begin: from here on Ctrl-C is quiet, also while a program is still being loaded.
+"""Where the console scripts begin: from here on Ctrl-C and SIGTERM end a program, also while it is still being loaded.
 
     script → entry → eps · sd · proxy → what the command needs → cli.guarded → interruptible: the work itself
                      └──── loaded, in some tenths of a second ────┘
 
 Python's own way, an exception wherever the program happens to be, suits work, which has something to clear away. Amid
 imports it would end in a traceback, or get lost in a callback that may not raise. So Ctrl-C ends the process at once,
-but for where :func:`interruptible` says otherwise. Nothing is imported here that takes time.
+but for where :func:`interruptible` says otherwise. SIGTERM does so until a server heeds it (``running.runtime``), as by
+default; but the default is not there for process 1, a container's: the kernel spares it all signals that it has no
+handler for. Nothing is imported here that takes time.
 """
 
 import os
@@ -18,6 +20,9 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 130
 """Ended by Ctrl-C, as shells say it: 128 and the number of SIGINT."""
+
+_UNTOUCHED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What Python has in place, unless the starter wants a signal ignored."""
 
 
 def eps() -> None:
@@ -50,13 +55,18 @@ def interruptible() -> Iterator[None]:
 
 def _run(program: str) -> None:
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the starter had it ignored
-            signal.signal(signal.SIGINT, leave)
+        for number, handler in _UNTOUCHED.items():
+            if signal.getsignal(number) == handler:
+                signal.signal(number, leave)
         import_module(f"eps.programs.{program}").main()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """Handle Ctrl-C by ending at once, whatever was being loaded or destroyed."""
-    os._exit(EXIT_INTERRUPTED)
+    """Handle a signal by ending at once, whatever was being loaded or destroyed."""
+    if number == signal.SIGTERM:
+        # Died of it, as without us: systemd calls that a clean end, which no exit code but 0 is, and shells say 143.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(128 + number)  # SIGTERM gets here in process 1 only, which is spared it again
