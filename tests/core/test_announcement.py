@@ -16,6 +16,7 @@ from eps.core.announcement import (
     allowed_suffixes,
     decide_claims,
     decode,
+    domain_key,
     encode,
     is_covered,
     is_domain,
@@ -62,6 +63,15 @@ def test_what_a_store_holds() -> None:
         P, "a.example.org"
     )
     assert (Keeper.PUBLIC.value, Keeper.PRIVATE.value) == (1, 2)
+
+
+@pytest.mark.parametrize("domain", ["a.example.org", "A.Example.ORG", "a.example.org.", "a.EXAMPLE.org."])
+def test_one_key_for_all_spellings(domain: str) -> None:
+    assert Announcement(P, domain).key == domain_key(domain) == "a.example.org"
+
+
+def test_two_final_dots_are_another_name() -> None:
+    assert domain_key("a.example.org..") == "a.example.org."
 
 
 @pytest.mark.parametrize(

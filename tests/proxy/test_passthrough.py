@@ -199,6 +199,25 @@ async def test_the_name_s_case_does_not_matter_and_the_operator_is_told_what_it_
         assert (await stage.called_in())[2]["domain"] == "Test.internal-Server.local"
 
 
+WITH_NAME = [hello["client"] for hello in HELLOS if "reference_server_name" in hello]
+
+
+@pytest.mark.parametrize("name", WITH_NAME)
+@pytest.mark.parametrize("announced_as", ["test.internal-server.loca", "TEST.Internal-Server.LOCA"])
+async def test_case_and_a_final_dot_of_every_client_s_name_mean_nothing(name: str, announced_as: str) -> None:
+    """The dot takes the last letter's place, so that the hello's lengths stay right."""
+    hello = BY_CLIENT[name].replace(DOMAIN.encode(), b"Test.internal-Server.loca.")
+    assert hello != BY_CLIENT[name]
+    async with Stage() as stage:
+        await stage.announce(announced_as, settings={"allowed_domains": [".internal-server.LOCA"]})
+        outside = await stage.tls_client(hello)
+        _, token, params = await stage.called_in()
+        assert params["domain"] == announced_as
+        inside = await stage.private_proxy(token)
+        assert await recv_exactly(inside, len(hello)) == hello, "it is forwarded as it came"
+        outside.close()
+
+
 async def test_one_connection_for_one_token() -> None:
     async with announced() as stage:
         await stage.tls_client(HELLO)

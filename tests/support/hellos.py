@@ -28,7 +28,7 @@ class Hello:
     Attributes:
         client: the program with its version, or ``generated``.
         how: the options that made it.
-        name: the server name that the client was told to send, in lower case; empty for none.
+        name: the server name that the client was told to send, in lower case and without a final dot; empty for none.
         stream: what the client sent before the server answered.
         size: bytes of it up to the hello's end.
         refused: why ours must not accept it; empty for most.

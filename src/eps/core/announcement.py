@@ -75,7 +75,7 @@ class Announcement:
     @property
     def key(self) -> str:
         """What the domain is compared by."""
-        return self.domain.lower()
+        return domain_key(self.domain)
 
     def stands(self, now: datetime) -> bool:
         """Whether it has not expired."""
@@ -133,6 +133,11 @@ def decode(data: bytes, keeper: Keeper) -> Announcement:
     if expires_at is not None and not isinstance(expires_at, str):
         raise ValueError("expires_at is no text")
     return Announcement(Operator(holder), domain, parse_instant(expires_at) if expires_at is not None else None)
+
+
+def domain_key(domain: str) -> str:
+    """What domains are compared by: case and one final dot mean nothing in DNS (RFC 4343; RFC 1034, section 3.1)."""
+    return domain.lower().removesuffix(".")
 
 
 # Who may

@@ -26,9 +26,10 @@ What is decided, strictly:
 - Lengths inside the hello must fit exactly, and no extension may occur twice (section 4.2).
 - A ``server_name`` extension holds a list that is not empty. It may hold one host name; a second is forbidden, and
   names of other types are skipped (RFC 6066, section 3).
-- A host name is a DNS name in ASCII of at most 253 characters, without a trailing dot: labels of 1 to 63 letters,
-  digits, ``-`` and ``_`` (not allowed in host names, but in use). So it has no NUL, no space and no byte over 127. An
-  IP address is no host name (RFC 6066, section 3): a name whose last label is all digits is refused.
+- A host name is a DNS name in ASCII of at most 253 characters: labels of 1 to 63 letters, digits, ``-`` and ``_`` (not
+  allowed in host names, but in use). So it has no NUL, no space and no byte over 127. One final dot, which RFC 6066
+  forbids and some clients send, is no part of it, and case means nothing. An IP address is no host name (section 3): a
+  name whose last label is all digits is refused.
 
 This module knows no time: whether a client is too slow is for the caller to say.
 """
@@ -259,6 +260,7 @@ def _name_in_list(message: bytes, position: int, end: int) -> str:
 
 
 def _host_name(name: bytes) -> str:
+    name = name.removesuffix(b".")
     if len(name) > MAX_NAME_CHARS or not _DNS_NAME.fullmatch(name):
         raise _Refused("the server name is no DNS name in ASCII")
     if _ALL_DIGITS.fullmatch(name):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from eps.core.announcement import Announcement, Keeper, decode, encode
+from eps.core.announcement import Announcement, Keeper, decode, domain_key, encode
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Operator
 from eps.datastores import DataEntry, Datastore, new_id
@@ -121,7 +121,7 @@ class AnnouncementBook:
         raise InternalError(f"the datastore {self._store.location} is changed by others all the time", hint="try again")
 
     def _find(self, domain: str, holder: Operator | None) -> Announcement | None:
-        found = self._known.get((domain.lower(), holder or Operator("")))
+        found = self._known.get((domain_key(domain), holder or Operator("")))
         return found if found is not None and found.stands(self._now()) else None
 
     async def _look(self) -> None:

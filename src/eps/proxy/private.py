@@ -23,6 +23,7 @@ from eps.core.announcement import (
     Announcement,
     Keeper,
     allowed_suffixes,
+    domain_key,
     is_covered,
     not_covered,
     parse_connection,
@@ -255,7 +256,7 @@ class PrivateProxy:
             return answer.error.code in ANSWERS_WITHOUT_LOOKING
         items = answer.result if isinstance(answer.result, list) else []
         listed = {
-            item["domain"].lower()
+            domain_key(item["domain"])
             for item in items
             if isinstance(item, dict) and item.get("operator") == self._name and isinstance(item.get("domain"), str)
         }

@@ -132,7 +132,8 @@ def shown(command: Sequence[str]) -> str:
 
 def row(version: str, run: clients.Run, flight: bytes) -> dict[str, object]:
     size = len(hellos.records(hellos.unframed(flight)))  # none of these clients cuts its hello
-    line: dict[str, object] = {"client": version, "how": shown(run.command), "name": run.name.lower(), "size": size}
+    name = run.name.lower().removesuffix(".")
+    line: dict[str, object] = {"client": version, "how": shown(run.command), "name": name, "size": size}
     if run.refused:
         line["refused"] = run.refused
     return line | {"hex": flight[: size + KEPT_BEHIND].hex()}
