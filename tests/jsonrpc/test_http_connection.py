@@ -54,6 +54,13 @@ async def serving(handler: Handler) -> AsyncIterator[tuple[web.Server, asyncio.S
         await http.shutdown(1)
 
 
+def only(http: web.Server) -> Connection:
+    """The one connection to it."""
+    (connection,) = http.connections
+    assert isinstance(connection, Connection)
+    return connection
+
+
 async def answer(reader: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(30):
         return await reader.readuntil(b"hello")
@@ -153,7 +160,7 @@ async def test_a_body_that_breaks_before_its_request_is_handled() -> None:
             while handled != ["/1"]:
                 await asyncio.sleep(0.001)
             writer.write(b"ZZ\r\n")
-            while len(http.connections[0]._messages) != 2:
+            while only(http).queued != 2:
                 await asyncio.sleep(0.001)
         go_on.set()
         assert b" 200 " in await answer(reader)
@@ -173,7 +180,7 @@ async def test_a_whole_body_is_not_broken_by_what_follows() -> None:
         await reading.wait()
         writer.write(b"nonsense\r\n\r\n")
         async with asyncio.timeout(30):
-            while not http.connections[0]._messages:
+            while not only(http).queued:
                 await asyncio.sleep(0.001)
         go_on.set()
         assert b" 200 " in await answer(reader)

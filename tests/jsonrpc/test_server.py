@@ -215,7 +215,7 @@ async def test_broken_chunks_are_an_error_not_a_traceback(
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n")
         if begun:
             async with asyncio.timeout(30):
-                while not server._exchanges:
+                while not server.in_progress:
                     await asyncio.sleep(0)
         client.writer.write(b"xyz\r\n")
         status, _, answer = await client.answer()
@@ -299,8 +299,8 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
         client.post(request())
         await answered.wait()
         async with asyncio.timeout(30):
-            while server._exchanges:
-                await asyncio.wait(server._exchanges)
+            while server.in_progress:
+                await asyncio.sleep(0.001)
 
 
 async def test_large_answers_come_whole_and_the_connection_stays() -> None:
@@ -436,13 +436,12 @@ async def test_close_answers_calls_that_have_just_come() -> None:
     async with jsonrpc_server(slow) as server, connected(server) as client:
         client.post(b"{")
         assert (await client.answer())[0] == 400
-        assert server._http is not None
         async with asyncio.timeout(30):
-            while server._http.connections[0]._waiter is None:  # it is unused
+            while not server.connections[0].is_unused:
                 await asyncio.sleep(0)
         body = request()
         head = b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        server._http.connections[0].data_received(head % len(body) + body)
+        server.connections[0].data_received(head % len(body) + body)
         closing = asyncio.create_task(server.close())
         await asyncio.wait_for(slow.begun.wait(), 30)
         slow.go.set()
@@ -457,11 +456,11 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body() -> None:
             client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 99\n\n{")
             await client.writer.drain()
             async with asyncio.timeout(30):
-                while not server._exchanges:
+                while not server.in_progress:
                     await asyncio.sleep(0)
         async with asyncio.timeout(30):
-            while server._exchanges:
-                await asyncio.wait(server._exchanges)
+            while server.in_progress:
+                await asyncio.sleep(0.001)
     assert events.all == []
 
 
@@ -474,7 +473,7 @@ async def test_close_ends_calls_that_take_too_long(gone: bool) -> None:
         if gone:  # aiohttp has forgotten such a call; we have not
             client.writer.transport.abort()
             async with asyncio.timeout(30):
-                while server._http is not None and any(each.transport for each in server._http.connections):
+                while any(each.transport for each in server.connections):
                     await asyncio.sleep(0)
         await server.close()
         assert slow.how == "cancelled"

@@ -3,11 +3,13 @@
 import asyncio
 
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11, RawRequestMessage
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.http import HttpVersion11
+from aiohttp.web_protocol import RequestPayloadError
+
+from eps.jsonrpc.aiohttp_parts import ConnectionParts
 
 
-class HttpConnection(RequestHandler):
+class HttpConnection(ConnectionParts):
     """Ends at once when it is unused and its server closes, and answers what is no HTTP in our words.
 
     Args:
@@ -31,20 +33,18 @@ class HttpConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """aiohttp queues what can't be read behind the request that came last, as if that were whole. If its body is
         what broke, whoever reads it must know at once."""
-        known = len(self._messages)
+        known = self.queued
         super().data_received(data)
-        if len(self._messages) == known or isinstance(self._messages[-1][0], RawRequestMessage):
+        if self.queued == known or not self.last_is_unreadable:
             return
-        body = self._current_request.content if self._current_request is not None else None
-        if len(self._messages) > 1:
-            body = self._messages[-2][1]
+        body = self.body_before_last
         if body is not None and not body.is_eof():
-            self._lingering_time = 0.0  # what is left of it never comes
+            self.give_up_reading()
             body.set_exception(RequestPayloadError("it is not coded as HTTP says"))
 
     def close(self) -> None:
         """End after the request in progress. aiohttp's own leaves an idle connection open, and deaf, for a while."""
-        idle = self._waiter is not None and not self._waiter.done()  # done: a request has just come
+        idle = self.is_unused
         super().close()
         if idle and self.transport is not None:
             self.transport.close()

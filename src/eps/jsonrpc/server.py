@@ -25,6 +25,7 @@ from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
+from eps.jsonrpc.aiohttp_parts import OwnFields
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
@@ -183,6 +184,17 @@ class JsonRpcServer:
         """Where it listens, once started."""
         assert self._listener is not None, "one that doesn't listen has no port"
         return self._listener.addresses[0][1]
+
+    @property
+    def connections(self) -> list[HttpConnection]:
+        """Those that are open."""
+        kept = self._http.connections if self._http is not None else []
+        return [connection for connection in kept if isinstance(connection, HttpConnection)]
+
+    @property
+    def in_progress(self) -> int:
+        """Requests whose answers have not been given, or not to their end."""
+        return len(self._exchanges)
 
     async def start(self) -> None:
         """Bind and begin to accept.
@@ -350,11 +362,10 @@ class JsonRpcServer:
         )
 
 
-class _Nameless(web.StreamResponse):
+class _Nameless(OwnFields):
     """An HTTP answer without aiohttp's name in it."""
 
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
+    def finish_fields(self) -> None:
         self.headers.popall(hdrs.SERVER, None)
         if self.headers.get(hdrs.CONNECTION) != "close":
             self.headers["Keep-Alive"] = _KEEP_ALIVE
