@@ -4,10 +4,12 @@ As the EPS server it answers ``_connectionRequest`` like B's server would: dial 
 then comes through the tunnel is read and thrown away (iperf3's way of receiving: 128 KiB at a time into one buffer),
 or sent back, or waited for. A plain listener takes the same bytes without a relay. In mode ``greet`` each connection
 gets one byte first, which shows the other side that its way is open to the end; the rest is as in ``sink``. In mode
-``discard`` the kernel throws the bytes away without copying them to anybody (MSG_TRUNC, tcp(7)).
+``discard`` the kernel throws the bytes away without copying them to anybody (MSG_TRUNC, tcp(7)). With ``writes_twice``
+the EPS server behaves as many small HTTP servers do, Python's own among them: head and body in two writes, without
+TCP_NODELAY, so that the second waits until the first is acknowledged.
 
     python far.py '{"rpc_port": …, "plain_port": …, "ca": …, "certificate": …, "key": …}'
-    → {"mode": "sink" | "discard" | "echo" | "greet"}    ← {"bytes": …}
+    → {"mode": "sink" | "discard" | "echo" | "greet", "writes_twice": …}    ← {"bytes": …}
 """
 
 import base64
@@ -33,6 +35,7 @@ class Far:
     def __init__(self, rpc_port: int, plain_port: int, ca: str, certificate: str, key: str) -> None:
         self.bytes = 0
         self.mode = "sink"
+        self.writes_twice = False
         self._poll = select.epoll()
         self._actions: dict[int, Callable[[], None]] = {}
         self._sockets: dict[int, socket.socket] = {}
@@ -48,9 +51,10 @@ class Far:
             for fd, _ in self._poll.poll():
                 self._actions[fd]()
 
-    def control(self, mode: str) -> Json:
+    def control(self, mode: str, writes_twice: bool = False) -> Json:
         """From the other thread."""
         self.mode = mode
+        self.writes_twice = writes_twice
         return {"bytes": self.bytes}
 
     def _watch(self, sock: socket.socket, action: Callable[[], None]) -> None:
@@ -66,7 +70,6 @@ class Far:
     # The EPS server
 
     def _rpc(self, plain: socket.socket) -> None:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock = self._context.wrap_socket(plain, server_side=True)
         sock.setblocking(False)
         request = bytearray()
@@ -95,7 +98,10 @@ class Far:
         self._join(request["params"]["endpoint"], base64.b64decode(request["params"]["token"]))
         answer = json.dumps({"jsonrpc": "2.0", "result": {}, "id": request["id"]}).encode()
         head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nKeep-Alive: timeout=60\r\n"
-        sock.sendall(f"{head}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
+        parts = [f"{head}Content-Length: {len(answer)}\r\n\r\n".encode(), answer]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0 if self.writes_twice else 1)
+        for part in parts if self.writes_twice else [b"".join(parts)]:
+            sock.sendall(part)
 
     # B
 

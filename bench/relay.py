@@ -362,8 +362,8 @@ async def _iperf_row(stand: Stand, effort: Effort) -> Row:
 async def pair_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Row], None]) -> None:
     """Request, the proxy's call to its EPS server, two dials, a byte through and back."""
     async with Stand.made(folder / "pairs", tree) as stand, stand.proxy() as pid:
-        await stand.far.ask(mode="echo")
-        for callers, wanted in ((1, 700), (16, 1_400)):
+        for callers, wanted, writes_twice in ((1, 700, False), (16, 1_400, False), (1, 400, True)):
+            await stand.far.ask(mode="echo", writes_twice=writes_twice)
             rates = []
             pids = {"proxy": pid, "near": stand.near.pid, "far": stand.far.pid}
             shares, pairs = CpuShares(pids), 0.0
@@ -372,7 +372,7 @@ async def pair_rows(folder: Path, tree: Path, effort: Effort, tell: Callable[[Ro
                 rates.append(got["pairs"] / got["seconds"])
                 pairs += rates[-1] * (got["seconds"] + 0.3)
             cpu = {name: seconds / pairs * 1e6 for name, seconds in shares.seconds().items()}
-            name = f"pair set-ups, {callers} at a time"
+            name = f"pair set-ups, {callers} at a time" + ", answered in two writes" * writes_twice
             tell(Row(name, "/s", rates, targets=[Target(wanted)], cpu=cpu, cpu_unit="µs/pair"))
 
 

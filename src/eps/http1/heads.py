@@ -60,4 +60,4 @@ def mended_answer(head: bytes) -> bytes:
     """
     if _CONTROLS.search(head):
         raise RemoteProtocolError("its head has control characters")
-    return _SPACE_BEFORE_COLON.sub(rb"\1:", head)
+    return _SPACE_BEFORE_COLON.sub(rb"\1:", head) if b" :" in head or b"\t:" in head else head
