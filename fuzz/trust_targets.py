@@ -11,11 +11,12 @@ from typing import Any
 from core_targets import RECORDS, WORDS
 from engine import Rnd, Target, mutate_bytes
 
-from eps.core.certificate import fingerprint
+from eps.core.certificate import about_authorities, about_own, fingerprint, weakness
 from eps.core.names import Fingerprint
+from eps.core.pem import certificates_in
 from eps.core.record import Signature, parse_signed_record, signed_payload_hash
 from eps.core.signature import TrustStore, verify, verify_object
-from eps.errors import BadParams, RecordError, TlsFailed
+from eps.errors import BadParams, RecordError, StartError, TlsFailed
 from eps.transport.tls import certificate_names, identify
 from support.vectors import pem
 
@@ -95,6 +96,16 @@ def run_pem(data: bytes) -> Hashable:
     raise AssertionError("a signature of ones is nobody's")
 
 
+@quiet
+def run_file(data: bytes) -> Hashable:
+    """A PEM file is read, or refused in one line; what is said of its certificates is text."""
+    found = certificates_in(data, "own.crt", "tls.certificate_file")
+    doubts = [*about_own(found, "own.crt", AT), *about_authorities({"own.crt": found}, AT)]
+    assert all("\n" not in doubt.text for doubt in doubts)
+    weakness(found)
+    return len(found), frozenset(doubt.fatal for doubt in doubts)
+
+
 def run_signed_object(value: Any) -> Hashable:
     verify_object(value, "hd-1", AT, trust())
     return "verified"
@@ -113,15 +124,44 @@ def mutate_pem(rnd: Rnd, pool: Sequence[bytes]) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\n" + armoured + b"-----END CERTIFICATE-----\n"
 
 
+PEM_TOKENS = (
+    b"-----BEGIN CERTIFICATE-----",
+    b"-----END CERTIFICATE-----",
+    b"\n",
+    b"\r",
+    b"\xef\xbb\xbf",
+    b"=",
+    b"\0",
+    b" ",
+)
+
+
+def mutate_file(rnd: Rnd, pool: Sequence[bytes]) -> bytes:
+    """A change to a certificate, or to the file around it."""
+    if rnd() < 0.5:
+        return mutate_pem(rnd, pool)
+    data = bytearray(pool[int(rnd() * len(pool))])
+    mutate_bytes(rnd, data, pool, PEM_TOKENS)
+    return bytes(data)
+
+
 TARGETS = [
     Target("certificate_names", run_names, certificates, (TlsFailed,), tokens=DER_TOKENS),
     Target("signer_certificate", run_signer, certificates, (BadParams, RecordError), tokens=DER_TOKENS),
+    Target(
+        "certificate_file",
+        run_file,
+        lambda: [b"".join(ssl.DER_cert_to_PEM_cert(der).encode() for der in certificates()[:2])],
+        (StartError,),
+        tokens=PEM_TOKENS,
+        mutate=mutate_file,
+    ),
     Target(
         "signer_pem",
         run_pem,
         lambda: [ssl.DER_cert_to_PEM_cert(der).encode() for der in certificates()],
         (RecordError,),
-        tokens=(b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----", b"\n", b"=", b"\0", b" "),
+        tokens=PEM_TOKENS,
         mutate=mutate_pem,
     ),
     Target(

@@ -18,6 +18,7 @@ from eps.core.certificate import (
     about_authorities,
     about_authority,
     about_own,
+    fingerprint_of,
     fits,
     path_spans,
     subject_of,
@@ -291,9 +292,23 @@ def test_a_leaf_that_no_peer_takes() -> None:
     ]
 
 
-def test_a_certificate_whose_names_can_not_be_read_is_called_by_its_subject() -> None:
+def test_a_certificate_whose_names_can_not_be_read_is_called_by_its_fingerprint() -> None:
     strange = make("x", ROOT, extensions=[(UNREADABLE_NAMES, False)], end=NOW - minutes(1))
-    assert own(strange) == ["fatal own.crt: the certificate of CN=x has expired on 2026-05-31 23:59 UTC"]
+    start = f"own.crt: the certificate of certificate {fingerprint_of(strange.certificate)[:12]} has expired"
+    assert [text.removeprefix("fatal ").startswith(start) for text in own(strange)] == [True]
+
+
+def test_a_subject_that_can_not_be_read_is_no_obstacle() -> None:
+    """Its common name is a bit string."""
+    der = HD_1.certificate.public_bytes(Encoding.DER)
+    name, bits = b"\x55\x04\x03\x0c\x04hd-1", b"\x55\x04\x03\x03\x04\x00d-1"
+    assert der.count(name) == 1
+    strange = x509.load_der_x509_certificate(der.replace(name, bits))
+    assert texts(about_own([strange], "own.crt", NOW)) == []
+    issued = signing("hd-1", RSA_ROOT)
+    old = signed_with("sha1", issued, RSA_KEY).certificate.public_bytes(Encoding.DER)
+    assert "is signed with SHA1" in weakness([x509.load_der_x509_certificate(old.replace(name, bits))])
+    assert texts(about_authorities({"ca": [strange]}, NOW))[0].startswith("ca: certificate ")
 
 
 def test_authorities() -> None:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,20 @@ def test_the_console_scripts(module: Any, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit) as caught:
         module.main()
     assert caught.value.code == 0
+
+
+@pytest.mark.parametrize(("wanted", "count"), [([], 0), (["default"], 1)])
+def test_what_libraries_say_to_programmers_is_kept_from_users(
+    monkeypatch: pytest.MonkeyPatch, wanted: list[str], count: int
+) -> None:
+    """A stranger's certificate can cause such warnings. Who asks for them with -W gets them."""
+    monkeypatch.setattr(sys, "warnoptions", wanted)
+
+    def work() -> None:
+        warnings.warn_explicit("serial number", UserWarning, "pem.py", 1, module="eps.core.pem")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with pytest.raises(typer.Exit):
+            cli.guarded(work)
+    assert len(caught) == count

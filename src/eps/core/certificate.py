@@ -117,7 +117,7 @@ def _who(certificate: x509.Certificate) -> str:
     try:
         return str(subject_of(certificate))
     except UNREADABLE:
-        return certificate.subject.rfc4514_string()
+        return f"certificate {fingerprint_of(certificate)[:12]}"
 
 
 # Paths from a leaf to a root
@@ -320,9 +320,16 @@ def weakness(chain: Sequence[x509.Certificate]) -> str:
         if flaw := tls_key_flaw(certificate):
             return f"{who}: {flaw}"
         digest = _digest_of(certificate)
-        if digest in ("md5", "sha1") and certificate.subject != certificate.issuer:
+        if digest in ("md5", "sha1") and not _is_self_issued(certificate):
             return f"{who} is signed with {digest.upper()}, which can be forged"
     return ""
+
+
+def _is_self_issued(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.subject == certificate.issuer
+    except UNREADABLE:
+        return False
 
 
 def _digest_of(certificate: x509.Certificate) -> str:
@@ -362,7 +369,7 @@ def about_authority(certificate: x509.Certificate, file: str, now: datetime, hin
     yield from about_dates(certificate, file, now, AUTHORITIES, hint)
     if not _is_authority(certificate):
         text = f"{file}: {_who(certificate)} is no certificate authority"
-        yield Doubt(AUTHORITIES, file, text, "only certificates of authorities belong here")
+        yield Doubt(AUTHORITIES, file, text, "it counts for itself alone: nothing can lead to it")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -372,7 +379,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     except UNREADABLE:
         return False
     if constraints is None:
-        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
+        return certificate.version is x509.Version.v1 and _is_self_issued(certificate)
     return constraints.ca
 
 

@@ -1,6 +1,7 @@
 """What the three command lines share: the options before the command, ``version``, and how they fail."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -97,6 +98,8 @@ def options_of(context: typer.Context) -> Options:
 
 def guarded(work: Callable[[], int | None]) -> None:
     """Do a command's work and leave with its exit code; an expected failure is one clear message, never a traceback."""
+    if not sys.warnoptions:  # what libraries advise programmers, about certificates of others say, is not for users
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"eps\.")
     try:
         with interruptible():
             code = work() or _flushed()

@@ -236,6 +236,13 @@ def test_a_client_without_authorities_or_certificate(folder: Path) -> None:
         assert run(folder, settings(channels=[client])).problems == ()
 
 
+def test_a_directory_without_tls_needs_no_authorities(folder: Path) -> None:
+    api = {"ca_certificate_files": ["root.crt"], "jsonrpc_client": {"tls": {}}}
+    for url, count in (("http://localhost:1/jsonrpc", 0), ("https://localhost:1/jsonrpc", 1)):
+        directory = {"type": "api", "settings": {**api, "endpoints": [url]}}
+        assert len(run(folder, settings(directory=directory)).problems) == count
+
+
 def test_a_file_that_vanishes_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eps.settings.fields.os.path.isfile", lambda path: True)
     monkeypatch.setattr("eps.settings.fields.os.access", lambda path, mode: True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eps.core.certificate import AUTHORITIES, OWN, Doubt, about_authority, about_dates, subject_of
+from eps.core.certificate import OWN, Doubt, about_authority, about_dates, subject_of
 from eps.core.pem import UNREADABLE, certificates_in
 from eps.core.signature import Signer, load_signer, signing_certificate
 from eps.errors import StartError
@@ -166,7 +166,8 @@ def _check_name(place: Loc, model: SigningSettings | MutualTlsSettings, operator
 
 def _check_signers_authority(place: Loc, name: str, now: datetime) -> Iterator[Finding]:
     try:
-        certificates = certificates_in(read_file(name, AUTHORITIES), name, AUTHORITIES)
+        setting = render_path(place)
+        certificates = certificates_in(read_file(name, setting), name, setting)
     except StartError as error:
         yield place, error.message, error.hint, Severity.ERROR
         return

@@ -42,11 +42,18 @@ def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStor
 
 
 def tls_sections(settings: Model) -> Iterator[tuple[Loc, models.TlsSettings, bool]]:
-    """Every section ``tls`` that a start loads: its place, itself, and whether it is a server's."""
+    """Every section ``tls`` that a start loads: its place, itself, and whether it is a server's.
+
+    Clients of ``http`` URLs load none.
+    """
+    unused: set[Loc] = set()
     for loc, model in walk(settings):
-        tls = getattr(model, "tls", None)
-        if isinstance(tls, models.TlsSettings) and not getattr(model, "endpoint", "").startswith("http:"):
-            yield (*loc, "tls"), tls, isinstance(model, _SERVERS)
+        urls = getattr(model, "endpoints", None) or (getattr(model, "endpoint", "https:"),)
+        if all(url.lower().startswith("http:") for url in urls):
+            unused |= {(*loc, "tls"), (*loc, "jsonrpc_client", "tls")}
+        tls, place = getattr(model, "tls", None), (*loc, "tls")
+        if isinstance(tls, models.TlsSettings) and place not in unused:
+            yield place, tls, isinstance(model, _SERVERS)
 
 
 def warnings_of(settings: Model, now: datetime) -> tuple[tuple[str, str], ...]:
