@@ -115,7 +115,8 @@ def subject_of(certificate: x509.Certificate) -> Subject:
 def _who(certificate: x509.Certificate) -> str:
     """Its holder, for a message."""
     try:
-        return str(subject_of(certificate))
+        subject = subject_of(certificate)
+        return subject.name or subject.common_name or certificate.subject.rfc4514_string() or str(subject)
     except UNREADABLE:
         return f"certificate {fingerprint_of(certificate)[:12]}"
 
