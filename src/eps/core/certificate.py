@@ -346,23 +346,16 @@ def about_authorities(authorities: Mapping[str, Sequence[x509.Certificate]], now
 
     One of several may be an old root that is being phased out; if nothing else is left, nobody can be verified.
     """
-    expired = [
-        f"{file} on {certificate.not_valid_after_utc:%Y-%m-%d}"
-        for file, listed in authorities.items()
-        for certificate in listed
-        if certificate.not_valid_after_utc < now
-    ]
-    if len(expired) == sum(len(listed) for listed in authorities.values()):
+    listed = [(file, certificate) for file, certificates in authorities.items() for certificate in certificates]
+    expired = [f"{file} on {one.not_valid_after_utc:%Y-%m-%d}" for file, one in listed if one.not_valid_after_utc < now]
+    if len(expired) == len(listed):
         text = f"every certificate authority has expired: {', '.join(expired[:5])}"
         yield Doubt(AUTHORITIES, "", text, "set a current one", fatal=True)
-    for file, listed in authorities.items():
-        for certificate in listed:
-            yield from about_authority(certificate, file, now)
-            if flaw := tls_key_flaw(certificate):
-                text = f"{file}: the certificate of {_who(certificate)}: {flaw}"
-                yield Doubt(
-                    AUTHORITIES, file, text, "what it has signed is refused; set an authority of today's strength"
-                )
+    for file, certificate in listed:
+        yield from about_authority(certificate, file, now)
+        if flaw := tls_key_flaw(certificate):
+            text = f"{file}: the certificate of {_who(certificate)}: {flaw}"
+            yield Doubt(AUTHORITIES, file, text, "what it has signed is refused; set an authority of today's strength")
 
 
 def about_authority(certificate: x509.Certificate, file: str, now: datetime, hint: str = _REPLACE) -> Iterator[Doubt]:
