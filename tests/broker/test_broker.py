@@ -299,6 +299,8 @@ def test_how_an_ending_is_told() -> None:
     )
     for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
         assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
+    assert ending(Error(404, "no such method", {}), None) == ("error", "call", "no such method", Level.WARN)
+    assert ending(Error(404, "no such patient", {"patient": 7}), None)[-1] is Level.DEBUG
     failure = NoRoute("there is no way", hint="make one")
     assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)
 

@@ -1,23 +1,26 @@
 """channels/jsonrpc_client: a request to ourselves becomes a call to our application."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.core.address import Address
+from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.jsonrpc_text import Call
+from eps.core.loose_answers import Flaw
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.errors import Unreachable
 from eps.jsonrpc.client import JsonRpcClient
-from support.testing import jsonrpc_server
+from support.testing import Events, jsonrpc_server
 
 LS_1, HD_1 = Operator("ls-1"), Operator("hd-1")
 
 
-def channel(port: int) -> JsonRpcClientChannel:
-    return JsonRpcClientChannel(LS_1, JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None))
+def channel(port: int, emit: Emit = ignore) -> JsonRpcClientChannel:
+    return JsonRpcClientChannel(LS_1, JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None), emit)
 
 
 async def test_the_application_gets_method_params_and_the_whole_address_as_id() -> None:
@@ -69,6 +72,31 @@ async def test_the_applications_errors_pass_unchanged() -> None:
         answer = await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
         await leading.close()
     assert answer == Response("ls-1.add(1)", error=Error(4711, "no", {"x": [1]}))
+
+
+async def test_loose_answers_are_understood_and_each_looseness_is_told_once() -> None:
+    bodies = [b'{"jsonrpc":"2.0","result":{"_":5}}', b'\xef\xbb\xbf{"jsonrpc":"2.0","result":5,"id":7}\n\n!'] * 2
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = bodies.pop()
+        writer.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    events = Events()
+    server = await asyncio.start_server(application, "127.0.0.1", 0)
+    async with server:
+        leading = channel(server.sockets[0].getsockname()[1], events)
+        for _ in range(4):
+            answer = await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
+            assert answer == Response("ls-1.add(1)", 5)
+        await leading.close()
+    notices = events.of(Notice)
+    told = " ".join(notice.text for notice in notices)
+    flaws = set(Flaw) - {Flaw.NULL_ID}
+    assert len(notices) == len(flaws) and all(flaw.what in told for flaw in flaws)
+    assert {notice.level for notice in notices} == {Level.WARN}
 
 
 async def test_an_application_that_is_down_is_a_delivery_error() -> None:

@@ -49,6 +49,9 @@ MAX_REASON = 500
 
 _STAGES = frozenset(Stage)
 
+NETWORK_CODES = frozenset({1, 403, 404, 409, 500, -100})
+"""What servers say for themselves (PROTOCOL.md section 5); those in use add no word of where it went wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
@@ -106,7 +109,7 @@ class Broker:
             response = error_response(str(request.address), error)
         except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
             failure = InternalError(
-                f"{self._name} failed to handle the call: {type(error).__name__}",
+                f"{self._name} failed to handle the call",
                 hint=f"look into {self._name}'s log; this is a defect of the server",
             )
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
@@ -258,7 +261,8 @@ def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
     if not isinstance(stage, str) or stage not in _STAGES:
-        return "error", Stage.CALL.value, error.message[:MAX_REASON], Level.DEBUG
+        level = Level.WARN if error.code in NETWORK_CODES and not error.data else Level.DEBUG
+        return "error", Stage.CALL.value, error.message[:MAX_REASON], level
     reason = f"{error.message} ({hint})" if hint and isinstance(hint, str) else error.message
     return "error", stage, reason[:MAX_REASON], Level.WARN
 

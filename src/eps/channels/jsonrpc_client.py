@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from eps.channels import Way
+from eps.core.event import Emit
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
 from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.tolerance import Tolerance
 
 
 class JsonRpcClientChannel:
@@ -14,11 +16,13 @@ class JsonRpcClientChannel:
     Args:
         own: our operator.
         client: calls the application's endpoint; closed by :meth:`close`.
+        emit: told once of each looseness of the application's answers.
     """
 
-    def __init__(self, own: Operator, client: JsonRpcClient) -> None:
+    def __init__(self, own: Operator, client: JsonRpcClient, emit: Emit) -> None:
         self._own = own
         self._client = client
+        self._tolerate = Tolerance(client.label, emit)
 
     def way_to(self, operator: Operator) -> Way | None:
         """See ``channels.Outbound``."""
@@ -27,13 +31,16 @@ class JsonRpcClientChannel:
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         """Post the call to the application: the method without the operator's name, the whole address as id.
 
-        The application's own errors come back unchanged, as does its result, without a wrapping ``{"_": …}``.
+        The application's own errors come back unchanged, as does its result, without a wrapping ``{"_": …}``. Loose
+        answers are understood (``core.loose_answers``).
 
         Raises:
             DeliveryError: no answer came; see :meth:`eps.jsonrpc.client.JsonRpcClient.call`.
         """
         address = request.address
-        answer = await self._client.call(address.method, request.params, request_id=str(address), timeout=timeout)
+        answer = await self._client.call(
+            address.method, request.params, request_id=str(address), timeout=timeout, tolerate=self._tolerate
+        )
         if answer.error is None and isinstance(answer.result, dict):
             return replace(answer, result=unwrap(answer.result))
         return answer

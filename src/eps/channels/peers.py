@@ -7,7 +7,7 @@ from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, error_response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
-from eps.errors import BadRequest, EpsError, NotFound, Outcome, OutcomeUnknown, Side, Stage
+from eps.errors import BadRequest, EpsError, NotFound, NotPermitted, Outcome, OutcomeUnknown, Side, Stage
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity, Pins, shown
@@ -44,7 +44,7 @@ def read_answer(message: pb.Response, request: Request) -> Response:
             f"{operator} answered with what can't be read: {error.message}",
             hint=f"the call was most likely executed; this is a defect of the server of {operator}",
         ) from error
-    return from_peer(response, operator)
+    return from_peer(response)
 
 
 def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
@@ -66,19 +66,18 @@ def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
     )
 
 
-def from_peer(response: Response, peer: Operator) -> Response:
-    """``response`` with its error told from our side: what ``peer`` calls «ours» is the peer's."""
+def from_peer(response: Response) -> Response:
+    """``response`` with its error told from our side: what a peer calls «ours» is the peer's.
+
+    An error without data is passed on without data, as an application's own mostly is; but for a right that is missing,
+    which servers in use say in this way (PROTOCOL.md section 2).
+    """
     error = response.error
     if error is None:
         return response
     data = error.data
-    if data is None or data == {}:
-        data = {
-            "stage": Stage.CALL.value,
-            "side": Side.PEER.value,
-            "outcome": Outcome.FAILED.value,
-            "hint": f"look into the log of {peer}",
-        }
+    if not data and error.code == NotPermitted.code:
+        data = {"stage": Stage.PERMISSION.value, "side": Side.PEER.value, "outcome": Outcome.FAILED.value}
     elif isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
         data = {**data, "side": Side.PEER.value}
     return Response(response.id, error=Error(error.code, error.message, data))

@@ -70,6 +70,27 @@ def load_in_steps(
     return (load or strict_loads)(body, max_bytes=max_bytes)
 
 
+def end_of_object(body: bytes) -> Generator[None, None, int | None]:
+    """Where the object ends with which ``body`` begins, as a generator: each ``next`` is a step.
+
+    Brackets are counted, and nothing else is looked at. None is returned if there is no whole object.
+    """
+    depth = 0
+    for count, match in enumerate(_TOKEN.finditer(body)):
+        if count % STEP_TOKENS == STEP_TOKENS - 1:
+            yield
+        token = body[match.start()]
+        if token in b"[{":
+            if not depth and (token == ord("[") or body[: match.start()].strip()):
+                return None
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+            if depth <= 0:
+                return match.end() if depth == 0 else None
+    return None
+
+
 def _elements(piece: bytes, index: int, load: Load | None) -> list[Any]:
     """The elements in a piece of the list, the first of which is number ``index``."""
     text = b"[" + piece + b"]"

@@ -227,16 +227,24 @@ def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, statu
     if not isinstance(answer, dict):
         no_answer(body, source, status, f"the body is {_kind(answer)}, not an object")
     answered, error = answer.get("id"), answer.get("error")
+    if is_request(answer):
+        no_answer(body, source, status, "it is a request, with a method and without result or error")
     if error is not None and answered in (request_id, None):
-        return Response(request_id, error=_parse_error(error, body, source, status))
+        return Response(request_id, error=parse_error(error, body, source, status))
     if answered != request_id:
-        no_answer(body, source, status, f"its id is {_cut(str(answered))!r}, not {_cut(request_id)!r}")
+        no_answer(body, source, status, f"its id is {_shown_id(answered)}, not {_shown_id(request_id)}")
     if not 200 <= status < 300:
         no_answer(body, source, status, "it has no error")
     return Response(request_id, result=answer.get("result", {}))
 
 
-def _parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
+def is_request(message: Object) -> bool:
+    """Whether somebody sends a request, ours perhaps, where an answer is due: no result was left out there."""
+    return "method" in message and "result" not in message and message.get("error") is None
+
+
+def parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
+    """``error`` of an answer; raises as :func:`parse_response` if it is none."""
     code, message = (error.get("code"), error.get("message", "")) if isinstance(error, dict) else (None, None)
     if isinstance(code, bool) or not isinstance(code, int) or not -(2**31) <= code < 2**31:
         no_answer(body, source, status, "its error has no 32-bit integer code")
@@ -244,6 +252,13 @@ def _parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
         no_answer(body, source, status, "its error's message is not a string")
     data = error.get("data")
     return Error(code, message, {} if data is None else unwrap(data) if isinstance(data, dict) else data)
+
+
+def _shown_id(value: Any) -> str:
+    """An id of an answer, as a message shows it."""
+    if value is None:
+        return "absent or null"
+    return f"'{_cut(value)}'" if isinstance(value, str) else _cut(orjson.dumps(value).decode())
 
 
 def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 ``server`` is used by the channel to our applications, the service directory and the proxies; each gives it one
 handler, ``Call → Response``. ``client`` is used by the channel to our application, by the directory source that follows
-a service directory, and by the command line. Neither knows what a call means. ``http_connection`` is what every
-HTTP server here has of aiohttp for each client; ``aiohttp_parts`` is what of that is private.
+a service directory, and by the command line. Neither knows what a call means. ``tolerance`` tells what applications do
+loosely. ``http_connection`` is what every HTTP server here has of aiohttp for each client; ``aiohttp_parts`` is what of
+that is private.
 """

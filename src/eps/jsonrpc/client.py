@@ -14,6 +14,7 @@ import re
 import secrets
 import socket
 import ssl
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +33,7 @@ from eps.core.jsonrpc_text import (
     render_request,
 )
 from eps.core.limits import MAX_MESSAGE_BYTES
+from eps.core.loose_answers import Flaw, read_loosely
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
@@ -68,6 +70,10 @@ _TLS_HINT = "check the tls settings and names"
 _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
+T = TypeVar("T")
+
+Tolerate = Callable[[Flaw], None]
+"""Called with each looseness of an answer that was understood all the same."""
 
 
 class JsonRpcClient:
@@ -125,13 +131,21 @@ class JsonRpcClient:
         self._closed = False
 
     async def call(
-        self, method: str, params: Object, *, request_id: str = "", timeout: float | None = None
+        self,
+        method: str,
+        params: Object,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        tolerate: Tolerate | None = None,
     ) -> Response:
         """Call and wait for the answer. An error that the other side answers is a ``Response`` with ``error``.
 
         Args:
             request_id: sent as it is; "" for a random one. The response's ``id`` repeats what was sent.
             timeout: seconds for everything, from connecting to the answer's last byte.
+            tolerate: take also answers that follow JSON-RPC loosely (``core.loose_answers``), and call this with each
+                looseness; None: such are no answers.
 
         Raises:
             Unreachable, TlsFailed, NotSent: no byte of the request was sent.
@@ -151,7 +165,7 @@ class JsonRpcClient:
         except TimeoutError:
             raise self._too_slow(seconds, sent) from None
         try:
-            return await self._parsed(answer, request_id, status)
+            return await self._understood(answer, request_id, status, tolerate)
         except DeliveryError as error:
             error.side = self._side
             raise
@@ -222,6 +236,21 @@ class JsonRpcClient:
         text = f"answered with {size} bytes or more, the limit is {self._max_answer}"
         return self._error(OutcomeUnknown, text, "ask for less")
 
+    async def _understood(self, answer: bytes, request_id: str, status: int, tolerate: Tolerate | None) -> Response:
+        try:
+            return await self._parsed(answer, request_id, status)
+        except DeliveryError:
+            if tolerate is None:
+                raise
+            steps = read_loosely(answer, request_id, status=status, max_bytes=self._max_answer, load=self._load)
+            understood = await in_steps(steps)
+            if understood is None:
+                raise
+        response, flaws = understood
+        for flaw in flaws:
+            tolerate(flaw)
+        return response
+
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
         if len(answer) <= LARGE_ANSWER:
             return parse_response(
@@ -229,13 +258,10 @@ class JsonRpcClient:
             )
         steps = load_in_steps(answer, max_bytes=self._max_answer, load=self._load)
         try:
-            while True:
-                next(steps)
-                await asyncio.sleep(0)  # other work gets its turn
-        except StopIteration as end:
-            return read_answer(end.value, answer, request_id, source=self.label, status=status)
+            value = await in_steps(steps)
         except BadRequest as refused:
             no_answer(answer, self.label, status, refused.message)
+        return read_answer(value, answer, request_id, source=self.label, status=status)
 
     # A new connection
 
@@ -357,6 +383,17 @@ def _ssl_error(error: BaseException | None) -> ssl.SSLError | None:
 def _is_refusal(error: ssl.SSLError) -> bool:
     """Whether the server refused our certificate: in TLS 1.3 that arrives after we have sent our first bytes."""
     return "CERTIFICATE" in (error.reason or "") or "UNKNOWN_CA" in (error.reason or "")
+
+
+async def in_steps(steps: Generator[None, None, T]) -> T:
+    """What ``steps`` return at their end; other work gets its turn between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        await asyncio.sleep(0)
 
 
 def _http_url(text: str, setting: str, schemes: tuple[str, ...] = ("http", "https")) -> URL:

@@ -13,6 +13,7 @@ from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.tolerance import Tolerance
 from eps.proxy.forwarding import ended
 from eps.proxy.http_forwarding import ANSWER_SECONDS, tls_failed
 from eps.transport.tls import TlsFiles
@@ -33,6 +34,7 @@ class JsonRpcForwarder:
     ) -> None:
         self._client = client
         self._timeout = timeout
+        self._tolerate = Tolerance(client.label, emit)
         self._emit = sparing(emit, time.monotonic)
         self._open = 0
         self._server = JsonRpcServer("passthrough", None, self._pass_on, path=path, tls=tls, emit=emit)
@@ -76,4 +78,6 @@ class JsonRpcForwarder:
     async def _pass_on(self, call: Call) -> Response:
         """``_client`` tells services which operator calls. Only EPS servers may say that, no client on the Internet."""
         params = {key: value for key, value in call.params.items() if key != CLIENT_KEY}
-        return await self._client.call(call.method, params, request_id=call.id, timeout=self._timeout)
+        return await self._client.call(
+            call.method, params, request_id=call.id, timeout=self._timeout, tolerate=self._tolerate
+        )

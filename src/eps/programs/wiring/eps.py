@@ -125,7 +125,7 @@ def _channel(
             return JsonRpcServerChannel(name, given.bind_address, **jsonrpc_server_options(given, name, emit))
         case models.JsonRpcClientChannel(settings=given):
             client = jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
-            return JsonRpcClientChannel(name, client)
+            return JsonRpcClientChannel(name, client, emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
 
