@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eps.core.certificate import fingerprint_of
-from eps.core.chain import VERIFIED_AT_ONCE, Chain, pick_newest_root
+from eps.core.chain import VERIFIED_AT_ONCE, Chain, dated_ahead, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
     NO_PARENT,
@@ -19,6 +19,7 @@ from eps.core.record import (
     signed_payload_hash,
 )
 from eps.core.signature import TrustStore
+from eps.core.structure import structured_bytes
 from eps.errors import BadParams, RecordError, StaleRecord
 from support import certs
 from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
@@ -158,6 +159,71 @@ def test_content() -> None:
     chain = EMPTY.extend([other], NOW)
     moved = dataclasses.replace(record, parent_hash=other.hash)
     refused(chain, [moved], "the signature is not one that hd-1 made")
+
+
+def test_what_is_signed_but_says_something_else_is_refused() -> None:
+    """An untrusted service directory moves a section's data into the record's name: hash and signature stay."""
+    honest = link(None, "hd-2", "certificates", pins(HD_2, usage="encryption"))
+    moved = structured_bytes(honest.record.to_json()).split(b"created_at", 1)[1].partition(b"stringname")[0]
+    value = honest.record.to_json() | {"name": moved.removeprefix(b"string").decode(), "data": []}
+    forged = dataclasses.replace(honest, record=parse_change_record(value))
+    assert forged.record.hash() == honest.hash
+    refused(EMPTY, [forged], "what was signed says something else than this record: name: must be")
+    assert EMPTY.extend([honest], NOW).directory.pins("hd-2")
+
+
+def test_a_record_that_is_of_no_use_stops_nothing() -> None:
+    deep: Any = 1
+    for _ in range(1001):
+        deep = [deep]
+    one, two = {"settings": {"v": 1}}, {"settings": {"v": deep}}
+    records = [link(None, "hd-2", "certificates", pins(HD_2, usage="encryption"))]
+    for name, section, data in [
+        ("hd-2", "settings", [one]),
+        ("", "groups", ["sd-admin"]),
+        ("hd-2", "settings", [two]),
+        ("hd-2", "certificates", [{"fingerprint": "A" * 64, "key_usage": "encryption"}]),
+        ("hd-3", "groups", ["g"]),
+    ]:
+        records.append(link(records[-1], name, section, data))
+    chain = EMPTY.extend(records, NOW)
+    assert (len(chain.records), chain.tip) == (6, records[-1].hash)
+    assert set(chain.directory.entries) == {"hd-2", "hd-3"}
+    entry = chain.directory.entry("hd-2")
+    assert entry is not None
+    assert entry.pins == frozenset()  # never its former state
+    assert entry.settings[0].settings == {"v": 1}  # the last that could be used
+    shown = [(mark["section"], mark["record"], mark["state"]) for mark in entry.to_json()["marks"]]
+    assert shown == [("settings", records[3].hash, "kept"), ("certificates", records[4].hash, "emptied")]
+    assert [signed.record.section for signed in entry.records] == ["settings"]
+    assert chain.directory.marked == 2
+    again = link(records[-1], "hd-2", "certificates", pins(HD_2, usage="encryption"))
+    mended = chain.extend([again, link(again, "hd-2", "settings", [one])], NOW).directory
+    assert mended.marked == 0 and mended.pins("hd-2")
+    entry = mended.entry("hd-2")
+    assert entry is not None and "marks" not in entry.to_json()
+
+
+def test_what_is_of_no_use_does_not_enter() -> None:
+    for record, reason in [
+        (link(None, "", data=["a"]), "name: must be an operator's name"),
+        (link(None, "a b", data=["a"]), "name: must be an operator's name"),
+        (link(None, "a", data=["a", ""]), r"data\[1\]: must be"),
+    ]:
+        assert EMPTY.extend([record], NOW).tip == record.hash
+        with pytest.raises(RecordError, match=f"^record 0 .* is refused: {reason}"):
+            submit(EMPTY, [record])
+    assert submit(EMPTY, [link(None, "a", data=["a"])]).directory.entry("a")
+
+
+def test_only_roots_in_a_chain_must_not_be_dated_ahead() -> None:
+    root = link(None)
+    ahead = link(root, at=NOW + minutes(6))
+    chain = EMPTY.extend([root, ahead], NOW)
+    assert chain.tip == ahead.hash
+    assert dated_ahead(chain.records, NOW) == [ahead]
+    with pytest.raises(RecordError, match="more than 5 minutes in the future"):
+        submit(EMPTY.extend([root], NOW), [ahead])
 
 
 def test_dates_lie_at_most_five_minutes_ahead() -> None:

@@ -103,7 +103,6 @@ def test_the_record_keeps_nothing_of_what_it_was_read_from() -> None:
     ("value", "place"),
     [
         ([], "record"),
-        (record(name=""), "name"),
         (record(name=5), "name"),
         (record(name=None), "name"),
         (record(name="\ud800"), "name"),

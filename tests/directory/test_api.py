@@ -17,7 +17,8 @@ from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
-from eps.core.record import SignedRecord
+from eps.core.record import SignedRecord, parse_change_record
+from eps.core.structure import structured_bytes
 from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
@@ -143,6 +144,57 @@ async def settled(directory: ApiDirectory, sd: Sd, polls: int = 2) -> None:
 
 
 # Following
+
+
+def moved_into_the_name(honest: SignedRecord) -> SignedRecord:
+    """The same bytes, and so the same hash and signature, as another record."""
+    inside = structured_bytes(honest.record.to_json()).split(b"created_at", 1)[1].partition(b"stringname")[0]
+    value = honest.record.to_json() | {"name": inside.removeprefix(b"string").decode(), "data": []}
+    return replace(honest, record=parse_change_record(value))
+
+
+async def test_a_forged_revocation_is_refused_and_asked_for_again(world: World) -> None:
+    """The record that takes a stolen certificate away is shown as another one, with its hash and signature."""
+    pin = {"name": "op", "section": "certificates", "created_at": NOW.isoformat()}
+    stolen, mine = ({"fingerprint": letter * 64, "key_usage": "encryption"} for letter in "ab")
+    chain = sign_chain([pin | {"data": [stolen]}, pin | {"data": [mine]}])
+    world.sd.shows(chain[:1])
+    directory = await world.started(cache=True, pace=replace(QUICK, thorough_every=0.05))
+    await until(directory, chain[0].hash)
+    world.sd.shows([chain[0], moved_into_the_name(chain[1])])
+    assert "what was signed says something else" in await world.failure()
+    assert directory.current.pins("op") == {"a" * 64}
+    world.sd.shows(chain)
+    await until(directory, chain[1].hash)
+    assert directory.current.pins("op") == {"b" * 64}
+
+
+async def test_odd_records_are_followed_and_told_once(world: World) -> None:
+    settings = group_record("op") | {"section": "settings", "data": [{"settings": {"p": {"a": "1"}, "q": "z"}}]}
+    chain = sign_chain(
+        [
+            group_record("op", "a"),
+            group_record("op", "A\t"),
+            settings,
+            group_record("late", "b", at=LATER + timedelta(minutes=10)),
+            *[group_record(f"odd-{number}", "") for number in range(12)],
+        ]
+    )
+    world.sd.shows(chain)
+    directory = await world.started()
+    await until(directory, chain[-1].hash)
+    async with asyncio.timeout(30):
+        while not any("could be read in another way" in text for text in world.of(Notice)):
+            await asyncio.sleep(0.001)
+    await settled(directory, world.sd)
+    told = world.of(Notice)
+    assert len([text for text in told if text.startswith("the section groups of ")]) == 10
+    assert len([text for text in told if text.startswith("and 3 more of this kind")]) == 1
+    assert next(text for text in told if "is dated ahead" in text).startswith(f"record {chain[3].hash[:12]} (late")
+    doubtful = [text for text in told if "could be read in another way" in text]
+    assert len(doubtful) == 1 and doubtful[0].startswith("data[0].settings of op, settings, could be")
+    assert directory.current.marked == 13
+    assert [event.marked for event in world.events if isinstance(event, DirectoryChanged)] == [13]
 
 
 async def test_it_follows(world: World) -> None:

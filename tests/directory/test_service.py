@@ -113,6 +113,37 @@ async def test_records_are_given_as_they_were_submitted(network: Network) -> Non
     assert "hd-1" in changed[0].source
 
 
+async def test_what_servers_in_use_cannot_read_is_refused(network: Network) -> None:
+    methods = [{"name": "m", "parameters": {"a": 1}}]
+    record = group_record("x") | {"section": "services", "data": [{"name": "s", "methods": methods}]}
+    chain = sign_chain([record])
+    refusal = await network.refused(chain)
+    assert "record 0 (x, services, " in refusal
+    assert "data[0].methods[0].parameters: must be a list" in refusal and "foreign_peers: false" in refusal
+    assert await network.ask("getRules") == {"foreign_peers": True}
+    alone = ServiceDirectory(network.store, trust(), network.clock, network.events.append, foreign_peers=False)
+    response = await alone.handle(Call("submitRecords", {"records": as_json(chain)}, "1"))
+    assert response.result == "ok"
+    assert (await alone.handle(Call("getRules", {}, "1"))).result == {"foreign_peers": False}
+    await alone.close()
+    await network.restart()  # what is in a chain is followed
+    assert (await network.ask("getEntry", {"name": "x"}))["services"][0]["methods"][0]["parameters"] == {"a": 1}
+
+
+async def test_what_is_not_exact_is_refused_and_followed_where_it_stands(network: Network) -> None:
+    chain = sign_chain([group_record("x", "a"), group_record("x", "a "), group_record("", "b"), group_record("y", "c")])
+    assert "data[0]: must be 1 to 200 printable" in await network.refused(chain)
+    await network.store.append([DataEntry(1, bytes(16), orjson.dumps(record)) for record in as_json(chain)])
+    await network.restart()
+    entries = await network.ask("getEntries")
+    assert [(entry["name"], entry["groups"]) for entry in entries] == [("x", []), ("y", ["c"])]
+    assert entries[0]["marks"][0]["record"] == chain[1].hash
+    told = [event.message() for event in network.events if isinstance(event, Notice)]
+    assert len([text for text in told if "the section groups of x is empty, since its record" in text]) == 1
+    changed = [event for event in network.events if isinstance(event, DirectoryChanged)]
+    assert changed[-1].marked == 1
+
+
 async def test_entries(network: Network) -> None:
     await network.submit(chain_of(250))
     entries = await network.ask("getEntries")

@@ -5,6 +5,8 @@ address       OPERATOR.METHOD(ID)                            message        Requ
 jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large answers, loose_answers for loose ones
 record_text   the JSON of records: numbers as doubles, any depth; free_form: values in them that mean nothing here
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
+exact         what typed data may be → reading (the one reading of a record's bytes) → verdict (what a record does)
+second_reading  free-form values that could be read in another way
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them

@@ -10,18 +10,24 @@ Verifying takes about a quarter of a millisecond each. An event loop that must g
 is whole.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import overload
 
 from eps.core.certificate import CLOCK_TOLERANCE, Subject
-from eps.core.entries import Directory, Entry
+from eps.core.entries import Directory, Entry, Mark
 from eps.core.instant import nanoseconds_of
 from eps.core.names import Operator, RecordHash
-from eps.core.record import NO_PARENT, SignedRecord, signed_payload_hash
+from eps.core.record import NO_PARENT, ChangeRecord, SignedRecord, signed_payload_hash
 from eps.core.signature import TrustStore, verify
+from eps.core.structure import structured_bytes
+from eps.core.verdict import Use, Verdict, judge, unfit
 from eps.errors import RecordError, StaleRecord
+
+Admit = Callable[[ChangeRecord, bytes], str]
+"""Says why a record, whose bytes are given, may not enter a chain; "" if it may. ``verdict.unfit`` is one."""
 
 ADMIN_GROUP = "sd-admin"
 """Whose certificate names this group may change the directory."""
@@ -97,12 +103,17 @@ class Chain:
 
     # Growing
 
-    def extend(self, records: Sequence[SignedRecord], now: datetime, *, first: int = 0) -> "Chain":
+    def extend(
+        self, records: Sequence[SignedRecord], now: datetime, *, first: int = 0, admit: Admit | None = None
+    ) -> "Chain":
         """The chain with ``records`` behind its tip (from a root on, if it is empty).
 
+        What is in a chain is followed, also if it can't be used: ``core.verdict`` says what becomes of its section.
+
         Args:
-            now: the time (with a time zone) beyond which no record may be dated.
+            now: the time (with a time zone) beyond which no root may be dated.
             first: the index of ``records[0]`` in the submitted list, for the message.
+            admit: of records that are not in a chain yet: says why one may not enter. Then none may be dated ahead.
 
         Raises:
             RecordError: one of them is not to be believed; this chain stays as it is.
@@ -111,26 +122,34 @@ class Chain:
         tip = self.tip
         for index, signed in enumerate(records, first):
             try:
-                _check_link(signed, tip)
-                signer = _check_signature(signed, now, self.trust)
+                data = _check_link(signed, tip)
+                signer = _check_signature(signed, now, self.trust, ahead=admit is None)
                 entry = changed.get(signer.name) or self.directory.entry(signer.name)
                 _check_pin(signer, entry, "the directory")
+                if admit is not None:
+                    _check_admission(admit(signed.record, data))
+                verdict = judge(signed.record, data)
             except RecordError as error:
                 raise _refusal(error, index, signed) from None
-            name = signed.record.name
-            before = changed.get(name) or self.directory.entry(name) or Entry(name)
-            changed[name] = before.with_record(signed.record, signed)
             tip = signed.hash
+            if verdict.use is not Use.NONE:
+                name = signed.record.name
+                before = changed.get(name) or self.directory.entry(name) or Entry(name)
+                changed[name] = _with(before, signed, verdict)
         return Chain(self.trust, self.records.grown(records), self.directory.replace(changed.values(), tip))
 
-    def extending(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+    def extending(
+        self, records: Sequence[SignedRecord], now: datetime, admit: Admit | None = None
+    ) -> Iterator["Chain"]:
         """:meth:`extend` in steps; yields the chain after each. Raises like it."""
         chain = self
         for first in range(0, len(records), VERIFIED_AT_ONCE):
-            chain = chain.extend(records[first : first + VERIFIED_AT_ONCE], now, first=first)
+            chain = chain.extend(records[first : first + VERIFIED_AT_ONCE], now, first=first, admit=admit)
             yield chain
 
-    def replacing_root(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+    def replacing_root(
+        self, records: Sequence[SignedRecord], now: datetime, admit: Admit | None = None
+    ) -> Iterator["Chain"]:
         """The chain that starts with the root ``records[0]``, in place of this one, in steps.
 
         Yields the new chain after each.
@@ -142,16 +161,19 @@ class Chain:
         if records:
             try:
                 self._check_newer(records[0])
-                signer = _check_signature(records[0], now, self.trust)
+                signer = _check_signature(records[0], now, self.trust, ahead=False)
                 _check_pin(signer, self.directory.entry(signer.name), "the present directory")
             except RecordError as error:
                 raise _refusal(error, 0, records[0]) from None
-        yield from Chain.empty(self.trust).extending(records, now)
+        yield from Chain.empty(self.trust).extending(records, now, admit)
 
-    def submitting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+    def submitting(self, records: Sequence[SignedRecord], now: datetime, admit: Admit = unfit) -> Iterator["Chain"]:
         """The chain after a ``submitRecords``: a batch that starts with a root replaces, any other extends.
 
         In steps; yields the new chain after each.
+
+        Args:
+            admit: says why a record that is properly signed may not enter.
 
         Raises:
             StaleRecord: the first record follows another one than the tip.
@@ -160,7 +182,9 @@ class Chain:
         if not records:
             return iter(())
         self._check_place(records)
-        return self.replacing_root(records, now) if records[0].is_root else self.extending(records, now)
+        if records[0].is_root:
+            return self.replacing_root(records, now, admit)
+        return self.extending(records, now, admit)
 
     def _check_place(self, records: Sequence[SignedRecord]) -> None:
         """Refuse what verification would let pass or could not name as well."""
@@ -249,11 +273,24 @@ def pick_newest_root(records: Sequence[SignedRecord]) -> list[SignedRecord]:
     return max(chains, key=lambda chain: (chain[0].is_root, chain[0].record.instant.nanoseconds), default=[])
 
 
+def dated_ahead(records: Sequence[SignedRecord], now: datetime) -> list[SignedRecord]:
+    """Those that are dated later than ``now``: by somebody whose clock is wrong, or who wants to be the last."""
+    latest = nanoseconds_of(now + CLOCK_TOLERANCE)
+    return [signed for signed in records if signed.record.instant.nanoseconds > latest]
+
+
 # The checks of one record
 
 
-def _check_link(signed: SignedRecord, tip: RecordHash) -> None:
-    if signed.hash != signed.record.hash():
+def _check_link(signed: SignedRecord, tip: RecordHash) -> bytes:
+    """The bytes that the record's hash covers."""
+    data = structured_bytes(signed.record.to_json())
+    _check_parent(signed, tip, sha256(data).hexdigest())
+    return data
+
+
+def _check_parent(signed: SignedRecord, tip: RecordHash, content: str) -> None:
+    if signed.hash != content:
         raise RecordError("its hash is not that of its content", hint="the record was changed after it was signed")
     if signed.parent_hash == tip:
         return
@@ -269,10 +306,14 @@ def _check_link(signed: SignedRecord, tip: RecordHash) -> None:
     )
 
 
-def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore) -> Subject:
-    """The signer, an administrator; the certificate is judged at the record's own date, the date by ``now``."""
+def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore, *, ahead: bool) -> Subject:
+    """The signer, an administrator; the certificate is judged at the record's own date, the date by ``now``.
+
+    Args:
+        ahead: whether it may be dated in the future; a root, whose date decides which chain counts, never may.
+    """
     instant = signed.record.instant
-    if instant.nanoseconds > nanoseconds_of(now + CLOCK_TOLERANCE):
+    if not (ahead and not signed.is_root) and instant.nanoseconds > nanoseconds_of(now + CLOCK_TOLERANCE):
         raise RecordError(
             f"it is dated {instant.text}, more than {CLOCK_TOLERANCE.seconds // 60} minutes in the future",
             hint="set the clock of the machine that signed, or ours",
@@ -296,6 +337,17 @@ def _check_pin(signer: Subject, entry: Entry | None, where: str) -> None:
             f"but {where} pins {pin[:12]} as the one that {signer.name} signs with",
             hint="sign with the pinned certificate, or first submit a certificates record that pins the new one",
         )
+
+
+def _check_admission(why: str) -> None:
+    if why:
+        raise RecordError(why, hint="correct it and sign it again; see PROTOCOL.md sections 4 and 10")
+
+
+def _with(entry: Entry, signed: SignedRecord, verdict: Verdict) -> Entry:
+    if verdict.use is Use.REPLACED:
+        return entry.with_record(signed.record, signed)
+    return entry.with_mark(Mark(signed.record.section, signed.hash, verdict.use.value, verdict.why))
 
 
 def _refusal(error: RecordError, index: int, signed: SignedRecord) -> RecordError:

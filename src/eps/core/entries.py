@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from eps.core.message import Constant
-from eps.core.names import Fingerprint, Object, Operator
+from eps.core.names import Fingerprint, Object, Operator, RecordHash
 from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, sendable_section
 
 GRPC_SERVER = "grpc_server"
@@ -113,12 +113,33 @@ class ServiceSettings:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A section of an entry that is not what its last record says, since that can't be used.
+
+    Attributes:
+        section: which.
+        record: the hash of that record.
+        state: ``emptied``, or ``kept`` as it was before.
+        why: for administrators.
+    """
+
+    section: str
+    record: RecordHash
+    state: str
+    why: str
+
+    def to_json(self) -> Object:
+        return {"section": self.section, "record": self.record, "state": self.state, "why": self.why}
+
+
 @dataclass(frozen=True)  # no slots: cached_property needs the instance's __dict__
 class Entry:
     """What the directory says of one operator.
 
     Attributes:
         records: the signed records that the present sections come from, oldest first; empty for unsigned directories.
+        marks: the sections that are not what their last records say.
     """
 
     name: Operator
@@ -130,12 +151,26 @@ class Entry:
     preferences: tuple[ServiceSettings, ...] = ()
     records: tuple[SignedRecord, ...] = field(default=(), repr=False)
     display_name: str = ""
+    marks: tuple[Mark, ...] = ()
 
     def with_record(self, record: ChangeRecord, signed: SignedRecord | None = None) -> "Entry":
         """The entry after ``record`` has replaced its section."""
         kept = tuple(old for old in self.records if old.record.section != record.section)
         section: dict[str, Any] = {record.section: _typed(record.section, record.data)}
-        return replace(self, records=(*kept, signed) if signed else kept, **section)
+        return replace(
+            self, records=(*kept, signed) if signed else kept, marks=self._marks_but(record.section), **section
+        )
+
+    def with_mark(self, mark: Mark) -> "Entry":
+        """The entry after a record that can't be used: without the section, or with the one that it had."""
+        section: dict[str, Any] = {}
+        if mark.state == "emptied":
+            kept = tuple(old for old in self.records if old.record.section != mark.section)
+            section = {mark.section: (), "records": kept}
+        return replace(self, marks=(*self._marks_but(mark.section), mark), **section)
+
+    def _marks_but(self, section: str) -> tuple[Mark, ...]:
+        return tuple(mark for mark in self.marks if mark.section != section)
 
     def to_json(self) -> Constant:
         """The entry as ``getEntries`` shows it, records included. Made once: not to be changed."""
@@ -143,6 +178,7 @@ class Entry:
 
     @cached_property
     def _json(self) -> Constant:
+        marked = {"marks": [mark.to_json() for mark in self.marks]} if self.marks else {}
         return Constant(
             {
                 "name": self.name,
@@ -154,6 +190,7 @@ class Entry:
                 "preferences": [item.to_json() for item in self.preferences] or None,
                 "records": [record.to_json() for record in self.records],
                 "properties": {"displayName": self.display_name},
+                **marked,
             }
         )
 
@@ -281,6 +318,8 @@ class Directory:
         """From unsigned records, in their order (a ``json`` directory)."""
         entries: dict[Operator, Entry] = {}
         for record in records:
+            if not record.name:
+                continue  # as in signed directories
             entries[record.name] = entries.get(record.name, Entry(record.name)).with_record(record)
         return cls(MappingProxyType(entries), version)
 
@@ -292,6 +331,11 @@ class Directory:
 
     def entry(self, name: str) -> Entry | None:
         return self.entries.get(Operator(name))
+
+    @property
+    def marked(self) -> int:
+        """How many sections are not what their last records say."""
+        return sum(len(entry.marks) for entry in self.entries.values())
 
     def pins(self, name: str) -> frozenset[Fingerprint]:
         """The TLS certificates pinned for ``name``; none for an unknown operator."""

@@ -221,12 +221,17 @@ class Announced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryChanged(Event):
-    """A new state of the directory was verified and is in use."""
+    """A new state of the directory was verified and is in use.
+
+    Attributes:
+        marked: sections that are not what their last records say, since those can't be used.
+    """
 
     records: int
     operators: int
     tip: str
     source: str
+    marked: int = 0
     kind: ClassVar[str] = "directory"
 
     def message(self) -> str:

@@ -115,8 +115,6 @@ def parse_change_record(value: object, place: str = "") -> ChangeRecord:
     """
     fields = _object(value, place)
     name = _text(fields.get("name"), _join(place, "name"))
-    if not name:
-        _refuse(_join(place, "name"), "must name an operator, it is empty")
     section = _text(fields.get("section"), _join(place, "section"))
     if section not in SECTIONS:
         _refuse(_join(place, "section"), f"must be one of {', '.join(SECTIONS)}, not {section[:40]!r}")

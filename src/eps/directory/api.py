@@ -21,6 +21,7 @@ from eps.core.entries import Directory
 from eps.core.event import Emit
 from eps.core.names import Object, Operator
 from eps.core.signature import TrustStore
+from eps.directory import findings
 from eps.directory.cache import ChainCache
 from eps.directory.endpoints import Clients, Endpoints
 from eps.directory.pace import Pace, Refreshes
@@ -65,6 +66,8 @@ class ApiDirectory:
         self._endpoints = Endpoints(clients)
         self._cache = ChainCache(cache_path, emit)
         self._reports = Reports(emit, own_name)
+        self._searches = findings.Searches(emit)
+        self._emit = emit
         self._refreshes = Refreshes(pace)
         self._pace = pace
         self._now = now
@@ -104,6 +107,7 @@ class ApiDirectory:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._refreshes.close()
+        await self._searches.close()
         await self._cache.close()
         await self._endpoints.close()
 
@@ -204,10 +208,12 @@ class ApiDirectory:
             await self._cache.keep(chain)
 
     def _use(self, chain: Chain, source: str) -> None:
-        self._chain = chain
+        before, self._chain = self._chain, chain
         news, self._news = self._news, asyncio.Event()
         news.set()
         self._reports.changed(chain, source)
+        findings.tell(before, chain, self._now(), self._emit)
+        self._searches.add(findings.new_records(before, chain))
 
 
 class _NotBelieved(Exception):

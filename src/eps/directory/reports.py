@@ -33,8 +33,16 @@ class Reports:
 
     def changed(self, chain: Chain, source: str) -> None:
         """Another chain is in use."""
-        operators = len(chain.directory.entries)
-        self._emit(DirectoryChanged(records=len(chain.records), operators=operators, tip=chain.tip, source=source))
+        directory = chain.directory
+        self._emit(
+            DirectoryChanged(
+                records=len(chain.records),
+                operators=len(directory.entries),
+                tip=chain.tip,
+                source=source,
+                marked=directory.marked,
+            )
+        )
 
     def failed(self, reason: str, hint: str) -> None:
         """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""

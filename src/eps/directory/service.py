@@ -18,12 +18,15 @@ from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
 from eps.core.entries import Entry
 from eps.core.event import DirectoryChanged, Emit, Level, Notice
+from eps.core.exact import FOREIGN_REASON, foreign_flaw
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator, RecordHash
-from eps.core.record import SignedRecord
+from eps.core.record import ChangeRecord, SignedRecord
 from eps.core.signature import TrustStore
+from eps.core.verdict import unfit
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
+from eps.directory import findings
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import (
     BadParams,
@@ -40,6 +43,9 @@ from eps.transport.tls import shown
 MAX_WAITING = 16
 """Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""
 
+FOREIGN_PEERS = "foreign_peers"
+"""The key in the answer to ``getRules``, named as the setting."""
+
 SUBMIT_SECONDS = 60.0
 """How long a submission may take, waiting included, before its sender is told that the outcome isn't known yet."""
 
@@ -55,10 +61,20 @@ class ServiceDirectory:
         trust: whose signatures count.
         now: the time, with a time zone.
         emit: told of submissions.
+        foreign_peers: whether servers of others follow this directory: then what those can't read is refused.
     """
 
-    def __init__(self, store: Datastore, trust: TrustStore, now: Callable[[], datetime], emit: Emit) -> None:
+    def __init__(
+        self,
+        store: Datastore,
+        trust: TrustStore,
+        now: Callable[[], datetime],
+        emit: Emit,
+        *,
+        foreign_peers: bool = True,
+    ) -> None:
         self._store = store
+        self._foreign_peers = foreign_peers
         self._trust = trust
         self._now = now
         self._emit = emit
@@ -73,6 +89,7 @@ class ServiceDirectory:
             "getEntries": self._get_entries,
             "getEntry": self._get_entry,
             "submitRecords": self._submit_records,
+            "getRules": self._get_rules,
         }
 
     @property
@@ -100,6 +117,7 @@ class ServiceDirectory:
         except RecordError as error:
             raise self._broken(f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await _encode(newest), reset=True)
+        findings.tell(empty, chain, self._now(), self._emit)
 
     async def handle(self, call: Call) -> Response:
         """Answer one call; failures are answers too."""
@@ -160,6 +178,10 @@ class ServiceDirectory:
             self._entries[entry.name] = held
         return held[1]
 
+    async def _get_rules(self, call: Call) -> Object:
+        """What is taken here: ours asks before it signs; other service directories have no such method."""
+        return {FOREIGN_PEERS: self._foreign_peers}
+
     # Writing
 
     async def _submit_records(self, call: Call) -> str:
@@ -211,10 +233,17 @@ class ServiceDirectory:
     async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
         present = self._chain
         try:
-            return await last_chain(present.submitting(records, self._now()), present)
+            return await last_chain(present.submitting(records, self._now(), self._admit), present)
         except RecordError as error:
             error.message += "; nothing of the batch was stored"
             raise
+
+    def _admit(self, record: ChangeRecord, data: bytes) -> str:
+        """Why a record that is properly signed may not enter the directory; "" if it may."""
+        why = unfit(record, data)
+        if not why and self._foreign_peers and (flaw := foreign_flaw(record)):
+            why = f"{flaw}: {FOREIGN_REASON}"
+        return why
 
     def _adopt(self, chain: Chain, records: Sequence[SignedRecord], encoded: list[bytes], *, reset: bool) -> None:
         """Make a stored state visible, at once."""
@@ -250,7 +279,8 @@ class ServiceDirectory:
 
     def _report(self, source: str) -> None:
         operators, records = len(self._chain.directory.entries), len(self._chain.records)
-        self._emit(DirectoryChanged(records=records, operators=operators, tip=self._chain.tip, source=source))
+        marked, tip = self._chain.directory.marked, self._chain.tip
+        self._emit(DirectoryChanged(records=records, operators=operators, tip=tip, source=source, marked=marked))
 
 
 class _Pages:

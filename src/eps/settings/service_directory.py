@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from eps.settings.fields import Bytes, ExistingFiles, FolderPath, Model
+from eps.settings.fields import Bytes, ExistingFiles, Flag, FolderPath, Model
 from eps.settings.parts import Datastore, JsonRpcServerSettings, MetricsSettings
 
 
@@ -27,6 +27,13 @@ class SdDirectorySettings(Model):
 
     ca_intermediate_certificate_files: ExistingFiles = ()
     """Authorities between those roots and the signers."""
+
+    foreign_peers: Flag = True
+    """Whether servers of other makes follow this directory.
+
+    Then records that those can't read are refused: one such record leaves them with no directory at all. Those are
+    `parameters` of a method in another form than the protocol's, and a right that is named twice.
+    """
 
 
 class SdSettings(Model):

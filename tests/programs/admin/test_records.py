@@ -125,6 +125,45 @@ async def test_files_are_checked_before_anything_is_sent(
         await sd.submit()
 
 
+async def test_what_is_not_exact_is_not_signed(sd: Sd, tmp_path: Path) -> None:
+    good, bad = group_record("a", "g"), group_record("b", "g", " h")
+    with pytest.raises(SettingsError) as caught:
+        await sd.submit(file_of(tmp_path / "1.json", good, bad))
+    assert caught.value.message.startswith(f"{tmp_path}/1.json: records[1].data[1]: must be 1 to 200 printable")
+    with pytest.raises(SettingsError, match=r"1\.json: records\[0\]\.name: must be an operator's name"):
+        await sd.submit(file_of(tmp_path / "1.json", group_record("", "g")))
+    items = [{"service": "a", "settings": {}}, {"service": "b", "settings": {}}]
+    odd = group_record("b") | {"section": "settings", "data": [{"service": "s", "settings": {"list": items}}]}
+    with pytest.raises(SettingsError, match=r"1\.json: records\[0\]: what was signed says something else"):
+        await sd.submit(file_of(tmp_path / "1.json", odd))
+    assert sd.calls == []
+
+
+async def test_what_servers_in_use_cannot_read_is_not_signed_for_them(sd: Sd, tmp_path: Path) -> None:
+    services = [{"name": "s", "permissions": [{"group": "g", "rights": ["call", "call"]}]}]
+    file = file_of(tmp_path / "1.json", group_record("b") | {"section": "services", "data": services})
+    with pytest.raises(
+        SettingsError, match=r"records\[0\]\.data\[0\]\.permissions\[0\]\.rights: names a right"
+    ) as caught:
+        await sd.submit(file)
+    assert caught.value.message.startswith(f"{tmp_path}/1.json: records[0].data[0].permissions[0].rights: ")
+    assert "foreign_peers: false" in caught.value.hint
+    assert sd.calls == ["getRules"]
+    sd.service = ServiceDirectory(MemoryDatastore(), trust(), sd.clock, lambda event: None, foreign_peers=False)
+    assert (await sd.submit(file)).count == 1
+    sd.before["getRules"] = [lambda: Response("1", error=Error(-32601, "unknown method"))]
+    with pytest.raises(SettingsError, match="names a right twice"):
+        await sd.submit(file)
+
+
+async def test_what_could_be_read_in_another_way_is_said(sd: Sd, tmp_path: Path) -> None:
+    told: list[str] = []
+    odd = group_record("b") | {"section": "settings", "data": [{"settings": {"p": {"a": "1"}, "q": "z"}}]}
+    await sd.submit(file_of(tmp_path / "1.json", odd), tell=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"{tmp_path}/1.json: records[0].data[0].settings: could be read in another way")
+
+
 async def test_a_refusal_names_file_and_record(sd: Sd, tmp_path: Path) -> None:
     one = file_of(tmp_path / "1.json", group_record("a"))
     two = file_of(tmp_path / "2.json", group_record("b"))

@@ -1,5 +1,6 @@
 """The administrator's commands.
 
 commands   what ``eps call``, ``eps sd …`` and ``eps config check`` do     records   what is done with change records
+scrutiny   what is looked at before records are signed
 check      all that is wrong or doubtful in settings
 """

@@ -86,11 +86,17 @@ async def submit_records(
     settings = settings or own_settings()
     signer = signer_of(settings)
     async with directory_of(settings) as call:
-        done = await directory_commands.submit_records(files, reset=reset, signer=signer, call=call, now=now, wait=wait)
+        done = await directory_commands.submit_records(
+            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn
+        )
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))
     else:
         print(f"submitted {done.count} record{'s' if done.count != 1 else ''}; the directory's tip is now {done.tip}")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 async def get_entries(name: str) -> None:

@@ -20,6 +20,7 @@ from eps.core.names import Object, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload_hash
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
 from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
+from eps.directory.service import FOREIGN_PEERS
 from eps.errors import (
     BadParams,
     DeliveryError,
@@ -31,6 +32,7 @@ from eps.errors import (
     SettingsError,
     TlsFailed,
 )
+from eps.programs.admin import scrutiny
 
 CallDirectory = Callable[[str, Object], Awaitable[Response]]
 """Ask the service directory: method and params. Raises EpsError if no answer came."""
@@ -66,6 +68,7 @@ async def submit_records(
     call: CallDirectory,
     now: Callable[[], datetime],
     wait: float = 0.0,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Submitted:
     """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
 
@@ -75,6 +78,7 @@ async def submit_records(
         signer: the administrator.
         now: the time, with a time zone; every record's ``created_at``.
         wait: seconds for which a service directory that can't be reached yet is tried again.
+        tell: is given sentences about what is doubtful and signed all the same.
 
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
@@ -84,6 +88,10 @@ async def submit_records(
     if not found:
         raise SettingsError(f"{', '.join(str(file) for file in files) or 'no file'}: no records to submit")
     deadline = asyncio.get_running_loop().time() + wait
+    await asyncio.to_thread(scrutiny.check_fit, found)
+    await _check_readable(found, call, deadline)
+    for doubt in await asyncio.to_thread(scrutiny.doubts, found):
+        tell(doubt)
     for attempt in range(1, STALE_ATTEMPTS + 1):
         tip = _tip_hash(await _patiently(call, "getTip", {}, deadline))
         chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
@@ -164,6 +172,15 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
         chain.append(SignedRecord(record_hash, parent, record, signature))
         parent = record_hash
     return chain
+
+
+async def _check_readable(found: Sequence[FileRecord], call: CallDirectory, deadline: float) -> None:
+    """Refuse what servers in use can't read, unless the service directory says that none of those follows it."""
+    refusal = scrutiny.foreign_refusal(found)
+    if refusal is not None:
+        rules = await _reach(call, "getRules", {}, deadline)  # an error, if it is not ours
+        if not isinstance(rules.result, dict) or rules.result.get(FOREIGN_PEERS) is not False:
+            raise refusal
 
 
 async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: float) -> Error | None:

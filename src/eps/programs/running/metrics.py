@@ -77,6 +77,11 @@ class Metrics:
         self._announced = _labelled(self._counter("eps_announcements", "Domains announced, by outcome", ["outcome"]))
         self._operators = self._gauge("eps_directory_operators", "Operators in the verified directory", [])
         self._records = self._gauge("eps_directory_records", "Records in the verified directory", [])
+        self._marked = self._gauge(
+            "eps_directory_marked_sections",
+            "Sections that are not what their last record says",
+            [],
+        )
         self._failures = self._counter("eps_directory_failures", "Directory updates that failed", [])
         self._count: dict[type[Event], Callable[..., None]] = {
             CallFinished: self._call,
@@ -119,6 +124,7 @@ class Metrics:
     def _directory(self, event: DirectoryChanged) -> None:
         self._operators.set(event.operators)
         self._records.set(event.records)
+        self._marked.set(event.marked)
 
 
 def _labelled(metric: M) -> Callable[..., M]:

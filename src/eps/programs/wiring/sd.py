@@ -25,6 +25,7 @@ class SdServer(Composite):
         given = settings.directory
         self._given_store = given.datastore
         self._trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        self._foreign_peers = given.foreign_peers
         self._emit = emit
         self._store: Datastore | None = None
         self._service: ServiceDirectory | None = None
@@ -35,7 +36,7 @@ class SdServer(Composite):
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store)
-        self._service = ServiceDirectory(self._store, self._trust, now, self._emit)
+        self._service = ServiceDirectory(self._store, self._trust, now, self._emit, foreign_peers=self._foreign_peers)
         await self._service.load()
 
     async def _unload(self) -> None:
