@@ -47,7 +47,7 @@ SERVERS = ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-1", "hd-2")
 PASSTHROUGH = ("private-proxy-eps-1", "private-proxy-1")
 """Those that TLS passthrough needs besides."""
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 20.0
 LINE_LIMIT = 1 << 20
 
 

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eps.broker.internal_methods import InternalMethods
@@ -97,9 +98,32 @@ class Broker:
         self._outstanding: set[Address] = set()
         self._doubtful: Recent[Address, float] = Recent(limits.max_doubtful)  # until when
         self._warnings = WarnRate()
+        self._running = 0
+        self._ended = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Calls that have no answer yet."""
+        return self._running
+
+    async def settled(self, timeout: float) -> None:
+        """Wait until no call is running, ``timeout`` seconds at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._running:
+                    self._ended.clear()
+                    await self._ended.wait()
 
     async def deliver(self, request: Request, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
+        self._running += 1
+        try:
+            return await self._answer(request, sender)
+        finally:
+            self._running -= 1
+            self._ended.set()
+
+    async def _answer(self, request: Request, sender: Operator) -> Response:
         started = time.monotonic()  # uvloop's own clock counts whole milliseconds
         failure: EpsError | None = None
         try:

@@ -31,6 +31,10 @@ class Inbound(Protocol):
         """Bind and begin; raises StartError when it can't (port taken, certificate missing)."""
         ...
 
+    async def stop(self) -> None:
+        """Take no new calls; those that run go on, and their answers still leave."""
+        ...
+
     async def close(self) -> None:
         """Stop accepting, let calls in flight end within a grace time, end all tasks and sockets."""
         ...

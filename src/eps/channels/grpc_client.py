@@ -79,6 +79,10 @@ class GrpcClientChannel:
         await self._pool.start()
         self._streams.start()
 
+    async def stop(self) -> None:
+        """Take no new calls from those to whom we hold streams."""
+        self._streams.stop()
+
     async def close(self) -> None:
         """End streams and connections."""
         await self._streams.close()

@@ -67,6 +67,7 @@ class GrpcServerChannel:
         self._connected = Connected(name, emit)
         self._tasks = Tasks()
         self._tunnels_under_way = 0
+        self._stopping = False
         self._endpoint = ServerEndpoint(
             context=context,
             pins=self._pins,
@@ -87,6 +88,12 @@ class GrpcServerChannel:
         await self._listener.start()
         self._tasks.start(self._watch_directory(), "grpc_server: directory")
 
+    async def stop(self) -> None:
+        """Take no new calls, connections or tunnels. Streams held to us stay: running calls may need them."""
+        self._stopping = True
+        await self._listener.close()
+        self._endpoint.stop()
+
     async def close(self) -> None:
         """Accept no more, end streams so that peers come back, let calls in flight end."""
         await self._listener.close()
@@ -101,6 +108,8 @@ class GrpcServerChannel:
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
+        if self._stopping:
+            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again")
         if self._tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:
             raise TunnelFailed(
                 f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already", hint="try again in some seconds"

@@ -8,13 +8,14 @@ answer to its last request, so each request is answered exactly once and in the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import error_response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
-from eps.errors import EpsError, InternalError
+from eps.errors import EpsError, InternalError, NotSent
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
@@ -38,6 +39,9 @@ Beyond, requests wait unread. Short ones count a thousandth of it each: that is 
 MAX_UNREAD_BYTES = 4 * MAX_BYTES_IN_HAND
 """Requests that were short may all get long answers. Where even these bytes are in hand, a call that ends is answered
 with an error in place of its result: whoever waits for it learns so, and the server has read nothing for long."""
+
+LAST_ANSWERS_SECONDS = 1.0
+"""How long closing waits for answers to leave, after the calls themselves had their time."""
 
 HANDLING_FAILED = -100
 """The code of such an answer (PROTOCOL.md section 3)."""
@@ -63,13 +67,21 @@ class HeldStreams:
         self._emit = emit
         self._holders: dict[Operator, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._hands: set[Budget] = set()
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to follow the directory's list."""
         self._watcher = asyncio.create_task(self._follow(), name="streams: directory")
 
+    def stop(self) -> None:
+        """Refuse the calls that come from now on; the others are answered."""
+        self._stopping = True
+
     async def close(self) -> None:
-        """End every stream."""
+        """End every stream, once the answers to calls that have ended are sent."""
+        self._stopping = True
+        await self._settled()
         tasks = [*self._holders.values(), *([self._watcher] if self._watcher else [])]
         for task in tasks:
             task.cancel()
@@ -142,6 +154,7 @@ class HeldStreams:
             hand.end()  # a reader that waits for room, too, learns it
 
         tasks.start(watch(), "stream: end")
+        self._hands.add(hand)
         try:
             server: _Unordered | _InOrder | None = None
             while (request := await stream.recv()) is not None:
@@ -152,10 +165,21 @@ class HeldStreams:
                 await hand.take(weight(request.ByteSize()))
                 server.handle(request)
         finally:
+            self._hands.discard(hand)
             await tasks.close()
+
+    async def _settled(self) -> None:
+        """Wait until all that came was answered, though not for a server that leaves its answers unread."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                for hand in list(self._hands):
+                    await hand.take(hand.limit)  # it is whole again
 
     async def _body(self, connection: ClientConnection, request: pb.Request) -> bytes:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
+        if self._stopping:
+            stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again")
+            return framed(codec.encode_response(error_response("", stopping), request.id))
         try:
             return framed(await self._answer(connection, request))
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer

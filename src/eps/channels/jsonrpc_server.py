@@ -35,6 +35,10 @@ class JsonRpcServerChannel:
         self._deliver = deliver
         await self._server.start()
 
+    async def stop(self) -> None:
+        """Take no new calls."""
+        await self._server.stop()
+
     async def close(self) -> None:
         """Stop accepting; calls in flight get a grace time."""
         await self._server.close()

@@ -147,12 +147,16 @@ class ServerEndpoint:
         link = one.link
         self._emit(PeerChanged(link="incoming", peer=link.peer_name, up=False, reason=link.reason, level=Level.DEBUG))
 
-    async def close(self, grace: float) -> None:
-        """GOAWAY to everyone; what runs may finish within ``grace`` seconds. Nothing is left running afterwards."""
+    def stop(self) -> None:
+        """Take no more connections, nor calls on those that are there: GOAWAY to everyone. What runs goes on."""
         self._closing = True
-        all_of_them = list(self._accepted)
-        for one in all_of_them:
+        for one in list(self._accepted):
             one.drain("the server is closing")
+
+    async def close(self, grace: float) -> None:
+        """Stop; what runs may finish within ``grace`` seconds. Nothing is left running afterwards."""
+        self.stop()
+        all_of_them = list(self._accepted)
         if all_of_them:
             await asyncio.wait([one.link.closed for one in all_of_them], timeout=max(grace, 0.0))
         tasks = [task for one in all_of_them for task in one.tasks.values()]

@@ -208,13 +208,18 @@ class JsonRpcServer:
         if self._listener is not None:
             await self._listener.start()
 
-    async def close(self) -> None:
-        """Stop accepting, let calls in flight finish within the grace time, end every connection."""
+    async def stop(self) -> None:
+        """Accept no more; connections end when the request in progress on them is answered."""
         if self._listener is not None:
             await self._listener.close()
+        if self._http is not None:
+            await end_unused(self._http)
+
+    async def close(self) -> None:
+        """Stop, let calls in flight finish within the grace time, end every connection."""
+        await self.stop()
         if self._http is None:
             return
-        await end_unused(self._http)
         if self._exchanges:
             await asyncio.wait(self._exchanges, timeout=self._grace)
         for exchange in self._exchanges:

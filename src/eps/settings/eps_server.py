@@ -221,6 +221,10 @@ class EpsSettings(Model):
     """Folder for what the server keeps: the directory that it verified last. Default: `$STATE_DIRECTORY` (systemd sets
     it), else `.eps/NAME` in the working directory."""
 
+    drain_timeout: Seconds = Field(default=10.0, examples=[30])
+    """When the server is told to stop (SIGTERM, Ctrl-C), it takes no new calls, and those that run have this long to
+    end and be answered."""
+
     call_timeout: Seconds = Field(default=30.0, examples=[60])
     """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service
     directory for news, if sender or recipient is not known yet."""

@@ -18,7 +18,7 @@ from typing import Any
 from eps.errors import StartError
 from eps.programs.running.runtime import EXIT_CANNOT_START
 
-STOP_GRACE = 8.0
+STOP_GRACE = 15.0
 """Seconds that a program may take to stop after SIGTERM; above the servers' own grace for calls in flight."""
 
 MAX_LINE = 1 << 20

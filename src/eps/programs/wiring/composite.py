@@ -28,6 +28,7 @@ class Composite:
         self._listening: list[tuple[str, str, Callable[[], int]]] = []
         self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
         self._stack = AsyncExitStack()
+        self._up = False
 
     def add(self, part: Part) -> None:
         """Another part, started behind those that are here."""
@@ -51,6 +52,11 @@ class Composite:
         listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
         return Started(name=self._title, listening=listening)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether all parts are started."""
+        return self._up
+
     async def start(self) -> None:
         """Start all parts; raises what the first failing one does, after closing the others."""
         async with AsyncExitStack() as stack:
@@ -58,9 +64,11 @@ class Composite:
                 stack.push_async_callback(close)
                 await start()
             self._stack = stack.pop_all()
+        self._up = True
 
     async def close(self) -> None:
         """Close all parts."""
+        self._up = False
         await self._stack.aclose()
 
 

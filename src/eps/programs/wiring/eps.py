@@ -59,12 +59,25 @@ class EpsServer(Composite):
         self.name = Operator(settings.name)
         self.source = _directory_source(settings, emit)
         self.channels = [_channel(channel, self.name, self.source, settings, emit) for channel in settings.channels]
-        broker = _broker(self.name, self.source, self.channels, settings, emit)
+        self._broker = _broker(self.name, self.source, self.channels, settings, emit)
+        self._drain_timeout = settings.drain_timeout
         self.add(self.source)
         add_metrics(self, settings.metrics, metrics, emit)
         for channel, given in zip(self.channels, settings.channels, strict=True):
-            self._add_channel(channel, broker.deliver)
+            self._add_channel(channel, self._broker.deliver)
             self._tell_listening(channel, given)
+
+    async def close(self) -> None:
+        """Take no new calls, let those that run be answered, then close everything.
+
+        Whatever the order of the channels in the settings: a running call needs the way out as well as the way back.
+        """
+        if self.is_up:
+            for channel in self.channels:
+                if not isinstance(channel, JsonRpcClientChannel | StdoutChannel):
+                    await channel.stop()
+            await self._broker.settled(self._drain_timeout)
+        await super().close()
 
     def channel(self, kind: type[Any]) -> Any:
         """The channel of that class."""

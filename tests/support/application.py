@@ -1,0 +1,100 @@
+"""An application behind an EPS server that keeps books: which calls it ran, how often, and when."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from eps.core.message import Response
+from eps.jsonrpc.server import Call, JsonRpcServer
+from support.machine import Machine
+
+METHOD = "answer"
+
+
+class Application:
+    """Answers ``answer`` {``call``: name} with the same name, after a while; behind hd-2 of a machine.
+
+    Attributes:
+        ran: how often each call was begun.
+        seconds: that each takes from now on.
+        running: calls that are not answered yet.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.ran: Counter[str] = Counter()
+        self.seconds = seconds
+        self.running = 0
+        self._news = asyncio.Event()
+        self._server = JsonRpcServer("application", "127.0.0.1:0", self._answer, path="/")
+
+    async def __aenter__(self) -> "Application":
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.port}/"
+
+    async def until_running(self, calls: int) -> None:
+        """Wait until so many calls run at once."""
+        async with asyncio.timeout(60):
+            while self.running < calls:
+                self._news.clear()
+                await self._news.wait()
+
+    async def _answer(self, call: Call) -> Response:
+        name = str(call.params["call"])
+        self.ran[name] += 1
+        self.running += 1
+        self._news.set()
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.running -= 1
+        return Response(call.id, {"call": name})
+
+    def serve(self, machine: Machine, *, first: str = "") -> None:
+        """Put it behind hd-2: in its settings, and in the directory. Before the machine starts.
+
+        Args:
+            first: the type of the channel that the settings name first; "" leaves their order.
+        """
+        offer(machine)
+        channels = channels_of(machine.dev / "roles" / "hd-2")
+        printer = channels.pop()
+        channels.append({"name": "the application", "type": "jsonrpc_client", "settings": {"endpoint": self.endpoint}})
+        put_first(channels, first)
+        write_channels(machine.dev / "roles" / "hd-2", [*channels, printer])
+
+
+def offer(machine: Machine) -> None:
+    """The directory lets hd-1 call the application's method on hd-2."""
+    path = machine.dev / "directory" / "001_base.json"
+    directory = json.loads(path.read_text())
+    for record in directory["records"]:
+        if record["name"] == "hd-2" and record["section"] == "services":
+            record["data"][1]["methods"].append({"name": METHOD, "permissions": []})
+    path.write_text(json.dumps(directory))
+
+
+def channels_of(role: Path) -> list[dict[str, Any]]:
+    """The channels of a role's settings, the printer last."""
+    import yaml
+
+    loaded = yaml.safe_load((role / "002_server.yml").read_text())
+    return list(loaded["channels"])
+
+
+def put_first(channels: list[dict[str, Any]], kind: str) -> None:
+    """Move the channel of that type to the front."""
+    channels.sort(key=lambda channel: channel["type"] != kind)
+
+
+def write_channels(role: Path, channels: list[dict[str, Any]]) -> None:
+    """These channels instead of those that the settings have."""
+    (role / "003_channels.yml").write_text("channels!: " + json.dumps(channels))
