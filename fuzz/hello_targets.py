@@ -130,7 +130,7 @@ def compare(stream: bytes) -> Hashable:
     if theirs is None:
         return type(outcome), "not read"
     if isinstance(outcome, ClientHello):
-        assert outcome.server_name == theirs.lower(), f"OpenSSL reads {theirs!r}"
+        assert outcome.server_name == theirs.lower().removesuffix("."), f"OpenSSL reads {theirs!r}"
         assert not theirs or is_domain(outcome.server_name), "what can be asked for can be announced"
         return bool(theirs)
     assert isinstance(outcome, RefusedHello), f"OpenSSL reads {theirs!r}"

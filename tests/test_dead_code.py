@@ -31,6 +31,8 @@ ALLOWED = {
     "eps.datastores.decode_entry": "as encode_entry",
     "eps.grpc.http2._Silent.debug": "h2 calls its logger",
     "eps.grpc.http2._Silent.trace": "h2 calls its logger",
+    "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",
+    "eps.jsonrpc.server.JsonRpcServer.in_progress": "requests that are being answered, for tests that wait for them",
     "eps.proxy.public.PublicProxy.tunnels": "what a proxy holds, for tests that wait until it holds it",
     "eps.proxy.public.PublicProxy.waiting": "as tunnels",
 }
