@@ -66,12 +66,16 @@ class EpsError(Exception):
         message: one sentence: who, what, why. No trailing full stop is needed.
         hint: what an administrator can do about it; empty if there is nothing to add.
         code: JSON-RPC error code (PROTOCOL.md section 5), where it differs from the class's.
+
+    Attributes:
+        place: what only our own administrators may read, an internal URL say: for our log, and never sent.
     """
 
     code: int = 500
     stage: Stage = Stage.CALL
     side: Side = Side.OURS
     outcome: Outcome = Outcome.FAILED
+    place: str = ""
 
     def __init__(
         self,

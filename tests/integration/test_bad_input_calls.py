@@ -106,11 +106,13 @@ async def test_the_peer_or_the_proxy_is_gone(machine: Machine) -> None:
 
     await machine.stop("public-proxy-1", signal.SIGKILL)
     await machine.processes["hd-1"].wait_for(kind="peer", link="tunnel", up=False)
-    application = f"public-proxy-1.ga's application at https://localhost:{machine.ports.of[6655]}/jsonrpc"
     await failure(
-        machine, "hd-2._ping", f"public-proxy-1.ga brought no tunnel to hd-2: {application}: connection refused",
-        "the server runs", **relay,
+        machine, "hd-2._ping", "public-proxy-1.ga brought no tunnel to hd-2: public-proxy-1.ga's application: "
+        "connection refused", "the server runs", **relay,
     )  # fmt: skip
+    assert str(machine.ports.of[6655]) not in str(machine.processes["hd-1"].lines), "the proxy's endpoint is its own"
+    told = await machine.processes[PROXY_EPS].wait_for(kind="call", method="requestConnection", outcome="not_sent")
+    assert f"[at https://localhost:{machine.ports.of[6655]}/jsonrpc]" in told["reason"]
 
     await machine.stop(PROXY_EPS, signal.SIGKILL)
     await machine.processes["hd-1"].wait_for(kind="peer", link="direct", peer="public-proxy-1.ga", up=False)

@@ -561,10 +561,10 @@ async def test_an_answer_over_the_limit_names_its_size(declared: bool) -> None:
     ("answer", "kind", "words"),
     [
         (http(b"<html>no such page</html>", "404 Not Found"), DeliveryError, "HTTP 404"),
-        (http(b"<html>hello</html>"), OutcomeUnknown, "begins '<html>hello</html>'"),
-        (http(b'{"message":"not found"}', "404 Not Found"), DeliveryError, "not found"),
+        (http(b"<html>hello</html>"), OutcomeUnknown, "but 18 bytes of HTML: "),
+        (http(b'{"message":"not found"}', "404 Not Found"), DeliveryError, "but 23 bytes: its id is"),
         (http(b"", "302 Found", "Location: http://elsewhere.invalid/\r\n"), DeliveryError, "HTTP 302"),
-        (http(b'{"jsonrpc":"2.0","result":{},"id":"other"}'), OutcomeUnknown, "its id is 'other'"),
+        (http(b'{"jsonrpc":"2.0","result":{},"id":"other"}'), OutcomeUnknown, "its id is another text, not"),
         (http(b"\x1f\x8b", extra="Content-Encoding: gzip\r\n"), OutcomeUnknown, "not JSON"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", OutcomeUnknown, "HTTP 204"),
     ],
@@ -689,6 +689,28 @@ async def test_an_http_proxy_that_reads_urls_gets_its_password() -> None:
         async with client("http://app.invalid/x", proxy_url=url) as calling:
             await calling.call("m", {})
     assert seen[0]["proxy-authorization"] == "Basic bWU6czNjcmV0" and seen[0]["host"] == "app.invalid"
+
+
+async def test_where_an_endpoint_is_can_be_kept_from_messages() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(http(b"<html>secret", "404 Not Found"))
+
+    async with serving(cut) as server:
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            nobody = f"127.0.0.1:{reserved.getsockname()[1]}"
+            for url, proxy in (
+                (server.url, None),
+                (f"http://{nobody}/", None),
+                ("https://x.internal/", f"http://{nobody}"),
+            ):
+                async with client(url, proxy_url=proxy, called="my application", tells_url=False) as calling:
+                    with pytest.raises(DeliveryError, match=r"^my application") as caught:
+                        await calling.call("m", {})
+                told = str(caught.value) + str(caught.value.data())
+                assert "127.0.0.1" not in told and "x.internal" not in told and "secret" not in told
+                assert url in caught.value.place and (proxy is None or nobody in caught.value.place)
 
 
 async def test_cancelling_a_call_ends_its_connection() -> None:

@@ -281,7 +281,8 @@ def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str
     if error is None:
         return "ok", "", "", Level.DEBUG
     if failure is not None:
-        return failure.outcome.value, failure.stage.value, str(failure), Level.WARN
+        place = f" [{failure.place}]" if failure.place else ""
+        return failure.outcome.value, failure.stage.value, f"{failure}{place}", Level.WARN
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
     if not isinstance(stage, str) or stage not in _STAGES:

@@ -232,7 +232,7 @@ def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, statu
     if error is not None and answered in (request_id, None):
         return Response(request_id, error=parse_error(error, body, source, status))
     if answered != request_id:
-        no_answer(body, source, status, f"its id is {_shown_id(answered)}, not {_shown_id(request_id)}")
+        no_answer(body, source, status, f"its id is {_kind_of_id(answered)}, not {_cut(request_id)!r}")
     if not 200 <= status < 300:
         no_answer(body, source, status, "it has no error")
     return Response(request_id, result=answer.get("result", {}))
@@ -254,21 +254,27 @@ def parse_error(error: Any, body: bytes, source: str, status: int) -> Error:
     return Error(code, message, {} if data is None else unwrap(data) if isinstance(data, dict) else data)
 
 
-def _shown_id(value: Any) -> str:
-    """An id of an answer, as a message shows it."""
-    if value is None:
-        return "absent or null"
-    return f"'{_cut(value)}'" if isinstance(value, str) else _cut(orjson.dumps(value).decode())
+def _kind_of_id(value: Any) -> str:
+    """An id of an answer, as a message shows it: unquoted, since it may be anything."""
+    return "absent or null" if value is None else "another text" if isinstance(value, str) else _kind(value)
 
 
 def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
-    """Raise the error for an HTTP body that answers nothing; see :func:`parse_response`."""
-    beginning = _cut(" ".join(body[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split()))
+    """Raise the error for an HTTP body that answers nothing; see :func:`parse_response`. It says what kind of body it
+    is, and quotes none of it: it goes to whoever called, and into logs."""
     kind = OutcomeUnknown if 200 <= status < 300 else DeliveryError
     raise kind(
-        f"{source} answered HTTP {status} with no JSON-RPC answer to our request: {why}; it begins {beginning!r}",
+        f"{source} answered HTTP {status} with no JSON-RPC answer to our request, but {_described(body)}: {why}",
         hint="check that the endpoint, with its path, is that of a JSON-RPC server",
     )
+
+
+def _described(body: bytes) -> str:
+    start = body[:_SHOWN_CHARS].lstrip().lower()
+    if not start:
+        return "an empty body" if not body else f"{len(body):,} bytes of nothing but space"
+    kind = "HTML" if start.startswith((b"<!doctype html", b"<html")) else "XML" if start.startswith(b"<") else ""
+    return f"{len(body):,} bytes" + f" of {kind}" * bool(kind)
 
 
 def parse_json(body: bytes, max_bytes: int) -> Any:
@@ -338,7 +344,7 @@ def _check(value: Any, objects: int, levels: int) -> None:
         if not math.isfinite(value):
             raise _Beyond("the number is beyond what a double can hold", "send it as a string")
     elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-        raise _Beyond(f"the integer {_cut(str(value))} is beyond ±2^53", "send it as a string")
+        raise _Beyond("the integer is beyond ±2^53", "send it as a string")
 
 
 def _check_depth(objects: int, levels: int) -> None:

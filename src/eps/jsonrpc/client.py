@@ -89,10 +89,12 @@ class JsonRpcClient:
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
         side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
         called: what is behind the endpoint, for messages (``the service directory``).
+        tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
+            the errors' ``place``.
         load: reads the answers' JSON; None: only what can travel inside the network.
 
     Attributes:
-        label: who is called and where, as messages name it; without a password.
+        label: who is called, and where if that may be told, as messages name it; without a password.
 
     Raises:
         StartError: the endpoint is no such URL, or a certificate file is missing or wrong.
@@ -110,11 +112,15 @@ class JsonRpcClient:
         keep_alive: float = KEEP_ALIVE_SECONDS,
         side: Side = Side.PEER,
         called: str = "",
+        tells_url: bool = True,
         load: Load | None = None,
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
-        self.label = f"{called} at " * bool(called) + str(self._url.with_user(None))
+        where = str(self._url.with_user(None))
+        self.label = called if not tells_url else f"{called} at {where}" if called else where
+        through = f", through {_host_port(self._proxy)}" if self._proxy is not None else ""
+        self._place = "" if tells_url else f"at {where}{through}"
         self._context: ssl.SSLContext | None = None
         if self._url.scheme == "https":
             self._context = client_context(tls) if tls is not None else ssl.create_default_context()
@@ -160,15 +166,14 @@ class JsonRpcClient:
         seconds = self._timeout if timeout is None else timeout
         sent = _Sent()
         try:
-            async with asyncio.timeout(seconds):
-                status, answer = await self._post(body, sent)
-        except TimeoutError:
-            raise self._too_slow(seconds, sent) from None
-        try:
+            try:
+                async with asyncio.timeout(seconds):
+                    status, answer = await self._post(body, sent)
+            except TimeoutError:
+                raise self._too_slow(seconds, sent) from None
             return await self._understood(answer, request_id, status, tolerate)
         except DeliveryError as error:
-            error.side = self._side
-            raise
+            raise self._fit_to_tell(error) from error.__cause__
 
     @property
     def kept_for(self) -> float:
@@ -277,7 +282,6 @@ class JsonRpcClient:
                 sock = await self._connected()
                 return await open_connection(sock, self._context, self._server_name, CONNECT_SECONDS)
         except Unreachable as error:
-            error.side = self._side
             if self._proxy is None:
                 error.hint = _ENDPOINT_HINT
             raise
@@ -320,6 +324,14 @@ class JsonRpcClient:
         if sent.at_all:
             return self._error(OutcomeUnknown, f"no answer within {seconds:g} s", _MAYBE)
         return self._error(Unreachable, f"no connection within {seconds:g} s", "check the endpoint and the firewalls")
+
+    def _fit_to_tell(self, error: DeliveryError) -> DeliveryError:
+        """``error`` with our view of its side, and its place told to whom it concerns."""
+        error.side = self._side
+        error.place = self._place
+        if self._place and self._proxy is not None:
+            error.message = error.message.replace(f" {_host_port(self._proxy)}", "")
+        return error
 
     def _error(self, kind: type[D], text: str, hint: str) -> D:
         return kind(f"{self.label}: {text}", hint=hint, side=self._side)

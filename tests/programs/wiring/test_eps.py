@@ -73,7 +73,7 @@ async def test_a_server_without_tls_directory_or_peers(tmp_path: Path) -> None:
         await server.close()
     assert pinged.result["serverInfo"]["name"] == "me"
     assert failed.error is not None
-    assert failed.error.message.startswith("me's application at http://localhost:1/jsonrpc: connection refused")
+    assert failed.error.message == "me's application: connection refused; is the server running?"
     assert failed.error.data["side"] == "ours"
 
 

@@ -48,12 +48,14 @@ def jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | 
 
 
 def jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
-    """A client as settings describe it; ``options`` are further keyword arguments of its."""
+    """A client as settings describe it; ``options`` are further keyword arguments of its. What goes wrong with it is
+    told to callers anywhere, so the endpoint is kept for our own log."""
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
         keep_alive=given.keep_alive,
+        tells_url=False,
         **options,
     )
 
