@@ -15,7 +15,7 @@ from eps.core.event import PeerChanged, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object, Operator
-from eps.proxy.public import PublicProxy
+from eps.proxy.public import PublicProxy, RelayLimits
 from support.foreign.messages import Request
 from support.foreign.network import HD_1, HD_2, PROXY, Network
 from support.ours import WAIT, Ours, echo, foreign_network, in_thread, ours
@@ -273,15 +273,13 @@ async def our_proxy(network: Network, **options: Any) -> AsyncIterator[tuple[Our
             Operator(PROXY),
             call_network,
             internal_bind_address="127.0.0.1:0",
-            internal_endpoint="set below",
+            internal_endpoint="127.0.0.1:0",
             emit=server.events,
-            **options,
+            limits=RelayLimits(**options),
         )
         await proxy.start()
         try:
-            host, port = proxy.addresses[0]
-            proxy._endpoint = f"{host}:{port}"
-            network.relay_endpoints = [f"{host}:{port}"]
+            network.relay_endpoints = [proxy.endpoint]
             network.publish()
             yield server, proxy
         finally:

@@ -192,7 +192,7 @@ async def test_the_private_proxy_dials_through_an_http_proxy() -> None:
             await network.announce()
             async with session.get("/", server_hostname=DOMAIN) as answer:
                 assert await answer.text() == PAGE
-            relay = network.public._endpoint
+            relay = network.relay.endpoint
             assert outgoing.connected == [relay]
 
 

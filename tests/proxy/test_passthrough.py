@@ -20,8 +20,8 @@ from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
 from eps.errors import NotSent
 from eps.proxy.announcements import AnnouncementBook
-from eps.proxy.passthrough import Passthrough
-from eps.proxy.public import PublicProxy
+from eps.proxy.passthrough import Passthrough, PassthroughLimits
+from eps.proxy.public import PublicProxy, RelayLimits
 from eps.transport.dial import connect
 from eps.transport.listener import RateLimit
 from support.sockets import recv, recv_all, recv_exactly, reset, send
@@ -50,27 +50,23 @@ class Stage:
         self.asked: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         self.answer: Callable[[Object], Awaitable[Response]] = self.says_ok
         self.book = AnnouncementBook(store or MemoryDatastore(), Keeper.PUBLIC, self.clock.utc, self.events)
-        accept_timeout = options.pop("accept_timeout", 5.0)
+        limits = RelayLimits(options.pop("accept_timeout", 5.0), max_tunnels=options.pop("max_tunnels", 100))
+        rate_limits = options.pop("rate_limits", ())
         self.proxy = PublicProxy(
             P,
             self._call_network,
             internal_bind_address="localhost:0",
             internal_endpoint="relay.example:9999",
-            accept_timeout=accept_timeout,
+            limits=limits,
             emit=self.events,
-            max_tunnels=options.pop("max_tunnels", 100),
         )
         self.passthrough = Passthrough(
-            P,
             self.proxy,
             self.book,
-            self._call_network,
             tls_bind_address="localhost:0",
-            internal_endpoint="relay.example:9999",
-            accept_timeout=accept_timeout,
-            now=self.clock.utc,
+            rate_limits=rate_limits,
+            limits=PassthroughLimits(**options),
             emit=self.events,
-            **options,
         )
         self._sockets: list[socket.socket] = []
 

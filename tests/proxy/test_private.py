@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,8 @@ from eps.datastores.memory import MemoryDatastore
 from eps.errors import NoRoute
 from eps.proxy import private as private_proxy
 from eps.proxy.announcements import AnnouncementBook
-from eps.proxy.private import PrivateProxy
+from eps.proxy.private import PrivateProxy, Rhythm
+from eps.transport.tunnel import RelaySettings
 from support.sockets import recv_exactly, send
 from support.testing import Events, FakeClock
 
@@ -51,7 +52,9 @@ class Stage:
     ``there`` is what the public proxy knows to be ours; ``answer`` can be replaced.
     """
 
-    def __init__(self, store: Datastore | None = None, **options: Any) -> None:
+    def __init__(
+        self, store: Datastore | None = None, *, repeat: float = 600.0, trusted_endpoints: Sequence[str] = ()
+    ) -> None:
         self.store = store or MemoryDatastore()
         self.events = Events()
         self.clock = FakeClock()
@@ -61,15 +64,14 @@ class Stage:
         self._news = asyncio.Event()
         self.forwarder = Forwarder()
         self.book = AnnouncementBook(self.store, Keeper.PRIVATE, self.clock.utc, self.events)
-        seconds = {"repeat_seconds": 600.0, "look_seconds": 0.01, "retry_seconds": 0.01}
         self.proxy = PrivateProxy(
             B,
             self._call_network,
             self.book,
             self.forwarder,
-            now=self.clock.utc,
+            relays=RelaySettings(tuple(trusted_endpoints)),
+            rhythm=Rhythm(repeat, look=0.01, retry=0.01),
             emit=self.events,
-            **(seconds | options),
         )
 
     async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
@@ -248,7 +250,7 @@ async def test_a_repetition_never_brings_back_what_was_just_given_up() -> None:
             await gate.wait()
         return await stage.public_proxy(method, params)
 
-    async with Stage(repeat_seconds=0.0) as stage:
+    async with Stage(repeat=0.0) as stage:
         await stage.announce()
         stage.answer = slowly
         await asyncio.wait_for(asked.wait(), 10)
@@ -305,7 +307,7 @@ async def test_what_the_public_proxy_knows_is_not_repeated_before_its_time() -> 
 
 
 async def test_everything_is_repeated_from_time_to_time() -> None:
-    async with Stage(repeat_seconds=0.0) as stage:
+    async with Stage(repeat=0.0) as stage:
         await stage.announce()
         await stage.until(lambda: stage.announcing() > 5)
 

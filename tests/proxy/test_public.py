@@ -15,7 +15,7 @@ from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import NotSent
-from eps.proxy.public import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, source_of
+from eps.proxy.public import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, RelayLimits, source_of
 from eps.transport.dial import connect
 from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
 
@@ -33,14 +33,14 @@ class Stage:
         self.answer: Callable[[Object], Awaitable[Response]] = self.says_ok
         self._sockets: list[socket.socket] = []
         self._news = asyncio.Event()
-        options = {"accept_timeout": 5.0, "idle_timeout": 60.0} | options
+        limits = RelayLimits(**({"accept_timeout": 5.0, "idle_timeout": 60.0} | options))
         self.proxy = PublicProxy(
             Operator("public-proxy-1.ga"),
             self._call_network,
             internal_bind_address="localhost:0",
             internal_endpoint=ENDPOINT,
             emit=self._emit,
-            **options,
+            limits=limits,
         )
 
     def _emit(self, event: Event) -> None:

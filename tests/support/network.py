@@ -27,7 +27,7 @@ from eps.core.message import Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import parse_change_record
 from eps.errors import EpsError
-from eps.proxy.public import PublicProxy
+from eps.proxy.public import PublicProxy, RelayLimits
 from eps.transport.tls import client_context, server_context
 from support.fakes import FakeSource
 from support.testing import Certificates, Events, certificates
@@ -155,10 +155,9 @@ class Network:
             internal_bind_address=f"127.0.0.1:{port}",
             internal_endpoint="127.0.0.1:0",
             emit=self.relay_events,
-            **options,
+            limits=RelayLimits(**options),
         )
         await relay.start()
-        relay._endpoint = f"127.0.0.1:{relay.addresses[0][1]}"  # known only now
         self._stack.push_async_callback(relay.close)
 
         async def ask_proxy(request: Request) -> Response:

@@ -21,6 +21,7 @@ from eps.proxy.http_forwarding import HttpForwarder
 from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.transport.tls import TlsFiles
+from eps.transport.tunnel import RelaySettings
 from support.network import HEALTH, PROVIDERS, PROXY, Network, Node, service
 from support.testing import tls_files
 
@@ -60,17 +61,13 @@ class PassthroughNetwork(Network):
         self._ids = itertools.count()
 
     async def __aenter__(self) -> "PassthroughNetwork":
-        relay = await self.proxy()
+        self.relay = relay = await self.proxy()
         public, private = self.nodes[PROXY], await self.node(PRIVATE)
         book = AnnouncementBook(MemoryDatastore(), Keeper.PUBLIC, now, self.relay_events)
         self.public = Passthrough(
-            public.name,
             relay,
             book,
-            self._through(public),
             tls_bind_address="127.0.0.1:0",
-            internal_endpoint=f"127.0.0.1:{relay.addresses[0][1]}",
-            now=now,
             emit=self.relay_events,
         )
         await self.public.start()
@@ -83,8 +80,7 @@ class PassthroughNetwork(Network):
             self._through(private),
             AnnouncementBook(MemoryDatastore(), Keeper.PRIVATE, now, self.relay_events),
             self.forwarder,
-            proxies=self.proxies,
-            now=now,
+            relays=RelaySettings(proxies=self.proxies),
             emit=self.relay_events,
         )
         await self.private.start()

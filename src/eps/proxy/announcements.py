@@ -48,12 +48,15 @@ class AnnouncementBook:
         store: nobody else writes to it but other public proxies' books. Closed by its owner, not here.
         keeper: public: one announcement for each domain; private: one for each domain and public proxy.
         now: the wall clock, in UTC.
+
+    Attributes:
+        now: as given, for those who decide about announcements.
     """
 
     def __init__(self, store: Datastore, keeper: Keeper, now: Callable[[], datetime], emit: Emit) -> None:
         self._store = store
         self._keeper = keeper
-        self._now = now
+        self.now = now
         self._emit = emit
         self._known: dict[Key, Announcement] = {}
         self._others: list[DataEntry] = []
@@ -70,7 +73,7 @@ class AnnouncementBook:
 
     def standing(self) -> list[Announcement]:
         """Those in memory that have not expired, in the order in which they were first made."""
-        now = self._now()
+        now = self.now()
         return [announcement for announcement in self._known.values() if announcement.stands(now)]
 
     async def current(self) -> list[Announcement]:
@@ -122,7 +125,7 @@ class AnnouncementBook:
 
     def _find(self, domain: str, holder: Operator | None) -> Announcement | None:
         found = self._known.get((domain_key(domain), holder or Operator("")))
-        return found if found is not None and found.stands(self._now()) else None
+        return found if found is not None and found.stands(self.now()) else None
 
     async def _look(self) -> None:
         """Bring memory up to date; if the store can't be read, what is in memory goes on."""
@@ -187,7 +190,7 @@ class AnnouncementBook:
 
     async def _write_anew(self, known: Mapping[Key, Announcement]) -> bool:
         """Without what has expired; entries of other types stay, under new ids as all others."""
-        now = self._now()
+        now = self.now()
         standing = {key: announcement for key, announcement in known.items() if announcement.stands(now)}
         entries = [DataEntry(entry.type, new_id(), entry.data) for entry in self._others]
         entries += [self._entry(announcement) for announcement in standing.values()]

@@ -17,7 +17,8 @@ there from the beginning (``PublicProxy.hold``).
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from eps.core.announcement import (
@@ -41,7 +42,7 @@ from eps.core.rendezvous import Offer
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError
 from eps.proxy.announcements import AnnouncementBook, Key
-from eps.proxy.public import ACCEPT_TIMEOUT, MAX_TUNNELS, CallNetwork, Half, PublicProxy, source_of
+from eps.proxy.public import Half, PublicProxy, source_of
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
@@ -65,48 +66,46 @@ CALLER_PREFIX = "tls:"
 of all others (``core.rendezvous.MAX_OFFERS_PER_CALLER``)."""
 
 
+@dataclass(frozen=True, slots=True)
+class PassthroughLimits:
+    """How long TLS clients may take, and how many there may be.
+
+    Attributes:
+        hello_seconds: see :data:`HELLO_SECONDS`.
+        max_arriving: connections whose hello is not there yet.
+    """
+
+    hello_seconds: float = HELLO_SECONDS
+    max_arriving: int = MAX_ARRIVING
+
+
 class Passthrough:
     """The listener for TLS clients, and the JSON-RPC methods about announcements.
 
     Args:
-        name: our operator's name.
-        proxy: where the tunnels meet. Closed after this, by its owner.
+        proxy: where the tunnels meet, and whose operator we are. Closed after this, by its owner.
         book: the announcements, loaded.
-        call_network: see :data:`CallNetwork`.
         tls_bind_address: where TLS clients connect, ``HOST:PORT``.
-        internal_endpoint: what private proxies are told to dial: the relay of ``proxy``.
-        accept_timeout: seconds that an operator has to answer.
         rate_limits: new TLS connections per source address.
-        now: the wall clock, in UTC.
+        limits: see there.
         emit: takes the events: announcements, a refusal for each hello that is closed, with its reason.
     """
 
     def __init__(
         self,
-        name: Operator,
         proxy: PublicProxy,
         book: AnnouncementBook,
-        call_network: CallNetwork,
         *,
         tls_bind_address: str,
-        internal_endpoint: str,
-        accept_timeout: float = ACCEPT_TIMEOUT,
         rate_limits: Sequence[RateLimit] = (),
-        now: Callable[[], datetime],
+        limits: PassthroughLimits | None = None,
         emit: Emit,
-        hello_seconds: float = HELLO_SECONDS,
-        max_arriving: int = MAX_ARRIVING,
     ) -> None:
-        self._name = name
         self._proxy = proxy
         self._book = book
-        self._call_network = call_network
-        self._endpoint = internal_endpoint
-        self._accept_timeout = accept_timeout
-        self._now = now
+        self._limits = limits = limits or PassthroughLimits()
         self._emit = sparing(emit, time.monotonic)
-        self._hello_seconds = hello_seconds
-        self._arrivals = Arrivals(max_arriving)
+        self._arrivals = Arrivals(limits.max_arriving)
         self._asking = Tasks()
         self._methods = {"announceConnections": self._announce, "getAnnouncements": self._announcements}
         self._listener = Listener(
@@ -115,7 +114,7 @@ class Passthrough:
             self._meet,
             rate_limits=rate_limits,
             emit=emit,
-            max_connections=MAX_TUNNELS + max_arriving + 1,
+            max_connections=proxy.limits.max_tunnels + limits.max_arriving + 1,
         )
 
     @property
@@ -145,10 +144,10 @@ class Passthrough:
             return error_response(call.id, error)
 
     async def _announce(self, params: Object) -> list[Object | None]:
-        now = self._now()
+        now = self._book.now()
         client = parse_client(params)
         wanted = parse_connections(params, now)
-        suffixes = allowed_suffixes(client, self._name)
+        suffixes = allowed_suffixes(client, self._proxy.name)
 
         def decision(
             known: Mapping[Key, Announcement],
@@ -195,7 +194,7 @@ class Passthrough:
             OSError: the client hung up.
         """
         parser = ClientHelloParser()
-        async with self._arrivals.deadline(self._hello_seconds):
+        async with self._arrivals.deadline(self._limits.hello_seconds):
             while True:
                 try:
                     received = sock.recv(READ_BYTES)
@@ -231,10 +230,10 @@ class Passthrough:
 
     async def _call_in(self, offer: Offer[Half], announcement: Announcement, source: str) -> None:
         """If this is cancelled, the proxy is stopping: it ends the wait itself."""
-        params = {"domain": announcement.domain, "token": encode_token(offer.first), "endpoint": self._endpoint}
+        params = {"domain": announcement.domain, "token": encode_token(offer.first), "endpoint": self._proxy.endpoint}
         method = f"{offer.callee}.incomingConnection"
         try:
-            answer = await self._call_network(method, params, self._accept_timeout)
+            answer = await self._proxy.call_network(method, params, self._proxy.limits.accept_timeout)
             if answer.error is None:
                 return
             reason = f"{offer.callee} answers: {answer.error.message[:200]} (code {answer.error.code})"
@@ -271,7 +270,7 @@ class Passthrough:
                 self._emit(Announced(domain=domain, operator=operator, outcome="repeated", level=Level.DEBUG))
 
     def _step(self, peer: Operator, text: str, seconds: float) -> None:
-        self._emit(Forwarding(operator=self._name, peer=peer, text=text, seconds=seconds))
+        self._emit(Forwarding(operator=self._proxy.name, peer=peer, text=text, seconds=seconds))
 
     def _refused(self, why: str, source: str, detail: str, level: Level = Level.WARN) -> None:
         """One count for each, and one line a second for the log: the Internet must not fill it."""

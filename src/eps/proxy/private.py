@@ -14,9 +14,9 @@ the network was away, they are repeated at once.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from eps.core.announcement import (
@@ -34,7 +34,6 @@ from eps.core.client import Client, parse_client
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.event import Announced, Emit, Forwarding, Level, Notice
 from eps.core.host_port import parse_host_port
-from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
@@ -46,7 +45,7 @@ from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.forwarding import Forwarder, ended
 from eps.proxy.public import CallNetwork
 from eps.transport.tasks import Tasks
-from eps.transport.tunnel import dial_relay
+from eps.transport.tunnel import RelaySettings, dial_relay
 
 REPEAT_SECONDS = 600.0
 """PROTOCOL.md section 8."""
@@ -83,6 +82,15 @@ ANSWERS_WITHOUT_LOOKING = (400, 403, 404, -32601)
 for one message."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often announcements are looked after, in seconds: see the constants."""
+
+    repeat: float = REPEAT_SECONDS
+    look: float = LOOK_SECONDS
+    retry: float = RETRY_SECONDS
+
+
 class PrivateProxy:
     """The JSON-RPC methods, the repetition of announcements, and the connections to public proxies.
 
@@ -91,9 +99,8 @@ class PrivateProxy:
         call_network: see :data:`CallNetwork`.
         book: the announcements, loaded.
         forwarder: takes the connections; started before this and closed after it, by its owner.
-        trusted_endpoints: relays that are dialled whatever their address, besides those in the directory.
-        proxies: HTTP proxies for dialling relays.
-        now: the wall clock, in UTC.
+        relays: how relays are dialled.
+        rhythm: see there.
     """
 
     def __init__(
@@ -103,26 +110,18 @@ class PrivateProxy:
         book: AnnouncementBook,
         forwarder: Forwarder,
         *,
-        trusted_endpoints: Sequence[str] = (),
-        proxies: HttpProxies = NONE,
-        now: Callable[[], datetime],
+        relays: RelaySettings | None = None,
+        rhythm: Rhythm | None = None,
         emit: Emit,
-        repeat_seconds: float = REPEAT_SECONDS,
-        look_seconds: float = LOOK_SECONDS,
-        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._name = name
         self._call_network = call_network
         self._book = book
         self._forwarder = forwarder
-        self._trusted_endpoints = tuple(trusted_endpoints)
-        self._proxies = proxies
-        self._now = now
+        self._relays = relays or RelaySettings()
+        self._rhythm = rhythm or Rhythm()
         self._emit = emit
         self._emit_sparingly = sparing(emit, time.monotonic)
-        self._repeat_seconds = repeat_seconds
-        self._look_seconds = look_seconds
-        self._retry_seconds = retry_seconds
         self._troubled: set[Operator] = set()
         self._watching: dict[Operator, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[Operator, asyncio.Lock] = WeakValueDictionary()
@@ -157,7 +156,7 @@ class PrivateProxy:
 
     async def _announce(self, params: Object) -> object:
         client = parse_client(params)
-        wanted, proxy = parse_connection(params, self._now())
+        wanted, proxy = parse_connection(params, self._book.now())
         if proxy == self._name:
             raise BadParams(
                 f"{proxy} is the private proxy itself", code=400, hint="proxy names the public proxy to announce to"
@@ -169,7 +168,7 @@ class PrivateProxy:
             )
         announcement = Announcement(proxy, wanted.domain, wanted.expires_at)
         async with self._turn(proxy):
-            if not announcement.stands(self._now()):
+            if not announcement.stands(self._book.now()):
                 await self._keep(announcement)  # given up: that must not depend on a public proxy that is gone for good
             refusal = (await self._send(proxy, [announcement]))[0]
             if refusal is not None:
@@ -202,11 +201,11 @@ class PrivateProxy:
     async def _keep(self, announcement: Announcement) -> None:
         def decision(known: Mapping[Key, Announcement]) -> tuple[list[Announcement], bool]:
             before = known.get((announcement.key, announcement.holder))
-            is_news = before != announcement and (before is not None or announcement.stands(self._now()))
+            is_news = before != announcement and (before is not None or announcement.stands(self._book.now()))
             return ([announcement] if is_news else []), is_news
 
         if await self._book.decide(decision):
-            outcome = "kept" if announcement.stands(self._now()) else "withdrawn"
+            outcome = "kept" if announcement.stands(self._book.now()) else "withdrawn"
             self._emit(Announced(domain=announcement.domain, operator=announcement.holder, outcome=outcome))
 
     async def _announcements(self, params: Object) -> list[Object]:
@@ -226,12 +225,12 @@ class PrivateProxy:
         due = loop.time()
         try:
             while mine := self._mine(proxy):
-                wait = self._look_seconds
+                wait = self._rhythm.look
                 if loop.time() >= due or not await self._still_knows(proxy, mine):
                     if await self._repeat(proxy, mine):
-                        due = loop.time() + self._repeat_seconds
+                        due = loop.time() + self._rhythm.repeat
                     else:
-                        wait, due = self._retry_seconds, loop.time()
+                        wait, due = self._rhythm.retry, loop.time()
                 await asyncio.sleep(wait)
         finally:
             del self._watching[proxy]
@@ -346,7 +345,7 @@ class PrivateProxy:
     def _trust(self, client: Client) -> RelayTrust:
         """Which relay endpoints of ``client`` we dial: by its directory settings, our settings, its own address."""
         settings = proxy_settings(client.entry, self._name)
-        return relay_trust(settings, self._trusted_endpoints, _grpc_address(client.entry))
+        return relay_trust(settings, self._relays.trusted_endpoints, _grpc_address(client.entry))
 
     # 2 and 3: dialling P, and handing the connection on
 
@@ -354,7 +353,9 @@ class PrivateProxy:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            sock = await dial_relay(endpoint, token, DIAL_SECONDS, name=via, allow=trust.judge, proxies=self._proxies)
+            sock = await dial_relay(
+                endpoint, token, DIAL_SECONDS, name=via, allow=trust.judge, proxies=self._relays.proxies
+            )
         except TunnelFailed as error:
             self._emit_sparingly(Notice(level=Level.ERROR, text=f"{domain}: {error.message}", hint=error.hint))
             self._emit(ended(TunnelOutcome.NO_RELAY, domain, via, loop.time() - began))

@@ -26,6 +26,7 @@ from sys import intern
 from eps.core.brokering import encode_token
 from eps.core.client import Client, parse_client
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
@@ -67,6 +68,24 @@ class Half:
     head: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """How long what may take, and how much there may be.
+
+    Attributes:
+        accept_timeout: seconds that a token lives, that a connection has to show one, and that an operator has to
+            answer.
+        idle_timeout: seconds without a byte after which a joined connection is closed.
+        max_tunnels: see :data:`MAX_TUNNELS`.
+        max_arriving: connections that have not yet shown what they want.
+    """
+
+    accept_timeout: float = ACCEPT_TIMEOUT
+    idle_timeout: float = IDLE_TIMEOUT
+    max_tunnels: int = MAX_TUNNELS
+    max_arriving: int = MAX_ARRIVING
+
+
 class PublicProxy:
     """The relay and its JSON-RPC methods.
 
@@ -74,11 +93,13 @@ class PublicProxy:
         name: our operator's name, for events and errors.
         call_network: see :data:`CallNetwork`.
         internal_bind_address: where the relay listens, ``HOST:PORT``; port 0 takes a free one.
-        internal_endpoint: what A and B are told to dial.
-        accept_timeout: seconds that a token lives, and that a connection has to show one.
-        idle_timeout: seconds without a byte after which a joined connection is closed.
+        internal_endpoint: what A and B are told to dial; port 0 is the one that the relay has got.
         rate_limits: new connections to the relay per source address.
+        limits: see there.
         emit: takes the events: steps 3, 4 and 6, refusals, and one ``TunnelFinished`` per tunnel or wait.
+
+    Attributes:
+        name, call_network, limits: as given.
     """
 
     def __init__(
@@ -88,22 +109,17 @@ class PublicProxy:
         *,
         internal_bind_address: str,
         internal_endpoint: str,
-        accept_timeout: float = ACCEPT_TIMEOUT,
-        idle_timeout: float = IDLE_TIMEOUT,
         rate_limits: Sequence[RateLimit] = (),
+        limits: RelayLimits | None = None,
         emit: Emit,
-        max_tunnels: int = MAX_TUNNELS,
-        max_arriving: int = MAX_ARRIVING,
     ) -> None:
-        self._name = name
-        self._call_network = call_network
-        self._endpoint = internal_endpoint
-        self._accept_timeout = accept_timeout
-        self._idle_timeout = idle_timeout
+        self.name = name
+        self.call_network = call_network
+        self.limits = limits = limits or RelayLimits()
+        self._internal_endpoint = internal_endpoint
         self._emit = sparing(emit, time.monotonic)
-        self._max_tunnels = max_tunnels
-        self._rendezvous: Rendezvous[Half] = Rendezvous(accept_timeout)
-        self._arrivals = Arrivals(max_arriving)
+        self._rendezvous: Rendezvous[Half] = Rendezvous(limits.accept_timeout)
+        self._arrivals = Arrivals(limits.max_arriving)
         self._relays: set[Relay] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
@@ -113,13 +129,19 @@ class PublicProxy:
             self._meet,
             rate_limits=rate_limits,
             emit=emit,
-            max_connections=2 * max_tunnels + max_arriving + 1,
+            max_connections=2 * limits.max_tunnels + limits.max_arriving + 1,
         )
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where the relay listens."""
         return self._listener.addresses
+
+    @property
+    def endpoint(self) -> str:
+        """What operators are told to dial, once the relay listens."""
+        host, port = parse_host_port(self._internal_endpoint)
+        return self._internal_endpoint if port else render_host_port(host, self.addresses[0][1])
 
     @property
     def tunnels(self) -> int:
@@ -169,14 +191,14 @@ class PublicProxy:
         if answer.error is not None:
             self.withdraw(offer)
             return Response(call.id, error=answer.error)
-        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self._endpoint})
+        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._closed:
-            raise TunnelFailed(f"the proxy {self._name} is stopping", hint="try again when it is up")
-        if len(self._relays) + self._rendezvous.open >= self._max_tunnels:
+            raise TunnelFailed(f"the proxy {self.name} is stopping", hint="try again when it is up")
+        if len(self._relays) + self._rendezvous.open >= self.limits.max_tunnels:
             raise TunnelFailed(
-                f"the proxy {self._name} has {self._max_tunnels} connections, as many as it can hold",
+                f"the proxy {self.name} has {self.limits.max_tunnels} connections, as many as it can hold",
                 hint="try again later, or use another proxy",
             )
         loop = asyncio.get_running_loop()
@@ -187,18 +209,18 @@ class PublicProxy:
 
     async def _ask(self, offer: Offer[Half], channel: str, client: Client) -> Response:
         params = {
-            "endpoint": self._endpoint,
+            "endpoint": self.endpoint,
             "client": client.to_json(),
             "channel": channel,
             "token": encode_token(offer.first),
         }
         try:
-            return await self._call_network(f"{offer.callee}._connectionRequest", params, self._accept_timeout)
+            return await self.call_network(f"{offer.callee}._connectionRequest", params, self.limits.accept_timeout)
         except EpsError as error:
             raise TunnelFailed(
-                f"the proxy {self._name} could not ask {offer.callee} for a connection: {error.message}",
+                f"the proxy {self.name} could not ask {offer.callee} for a connection: {error.message}",
                 hint=error.hint
-                or f"check that the EPS server of {self._name} runs and that {offer.callee} is connected",
+                or f"check that the EPS server of {self.name} runs and that {offer.callee} is connected",
             ) from error
 
     def hold(self, half: Half, caller: Operator, callee: Operator) -> Offer[Half]:
@@ -243,7 +265,7 @@ class PublicProxy:
     async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
         if _is_whole(sock, token):
             return  # mostly it comes with the connection, and needs no deadline
-        async with self._arrivals.deadline(self._accept_timeout):
+        async with self._arrivals.deadline(self.limits.accept_timeout):
             while not _is_whole(sock, token):
                 await readable(sock)
 
@@ -275,13 +297,13 @@ class PublicProxy:
             pair.second.sock,
             first_head=pair.first.head,
             second_head=pair.second.head,
-            idle_timeout=self._idle_timeout,
+            idle_timeout=self.limits.idle_timeout,
             on_end=lambda result: self._finished(relay, caller, callee, result),
         )
         self._relays.add(relay)
         text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
         if _is_passthrough(pair):
-            self._emit(Forwarding(operator=self._name, peer=offer.callee, text=text, seconds=seconds))
+            self._emit(Forwarding(operator=self.name, peer=offer.callee, text=text, seconds=seconds))
         else:
             self._step(6, offer.caller, text, seconds)
         relay.start()
@@ -330,7 +352,7 @@ class PublicProxy:
         self._emit(TunnelFinished(outcome=outcome, seconds=0.0, level=Level.DEBUG))
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
-        self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))
+        self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds))
 
 
 def _parse_request(params: Object) -> tuple[Operator, str, Client]:

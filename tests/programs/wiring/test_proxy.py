@@ -132,9 +132,9 @@ def test_http_proxies_of_the_settings_or_of_the_environment(tmp_path: Path, monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://a:1")
     monkeypatch.setenv("NO_PROXY", "example.org")
-    assert built(private(tmp_path)).http_proxies == HttpProxies("http://a:1", ("example.org",))
+    assert built(private(tmp_path)).relays.proxies == HttpProxies("http://a:1", ("example.org",))
     given = private(tmp_path, proxy_url="http://b:2")
-    assert built(given).http_proxies == HttpProxies("http://b:2", ("example.org",), spare_local=False)
+    assert built(given).relays.proxies == HttpProxies("http://b:2", ("example.org",), spare_local=False)
 
 
 def test_the_other_kind(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from eps.proxy.http_forwarding import HttpForwarder
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
 from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
-from eps.proxy.public import PublicProxy
+from eps.proxy.public import PublicProxy, RelayLimits
 from eps.settings import ProxySettings, models
+from eps.transport.tunnel import RelaySettings
 
 Section = models.PublicProxySettings | models.PrivateProxySettings
 
@@ -92,9 +93,8 @@ class PublicProxyServer(_ProxyServer):
             self.call_network,
             internal_bind_address=given.internal_bind_address,
             internal_endpoint=given.internal_endpoint,
-            accept_timeout=given.accept_timeout,
-            idle_timeout=given.idle_timeout,
             rate_limits=rate_limits(given.tcp_rate_limits),
+            limits=RelayLimits(given.accept_timeout, given.idle_timeout),
             emit=emit,
         )
         self.add(self.proxy)
@@ -112,15 +112,10 @@ class PublicProxyServer(_ProxyServer):
     async def _start_passthrough(self) -> None:
         given = self._given
         self._passthrough = Passthrough(
-            self.name,
             self.proxy,
             await self._open_book(),
-            self.call_network,
             tls_bind_address=given.tls_bind_address,
-            internal_endpoint=given.internal_endpoint,
-            accept_timeout=given.accept_timeout,
             rate_limits=rate_limits(given.tcp_rate_limits),
-            now=now,
             emit=self._emit,
         )
         await self._passthrough.start()
@@ -142,8 +137,7 @@ class PrivateProxyServer(_ProxyServer):
         if given is None:
             raise StartError("the settings have no section «private»", hint="or did you mean: proxy run public?")
         super().__init__(Keeper.PRIVATE, given, settings, emit, metrics)
-        self._trusted_endpoints = given.internal_endpoints or ()
-        self.http_proxies = http_proxies(given.proxy_url, os.environ)
+        self.relays = RelaySettings(given.internal_endpoints or (), http_proxies(given.proxy_url, os.environ))
         self.forwarder = _forwarder(given, emit)
         self._proxy: PrivateProxy | None = None
         self.add_open(self._close_store)
@@ -163,9 +157,7 @@ class PrivateProxyServer(_ProxyServer):
             self.call_network,
             await self._open_book(),
             self.forwarder,
-            trusted_endpoints=self._trusted_endpoints,
-            proxies=self.http_proxies,
-            now=now,
+            relays=self.relays,
             emit=self._emit,
         )
         await self._proxy.start()
