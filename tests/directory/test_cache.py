@@ -1,6 +1,7 @@
 """The verified chain on disk."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from eps.core.record import SignedRecord
 from eps.datastores import DataEntry
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.cache import ChainCache
+from eps.errors import InternalError
 from support.record_tools import NOW, STRANGER, chain_of, signer, trust
 from support.testing import Events
 
@@ -110,3 +112,95 @@ async def test_closing_waits_for_a_write_only_so_long(tmp_path: Path, monkeypatc
     await asyncio.wait_for(cache.close(), 30)
     assert ended.is_set()
     await asyncio.gather(keeping, return_exceptions=True)
+
+
+# A cache that can't be written
+
+
+class FullDisk:
+    """Stands in for a disk: ``full`` says whether what is stored fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        for name in ("append", "replace"):
+            monkeypatch.setattr(SqliteDatastore, name, self._guarded(getattr(SqliteDatastore, name)))
+
+    def _guarded(self, real: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        async def stored(store: SqliteDatastore, entries: Sequence[DataEntry]) -> None:
+            if self.full:
+                raise InternalError("database or disk is full")
+            await real(store, entries)
+
+        return stored
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    return FullDisk(monkeypatch)
+
+
+async def told(events: Events, text: str) -> None:
+    async with asyncio.timeout(30):
+        while not any(text in notice.text for notice in events.of(Notice)):
+            await asyncio.sleep(0.001)
+
+
+async def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(tmp_path: Path, disk: FullDisk) -> None:
+    records, path, events = chain_of(4), tmp_path / "cache.db", Events()
+    cache = ChainCache(str(path), events)
+    await cache.load(EMPTY, NOW)
+    await cache.keep(chain(records[:1]))
+    disk.full = True
+    await cache.keep(chain(records[:2]))
+    await cache.keep(chain(records))
+    assert [notice.text for notice in events.of(Notice)] == [
+        "the directory cache can't be written: database or disk is full"
+    ]
+    assert "trying again every" in events.of(Notice)[0].hint
+    disk.full = False
+    await told(events, "is written again, whole")
+    await cache.close()
+    assert await stored(path) == [record.hash for record in records]
+
+
+async def test_what_comes_after_it_was_written_again_is_only_added(tmp_path: Path, disk: FullDisk) -> None:
+    records, path, events = chain_of(3), tmp_path / "cache.db", Events()
+    cache = ChainCache(str(path), events)
+    await cache.load(EMPTY, NOW)
+    disk.full = True
+    await cache.keep(chain(records[:2]))
+    disk.full = False
+    await told(events, "is written again, whole")
+    disk.full = True
+    await cache.keep(chain(records[:2]).extend(records[2:], NOW))
+    disk.full = False
+    async with asyncio.timeout(30):
+        while len(events.of(Notice)) < 4:
+            await asyncio.sleep(0.001)
+    assert ["can't be" in notice.text for notice in events.of(Notice)] == [True, False, True, False]
+    await cache.close()
+    assert await stored(path) == [record.hash for record in records]
+
+
+async def test_a_cache_that_could_not_be_opened_is_opened_later(tmp_path: Path, disk: FullDisk) -> None:
+    records, path, events = chain_of(2), tmp_path / "cache.db", Events()
+    other = await SqliteDatastore.open(path)
+    cache = ChainCache(str(path), events)
+    assert await cache.load(EMPTY, NOW) is EMPTY
+    await cache.keep(chain(records))
+    assert len(events.of(Notice)) == 1
+    assert "in use by another program" in events.of(Notice)[0].text
+    await other.close()
+    await told(events, "is written again, whole")
+    await cache.close()
+    assert await stored(path) == [record.hash for record in records]
+
+
+async def test_closing_ends_the_attempts(tmp_path: Path, disk: FullDisk) -> None:
+    cache = ChainCache(str(tmp_path / "cache.db"), Events())
+    await cache.load(EMPTY, NOW)
+    disk.full = True
+    await cache.keep(chain(chain_of(1)))
+    await cache.close()
+    assert not [task for task in asyncio.all_tasks() if "cache" in task.get_name()]

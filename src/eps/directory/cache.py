@@ -2,6 +2,11 @@
 
 A cache must never keep a server from starting or running: whatever goes wrong with it is told once, and the server
 goes on without. What is read from it is verified again.
+
+    keep ─▶ written, behind what is there ─▶ up to date
+              └ can't be ─▶ behind: closed; every 10 s opened and written whole, until that succeeds
+
+A cache that stayed behind would be a danger: the next start begins with it, and so with certificates revoked since.
 """
 
 import asyncio
@@ -20,6 +25,12 @@ from eps.errors import BadParams, BadRequest, EpsError, RecordError
 KEEP_SECONDS = 5.0
 """How long closing waits for the cache to be written."""
 
+AGAIN_SECONDS = 10.0
+"""Between two attempts to write a cache that can't be written. An administrator who has made room sees it soon after,
+and one attempt is an open file and a failed transaction: too little to be felt beside six a minute."""
+
+REPLACED = "it is replaced when the service directory answers"
+
 
 class ChainCache:
     """Keeps the records of one chain in a store of their own.
@@ -34,7 +45,11 @@ class ChainCache:
         self._emit = emit
         self._store: Datastore | None = None
         self._kept: Chain | None = None
+        self._newest: Chain | None = None
+        self._complained = False
+        self._one_writer = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
 
     async def load(self, empty: Chain, now: datetime) -> Chain:
         """Open the cache and verify what it holds; call once, first of all.
@@ -52,30 +67,53 @@ class ChainCache:
                 self._kept = await last_chain(empty.extending(records, now), empty)
         except (BadParams, RecordError) as error:
             text = f"the directory cache is not used, it does not verify: {error.message}"
-            self._emit(Notice(text=text, hint="it is replaced when the service directory answers", level=Level.WARN))
+            self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
             return empty
         return self._kept
 
     async def keep(self, chain: Chain) -> None:
-        """Write a verified chain. It is written to its end if the caller is cancelled: it shall be there next time."""
-        self._keeping = asyncio.create_task(self._keep(chain), name="directory cache")
+        """Write a verified chain. It is written to its end if the caller is cancelled: it shall be there next time.
+
+        If it can't be, that is tried again for as long as this is open; nobody waits for that.
+        """
+        self._newest = chain
+        self._keeping = asyncio.create_task(self._keep(), name="directory cache")
         await asyncio.shield(self._keeping)
 
     async def close(self) -> None:
         """Wait a little for a write that is under way, then give the store back."""
         if self._keeping is not None and not self._keeping.done():
             await asyncio.wait([self._keeping], timeout=KEEP_SECONDS)
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        tasks = [task for task in (self._keeping, self._trying) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._close_store()
 
-    async def _keep(self, chain: Chain) -> None:
-        known, self._kept = self._kept, chain
-        root = known.root if known is not None else None
-        if known is not None and root is not None and chain.root is not None and root.hash == chain.root.hash:
-            await self._write(chain.records[len(known.records) :], whole=False)
-        else:
-            await self._write(chain.records, whole=True)
+    async def _keep(self) -> None:
+        """Bring the store up to the newest chain, or see to it that this is tried again."""
+        if self._path is None:
+            return
+        async with self._one_writer:
+            chain, known = self._newest, self._kept
+            assert chain is not None, "there is nothing to keep before the first keep"
+            try:
+                await self._write(chain, known)
+            except EpsError as error:
+                self._kept = None  # whatever is in it now: the next time all of it is replaced
+                await self._close_store()
+                self._complain(f"the directory cache can't be written: {error}")
+                if self._trying is None:
+                    self._trying = asyncio.create_task(self._try_again(), name="directory cache, again")
+                return
+            self._kept = chain
+            self._tell_written()
+
+    async def _try_again(self) -> None:
+        while self._kept is not self._newest:
+            await asyncio.sleep(AGAIN_SECONDS)
+            await self._keep()
+        self._trying = None
 
     async def _read(self) -> list[object]:
         """The records in the cache as JSON values; none if there is no usable cache."""
@@ -91,9 +129,8 @@ class ChainCache:
                     await asyncio.sleep(0)
         except BadRequest as error:
             # The store itself works: it stays open, and gets new content when the service directory answers.
-            self._complain(
-                f"the directory cache {self._path} can't be read: record {len(values) + 1} is not JSON: {error}"
-            )
+            text = f"the directory cache {self._path} can't be read: record {len(values) + 1} is not JSON: {error}"
+            self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
             return []
         except EpsError as error:
             await self._close_store()
@@ -106,19 +143,37 @@ class ChainCache:
         if store is not None:
             await store.close()
 
-    async def _write(self, records: Sequence[SignedRecord], *, whole: bool) -> None:
+    async def _write(self, chain: Chain, known: Chain | None) -> None:
+        """Write what ``known`` lacks; all of ``chain``, if that is of another root, or None.
+
+        Raises:
+            EpsError: nothing was written, or nobody knows what.
+        """
         if self._store is None:
-            return
-        entries: list[DataEntry] = []
-        for record in records:
-            entries.append(DataEntry(RECORD, new_id(), record_text.dumps(record.to_json())))
-            if len(entries) % (10 * SLICE) == 0:
-                await asyncio.sleep(0)
-        try:
-            await (self._store.replace(entries) if whole else self._store.append(entries))
-        except EpsError as error:
-            await self._close_store()  # what is in it may lack records now; at the next start it is completed
-            self._complain(f"the directory cache can't be written: {error}")
+            assert self._path is not None, "without a path nothing is written"
+            self._store, known = await SqliteDatastore.open(self._path), None
+        if known is None or known.root is None or chain.root is None or known.root.hash != chain.root.hash:
+            await self._store.replace(await _entries(chain.records))
+        else:
+            await self._store.append(await _entries(chain.records[len(known.records) :]))
 
     def _complain(self, text: str) -> None:
-        self._emit(Notice(text=f"{text}; going on without it", level=Level.WARN))
+        if self._complained:
+            return
+        self._complained = True
+        hint = f"going on without it, and trying again every {AGAIN_SECONDS:.0f} s: until then, a restart begins with "
+        self._emit(Notice(text=text, hint=hint + "the directory as it was", level=Level.WARN))
+
+    def _tell_written(self) -> None:
+        if self._complained:
+            self._complained = False
+            self._emit(Notice(text=f"the directory cache {self._path} is written again, whole"))
+
+
+async def _entries(records: Sequence[SignedRecord]) -> list[DataEntry]:
+    entries: list[DataEntry] = []
+    for record in records:
+        entries.append(DataEntry(RECORD, new_id(), record_text.dumps(record.to_json())))
+        if len(entries) % (10 * SLICE) == 0:
+            await asyncio.sleep(0)
+    return entries
