@@ -324,3 +324,7 @@ def test_stream_targets_are_what_the_typed_entries_say(types: list[str], data: s
     assert directory.stream_targets("a") == [
         one.name for one in others if direct(one) and not (direct(own) and one.has_channel("grpc_client"))
     ]
+
+
+def test_a_record_without_a_name_is_passed_over() -> None:
+    assert list(Directory.from_records([change("", "groups", ["a"]), change("b", "groups", [])]).entries) == ["b"]

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from eps.core.certificate import subject_of
-from eps.core.record import Signature
+from eps.core.names import Object
+from eps.core.record import ChangeRecord, Signature, parse_change_record, signed_payload_hash
 from eps.core.signature import (
     MAX_CACHED_LEAVES,
     TrustStore,
@@ -20,6 +21,7 @@ from eps.core.signature import (
     verify,
     verify_object,
 )
+from eps.core.structure import structured_bytes
 from eps.errors import BadParams, RecordError, StartError
 from support import certs
 from support.certs import (
@@ -265,6 +267,50 @@ def test_a_signed_object_verifies_for_its_dns_name_only() -> None:
 
 def test_any_signer_of_the_network_may_sign_objects() -> None:
     verify_object(sign_object({"a": 1}, HD_2.signer), "hd-2", NOW, trust())
+
+
+def admins_groups() -> tuple[ChangeRecord, Object]:
+    """A change record that gives an operator the administrators' group, and what its signature covers."""
+    value = {"name": "op-2", "section": "groups", "data": ["sd-admin"], "created_at": "2026-06-01T00:00:00Z"}
+    record = parse_change_record(value)
+    return record, {"hash": record.hash(), "parent_hash": "a" * 64, "record": record.to_json()}
+
+
+def as_one_text(covered: Object) -> Object:
+    """Harmless looking data with the bytes of ``covered``: all that stands between is a text."""
+    inside = structured_bytes(covered).removeprefix(b"stringmapstring").removesuffix(b"stringrecord").decode()
+    return {"record": inside}
+
+
+@pytest.mark.parametrize("disguise", [as_one_text, lambda covered: covered], ids=["a text", "itself"])
+@pytest.mark.parametrize("parent", ["a" * 64, ""])
+def test_signing_is_no_way_to_a_change_record(disguise: Any, parent: str) -> None:
+    _, covered = admins_groups()
+    covered["parent_hash"] = parent
+    data = disguise(covered)
+    assert structured_bytes(data) == structured_bytes(covered)
+    with pytest.raises(BadParams, match=r"^data: a signature over it could be shown as one under a change record"):
+        sign_object(data, HD_1.signer)
+
+
+def test_a_change_record_is_no_signed_object_of_another_kind() -> None:
+    record, covered = admins_groups()
+    signature = HD_1.signer.sign(signed_payload_hash(record.hash(), covered["parent_hash"], record)).to_json()
+    verify_object({"signature": signature, "data": covered}, "hd-1", NOW, trust())  # it is what it says
+    for data in (as_one_text(covered), covered | {"record": "x"}, covered | {"more": 1, "zero": 0}):
+        with pytest.raises(RecordError):
+            verify_object({"signature": signature, "data": data}, "hd-1", NOW, trust())
+    with pytest.raises(RecordError, match="may be a change record"):
+        verify_object({"signature": signature, "data": as_one_text(covered)}, "hd-1", NOW, trust())
+    with pytest.raises(RecordError, match="may be a change record"):
+        verify_object({"signature": signature, "data": covered | {"empty": []}}, "hd-1", NOW, trust())
+
+
+@pytest.mark.parametrize(
+    "data", [{"hash": "a" * 64}, {"record": {}}, {"hash": "a", "record": "b"}, {"a": 1, "record": {}}]
+)
+def test_other_data_may_use_the_same_words(data: Any) -> None:
+    verify_object(sign_object(data, HD_1.signer), "hd-1", NOW, trust())
 
 
 def deep() -> Any:

@@ -49,6 +49,7 @@ has no reading; that depends on the bytes alone, and so is the same everywhere."
 Tokens = Sequence[bytes]
 
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?(?:Z|[+-]\d\d:\d\d)")
+_HASH = re.compile(rb"[0-9a-f]{64}")
 _HEAD = 3
 """Tokens before the data: ``map``, the date, its key."""
 
@@ -113,6 +114,16 @@ def tail_of(data: bytes) -> tuple[str, str] | None:
     """The operator's name and the section that the bytes of a record end with; None if that can't be read."""
     tail = read_tail(data.split(TAG)[1:])
     return tail[:2] if tail is not None else None
+
+
+def may_sign_a_record(data: bytes) -> bool:
+    """Whether a signature over the hash of ``data`` could be one over {``hash``, ``parent_hash``, ``record``}.
+
+    Whatever lies between: looking closer would only help who wants such a signature without saying so.
+    """
+    tokens = data.split(TAG)[1:]
+    first = tokens[0] == b"map" and tokens[2:3] == [b"hash"] and bool(_HASH.fullmatch(tokens[1]))
+    return first and tokens[-1] == b"record"
 
 
 # The record's own bounds

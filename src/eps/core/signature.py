@@ -10,6 +10,7 @@ holds, so that a thousand records of one signer cost one check.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -22,8 +23,11 @@ from eps.core.certificate import Span, Subject, fits, path_spans, signing_flaw, 
 from eps.core.free_form import MAX_LEVELS, levels
 from eps.core.names import Object
 from eps.core.pem import UNREADABLE, certificates_in, key_in
+from eps.core.reading import may_sign_a_record
 from eps.core.recent import Recent
-from eps.core.record import Signature, parse_signature, structured_hash
+from eps.core.record import Signature, parse_change_record, parse_signature
+from eps.core.structure import structured_bytes
+from eps.core.verdict import unfit
 from eps.errors import BadParams, RecordError, StartError
 
 MAX_CACHED_LEAVES = 1024
@@ -197,10 +201,20 @@ def signing_key(content: bytes, file: str) -> ec.EllipticCurvePrivateKey:
 def sign_object(data: Object, signer: Signer) -> Object:
     """``{"signature", "data"}``, as ``eps sd sign`` prints it.
 
+    An administrator's key signs change records, too, and the hash tells texts from structure by nothing but where they
+    stand. So nothing is signed here whose signature could be shown as one under a change record.
+
     Raises:
-        BadParams: ``data`` holds a value that can't be hashed: a number that is no double, half a surrogate pair.
+        BadParams: ``data`` holds a value that can't be hashed: a number that is no double, half a surrogate pair; or
+            it could be shown as a change record.
     """
-    return {"signature": signer.sign(_digest(data)).to_json(), "data": data}
+    covered = _covered(data)
+    if may_sign_a_record(covered):
+        raise BadParams(
+            "data: a signature over it could be shown as one under a change record",
+            hint="change records are signed by submit-records; call the keys hash and record by other names",
+        )
+    return {"signature": signer.sign(sha256(covered).digest()).to_json(), "data": data}
 
 
 def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) -> None:
@@ -208,11 +222,18 @@ def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) ->
 
     Raises:
         BadParams: not of that form.
-        RecordError: not signed by ``name``; the message says why.
+        RecordError: not signed by ``name``; the message says why. Also if what was signed is a change record, and
+            ``data`` only has its bytes.
     """
     if not isinstance(signed, dict) or not isinstance(signed.get("data"), dict):
         raise BadParams("a signed object must have the form {signature, data}, data being an object")
-    subject = verify(_digest(signed["data"]), parse_signature(signed.get("signature")), at, trust)
+    covered = _covered(signed["data"])
+    if may_sign_a_record(covered) and not _is_signed_record(signed["data"]):
+        raise RecordError(
+            "what was signed may be a change record, and these data only look like it to the signature",
+            hint="don't believe it, whoever signed",
+        )
+    subject = verify(sha256(covered).digest(), parse_signature(signed.get("signature")), at, trust)
     if name not in subject.dns_names:
         raise RecordError(
             f"signed by {subject}, whose certificate has no DNS name {name!r}",
@@ -220,10 +241,23 @@ def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) ->
         )
 
 
-def _digest(data: Object) -> bytes:
+def _is_signed_record(data: Object) -> bool:
+    """Whether ``data`` are what a change record's signature covers, and say the same as their bytes."""
+    if data.keys() - {"hash", "parent_hash", "record"}:
+        return False
+    try:
+        record = parse_change_record(data.get("record"))
+    except BadParams:
+        return False
+    covered = structured_bytes(record.to_json())
+    return data.get("hash") == sha256(covered).hexdigest() and not unfit(record, covered)
+
+
+def _covered(data: Object) -> bytes:
+    """The bytes whose hash is signed."""
     if levels(data) > MAX_LEVELS:
         raise BadParams(f"data: is nested more than {MAX_LEVELS} deep")
     try:
-        return structured_hash(data)
+        return structured_bytes(data)
     except ValueError as error:
         raise BadParams(f"data: {error}") from None
