@@ -375,11 +375,12 @@ async def test_what_was_learned_of_a_proxy_is_remembered_by_the_next_server(tmp_
 
 
 async def test_close_ends_everything() -> None:
+    before = asyncio.all_tasks()
     setup = await Setup().start()
     await setup.call()
     await setup.pool.close()
     assert setup.opened[0].closed.done()
-    assert len(setup.pool._tasks) == 0
+    assert asyncio.all_tasks() == before
 
 
 async def test_close_while_opening_ends_the_wait() -> None:

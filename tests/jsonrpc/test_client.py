@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import (
@@ -28,7 +29,7 @@ from eps.errors import (
 )
 from eps.http1.client import open_connection
 from eps.jsonrpc import client as module
-from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.client import JsonRpcClient, in_steps
 from eps.pki import Authority
 from eps.transport.tls import server_context
 from support.testing import jsonrpc_server, tls_files
@@ -192,7 +193,7 @@ async def test_a_large_list_is_parsed_beside_other_work() -> None:
     async with serving(talk) as server, client(server.url, max_answer=2**30) as calling:
         body = json.dumps({"jsonrpc": "2.0", "result": result, "id": "1"}).encode()
         counting = asyncio.create_task(count_turns())
-        assert (await calling._parsed(body, "1", 200)).result == result
+        assert (await in_steps(load_in_steps(body, max_bytes=2**30)))["result"] == result
         assert turns > 10
         counting.cancel()
         assert (await calling.call("good", {})).result == result
