@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eps.core import record_text
 from eps.core.jsonrpc_text import strict_loads
 from eps.core.record import parse_change_record
 from eps.core.record_text import MAX_LEVELS, Number, dumps, loads
@@ -157,6 +158,13 @@ def test_bounds() -> None:
     for text in (nested(MAX_LEVELS + 1), "[" * 1_000_000):
         with pytest.raises(BadRequest, match=f"more than {MAX_LEVELS} deep"):
             read(text)
+
+
+def test_what_takes_long_is_bounded_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_text, "MAX_DEEP_BYTES", 1_000)
+    assert read(nested(300, lists=True)) and read("[" + "1," * 1_000 + "1]")
+    with pytest.raises(TooLarge, match="nested deep"):
+        read("[" + nested(300, lists=True) + ",1" * 300 + "]")
 
 
 def test_numbers_compute_as_doubles() -> None:
