@@ -127,9 +127,9 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("length of a JSON-RPC id", "code -32600", "core.jsonrpc_text.MAX_ID_BYTES", "B"),
     ("integers, both signs", "code -32600, with the path", "core.limits.MAX_EXACT_INTEGER", ""),
     (
-        "objects inside each other (48 for lists in an object)",
-        "code -32600, with the path",
-        "core.limits.MAX_OBJECTS",
+        "objects and lists inside each other in `params` or `result`",
+        "code -32600, with the place; in a result: code 500, executed",
+        "core.limits.MAX_NESTING",
         "",
     ),
     ("length of a whole address `OPERATOR.METHOD(ID)`", "code 1", "core.address.MAX_ID_CHARS", "characters"),

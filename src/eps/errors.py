@@ -7,6 +7,7 @@
     │  ├─ NotJson                 -32700
     │  ├─ MethodNotFound          -32601
     │  ├─ BadParams               -32602
+    │  ├─ TooDeep                                                        nested deeper than can travel
     │  ├─ AddressError                 1                                   an id that is not OPERATOR.METHOD(ID)
     │  └─ TooLarge                   400                                   a call or a result over the size limit
     ├─ InternalError              -32603  call        ours       failed
@@ -22,6 +23,7 @@
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
        │  ├─ TlsFailed               500  tls         peer       not_sent  handshake, name or pin
        │  └─ TunnelFailed            500  relay       proxy      not_sent  the proxy brought no tunnel
+       ├─ AnswerRefused              500  call        peer       executed  it ran, but its answer can't be passed on
        └─ OutcomeUnknown             500  call        peer       unknown   it may have been executed
 
 The table's last four columns are each class's defaults; whoever raises one can say better. ``error.data`` of every
@@ -56,6 +58,7 @@ class Outcome(StrEnum):
 
     NOT_SENT = "not_sent"
     FAILED = "failed"
+    EXECUTED = "executed"
     UNKNOWN = "unknown"
 
 
@@ -135,6 +138,10 @@ class MethodNotFound(BadRequest):
 
 class BadParams(BadRequest):
     code = -32602
+
+
+class TooDeep(BadRequest):
+    pass
 
 
 class AddressError(BadRequest):
@@ -220,6 +227,10 @@ class TlsFailed(NotSent):
 class TunnelFailed(NotSent):
     stage = Stage.RELAY
     side = Side.PROXY
+
+
+class AnswerRefused(DeliveryError):
+    outcome = Outcome.EXECUTED
 
 
 class OutcomeUnknown(DeliveryError):

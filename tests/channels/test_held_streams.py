@@ -15,6 +15,8 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.framing import PREFIX_BYTES
 from eps.grpc.streams import STREAM_METADATA
+from eps.grpc.struct_decoder import decode_struct
+from eps.grpc.struct_encoder import encode_struct
 from eps.transport.tls import PeerIdentity
 from support.fakes import FakeSource, network_directory
 from support.testing import Events
@@ -110,13 +112,13 @@ class Setup:
         if request.id in self.gates:
             await self.gates[request.id].wait()
         self.handled.append(request.id)
-        return pb.Response(id=request.id, result={"text": "x" * self.answer_size})
+        return pb.Response(id=request.id, result=encode_struct({"text": "x" * self.answer_size}))
 
     async def next_stream(self) -> FakeStream:
         async with asyncio.timeout(30):
             stream = await self.opened.get()
             first = await stream.sent.get()
-        assert (first.id, first.result["name"]) == ("1", "hd-1")
+        assert (first.id, decode_struct(first.result)["name"]) == ("1", "hd-1")
         return stream
 
 
@@ -229,7 +231,7 @@ async def test_a_call_that_fails_here_is_answered_and_harms_no_other(setup: Setu
     stream.ask("good")
     async with asyncio.timeout(30):
         found = {answer.id: answer for answer in [await stream.sent.get(), await stream.sent.get()]}
-    assert (found["bad"].error.code, found["bad"].error.data["side"]) == (-100, "ours")
+    assert (found["bad"].error.code, decode_struct(found["bad"].error.data)["side"]) == (-100, "ours")
     assert not found["good"].HasField("error")
     await setup.events.wait_for(Notice, lambda event: event.level is Level.ERROR)
 

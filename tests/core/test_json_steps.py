@@ -88,11 +88,11 @@ def test_what_is_no_answer_is_refused(body: bytes) -> None:
 
 def test_limits_hold_in_every_piece_with_the_elements_number() -> None:
     deep: Any = 1
-    for _ in range(31):
+    for _ in range(127):
         deep = {"a": deep}
     fits = json.dumps({"result": [{}, {}, deep]}).encode()
     assert load(fits)[1] == strict_loads(fits)
-    with pytest.raises(BadRequest, match=r"^result\[2\]\.a\.a.*nested too deep"):
+    with pytest.raises(BadRequest, match=r"^too deep at result\[2\]\.a\.a"):
         load(json.dumps({"result": [{}, {}, {"a": deep}]}).encode())
     with pytest.raises(BadRequest, match=r"^result\[1\]\.x: the integer"):
         load(json.dumps({"result": [{}, {"x": 2**54}, {}]}).encode())

@@ -1,6 +1,7 @@
 """core/jsonrpc_text: sizes, syntax, values, ids, answers."""
 
 import json
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps.core import jsonrpc_text as jsonrpc
 from eps.core.jsonrpc_text import (
     caller_id,
     check_value,
@@ -19,9 +19,19 @@ from eps.core.jsonrpc_text import (
     render_response,
     strict_loads,
 )
-from eps.core.limits import MAX_LEVELS, MAX_MESSAGE_BYTES
+from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Error, Response
-from eps.errors import BadRequest, DeliveryError, EpsError, InternalError, NotJson, OutcomeUnknown, TooLarge
+from eps.errors import (
+    AnswerRefused,
+    BadRequest,
+    DeliveryError,
+    EpsError,
+    InternalError,
+    NotJson,
+    OutcomeUnknown,
+    TooDeep,
+    TooLarge,
+)
 
 JSON = "application/json"
 
@@ -108,58 +118,81 @@ def test_the_largest_numbers_pass(text: bytes) -> None:
     assert strict_loads(text) == json.loads(text)
 
 
-@pytest.mark.parametrize("value", [nested(32), nested(1, 48), nested(31, 3), nested(16, 25), [nested(32)] * 2])
+@pytest.mark.parametrize("value", [nested(128), nested(0, 128), nested(64, 64), nested(127, 0, {}), [nested(127)] * 2])
 def test_nesting_up_to_the_limit_passes(value: Any) -> None:
-    assert strict_loads(json.dumps(value).encode()) == value
+    check_value(value, "params")
+    assert strict_loads(json.dumps({"result": value}).encode()) == {"result": value}
+    rendered = render_response(Response("1", value))
+    assert parse_response(rendered, "1", source="there").result == value
 
 
 @pytest.mark.parametrize(
-    "value", [nested(33), nested(32, 0, {}), nested(1, 49), nested(32, 2), nested(0, 50), nested(33, 0, [])]
-)
-def test_nesting_beyond_the_limit_is_refused_with_its_path(value: Any) -> None:
-    with pytest.raises(BadRequest, match="nested too deep") as caught:
-        strict_loads(json.dumps(value).encode())
-    assert "a.a" in caught.value.message or "[0][0]" in caught.value.message
-
-
-beyond_or_just_within = st.sampled_from(
+    ("value", "place"),
     [
-        2**53,
-        2**53 + 1,
-        -(2**53),
-        -(2**53) - 1,
-        1e308,
-        float("inf"),
-        nested(31),
-        nested(32),
-        nested(1, 47),
-        nested(1, 48),
-    ]
+        (nested(129), "result.a.a.a"),
+        (nested(0, 129), "result[0][0]"),
+        ([1, {"b": nested(64, 64)}], "result[1].b.a.a"),
+        (nested(198), "result.a.a.a"),
+        (nested(200), "result.a.a.a"),
+        ([{"x,": '"[{'}, 7, {"\\": "y", 'k"': nested(300)}], 'result[2].k\\".a.a'),
+        (nested(0, 5000), "result[0][0]"),
+    ],
 )
+def test_nesting_beyond_the_limit_is_refused_with_its_place(value: Any, place: str) -> None:
+    text = json.dumps({"id": "1", "result": None, "x": [1]}).replace("null", deep_json(value)).encode()
+    with pytest.raises(TooDeep) as caught:
+        strict_loads(text)
+    found = caught.value.message.replace('k".a', 'k\\".a')  # before and behind the parser
+    assert found.startswith(f"too deep at {place}"), found
+    assert len(found) < 250
+    with pytest.raises(AnswerRefused, match=r"there executed the call, but its answer can't be passed on: too deep"):
+        parse_response(text, "1", source="there")
+    with pytest.raises(AnswerRefused):  # a result comes from a call that ran
+        parse_response(text, "1", source="there", status=500)
+    error = text.replace(b'"result"', b'"error"')
+    with pytest.raises(DeliveryError, match=r"HTTP 500 .*too deep at error") as failed:
+        parse_response(error, "1", source="there", status=500)
+    assert failed.value.outcome == "failed"
 
 
-@given(st.recursive(values | beyond_or_just_within, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_the_quick_look_and_the_thorough_one_agree(value: Any) -> None:
-    """The second one only runs where the first has found something, to say where."""
-    thorough = True
+def test_the_place_is_not_looked_for_in_megabytes() -> None:
+    text = b'{"params": [' + b"[]," * 1_000_000 + b"[" * 300
+    with pytest.raises(TooDeep, match="too deep at a place far behind the begin"):
+        strict_loads(text)
+
+
+def deep_json(value: Any) -> str:
+    """As json.dumps, which calls itself."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
     try:
-        jsonrpc._check(value, 0, 0)
-    except jsonrpc._Beyond:
-        thorough = False
-    assert jsonrpc._fits(value, 0, 0) is thorough
+        return json.dumps(value)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
-def test_what_passes_here_passes_protobuf() -> None:
-    """The limits are those of the parsers of gRPC messages, also where a Struct lies in an error inside a response."""
-    from google.protobuf.struct_pb2 import Struct
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'{"error": {"a": 1, "a": 2}}', "duplicate key"),
+        (b'{"id": "1", "error": {"code": 1, "data": 9007199254740993}}', "±2^53"),
+        (b'{"time": 9007199254740993, "result": 1}', "±2^53"),
+    ],
+)
+def test_answers_that_cannot_be_passed_on_were_executed(text: bytes, why: str) -> None:
+    with pytest.raises(AnswerRefused, match="there executed the call") as caught:
+        parse_response(text, "1", source="there")
+    assert caught.value.outcome == "executed"
+    assert why in caught.value.message
+    with pytest.raises(DeliveryError, match="HTTP 404") as caught_404:
+        parse_response(text, "1", source="there", status=404)
+    assert caught_404.value.outcome == "failed"
 
-    for objects in range(1, 33):
-        lists = (MAX_LEVELS - 3 * objects) // 2
-        value = nested(objects, lists, True)
-        check_value(value, "params")
-        packed = Struct()
-        packed.update(value)
-        Struct.FromString(packed.SerializeToString())
+
+def test_a_result_with_a_number_that_cannot_travel_was_executed_whatever_the_http_status() -> None:
+    for status in (200, 404, 502):
+        with pytest.raises(AnswerRefused, match=r"result\[0\]: the integer"):
+            parse_response(b'{"id": "1", "result": [9007199254740993]}', "1", source="there", status=status)
 
 
 def test_size_is_checked_before_anything_is_parsed() -> None:
@@ -243,10 +276,11 @@ def test_paths_in_params_begin_with_params() -> None:
         parse_request(body(params={"a": [1, 2**60]}), JSON)
 
 
-def test_params_count_as_the_first_of_32_objects() -> None:
-    assert parse_request(body(params=nested(32)), JSON).params == nested(32)
-    with pytest.raises(BadRequest, match="nested too deep"):
-        parse_request(body(params=nested(33)), JSON)
+def test_params_count_as_the_first_object() -> None:
+    assert parse_request(body(params=nested(128)), JSON).params == nested(128)
+    for deeper in (129, 180, 250):
+        with pytest.raises(TooDeep, match=r"^too deep at params\.a\.a"):
+            parse_request(body(params=nested(deeper)), JSON)
 
 
 @pytest.mark.parametrize("method", ["m", "m" * 100, "ü" * 50])
@@ -366,7 +400,6 @@ def test_answers_that_peers_send(text: bytes, expected: Response) -> None:
         (answer(error={"code": True}), "no 32-bit integer code"),
         (answer(error={"code": 2**31}), "no 32-bit integer code"),
         (answer(error={"code": 1, "message": 5}), "not a string"),
-        (answer(result=2**60), "±2^53"),
         (b" " * 200, "limit is 100"),
     ],
 )

@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 
 from eps.core.address import Address, parse_address
 from eps.core.jsonrpc_text import check_value, strict_loads
+from eps.core.limits import MAX_NESTING
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
-from eps.errors import AddressError, BadParams, BadRequest, TooLarge
+from eps.errors import AddressError, BadRequest, TooDeep, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.codec import (
     decode_request,
     decode_response,
     encode_request,
     encode_response,
-    struct_to_dict,
 )
+from support.grpc_rig import nested, struct
 
 HD_1 = Operator("hd-1")
 PING = Address(Operator("hd-2"), "_ping", "1")
@@ -43,27 +44,25 @@ def wire(message: Any) -> Any:
     return type(message).FromString(message.SerializeToString())
 
 
-def struct_of(value: dict[str, Any]) -> Struct:
-    """The Struct in which ``value`` travels."""
-    return encode_response(Response("1", value), "1").result
+def travelled(value: dict[str, Any]) -> Any:
+    """``value`` at the other end."""
+    return decode_response(wire(encode_response(Response("1", value), "1")), "1").result
 
 
 @given(st.dictionaries(texts, values, max_size=4))
 def test_a_struct_comes_back_as_it_was(value: dict[str, Any]) -> None:
-    struct = struct_of(value)
-    assert struct_to_dict(Struct.FromString(struct.SerializeToString())) == value
+    assert travelled({"x": value}) == {"x": value}
 
 
 @given(st.dictionaries(texts, values, max_size=3))
 def test_a_struct_says_what_protobufs_own_json_says(value: dict[str, Any]) -> None:
-    struct = struct_of(value)
+    ours = Struct.FromString(encode_response(Response("1", value), "1").result)
     theirs = json_format.ParseDict(json.loads(json.dumps(value)), Struct())
-    assert struct == theirs
+    assert ours == theirs
 
 
 def test_integers_stay_integers_within_2_to_the_53() -> None:
-    struct = struct_of({"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3.0, "f": True, "g": -0.0})
-    result = struct_to_dict(struct)
+    result = travelled({"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3.0, "f": True, "g": -0.0})
     assert result == {"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3, "f": True, "g": 0}
     assert [type(result[key]) for key in "abcdefg"] == [int, int, float, float, int, bool, int]
 
@@ -77,22 +76,8 @@ class Number(enum.IntEnum):
 
 
 def test_subclasses_of_json_types_travel_as_those() -> None:
-    struct = struct_of({"word": Word.HELLO, "number": Number.SEVEN, "pair": (1, "x"), "operator": HD_1})
-    assert struct_to_dict(struct) == {"word": "hello", "number": 7, "pair": [1, "x"], "operator": "hd-1"}
-
-
-def nested(objects: int, leaf: Any = 1) -> dict[str, Any]:
-    value: Any = leaf
-    for _ in range(objects):
-        value = {"a": value}
-    return dict(value)
-
-
-def nested_lists(lists: int) -> dict[str, Any]:
-    value: Any = 1
-    for _ in range(lists):
-        value = [value]
-    return {"a": value}
+    odd = travelled({"word": Word.HELLO, "number": Number.SEVEN, "pair": (1, "x"), "operator": HD_1})
+    assert odd == {"word": "hello", "number": 7, "pair": [1, "x"], "operator": "hd-1"}
 
 
 @pytest.mark.parametrize(
@@ -100,28 +85,29 @@ def nested_lists(lists: int) -> dict[str, Any]:
     [
         ({"a": [1, {"b": 2**53 + 1}]}, "params.a[1].b: the integer is beyond"),
         ({"a": -(2**60)}, "params.a: the integer is beyond"),
-        ({"a": math.nan}, "params.a: nan"),
-        ({"a": [math.inf]}, "params.a[0]: inf"),
+        ({"a": math.nan}, "params.a: the number is beyond"),
+        ({"a": [math.inf]}, "params.a[0]: the number is beyond"),
         ({"a": "\ud800"}, "params.a: holds a lone surrogate"),
         ({"\ud800": 1}, "params: holds a lone surrogate"),
         ({"a": {"\udfff": 1}}, "params.a: holds a lone surrogate"),
         ({"a": b"x"}, "params.a: bytes is not a JSON value"),
         ({"a": {1: 2}}, "params.a: a key is not a string"),
-        (nested(34), "nested too deeply; at most 33 objects, or 48 lists in an object"),
-        (nested_lists(49), "nested too deeply"),
+        ({"b": 1, "a": nested("o" * 129)}, "too deep at params.a.a.a"),
+        ({"a": [1, nested("l" * 128)]}, "too deep at params.a[1][0][0]"),
     ],
 )
 def test_what_cannot_travel_is_refused_with_its_place(value: dict[str, Any], place: str) -> None:
-    with pytest.raises(BadParams) as caught:
+    with pytest.raises(BadRequest) as caught:
         encode_request(Request(PING, value), HD_1)
     assert place in caught.value.message
 
 
-deepest = [nested(32), nested(31, {}), nested(32, [1]), nested_lists(48), nested(15, nested_lists(25)), nested(31, [])]
+DEEPEST = ["o" * 90, "o" + "l" * 90, "o" * MAX_NESTING, "o" + "l" * 127, "ol" * 64, "olo" * 42]
 
 
-@pytest.mark.parametrize("value", deepest)
-def test_what_json_accepts_can_travel_and_is_parsed_at_the_other_end(value: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kinds", DEEPEST)
+def test_what_json_accepts_can_travel_and_is_read_at_the_other_end(kinds: str) -> None:
+    value = nested(kinds)
     check_value(value, "params")
     assert decode_request(wire(encode_request(Request(PING, value), HD_1))).params == value
     assert decode_response(wire(encode_response(Response("1", value), "1")), "1").result == value
@@ -129,16 +115,23 @@ def test_what_json_accepts_can_travel_and_is_parsed_at_the_other_end(value: dict
     assert decode_response(wire(encode_response(Response("1", error=error), "1")), "1").error == error
 
 
-@pytest.mark.parametrize("value", [nested(33), nested_lists(49), nested(32, [[1]])])
-def test_json_is_never_laxer(value: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest):
-        check_value(value, "params")
+@pytest.mark.parametrize("kinds", ["o" * 130, "o" + "l" * 130, "l" * 129])
+def test_json_is_never_laxer(kinds: str) -> None:
+    with pytest.raises(TooDeep):
+        check_value(nested(kinds), "result")
+    with pytest.raises(TooDeep):
+        encode_response(Response("1", nested(kinds)), "1")
 
 
 def test_a_list_as_the_result_travels_as_deep_as_json_accepts_it() -> None:
-    value = nested_lists(48)["a"]
+    value = nested("l" * MAX_NESTING)
     strict_loads(json.dumps({"result": value}).encode())
-    assert decode_response(wire(encode_response(Response("1", value), "1")), "1").result == value
+    assert travelled(value) == value
+
+
+def test_the_place_in_a_result_is_as_its_application_knows_it() -> None:
+    with pytest.raises(TooDeep, match=r"too deep at result\[0\]\[0\]"):
+        encode_response(Response("1", nested("l" * 129)), "1")
 
 
 def test_a_request_goes_there_and_back() -> None:
@@ -169,16 +162,18 @@ def test_the_method_must_repeat_the_ids() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_json_lacks_are_refused_from_the_wire(number: float) -> None:
-    message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)")
-    message.params.fields["a"].number_value = number
-    with pytest.raises(BadRequest, match="not a JSON number"):
+    params = Struct()
+    params.fields["a"].number_value = number
+    message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)", params=params.SerializeToString())
+    with pytest.raises(BadRequest, match=r"params holds .* not a JSON number"):
         decode_request(message)
 
 
 def test_nulls_are_kept_and_values_without_a_kind_are_null() -> None:
-    message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)")
-    message.params.fields["a"].null_value = 0
-    message.params.fields["b"].SetInParent()
+    params = Struct()
+    params.fields["a"].null_value = 0
+    params.fields["b"].SetInParent()
+    message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)", params=params.SerializeToString())
     assert decode_request(message).params == {"a": None, "b": None}
 
 
@@ -210,8 +205,7 @@ def test_neither_result_nor_error_is_an_empty_result() -> None:
 
 
 def test_an_error_beside_a_result_counts() -> None:
-    message = pb.Response(id="1", error=pb.Error(code=5, message="x"))
-    message.result["a"] = 1
+    message = pb.Response(id="1", error=pb.Error(code=5, message="x"), result=struct(a=1))
     assert decode_response(message, "1") == Response("1", error=Error(5, "x", {}))
 
 

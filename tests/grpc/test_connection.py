@@ -20,10 +20,10 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.pki import Authority
 from eps.transport.tls import TlsFiles, client_context
-from support.grpc_rig import HD_2, Raw, against, closed_socket, ping, pins, prefixed, rig, soon, wire_limits
+from support.grpc_rig import HD_2, Raw, against, closed_socket, ping, pins, prefixed, rig, soon, struct, wire_limits
 from support.testing import certificates, socket_pair, tls_files
 
-ANSWER = pb.Response(id="hd-2._ping(1)", result={"x": 1})
+ANSWER = pb.Response(id="hd-2._ping(1)", result=struct(x=1))
 
 
 def goaway(last: int, code: int = 0, text: bytes = b"") -> bytes:

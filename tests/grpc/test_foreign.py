@@ -20,9 +20,10 @@ from eps.errors import DeliveryError, OutcomeUnknown, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.server import ServerStream
+from eps.grpc.struct_decoder import decode_struct
 from eps.pki import Authority
 from eps.transport.tls import PeerIdentity, TlsFiles, client_context
-from support.grpc_rig import HD_2, Rig, echo, ping, pins, rig, server_limits, soon
+from support.grpc_rig import HD_2, Rig, echo, ping, pins, rig, server_limits, soon, struct
 from support.testing import certificates, tls_files
 
 
@@ -92,17 +93,17 @@ async def test_a_foreign_client_calls() -> None:
 
     async with rig() as it, listening(it) as address:
         answers = await in_thread(lambda: work(address))
-        assert [len(answer.result["x"]) for answer in answers[:3]] == [0, 70_000, 4_000_000]
-        assert [answer.result["i"] for answer in answers[3:]] == list(range(200))
+        assert [len(decode_struct(answer.result)["x"]) for answer in answers[:3]] == [0, 70_000, 4_000_000]
+        assert [decode_struct(answer.result)["i"] for answer in answers[3:]] == list(range(200))
 
 
 async def test_a_foreign_client_is_told_of_errors() -> None:
     async def on_call(peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        if "slow" in request.params:
+        if "slow" in decode_struct(request.params):
             await asyncio.Event().wait()
-        if "great" in request.params:
-            return pb.Response(result={"x": "y" * 4_200_000})
-        if "fail" in request.params:
+        if "great" in decode_struct(request.params):
+            return pb.Response(result=struct(x="y" * 4_200_000))
+        if "fail" in decode_struct(request.params):
             raise RuntimeError("secret")
         return await echo(peer, request)
 
@@ -142,7 +143,7 @@ async def test_a_foreign_client_holds_a_stream() -> None:
     def work(address: str) -> tuple[dict[str, str], int, str, str]:
         with channel(address) as made:
             answers: queue.Queue[pb.Response | None] = queue.Queue()
-            answers.put(pb.Response(id="1", result={"name": "hd-1"}))
+            answers.put(pb.Response(id="1", result=struct(name="hd-1")))
             running = stream_method(made)(iter(answers.get, None))
             metadata = dict(running.initial_metadata())
             count = 0
@@ -273,15 +274,15 @@ async def test_we_call_a_foreign_server() -> None:
         connection = await server.connect()
         sizes = (0, 70_000, 4_000_000)
         answers = [await connection.call(ping(x="y" * size), 20) for size in sizes]
-        assert [len(answer.result["x"]) for answer in answers] == list(sizes)
+        assert [len(decode_struct(answer.result)["x"]) for answer in answers] == list(sizes)
         many = await soon(asyncio.gather(*[connection.call(ping(str(i), i=i), 20) for i in range(300)]))
-        assert [answer.result["i"] for answer in many] == list(range(300))
+        assert [decode_struct(answer.result)["i"] for answer in many] == list(range(300))
         await soon(connection.drain(1))
 
 
 async def test_a_foreign_servers_status_is_told_with_its_text() -> None:
     def on_call(request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
-        if "slow" in request.params:
+        if "slow" in decode_struct(request.params):
             ended = threading.Event()
             context.add_callback(ended.set)
             ended.wait(20)
@@ -313,7 +314,7 @@ async def test_we_hold_a_stream_to_a_foreign_server() -> None:
     def on_stream(answers: Any, context: grpc.ServicerContext) -> Iterator[pb.Request]:
         metadata = dict(context.invocation_metadata())
         assert metadata["eps-streams"] == "unordered"
-        assert next(answers).result["name"] == "hd-1"
+        assert decode_struct(next(answers).result)["name"] == "hd-1"
         for number in range(100):
             yield pb.Request(id=str(number))
             assert next(answers).id == str(number)
@@ -322,7 +323,7 @@ async def test_we_hold_a_stream_to_a_foreign_server() -> None:
     async with foreign(None, on_stream) as server:
         connection = await server.connect()
         async with connection.open_stream() as stream:
-            await stream.send(pb.Response(id="1", result={"name": "hd-1"}))
+            await stream.send(pb.Response(id="1", result=struct(name="hd-1")))
             count = 0
             while (request := await soon(stream.recv())) is not None:
                 assert "eps-streams" not in await soon(stream.server_metadata())

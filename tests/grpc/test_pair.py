@@ -11,8 +11,9 @@ from eps.errors import DeliveryError, NotPermitted, NotSent, OutcomeUnknown, Too
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
 from eps.grpc.streams import STREAM_METADATA, answers_unordered
+from eps.grpc.struct_decoder import decode_struct
 from eps.transport.tls import PeerIdentity
-from support.grpc_rig import HD_1, Hanging, Held, echo, ping, pins, rig, server_limits, soon, wire_limits
+from support.grpc_rig import HD_1, Hanging, Held, echo, ping, pins, rig, server_limits, soon, struct, wire_limits
 from support.testing import certificates
 
 
@@ -39,7 +40,7 @@ async def test_hundreds_of_calls_at_once_are_not_mixed_up() -> None:
     async with rig() as it:
         connection = await it.connect()
         answers = await soon(asyncio.gather(*[connection.call(ping(str(i), i=i), 30) for i in range(500)]), 60)
-        assert [answer.result["i"] for answer in answers] == list(range(500))
+        assert [decode_struct(answer.result)["i"] for answer in answers] == list(range(500))
         assert connection.active == 0
 
 
@@ -104,7 +105,7 @@ async def test_a_request_over_4_mib_is_refused_here() -> None:
 
 async def test_an_answer_over_4_mib_is_an_error_that_names_the_size() -> None:
     async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        return pb.Response(id=request.id, result={"x": "y" * 5_000_000})
+        return pb.Response(id=request.id, result=struct(x="y" * 5_000_000))
 
     async with rig(on_call) as it:
         connection = await it.connect()
@@ -167,7 +168,7 @@ async def serve_three(peer: PeerIdentity, stream: ServerStream) -> None:
     """Three requests at once; the answers may come in any order."""
     announced = await stream.recv()
     assert announced is not None
-    assert announced.result["name"] == peer.names[0]
+    assert decode_struct(announced.result)["name"] == peer.names[0]
     for number in range(3):
         await stream.send(pb.Request(id=str(number)))
     answers = [await stream.recv() for _ in range(3)]
@@ -178,7 +179,7 @@ async def test_requests_come_down_a_stream_and_answers_go_up_in_any_order() -> N
     async with rig(on_stream=serve_three) as it:
         connection = await it.connect()
         async with connection.open_stream({"extra": "1"}) as stream:
-            await stream.send(pb.Response(id="1", result={"name": "hd-1"}))
+            await stream.send(pb.Response(id="1", result=struct(name="hd-1")))
             requests = [await soon(stream.recv()) for _ in range(3)]
             for request in reversed(requests):
                 assert request is not None
@@ -265,7 +266,7 @@ async def test_thousands_of_messages_flow_through_one_stream_both_ways() -> None
     async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
         async def send() -> None:
             for number in range(3000):
-                await stream.send(pb.Request(id=str(number), params={"x": "y" * 100}))
+                await stream.send(pb.Request(id=str(number), params=struct(x="y" * 100)))
 
         sending = asyncio.create_task(send())
         for number in range(3000):
@@ -285,7 +286,7 @@ async def test_thousands_of_messages_flow_through_one_stream_both_ways() -> None
 async def test_great_messages_flow_through_one_stream() -> None:
     async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
         for _ in range(12):  # more than is buffered for one connection
-            await stream.send(pb.Request(id="x", params={"x": "y" * 4_000_000}))
+            await stream.send(pb.Request(id="x", params=struct(x="y" * 4_000_000)))
 
     async with rig(on_stream=on_stream) as it:
         connection = await it.connect()

@@ -30,7 +30,21 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.guard import PREFACE
 from eps.grpc.server import ServerStream
 from eps.transport.tls import PeerIdentity, client_context
-from support.grpc_rig import HD_1, Hanging, Held, Raw, echo, name_of, ping, pins, prefixed, rig, server_limits, soon
+from support.grpc_rig import (
+    HD_1,
+    Hanging,
+    Held,
+    Raw,
+    echo,
+    name_of,
+    ping,
+    pins,
+    prefixed,
+    rig,
+    server_limits,
+    soon,
+    struct,
+)
 from support.testing import certificates, socket_pair, tls_files
 
 PING = ping().SerializeToString()
@@ -176,7 +190,7 @@ async def test_a_call_by_a_raw_client() -> None:
         call(raw)
         await raw.flush()
         status, _, message = await answer(raw)
-        assert (status, message) == ("0", pb.Response(id="hd-2._ping(1)", result={}))
+        assert (status, message) == ("0", pb.Response(id="hd-2._ping(1)", result=b""))
         await raw.close()
 
 
@@ -555,7 +569,7 @@ async def test_unknown_frames_and_empty_data_are_legal_in_small_numbers() -> Non
 
 async def test_a_client_that_does_not_read_is_cut_and_held_in_bounded_memory() -> None:
     async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        return pb.Response(id=request.id, result={"x": "y" * 4_000_000})
+        return pb.Response(id=request.id, result=struct(x="y" * 4_000_000))
 
     async with rig(on_call, limits=server_limits(wire={"write_timeout": 0.3})) as it:
         raw = await (await it.raw_client()).start()
@@ -577,7 +591,7 @@ async def test_answers_that_pile_up_unread_end_calls(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("eps.grpc.accepted.MAX_OUTGOING_BYTES", 5_000_000)
 
     async def on_call(_peer: PeerIdentity, request: pb.Request) -> pb.Response:
-        return pb.Response(id=request.id, result={"x": "y" * 4_000_000})
+        return pb.Response(id=request.id, result=struct(x="y" * 4_000_000))
 
     async with rig(on_call) as it:
         raw = await (await it.raw_client()).start()  # its stream windows have 64 KiB

@@ -7,9 +7,9 @@ from eps.core.event import Refused
 from eps.errors import DeliveryError, Outcome
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.service import EPS, HYPER, SpokenName, no_such_path
-from support.grpc_rig import Raw, against, ping, prefixed, rig, soon
+from support.grpc_rig import Raw, against, ping, prefixed, rig, soon, struct
 
-ANSWER = pb.Response(id="hd-2._ping(1)", result={"x": 1})
+ANSWER = pb.Response(id="hd-2._ping(1)", result=struct(x=1))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
 from eps.channels import grpc_client, grpc_server
 from eps.core.event import Refused
@@ -14,6 +15,7 @@ from eps.core.names import Operator
 from eps.errors import DeliveryError
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
+from eps.grpc.struct_encoder import encode_struct
 from eps.transport.dial import connect
 from eps.transport.tls import PeerIdentity, client_context
 from support.network import HD_1, HD_2, PROXY, Network
@@ -93,24 +95,26 @@ async def test_a_result_that_cannot_travel_does_not_say_that_the_call_was_not_se
     b.application.answer = lambda request: {"numbers": [1] * 500_000}  # 1 MB of JSON, over 5 MB of protobuf
     error = (await a.call("hd-2.echo")).error
     assert error is not None and len(b.application.requests) == 1
-    assert (error.code, error.data["outcome"], error.data["side"]) == (400, "failed", "peer")
+    assert (error.code, error.data["outcome"], error.data["side"]) == (400, "executed", "peer")
+    assert error.message.startswith("the call was executed, but its answer can't be passed on: the result has 5,")
     assert "4,194,304" in error.message
 
 
 def nan(_response: Response, message_id: str) -> pb.Response:
     """What a gRPC server of ours never answers."""
-    answer = pb.Response(id=message_id)
-    answer.result["token"] = float("nan")
-    return answer
+    result = Struct()
+    result["token"] = float("nan")
+    return pb.Response(id=message_id, result=result.SerializeToString())
 
 
-async def test_an_answer_that_json_cannot_express_is_an_unknown_outcome(
+async def test_an_answer_that_json_cannot_express_was_executed(
     direct: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eps.grpc.codec.encode_response", nan)
     error = (await direct.nodes[HD_1].call("hd-2.echo")).error
     assert error is not None
-    assert (error.code, error.data["outcome"], error.data["side"]) == (500, "unknown", "peer")
+    assert (error.code, error.data["outcome"], error.data["side"]) == (500, "executed", "peer")
+    assert error.message.startswith("hd-2 executed the call, but its answer can't be passed on: result holds nan")
 
 
 async def test_the_same_from_a_proxy_means_that_it_brought_no_tunnel(
@@ -219,8 +223,8 @@ async def test_addresses_that_do_not_fit_reach_no_application(direct: Network, m
 
 
 async def test_the_client_that_a_caller_puts_into_its_params_is_replaced(direct: Network) -> None:
-    request = pb.Request(method="hd-2.echo", id="hd-2.echo(1)")
-    request.params["_client"] = {"name": PROXY, "entry": {"name": PROXY, "groups": ["sd-admin"]}}
+    forged = {"_client": {"name": PROXY, "entry": {"name": PROXY, "groups": ["sd-admin"]}}}
+    request = pb.Request(method="hd-2.echo", id="hd-2.echo(1)", params=encode_struct(forged))
     async with dialled(direct) as connection:
         await connection.call(request, 5)
     (seen,) = direct.nodes[HD_2].application.requests
@@ -228,10 +232,19 @@ async def test_the_client_that_a_caller_puts_into_its_params_is_replaced(direct:
     assert (client["name"], client["entry"]["name"], client["entry"]["groups"]) == (HD_1, HD_1, ["health-departments"])
 
 
-async def test_an_announcement_that_is_no_text_is_not_shown(direct: Network) -> None:
-    """Of 4 MiB, the structure as text takes a second of everybody's time."""
-    first = pb.Response(id="1")
-    first.result["name"] = {"k": [1, 2, 3, "x"]}
+@pytest.mark.parametrize(
+    "result",
+    [
+        encode_struct({"name": {"k": [1, 2, 3, "x"]}}),
+        encode_struct({"name": "hd-1", "more": "x" * 5_000}),
+        encode_struct({"_": "hd-1"}),
+        b"",
+        b"\xff\xff",
+    ],
+)
+async def test_an_announcement_without_a_name_is_not_shown(direct: Network, result: bytes) -> None:
+    """Of 4 MiB, a structure takes a second of everybody's time."""
+    first = pb.Response(id="1", result=result)
     async with dialled(direct) as connection, connection.open_stream() as stream:
         await stream.send(first)
         assert await stream.recv() is None

@@ -17,6 +17,7 @@ from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import (
+    AnswerRefused,
     DeliveryError,
     InternalError,
     NotFound,
@@ -197,7 +198,7 @@ async def test_a_large_list_is_parsed_beside_other_work() -> None:
         assert turns > 10
         counting.cancel()
         assert (await calling.call("good", {})).result == result
-        with pytest.raises(OutcomeUnknown, match=r"result\[8000\]\.number: the integer"):
+        with pytest.raises(AnswerRefused, match=r"result\[8000\]\.number: the integer"):
             await calling.call("bad", {})
 
 

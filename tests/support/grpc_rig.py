@@ -19,6 +19,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.link import WireLimits
 from eps.grpc.server import ServerEndpoint, ServerLimits, ServerStream
+from eps.grpc.struct_encoder import encode_struct
 from eps.transport.tls import PeerIdentity, Pins, client_context, server_context
 from support.testing import Events, certificates, socket_pair, tls_files
 
@@ -32,9 +33,41 @@ def pins() -> Pins:
 
 
 def ping(request_id: str = "1", **params: Any) -> pb.Request:
-    request = pb.Request(method="hd-2._ping", id=f"hd-2._ping({request_id})", clientName="hd-1")
-    request.params.update(params)
-    return request
+    name, id_ = "hd-2._ping", f"hd-2._ping({request_id})"
+    return pb.Request(method=name, id=id_, clientName="hd-1", params=struct(**params))
+
+
+def struct(**fields: Any) -> bytes:
+    """An object as it travels."""
+    return encode_struct(fields)
+
+
+def field(tag: int, content: bytes) -> bytes:
+    """A protobuf field whose content has a length."""
+    head, size = bytearray([tag]), len(content)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes(head) + bytes([size]) + content
+
+
+def written_by_hand(kinds: str) -> bytes:
+    """``nested(kinds)``, the outermost of which is an object, as a Struct that no code of ours has written."""
+    encoded = b""
+    for inner, kind in zip(kinds[:0:-1], kinds[-2::-1], strict=True):
+        value = field(0x2A if inner == "o" else 0x32, encoded)
+        encoded = field(0x0A, field(0x0A, b"a") + field(0x12, value) if kind == "o" else value)
+    return encoded
+
+
+def nested(kinds: str, leaf: Any = None) -> Any:
+    """An object (``o``, with the key ``a``) or a list (``l``) for each letter, inside each other; in the last, ``leaf``
+    if there is one."""
+    value = leaf
+    for number, kind in enumerate(reversed(kinds)):
+        empty = value is None and number == 0
+        value = ({} if empty else {"a": value}) if kind == "o" else ([] if empty else [value])
+    return value
 
 
 async def soon(awaitable: Awaitable[T], seconds: float = 30.0) -> T:

@@ -11,7 +11,8 @@ import time
 from eps.core.event import Emit, PeerChanged, Refused
 from eps.core.names import Operator
 from eps.core.warn_rate import sparing
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown
+from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
+from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
 from eps.grpc.streams import answers_unordered
@@ -19,6 +20,10 @@ from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0
 """Seconds that a client has to say who it is after opening a stream."""
+
+MAX_ANNOUNCEMENT_BYTES = 4_096
+"""Of what a stream's first message holds: a name has 253 at the most, and some room for what others may add. A
+structure of 4 MiB, which a stranger may send, takes a second to be read."""
 
 MAX_WAITING = 10_000
 """Calls waiting for answers on one stream; beyond, further ones are refused rather than piled up."""
@@ -93,6 +98,17 @@ class ConnectedStream:
         self._stream.abort(reason)
 
 
+def announced_name(message: pb.Response) -> str:
+    """The name in a stream's first message; empty if there is none."""
+    if len(message.result) > MAX_ANNOUNCEMENT_BYTES:
+        return ""
+    try:
+        name = codec.decode_response(message, "").result["name"]
+    except (BadRequest, KeyError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
 class Connected:
     """All the streams that are held to us."""
 
@@ -134,8 +150,7 @@ class Connected:
                 first = await stream.recv()
         except TimeoutError:
             first = None
-        # Not ``result["name"]``: it may be a structure of 4 MiB, which takes a second to be shown.
-        name = first.result.fields["name"].string_value if first is not None else ""
+        name = announced_name(first) if first is not None else ""
         if name in peer.names:
             return Operator(name)
         self._emit(

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from eps.core.event import Emit, Level, Notice, PeerChanged
-from eps.core.message import error_response
+from eps.core.message import Response, error_response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
 from eps.errors import EpsError, InternalError, NotSent
@@ -246,6 +246,4 @@ def weight(size: int) -> int:
 
 def announcement(name: Operator) -> pb.Response:
     """The first message on a stream: who holds it (PROTOCOL.md section 3)."""
-    message = pb.Response(id="1")
-    message.result["name"] = name
-    return message
+    return codec.encode_response(Response("", {"name": name}), "1")

@@ -7,7 +7,7 @@ from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, error_response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
-from eps.errors import BadRequest, EpsError, NotFound, NotPermitted, Outcome, OutcomeUnknown, Side, Stage
+from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity, Pins, shown
@@ -25,26 +25,32 @@ async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Reque
     response = await deliver(request, sender)
     try:
         return codec.encode_response(response, message_id)
-    except EpsError as error:
-        error.outcome = Outcome.FAILED  # it was executed; only its result can't travel
-        return codec.encode_response(error_response(message_id, error), message_id)
+    except BadRequest as error:
+        return codec.encode_response(error_response(message_id, _executed(error)), message_id)
 
 
 def read_answer(message: pb.Response, request: Request) -> Response:
     """The answer of the operator that ``request`` went to, its error told from our side.
 
     Raises:
-        OutcomeUnknown: it holds what JSON can't express.
+        AnswerRefused: it holds what JSON can't express, or is nested too deep.
     """
     operator = request.address.operator
     try:
         response = codec.decode_response(message, str(request.address))
     except BadRequest as error:
-        raise OutcomeUnknown(
-            f"{operator} answered with what can't be read: {error.message}",
-            hint=f"the call was most likely executed; this is a defect of the server of {operator}",
+        raise AnswerRefused(
+            f"{operator} executed the call, but its answer can't be passed on: {error.message}",
+            hint=f"look there before repeating it; what {operator} answers with must change",
         ) from error
     return from_peer(response)
+
+
+def _executed(error: BadRequest) -> AnswerRefused:
+    """What the caller is told where our own answer can't travel."""
+    code = error.code if isinstance(error, TooLarge) else None
+    text = f"the call was executed, but its answer can't be passed on: {error.message}"
+    return AnswerRefused(text, hint=error.hint, side=Side.OURS, code=code)
 
 
 def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:

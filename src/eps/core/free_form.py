@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from eps.core.limits import MAX_EXACT_INTEGER, MAX_SETTINGS_NESTING
+from eps.core.place import Path, where
 from eps.core.record_text import Number
 
 MAX_LEVELS = 1_000
 """Objects and lists inside each other in a value that is used: no honest record has a tenth of it."""
-
-_Path = tuple[Any, str]
-"""Where a value stands: the path of what holds it, and its own step. A linked list, since few are ever shown."""
 
 
 class Unfit(ValueError):
@@ -40,7 +38,7 @@ def copy_value(value: Any) -> Any:
         Unfit: it holds what is no JSON, or a number beyond a double's range, or half of a surrogate pair.
     """
     holder: list[Any] = [None]
-    todo: list[tuple[Any, Any, Any, _Path | None]] = [(value, holder, 0, None)]
+    todo: list[tuple[Any, Any, Any, Path | None]] = [(value, holder, 0, None)]
     while todo:
         item, target, place, path = todo.pop()
         kind = type(item)
@@ -95,29 +93,21 @@ def _containers(value: Any) -> Iterator[tuple[Any, int]]:
         yield item, level
 
 
-def _scalar(item: Any, path: _Path | None) -> Any:
+def _scalar(item: Any, path: Path | None) -> Any:
     if item is None or isinstance(item, bool):
         return item
     if isinstance(item, int) and abs(item) > MAX_EXACT_INTEGER:
         item = Number(str(item)) if abs(item) < 10**309 else math.inf
     if not isinstance(item, int | float):
-        raise Unfit(_where(path), f"must be a JSON value, not {type(item).__name__}")
+        raise Unfit(where(path), f"must be a JSON value, not {type(item).__name__}")
     if not math.isfinite(item):
-        raise Unfit(_where(path), "is not a finite number")
+        raise Unfit(where(path), "is not a finite number")
     return item
 
 
-def _text(text: Any, path: _Path | None, which: str = "") -> str:
+def _text(text: Any, path: Path | None, which: str = "") -> str:
     try:
         text.encode()
     except (UnicodeEncodeError, AttributeError):
-        raise Unfit(_where(path) + which, "holds half of a surrogate pair") from None
+        raise Unfit(where(path) + which, "holds half of a surrogate pair") from None
     return str(text)
-
-
-def _where(path: _Path | None) -> str:
-    steps: list[str] = []
-    while path is not None:
-        path, step = path
-        steps.append(step)
-    return "".join(reversed(steps))

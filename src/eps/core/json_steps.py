@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any
 
 from eps.core.jsonrpc_text import Load, check_value, parse_json, strict_loads
-from eps.core.limits import LIST_LEVELS, OBJECT_LEVELS
+from eps.core.limits import MAX_NESTING
 from eps.errors import NotJson, TooLarge
 
 STEP_BYTES = 256 * 1024
@@ -98,7 +98,7 @@ def _elements(piece: bytes, index: int, load: Load | None) -> list[Any]:
     if not elements:  # a comma with nothing behind it, which the brackets put around the piece would hide
         raise NotJson("this is not JSON in UTF-8: a list ends with a comma")
     for number, element in enumerate(elements if load is None else (), index):
-        check_value(element, f"result[{number}]", objects=1, levels=OBJECT_LEVELS + LIST_LEVELS)
+        check_value(element, f"result[{number}]", MAX_NESTING - 1)
     return elements
 
 

@@ -5,7 +5,6 @@ and values (integers, infinities, nesting). What passes can be carried over gRPC
 raise nothing but classes of ``eps.errors``.
 """
 
-import math
 import re
 import secrets
 from collections.abc import Callable
@@ -15,28 +14,24 @@ from typing import Any, NoReturn, Protocol
 import jiter
 import orjson
 
-from eps.core.limits import (
-    LIST_LEVELS,
-    MAX_EXACT_INTEGER,
-    MAX_LEVELS,
-    MAX_MESSAGE_BYTES,
-    MAX_OBJECTS,
-    OBJECT_LEVELS,
-)
+from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
 from eps.core.message import Error, Response, unwrap
 from eps.core.names import Object
-from eps.errors import BadRequest, DeliveryError, InternalError, NotJson, OutcomeUnknown, TooLarge
+from eps.core.place import place_below
+from eps.core.travel import SHOWN_CHARS, TOO_DEEP_AT, cut, first_problem, too_deep, travels
+from eps.errors import AnswerRefused, BadRequest, DeliveryError, InternalError, NotJson, OutcomeUnknown, TooLarge
 
 MAX_METHOD_BYTES = 100
 MAX_ID_BYTES = 1024
 """PROTOCOL.md section 5."""
 
+SEARCHED_BYTES = 64 * 1024
+"""Of JSON text, for the place of what the parser has found too deep: a millisecond's work."""
+
 EXPECTED_CONTENT_TYPE = "application/json"
 
 _INT_ID = re.compile(r"n:-?[0-9]+")
 _ESCAPED_ID = re.compile(r"(n+):-?[0-9]+")
-_SHOWN_CHARS = 120
-"""How much of somebody else's text a message of ours repeats."""
 
 
 class Load(Protocol):
@@ -72,26 +67,21 @@ def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
             the message has the path.
     """
     value = parse_json(body, max_bytes)
-    check_value(value, "")
+    check_value(value, "", MAX_NESTING + 1)  # one for the answer around the result
     return value
 
 
-def check_value(value: Any, path: str, *, objects: int = 0, levels: int = 0) -> None:
-    """Refuse integers, infinities and nesting that can't travel; ``path`` is where ``value`` stands, for the message.
+def check_value(value: Any, place: str, most: int = MAX_NESTING) -> None:
+    """Refuse integers, infinities and nesting that can't travel; ``place`` is where ``value`` stands, for the message.
 
     Args:
-        objects, levels: how many there are around ``value``.
+        most: objects and lists that may be inside each other.
 
     Raises:
-        BadRequest: with the path of the first offender.
+        BadRequest: with the place of the first offender.
     """
-    if _fits(value, objects, levels):
-        return
-    try:  # only now is it worth knowing where
-        _check(value, objects, levels)
-    except _Beyond as beyond:
-        where = (path + "".join(reversed(beyond.path))).lstrip(".")
-        raise BadRequest(f"{_cut(where or 'the value')}: {beyond.what}", hint=beyond.hint) from None
+    if not travels(value, most):  # only now is it worth knowing where
+        raise first_problem(value, place, most) or BadRequest(f"{place or 'the value'} can't travel")
 
 
 def parse_request(
@@ -119,7 +109,7 @@ def parse_request(
     kind = (content_type or "").split(";")[0].strip().lower()
     if kind != EXPECTED_CONTENT_TYPE:
         raise NotJson(
-            f"the request's Content-Type is {_cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
+            f"the request's Content-Type is {cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
             hint="send the header Content-Type: application/json",
         )
     envelope = load(body, max_bytes=max_bytes) if load is not None else parse_json(body, max_bytes)
@@ -212,13 +202,14 @@ def parse_response(
         load: reads the JSON; :func:`strict_loads`, if None.
 
     Raises:
+        AnswerRefused: a result, or with HTTP status 2xx other JSON, that can't travel: the call was executed.
         OutcomeUnknown: HTTP status 2xx, but the body is no answer to this request: it may have been executed.
         DeliveryError: the same with another status.
     """
     try:
         answer = (load or strict_loads)(body, max_bytes=max_bytes)
     except BadRequest as refused:
-        no_answer(body, source, status, refused.message)
+        refused_answer(body, source, status, refused)
     return read_answer(answer, body, request_id, source=source, status=status)
 
 
@@ -232,7 +223,7 @@ def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, statu
     if error is not None and answered in (request_id, None):
         return Response(request_id, error=parse_error(error, body, source, status))
     if answered != request_id:
-        no_answer(body, source, status, f"its id is {_kind_of_id(answered)}, not {_cut(request_id)!r}")
+        no_answer(body, source, status, f"its id is {_kind_of_id(answered)}, not {cut(request_id)!r}")
     if not 200 <= status < 300:
         no_answer(body, source, status, "it has no error")
     return Response(request_id, result=answer.get("result", {}))
@@ -259,6 +250,16 @@ def _kind_of_id(value: Any) -> str:
     return "absent or null" if value is None else "another text" if isinstance(value, str) else _kind(value)
 
 
+def refused_answer(body: bytes, source: str, status: int, refused: BadRequest) -> NoReturn:
+    """Raise the error for an answer that was not taken because of ``refused``; see :func:`parse_response`."""
+    # Who answers with a result has run the call, whatever the HTTP status says.
+    is_result = refused.message.removeprefix(TOO_DEEP_AT).startswith("result")
+    if isinstance(refused, NotJson | TooLarge) or not (200 <= status < 300 or is_result):
+        no_answer(body, source, status, refused.message)
+    text = f"{source} executed the call, but its answer can't be passed on: {refused.message}"
+    raise AnswerRefused(text, hint=refused.hint.replace("send", "answer with", 1)) from refused
+
+
 def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
     """Raise the error for an HTTP body that answers nothing; see :func:`parse_response`. It says what kind of body it
     is, and quotes none of it: it goes to whoever called, and into logs."""
@@ -270,7 +271,7 @@ def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
 
 
 def _described(body: bytes) -> str:
-    start = body[:_SHOWN_CHARS].lstrip().lower()
+    start = body[:SHOWN_CHARS].lstrip().lower()
     if not start:
         return "an empty body" if not body else f"{len(body):,} bytes of nothing but space"
     kind = "HTML" if start.startswith((b"<!doctype html", b"<html")) else "XML" if start.startswith(b"<") else ""
@@ -285,81 +286,18 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
         return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
     except ValueError as error:
         reason = str(error)
-    if "duplicate key" in reason or "recursion limit" in reason:
-        raise BadRequest(f"the JSON is refused: {_cut(reason)}", hint="each key once, at most 32 objects deep")
-    raise NotJson(f"this is not JSON in UTF-8: {_cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
-
-
-def _fits(value: Any, objects: int, levels: int) -> bool:
-    """Whether nothing in ``value`` is beyond the limits: what :func:`_check` finds out, at a fifth of its cost."""
-    kind = type(value)
-    if kind is dict:
-        objects, levels, items = objects + 1, levels + OBJECT_LEVELS, value.values()
-    elif kind is list:
-        levels, items = levels + LIST_LEVELS, value
-    else:
-        items = (value,)
-    if objects > MAX_OBJECTS or levels > MAX_LEVELS:
-        return False
-    for item in items:
-        kind = type(item)
-        if kind is int:
-            if not -MAX_EXACT_INTEGER <= item <= MAX_EXACT_INTEGER:
-                return False
-        elif kind is float:
-            if not math.isfinite(item):
-                return False
-        elif (kind is dict or kind is list) and not _fits(item, objects, levels):
-            return False
-    return True
-
-
-class _Beyond(Exception):  # not an error of the tree: it never leaves this module
-    """A limit is crossed at ``path``, whose parts are collected innermost first."""
-
-    def __init__(self, what: str, hint: str) -> None:
-        self.what = what
-        self.hint = hint
-        self.path: list[str] = []
-
-
-def _check(value: Any, objects: int, levels: int) -> None:
-    if isinstance(value, dict):
-        _check_depth(objects + 1, levels + OBJECT_LEVELS)
-        for key, item in value.items():
-            try:
-                _check(item, objects + 1, levels + OBJECT_LEVELS)
-            except _Beyond as beyond:
-                beyond.path.append(f".{key}")
-                raise
-    elif isinstance(value, list):
-        _check_depth(objects, levels + LIST_LEVELS)
-        for index, item in enumerate(value):
-            try:
-                _check(item, objects, levels + LIST_LEVELS)
-            except _Beyond as beyond:
-                beyond.path.append(f"[{index}]")
-                raise
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise _Beyond("the number is beyond what a double can hold", "send it as a string")
-    elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-        raise _Beyond("the integer is beyond ±2^53", "send it as a string")
-
-
-def _check_depth(objects: int, levels: int) -> None:
-    if objects > MAX_OBJECTS or levels > MAX_LEVELS:
-        raise _Beyond(
-            f"nested too deep: at most {MAX_OBJECTS} objects, or 48 lists, inside each other",
-            "send a flatter structure",
-        )
+    if "recursion limit" in reason:
+        raise too_deep(place_below(body[:SEARCHED_BYTES], MAX_NESTING + 1) or "a place far behind the begin")
+    if "duplicate key" in reason:
+        raise BadRequest(f"the JSON is refused: {cut(reason)}", hint="each key once in an object")
+    raise NotJson(f"this is not JSON in UTF-8: {cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
 
 
 def _dump(value: Object) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        raise InternalError(f"a message can't be written as JSON: {_cut(str(error))}") from error
+        raise InternalError(f"a message can't be written as JSON: {cut(str(error))}") from error
 
 
 def _kind(value: Any) -> str:
@@ -367,7 +305,3 @@ def _kind(value: Any) -> str:
         return "null or absent"
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
     return names.get(type(value), "a number")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"

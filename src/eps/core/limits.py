@@ -11,15 +11,15 @@ MAX_NAME_CHARS = 253
 """A DNS name's longest text form (RFC 1035, section 3.1). Hosts, announced domains and operators' names, which stand in
 certificates as DNS names, can't be longer; an IPv6 literal is far shorter."""
 
-OBJECT_LEVELS, LIST_LEVELS, MAX_LEVELS = 3, 2, 99
-"""Protobuf parsers in use stop at 100 messages inside each other. An object in a Struct is three of them (Struct, map
-entry, Value), a list two, and the message that holds the Struct of an error's data one: 32 objects, or 48 lists in one
-object, are what gets through."""
+MAX_NESTING = 128
+"""Objects and lists inside each other in a call's ``params``, which count as the first, and in a result. Applications
+in use send 90 and more. Our JSON parser stops at 200 and the writer at 254, with the envelope around; others' parsers
+are mostly at 512 or 1,000. Deeper ones are mistakes, or meant to hurt."""
 
-MAX_OBJECTS = 32
-"""Objects inside each other in a message, ``params`` or ``result`` counting as the first. See :data:`MAX_LEVELS`."""
+WIRE_NESTING = MAX_NESTING + 1
+"""The same in a Struct: a result that is no object travels inside one (PROTOCOL.md section 2)."""
 
 MAX_SETTINGS_NESTING = 24
 """Objects and lists inside each other in a record's free-form value that servers send each other; deeper ones are left
-out. An entry travels as ``params._client.entry``, where :data:`MAX_OBJECTS` counts from ``params`` on, and there must
-be room for what is around it."""
+out. An entry travels as ``params.client.entry`` and holds its records; gRPC's C core, which some peers are on, reads
+32 objects or 48 lists from ``params`` on, and there must be room for what is around it."""

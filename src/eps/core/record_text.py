@@ -20,7 +20,7 @@ import orjson
 
 from eps.core.jsonrpc_text import parse_json
 from eps.core.limits import MAX_EXACT_INTEGER
-from eps.errors import BadRequest, NotJson, TooLarge
+from eps.errors import BadRequest, NotJson, TooDeep, TooLarge
 
 MAX_LEVELS = 16_384
 """Objects and lists inside each other in one text. Servers in use stop at 10,000, so no chain holds more; a stranger's
@@ -36,9 +36,6 @@ _ODD_NUMBER = re.compile(rb'(?:"[ \t\r\n]*+:|[\[,]|\A)[ \t\r\n]*+(?:-0|-?\d{16}|
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-0(?![0-9.eE])', re.DOTALL)
 _MINUS_ZERO = b"-0e0"
 """How ``-0`` is shown to the parser, which knows no negative zero among integers."""
-
-_TOO_DEEP = "recursion limit"
-"""In the parser's message for what is nested more than 200 deep."""
 
 
 class Number(float):
@@ -69,10 +66,8 @@ def loads(text: bytes, *, max_bytes: int) -> Any:
         raise TooLarge(f"{len(text)} bytes of JSON, the limit is {max_bytes}", hint="send less at once")
     try:
         return _settled(_parse(text)) if _ODD_NUMBER.search(text) else parse_json(text, max_bytes)
-    except BadRequest as error:
-        if _TOO_DEEP in error.message:
-            return _deep_value(text)
-        raise
+    except TooDeep:  # for the parser
+        return _deep_value(text)
 
 
 def _deep_value(text: bytes) -> Any:

@@ -1,7 +1,7 @@
 """gRPC between operators (PROTOCOL.md section 3), on h2.
 
 eps.proto, eps_pb2   the messages, as peers know them
-structs, codec       JSON objects and core.message ↔ those messages
+codec                core.message ↔ those messages; struct_encoder and struct_decoder do the JSON objects in them
 framing              gRPC's prefixes, statuses, headers: bytes and values
 http2                h2 with our limits
 guard                counts a peer's frames before h2 sees them

@@ -1,4 +1,3 @@
-from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -13,10 +12,10 @@ class Request(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     CLIENTNAME_FIELD_NUMBER: _ClassVar[int]
     method: str
-    params: _struct_pb2.Struct
+    params: bytes
     id: str
     clientName: str
-    def __init__(self, method: _Optional[str] = ..., params: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ...) -> None: ...
+    def __init__(self, method: _Optional[str] = ..., params: _Optional[bytes] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "data")
@@ -25,8 +24,8 @@ class Error(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     code: int
     message: str
-    data: _struct_pb2.Struct
-    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    data: bytes
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("id", "result", "error")
@@ -34,6 +33,6 @@ class Response(_message.Message):
     RESULT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     id: str
-    result: _struct_pb2.Struct
+    result: bytes
     error: Error
-    def __init__(self, id: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...

@@ -27,16 +27,26 @@ from eps.core.json_steps import load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
     Load,
-    no_answer,
     parse_response,
     read_answer,
+    refused_answer,
     render_request,
 )
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.loose_answers import Flaw, read_loosely
 from eps.core.message import Response
 from eps.core.names import Object
-from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown, Side, StartError, TlsFailed, Unreachable
+from eps.errors import (
+    AnswerRefused,
+    BadRequest,
+    DeliveryError,
+    NotSent,
+    OutcomeUnknown,
+    Side,
+    StartError,
+    TlsFailed,
+    Unreachable,
+)
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.transport.dial import connect
@@ -155,6 +165,7 @@ class JsonRpcClient:
 
         Raises:
             Unreachable, TlsFailed, NotSent: no byte of the request was sent.
+            AnswerRefused: it was executed, but the answer can't travel (too deep, an integer beyond ±2^53).
             OutcomeUnknown: it was sent, and no (whole, valid) answer came.
             DeliveryError: the answer is a failure that is no JSON-RPC answer, e.g. an HTML page with status 404.
             InternalError: ``params`` can't be written as JSON.
@@ -244,8 +255,8 @@ class JsonRpcClient:
     async def _understood(self, answer: bytes, request_id: str, status: int, tolerate: Tolerate | None) -> Response:
         try:
             return await self._parsed(answer, request_id, status)
-        except DeliveryError:
-            if tolerate is None:
+        except DeliveryError as error:
+            if tolerate is None or isinstance(error, AnswerRefused):
                 raise
             steps = read_loosely(answer, request_id, status=status, max_bytes=self._max_answer, load=self._load)
             understood = await in_steps(steps)
@@ -265,7 +276,7 @@ class JsonRpcClient:
         try:
             value = await in_steps(steps)
         except BadRequest as refused:
-            no_answer(answer, self.label, status, refused.message)
+            refused_answer(answer, self.label, status, refused)
         return read_answer(value, answer, request_id, source=self.label, status=status)
 
     # A new connection

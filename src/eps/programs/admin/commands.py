@@ -17,7 +17,7 @@ from eps.core.message import Error, Response, error_response
 from eps.core.names import Object
 from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
-from eps.errors import BadParams, DeliveryError, EpsError, SettingsError, Side
+from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin.check import check
@@ -204,13 +204,20 @@ def _server_name(tls: models.TlsSettings) -> str:
     return subject_of(certificates_in(read_file(file, setting), file, setting)[0]).tls_names[0]
 
 
+EXECUTED = {
+    Outcome.NOT_SENT.value: "it was not executed",
+    Outcome.FAILED.value: "it failed",
+    Outcome.EXECUTED.value: "it was executed",
+    Outcome.UNKNOWN.value: "it may have been executed",
+}
+
+
 def tell_error(error: Error) -> None:
     """A failed call, on standard error."""
     print(f"error: {error.message} (code {error.code})", file=sys.stderr)
     data: Any = error.data
     if isinstance(data, dict) and "outcome" in data:
-        executed = {"not_sent": "it was not executed", "failed": "it failed", "unknown": "it may have been executed"}
-        outcome = executed.get(str(data["outcome"]), str(data["outcome"]))
+        outcome = EXECUTED.get(str(data["outcome"]), str(data["outcome"]))
         print(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}", file=sys.stderr)
         if data.get("hint"):
             print(f"hint:  {data['hint']}", file=sys.stderr)
