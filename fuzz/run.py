@@ -25,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests")]
 
 import core_targets  # noqa: E402 - the path comes first
 import hello_targets  # noqa: E402
+import http_targets  # noqa: E402
 import proxy_targets  # noqa: E402
 import reading_targets  # noqa: E402
 import trust_targets  # noqa: E402
@@ -33,7 +34,15 @@ from engine import Fuzzer, Tally, Target, read_input  # noqa: E402
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (hello_targets, core_targets, proxy_targets, reading_targets, trust_targets, wire_targets)
+    for module in (
+        hello_targets,
+        http_targets,
+        core_targets,
+        proxy_targets,
+        reading_targets,
+        trust_targets,
+        wire_targets,
+    )
     for target in module.TARGETS
 }
 
