@@ -146,6 +146,7 @@ def test_keys_that_load(content: bytes) -> None:
         (rsa_pem(b"secret", PrivateFormat.TraditionalOpenSSL), "the key is encrypted"),
         (KEY.replace(b"\nM", b"\nN"), "the private key in line 1 can't be read"),
     ],
+    ids=["empty", "certificate", "indented", "cut", "encrypted", "encrypted, old form", "damaged"],
 )
 def test_keys_that_do_not_load(content: bytes, reason: str) -> None:
     with pytest.raises(StartError, match=f"^own.key: {reason}") as caught:
