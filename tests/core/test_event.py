@@ -63,6 +63,10 @@ LINES = [
         DirectoryChanged(records=25, operators=10, tip="645dd6c053d4c170", source="api"),
         "directory: 10 operators from 25 records, tip 645dd6c053d4, from api",
     ),
+    (
+        DirectoryChanged(records=2, operators=2, tip="645d", source="hd-1", changed=("hd-1: groups", "hd-2: services")),
+        "directory: 2 operators from 2 records, tip 645d, from hd-1, which changed hd-1: groups; hd-2: services",
+    ),
     (DirectoryFailed(reason="it is down"), "directory not updated: it is down"),
     (DirectoryFailed(reason="it is down", hint="start it"), "directory not updated: it is down (start it)"),
     (Refused(listener="grpc", why="pin", source="1.2.3.4"), "grpc: refused 1.2.3.4 (pin)"),

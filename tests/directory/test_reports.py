@@ -4,8 +4,8 @@ from eps.core.chain import Chain
 from eps.core.entries import Directory, Entry
 from eps.core.event import DirectoryChanged, DirectoryFailed, Level, Notice
 from eps.core.names import Operator
-from eps.directory.reports import MAX_REASONS, Reports
-from support.record_tools import NOW, chain_of, trust
+from eps.directory.reports import MAX_OPERATORS, MAX_REASONS, Reports, changed_sections
+from support.record_tools import ADMIN, NOW, chain_of, group_record, sign_chain, signing_pin_record, trust
 from support.testing import Events
 
 HD_1 = Operator("hd-1")
@@ -67,3 +67,13 @@ def test_a_change_and_an_endpoint_that_is_passed_over() -> None:
     reports.passed_over("https://sd-0 is not believed", "look")
     (notice,) = events.of(Notice)
     assert (notice.text, notice.hint, notice.level) == ("https://sd-0 is not believed", "look", Level.WARN)
+
+
+def test_whose_sections_were_changed_fits_a_line() -> None:
+    records = [group_record("hd-2", "a"), group_record("hd-1", "a"), signing_pin_record(ADMIN), group_record("hd-2")]
+    assert changed_sections(sign_chain(records)) == ("hd-2: groups", "hd-1: groups", "admin: certificates")
+    many = changed_sections(chain_of(MAX_OPERATORS + 1))
+    assert many[0] == "op-0: groups"
+    assert many[MAX_OPERATORS:] == ("and 1 more operator",)
+    assert changed_sections(chain_of(MAX_OPERATORS + 5))[-1] == "and 5 more operators"
+    assert changed_sections([]) == ()

@@ -111,6 +111,7 @@ async def test_records_are_given_as_they_were_submitted(network: Network) -> Non
     changed = [event for event in network.events if isinstance(event, DirectoryChanged)]
     assert [(event.records, event.operators, event.tip) for event in changed] == [(5, 5, chain[4].hash)]
     assert "hd-1" in changed[0].source
+    assert changed[0].changed == tuple(f"op-{i}: groups" for i in range(5))
 
 
 async def test_what_servers_in_use_cannot_read_is_refused(network: Network) -> None:
@@ -234,7 +235,7 @@ async def test_a_submitter_is_logged_by_the_operators_name_alone(
     for records in (chain, chain[1:]):  # one that is accepted, one that is refused
         await network.service.handle(Call("submitRecords", {"records": as_json(records)}, "n:7", names))
     texts = [event.message() for event in network.events]
-    assert any(text.endswith(f"a submission of 2 records by {who}") for text in texts), texts
+    assert any(f"a submission of 2 records by {who}, which changed op-0" in text for text in texts), texts
     assert any(f"a submission of 1 records by {who} was refused: " in text for text in texts), texts
 
 

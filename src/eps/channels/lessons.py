@@ -5,7 +5,6 @@ is said once.
 """
 
 import asyncio
-import os
 import threading
 from pathlib import Path
 
@@ -13,10 +12,7 @@ import orjson
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.lifetime import Lifetimes
-from eps.core.names import Object
-
-MAX_FILE_BYTES = 1024 * 1024
-"""Ten times what a thousand proxies take (``core.lifetime.MAX_PROXIES``). A longer file is not ours."""
+from eps.datastores.state_file import read_state, write_state
 
 VERSION = 1
 
@@ -42,7 +38,8 @@ class Lessons:
     async def load(self) -> None:
         """Remember what the file says, if there is one."""
         if self._path is not None:
-            self.lifetimes.remember(await asyncio.to_thread(_read, self._path))
+            lessons = (await asyncio.to_thread(read_state, self._path, VERSION)).get("cut_after")
+            self.lifetimes.remember(lessons if isinstance(lessons, dict) else {})
             self._written = self._text()
 
     async def save(self) -> None:
@@ -66,18 +63,4 @@ class Lessons:
     def _write(self, path: Path, text: bytes) -> None:
         """All of it or nothing: a program that ends meanwhile leaves the file as it was."""
         with self._writing:  # a thread whose task was cancelled may still be at it
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(path.name + ".new")
-            aside.write_bytes(text)
-            os.replace(aside, path)
-
-
-def _read(path: Path) -> Object:
-    """What the file says; nothing if it says nothing that can be read."""
-    try:
-        with path.open("rb") as file:
-            value = orjson.loads(file.read(MAX_FILE_BYTES))
-    except (OSError, ValueError):
-        return {}
-    lessons = value.get("cut_after") if isinstance(value, dict) and value.get("version") == VERSION else None
-    return lessons if isinstance(lessons, dict) else {}
+            write_state(path, text)

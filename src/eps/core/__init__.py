@@ -6,6 +6,7 @@ jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large 
 record_text   the JSON of records: numbers as doubles, any depth; free_form: values in them that mean nothing here
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
 exact         what typed data may be → reading (the one reading of a record's bytes) → verdict (what a record does)
+high_water    how far a directory had come, and whether what is there now is less
 second_reading  free-form values that could be read in another way
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them

@@ -225,6 +225,7 @@ class DirectoryChanged(Event):
 
     Attributes:
         marked: sections that are not what their last records say, since those can't be used.
+        changed: whose sections were changed (``hd-1: certificates, groups``); a service directory's log has it.
     """
 
     records: int
@@ -232,11 +233,13 @@ class DirectoryChanged(Event):
     tip: str
     source: str
     marked: int = 0
+    changed: tuple[str, ...] = ()
     kind: ClassVar[str] = "directory"
 
     def message(self) -> str:
         size = f"{self.operators} operators from {self.records} records"
-        return f"directory: {size}, tip {self.tip[:12]}, from {self.source}"
+        text = f"directory: {size}, tip {self.tip[:12]}, from {self.source}"
+        return f"{text}, which changed {'; '.join(self.changed)}" if self.changed else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
                                        ←  memory   gone with the process (tests)
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
+``state_file`` is for what is no list: small files of JSON that are put in place whole.
 What an entry looks like in stores that hold plain bytes is :func:`encode_entry`'s business.
 """
 

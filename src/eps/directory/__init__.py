@@ -7,6 +7,7 @@ service      keeps the chain of signed records; behind the sd program's JSON-RPC
 api          asks (endpoints: several service directories; pace: how often), verifies (slices: without holding up the
              event loop), keeps what it verified (cache), tells the log (reports)
 findings     what is said about records that are believed, but not as they should be
+high_water   tells a service directory that its store was set back
 json_files   reads files; ``eps sd submit-records`` reads its files here, too
 """
 

@@ -1,9 +1,17 @@
 """What following a directory tells the log: each failure once, and what is still missing."""
 
+from collections.abc import Sequence
+from itertools import islice
+
 from eps.core.chain import Chain
 from eps.core.entries import Directory
 from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notice
 from eps.core.names import Operator
+from eps.core.record import SignedRecord
+
+MAX_OPERATORS = 20
+"""Operators whose changes one log line names: some 2 KB. A directory that is begun anew names hundreds, and its records
+say them all."""
 
 MAX_REASONS = 100
 """Distinct failures that are remembered as reported: endpoints may invent new ones for ever."""
@@ -74,3 +82,13 @@ class Reports:
                 level=Level.WARN,
             )
         )
+
+
+def changed_sections(records: Sequence[SignedRecord]) -> tuple[str, ...]:
+    """Whose sections ``records`` change, in their order: ``hd-1: certificates, groups``; no more than fit a line."""
+    sections: dict[str, dict[str, None]] = {}
+    for signed in records:
+        sections.setdefault(signed.record.name, {})[signed.record.section] = None
+    named = [f"{name[:80]}: {', '.join(of)}" for name, of in islice(sections.items(), MAX_OPERATORS)]
+    more = len(sections) - len(named)
+    return (*named, f"and {more} more operator{'s' if more != 1 else ''}") if more else tuple(named)

@@ -10,6 +10,7 @@ the order of arrival. The signature decides whether a record counts; who sent it
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -27,6 +28,8 @@ from eps.core.signature import TrustStore
 from eps.core.verdict import unfit
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.directory import findings
+from eps.directory.high_water import HighWaterMark
+from eps.directory.reports import changed_sections
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import (
     BadParams,
@@ -62,6 +65,7 @@ class ServiceDirectory:
         now: the time, with a time zone.
         emit: told of submissions.
         foreign_peers: whether servers of others follow this directory: then what those can't read is refused.
+        mark: the file that keeps, apart from the store, how far it had come; None keeps nothing.
     """
 
     def __init__(
@@ -72,8 +76,10 @@ class ServiceDirectory:
         emit: Emit,
         *,
         foreign_peers: bool = True,
+        mark: Path | None = None,
     ) -> None:
         self._store = store
+        self._mark = HighWaterMark(mark, emit)
         self._foreign_peers = foreign_peers
         self._trust = trust
         self._now = now
@@ -117,6 +123,7 @@ class ServiceDirectory:
         except RecordError as error:
             raise self._broken(f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await _encode(newest), reset=True)
+        await self._mark.compare(chain, self._store.location)
         findings.tell(empty, chain, self._now(), self._emit)
 
     async def handle(self, call: Call) -> Response:
@@ -193,10 +200,12 @@ class ServiceDirectory:
                 f"{MAX_WAITING} submissions are waiting already", hint="nothing was stored; submit again in a minute"
             )
         # A task of its own: a caller that hangs up must not leave memory and store disagreeing.
-        task = asyncio.create_task(self._accept(values), name="submission")
+        who = _submitter(call)
+        task = asyncio.create_task(
+            self._accept(values, f"a submission of {len(values)} records by {who}"), name="submission"
+        )
         self._submissions.add(task)
         task.add_done_callback(self._forget)
-        who = _submitter(call)
         try:
             await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
         except TimeoutError:
@@ -208,7 +217,6 @@ class ServiceDirectory:
             text = f"a submission of {len(values)} records by {who} was refused: {error.message}"
             self._emit(Notice(text=text, hint=error.hint, level=Level.WARN))
             raise
-        self._report(f"a submission of {len(values)} records by {who}")
         return "ok"
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -216,8 +224,8 @@ class ServiceDirectory:
         if not task.cancelled():
             task.exception()  # fetched: asyncio would complain of one that nobody waits for any more
 
-    async def _accept(self, values: Sequence[object]) -> None:
-        """Verify a batch and store it, or raise and change nothing."""
+    async def _accept(self, values: Sequence[object], source: str) -> None:
+        """Verify a batch, store it and say so, or raise and change nothing."""
         if not values:
             return
         # The lock first: so that what is read is for the chain that is the present one then, one batch at a time.
@@ -226,9 +234,13 @@ class ServiceDirectory:
                 records = await read_records(values)
                 chain = await self._verify(records)
             reset = records[0].is_root
+            if not reset:
+                self._mark.check(chain)
             encoded = await _encode(records)
             await self._store.append([DataEntry(RECORD, new_id(), data) for data in encoded])
             self._adopt(chain, records, encoded, reset=reset)
+            self._report(source, changed_sections(records))
+            await self._mark.follow(chain)
 
     async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
         present = self._chain
@@ -277,10 +289,14 @@ class ServiceDirectory:
             "settings, or move the store away and submit the directory anew with --reset",
         )
 
-    def _report(self, source: str) -> None:
+    def _report(self, source: str, changed: tuple[str, ...] = ()) -> None:
         operators, records = len(self._chain.directory.entries), len(self._chain.records)
         marked, tip = self._chain.directory.marked, self._chain.tip
-        self._emit(DirectoryChanged(records=records, operators=operators, tip=tip, source=source, marked=marked))
+        self._emit(
+            DirectoryChanged(
+                records=records, operators=operators, tip=tip, source=source, marked=marked, changed=changed
+            )
+        )
 
 
 class _Pages:

@@ -1,5 +1,7 @@
 """The service directory: datastore → service → JSON-RPC server."""
 
+from pathlib import Path
+
 from eps.core.event import Emit
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
@@ -10,7 +12,7 @@ from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import trust_store
 from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore
-from eps.settings import SdSettings
+from eps.settings import SdSettings, models
 
 
 class SdServer(Composite):
@@ -26,6 +28,7 @@ class SdServer(Composite):
         self._given_store = given.datastore
         self._trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
         self._foreign_peers = given.foreign_peers
+        self._mark = high_water_file(settings)
         self._emit = emit
         self._store: Datastore | None = None
         self._service: ServiceDirectory | None = None
@@ -36,7 +39,9 @@ class SdServer(Composite):
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store)
-        self._service = ServiceDirectory(self._store, self._trust, now, self._emit, foreign_peers=self._foreign_peers)
+        self._service = ServiceDirectory(
+            self._store, self._trust, now, self._emit, foreign_peers=self._foreign_peers, mark=self._mark
+        )
         await self._service.load()
 
     async def _unload(self) -> None:
@@ -48,3 +53,10 @@ class SdServer(Composite):
     async def _handle(self, call: Call) -> Response:
         assert self._service is not None, "the server accepts nothing before the store is loaded"
         return await self._service.handle(call)
+
+
+def high_water_file(settings: SdSettings) -> Path | None:
+    """Where a service directory keeps how far its store had come; None for one that is to forget everything."""
+    if isinstance(settings.directory.datastore, models.MemoryDatastore):
+        return None
+    return Path(settings.state_path) / "high-water.json"
