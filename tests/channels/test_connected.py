@@ -7,8 +7,9 @@ import pytest
 
 from eps.channels.connected import MAX_WAITING, Connected, ConnectedStream
 from eps.channels.held_streams import announcement
-from eps.core.event import PeerChanged, Refused
+from eps.core.event import Level, PeerChanged, Refused
 from eps.core.names import Fingerprint, Operator
+from eps.core.warn_rate import WARN_SECONDS
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.streams import STREAM_METADATA
@@ -132,6 +133,17 @@ async def test_a_newer_stream_takes_over_and_the_end_of_the_old_one_leaves_it(se
     await call
     ups = [event.up for event in setup.events.of(PeerChanged)]
     assert ups == [True, False, True]
+
+
+async def test_streams_that_take_over_without_end_fill_no_log(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for _ in range(10):
+        await setup.open()
+    now[0] = WARN_SECONDS
+    await setup.open()
+    told = [event for event in setup.events.of(PeerChanged) if event.level is Level.INFO]
+    assert [(event.up, event.left_out) for event in told] == [(True, 0), (False, 0), (False, 8), (True, 9)]
 
 
 async def test_a_name_that_the_certificate_lacks_is_refused(setup: Setup) -> None:

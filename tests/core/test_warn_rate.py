@@ -26,4 +26,9 @@ def test_events_of_each_kind_keep_their_level_once_a_second_and_none_is_lost() -
     assert [event.level for event in seen] == [Level.WARN, Level.DEBUG, Level.ERROR, Level.DEBUG, *[Level.INFO] * 2]
     now = WARN_SECONDS
     emit(refused)
-    assert seen[-1] is refused
+    assert (seen[-1].level, seen[-1].left_out) == (Level.WARN, 1)
+    assert seen[-1].line() == "x: refused z (y); 1 more lines of this kind are in the debug log only"
+    emit(trouble)
+    now += WARN_SECONDS
+    emit(refused)
+    assert seen[-1] is refused and refused.line() == refused.message()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from eps.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 
-LIMITS = GuardLimits(10.0, 5, 5, 5, 5, 5, 5, 5, 5, 5)
+LIMITS = GuardLimits(10.0, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5)
 
 
 class Clock:
@@ -53,25 +53,27 @@ COSTLY = [
     PingFrame(0, b"12345678").serialize(),
     SettingsFrame(0).serialize(),
     PriorityFrame(3, depends_on=0, stream_weight=1).serialize(),
+    GoAwayFrame(0, last_stream_id=7).serialize(),
     data(b""),
     data(b"x"),
     WindowUpdateFrame(0, window_increment=1).serialize(),
     unknown(),
 ]
-NAMES = ["RST_STREAM", "PING", "SETTINGS", "PRIORITY", "empty DATA", "tiny DATA", "WINDOW_UPDATE", "unknown"]
+NAMES = ["RST_STREAM", "PING", "SETTINGS", "PRIORITY", "GOAWAY", "empty DATA", "tiny DATA", "WINDOW_UPDATE", "unknown"]
 
 
 @pytest.mark.parametrize(("frame", "name"), list(zip(COSTLY, NAMES, strict=True)), ids=NAMES)
 def test_each_kind_is_limited_and_comes_free_again(frame: bytes, name: str, clock: Clock, guard: FrameGuard) -> None:
+    through: bytes | GoAway = GoAway(7, 0, "") if name == "GOAWAY" else frame
     for _ in range(5):
-        assert guard.feed(frame) == [frame]
+        assert guard.feed(frame) == [through]
     with pytest.raises(Violation, match=f"too many {name} frames") as caught:
         guard.feed(frame)
     assert caught.value.code == ErrorCodes.ENHANCE_YOUR_CALM
     fresh = FrameGuard(server=False, clock=clock, limits=LIMITS)
     for _ in range(100):  # one per two seconds, for ever
         clock.now += 2.0
-        assert fresh.feed(frame) == [frame]
+        assert fresh.feed(frame) == [through]
 
 
 def test_kinds_are_counted_apart(guard: FrameGuard) -> None:

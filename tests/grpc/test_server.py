@@ -451,6 +451,7 @@ FLOODS = {
     "PING": lambda: PingFrame(0, b"12345678").serialize(),
     "SETTINGS": lambda: SettingsFrame(0).serialize(),
     "PRIORITY": lambda: PriorityFrame(3, depends_on=0, stream_weight=1).serialize(),
+    "GOAWAY": lambda: GoAwayFrame(0, last_stream_id=0, additional_data=b"bye").serialize(),
     "empty DATA": lambda: DataFrame(1, b"").serialize(),
     "tiny DATA": lambda: DataFrame(1, b"\0").serialize(),
     "WINDOW_UPDATE": lambda: WindowUpdateFrame(0, window_increment=1).serialize(),

@@ -1,6 +1,7 @@
 """Operators and proxies that do what they must not, against servers of ours on real sockets."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 
 from eps.channels import grpc_client, grpc_server
-from eps.core.event import Refused
+from eps.core.event import Level, Refused
 from eps.core.message import Request, Response
 from eps.core.names import Operator
+from eps.core.warn_rate import WARN_SECONDS
 from eps.errors import DeliveryError
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
@@ -366,3 +368,29 @@ async def test_a_stranger_with_a_certificate_of_the_network_gets_no_word_in(dire
         async with dialled(direct, "stranger"):
             pass
     await direct.nodes[HD_2].events.wait_for(Refused, lambda event: event.why == "pin")
+
+
+# What a stranger writes into the log
+
+
+async def test_strangers_at_the_grpc_port_get_a_line_a_second_that_counts_them(direct: Network) -> None:
+    node = direct.nodes[HD_2]
+    host, _, port = node.address.rpartition(":")
+
+    async def knock() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    started = time.monotonic()
+    for _ in range(8):
+        await asyncio.gather(*(knock() for _ in range(32)))
+    await asyncio.sleep(WARN_SECONDS)
+    await knock()
+    await until(lambda: len(node.events.of(Refused)) == 8 * 32 + 1)
+    refused = node.events.of(Refused)
+    told = [event for event in refused if event.level is Level.WARN]
+    assert len(told) <= time.monotonic() - started + 1
+    assert sum(event.left_out for event in told) + len(told) == len(refused)  # each of them is told of, or counted

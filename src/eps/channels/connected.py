@@ -8,9 +8,9 @@ its stream ends.
 import asyncio
 import time
 
-from eps.core.event import Emit, PeerChanged, Refused
+from eps.core.event import Emit, Level, PeerChanged, Refused
 from eps.core.names import Operator
-from eps.core.warn_rate import sparing
+from eps.core.warn_rate import WarnRate, sparing
 from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
@@ -115,6 +115,7 @@ class Connected:
     def __init__(self, name: Operator, emit: Emit) -> None:
         self._name = name
         self._emit = sparing(emit, time.monotonic)
+        self._changes = WarnRate()
         self._streams: dict[Operator, ConnectedStream] = {}
 
     def get(self, operator: Operator) -> ConnectedStream | None:
@@ -132,8 +133,8 @@ class Connected:
         if older is not None:
             reason = f"{operator} opened a newer stream"
             older.abort(reason)
-            self._emit(PeerChanged(link="connected", peer=operator, up=False, reason=reason))
-        self._emit(PeerChanged(link="connected", peer=operator, up=True))
+            self._changed(operator, up=False, reason=reason)
+        self._changed(operator, up=True)
         try:
             await connected.read()
         finally:
@@ -141,7 +142,13 @@ class Connected:
             connected.end(reason)
             if self._streams.get(operator) is connected:  # a newer one may have taken over
                 del self._streams[operator]
-                self._emit(PeerChanged(link="connected", peer=operator, up=False, reason=reason))
+                self._changed(operator, up=False, reason=reason)
+
+    def _changed(self, operator: Operator, *, up: bool, reason: str = "") -> None:
+        """An operator that opens streams without end gets one line a second of each kind, as its failed calls do."""
+        level, left_out = self._changes.judge(time.monotonic(), f"{operator} {up}")
+        level = Level.INFO if level is Level.WARN else level
+        self._emit(PeerChanged(link="connected", peer=operator, up=up, reason=reason, level=level, left_out=left_out))
 
     async def _announced(self, peer: PeerIdentity, stream: ServerStream) -> Operator | None:
         """The name that the stream's first message gives, if it is one of the certificate's."""

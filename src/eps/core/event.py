@@ -25,10 +25,20 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Base of all events. ``message()`` is the log line's text, in plain English."""
+    """Base of all events. ``message()`` is the log line's text, in plain English.
+
+    Attributes:
+        left_out: events of this kind that others caused just before, and that are DEBUG lines (core.warn_rate).
+    """
 
     level: Level = Level.INFO
+    left_out: int = 0
     kind: ClassVar[str] = "event"
+
+    def line(self) -> str:
+        """The text with the number of those that were left out, if there were any."""
+        more = f"; {self.left_out:,} more lines of this kind are in the debug log only" if self.left_out else ""
+        return self.message() + more
 
     def message(self) -> str:
         raise NotImplementedError  # each event says its own line

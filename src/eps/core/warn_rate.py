@@ -32,7 +32,8 @@ class WarnRate:
 
 
 def sparing(emit: Emit, clock: Callable[[], float]) -> Emit:
-    """``emit`` for events that others cause: of each kind, one a second keeps a level of WARN or ERROR.
+    """``emit`` for events that others cause: of each kind, one a second keeps a level of WARN or ERROR, and says how
+    many were left out before.
 
     Args:
         clock: seconds; see :class:`WarnRate`.
@@ -40,8 +41,12 @@ def sparing(emit: Emit, clock: Callable[[], float]) -> Emit:
     rate = WarnRate()
 
     def emit_sparingly(event: Event) -> None:
-        if event.level in (Level.WARN, Level.ERROR) and rate.judge(clock(), event.kind)[0] is Level.DEBUG:
-            event = replace(event, level=Level.DEBUG)
+        if event.level in (Level.WARN, Level.ERROR):
+            level, left_out = rate.judge(clock(), event.kind)
+            if level is Level.DEBUG:
+                event = replace(event, level=level)
+            elif left_out:
+                event = replace(event, left_out=left_out)
         emit(event)
 
     return emit_sparingly

@@ -3,8 +3,9 @@
 Theory of operation. h2 limits header lists, CONTINUATION frames and streams, and nothing else: half a megabyte of
 RST_STREAM frames stalls an unguarded event loop for seconds. So every byte of a connection passes through a
 :class:`FrameGuard` first. It splits the bytes into HTTP/2 frames (RFC 9113 section 4.1; nine bytes of header say all
-that it needs), counts the kinds that cost more than they say, and hands on whole frames only. GOAWAY frames never
-reach h2, whose state machine ends the connection on any of them; RFC 9113 section 6.8 lets calls in flight finish.
+that it needs), counts the kinds that cost more than they say, and hands on whole frames only. GOAWAY frames, which are
+counted like the others, never reach h2, whose state machine ends the connection on any of them; RFC 9113 section 6.8
+lets calls in flight finish.
 
 Each counted kind has a bucket of tokens that fills again with time, so that a connection that lives for a day is not
 cut for what it did in that day. Kinds that honest peers send in proportion to the data that flows (PING, for bandwidth
@@ -47,6 +48,7 @@ class FrameKind(StrEnum):
     PING = "PING"
     SETTINGS = "SETTINGS"
     PRIORITY = "PRIORITY"
+    GOAWAY = "GOAWAY"
     EMPTY_DATA = "empty DATA"
     FRAGMENT = "tiny DATA"
     WINDOW_UPDATE = "WINDOW_UPDATE"
@@ -67,6 +69,7 @@ class GuardLimits:
     pings: int = 100  # plus one for each DATA or HEADERS frame: gRPC peers estimate bandwidth with pings
     settings: int = 50  # gRPC peers change their window size now and then
     priorities: int = 100  # gRPC peers send none
+    goaways: int = 20  # RFC 9113 section 6.8: a warning, then the last stream, an error perhaps
     empty_data: int = 500  # C-core ends a stream with an empty DATA frame; with END_STREAM it is not counted
     fragments: int = 2_000  # DATA frames; 1 KiB of data earns one back, and so does a complete message
     window_updates: int = 2_000  # plus four for each DATA frame that we sent
@@ -80,6 +83,7 @@ class GuardLimits:
             FrameKind.PING: self.pings,
             FrameKind.SETTINGS: self.settings,
             FrameKind.PRIORITY: self.priorities,
+            FrameKind.GOAWAY: self.goaways,
             FrameKind.EMPTY_DATA: self.empty_data,
             FrameKind.FRAGMENT: self.fragments,
             FrameKind.WINDOW_UPDATE: self.window_updates,
@@ -185,6 +189,7 @@ class FrameGuard:
             if end > len(buffer):
                 break
             if buffer[position + 3] == GOAWAY:
+                self._count(FrameKind.GOAWAY)
                 if start < position:
                     pieces.append(bytes(buffer[start:position]))
                 pieces.append(_goaway(buffer[position:end]))

@@ -71,6 +71,14 @@ def test_json_for_scripts() -> None:
 
 
 @pytest.mark.parametrize("style", list(Format))
+def test_a_line_says_how_many_like_it_were_left_out(style: Format) -> None:
+    event = Notice(text="x", left_out=1_025)
+    assert "x; 1,025 more lines of this kind are in the debug log only" in line(event, style)
+    if style is Format.JSON:
+        assert json.loads(line(event, style))["left_out"] == 1_025
+
+
+@pytest.mark.parametrize("style", list(Format))
 def test_what_peers_send_forges_no_lines(style: Format) -> None:
     evil = CallFinished(
         direction="incoming",

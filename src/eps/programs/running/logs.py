@@ -85,14 +85,14 @@ class LogWriter:
 
     def _text(self, event: Event) -> str:
         time = self._now().astimezone().strftime("%H:%M:%S.%f")[:-3]
-        line = f"{time} {event.level.value:<5} {one_line(event.message())}"
+        line = f"{time} {event.level.value:<5} {one_line(event.line())}"
         code = COLOURS.get(event.level)
         return f"\x1b[{code}m{line}\x1b[0m" if self._colour and code else line
 
     def _iris(self, event: Event) -> str:
         time = self._now().isoformat(timespec="seconds").replace("+00:00", "Z")
         head = f"{time} {event.level.value.upper()} {os.getpid()} {self._service} [nan] {event.kind}"
-        return f"{head} : {one_line(event.message())}"
+        return f"{head} : {one_line(event.line())}"
 
     def _json(self, event: Event) -> str:
         values = {name: getattr(event, name) for name in _field_names(type(event))}
@@ -102,8 +102,10 @@ class LogWriter:
             "service": self._service,
             "kind": event.kind,
             **values,
-            "message": event.message(),
+            "message": event.line(),
         }
+        if not event.left_out:
+            del line["left_out"]
         try:
             written = orjson.dumps(line)
         except orjson.JSONEncodeError:  # half a surrogate pair, say
