@@ -28,6 +28,7 @@ import hello_targets  # noqa: E402
 import http_targets  # noqa: E402
 import proxy_targets  # noqa: E402
 import reading_targets  # noqa: E402
+import store_targets  # noqa: E402
 import trust_targets  # noqa: E402
 import wire_targets  # noqa: E402
 from engine import Fuzzer, Tally, Target, read_input  # noqa: E402
@@ -40,6 +41,7 @@ TARGETS: dict[str, Target] = {
         core_targets,
         proxy_targets,
         reading_targets,
+        store_targets,
         trust_targets,
         wire_targets,
     )

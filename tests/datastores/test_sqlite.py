@@ -46,7 +46,7 @@ async def test_replace_is_whole(tmp_path: Path) -> None:
 
 async def test_it_is_durable_by_setting(tmp_path: Path) -> None:
     store = await SqliteDatastore.open(tmp_path / "s.db")
-    database = store._opened.database
+    database = store._thread.opened.database
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     await store.close()
@@ -149,7 +149,7 @@ async def test_after_closing_it_says_so(tmp_path: Path) -> None:
 async def test_a_write_under_way_when_the_store_is_closed_is_finished(tmp_path: Path) -> None:
     store = await SqliteDatastore.open(tmp_path / "s.db")
     gate = threading.Event()
-    store._worker.submit(gate.wait, 30)
+    store._thread.worker.submit(gate.wait, 30)
     writing = asyncio.ensure_future(store.append([entry(1)]))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(store.close())

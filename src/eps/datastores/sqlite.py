@@ -5,18 +5,16 @@ event loop never waits for the disk. A lock file beside the database keeps a sec
 it as ``shared``; an administrator may still read the database with other tools.
 """
 
-import asyncio
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from eps.datastores import DataEntry
+from eps.datastores.local import DiskThread, sync_folder, take_place
 from eps.errors import InternalError, StartError
 
 APPLICATION_ID = 0x45505331
@@ -37,11 +35,9 @@ _T = TypeVar("_T")
 class SqliteDatastore:
     """See :class:`eps.datastores.Datastore`. Made by :meth:`open`."""
 
-    def __init__(self, opened: "_Opened", worker: ThreadPoolExecutor) -> None:
-        self.location = str(opened.path)
-        self._opened = opened
-        self._worker = worker
-        self._closed = False
+    def __init__(self, thread: DiskThread["_Opened"]) -> None:
+        self.location = str(thread.opened.path)
+        self._thread = thread
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], *, shared: bool = False) -> "SqliteDatastore":
@@ -55,18 +51,7 @@ class SqliteDatastore:
             StartError: another program has it open, it is not a store, it was written by a newer version, or the
                 file system refuses.
         """
-        worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")
-        opening = asyncio.get_running_loop().run_in_executor(worker, _open_locked, path, shared)
-        try:
-            opened = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_abandon)  # the thread can't be stopped; what it opens is closed again
-            worker.shutdown(wait=False)
-            raise
-        except BaseException:
-            worker.shutdown(wait=False)
-            raise
-        return cls(opened, worker)
+        return cls(await DiskThread.open(lambda: _open_locked(path, shared), _close))
 
     async def append(self, entries: Sequence[DataEntry]) -> None:
         await self._run(_append, list(entries))
@@ -87,20 +72,11 @@ class SqliteDatastore:
         return await self._run(_replace_if, last, list(entries))
 
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._worker, _close, self._opened)
-        finally:
-            self._worker.shutdown(wait=False)
+        await self._thread.close()
 
     async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
-        if self._closed:
-            raise InternalError(f"the datastore {self.location} is closed")
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._worker, work, self._opened.database, *arguments)
+            return await self._thread.run(self.location, lambda opened: work(opened.database, *arguments))
         except (sqlite3.Error, OverflowError) as error:
             raise InternalError(
                 f"the datastore {self.location} can't be used: {error}",
@@ -116,42 +92,12 @@ class _Opened:
 
 
 def _open_locked(given: str | os.PathLike[str], shared: bool) -> _Opened:
-    path = Path(os.path.realpath(given))  # two spellings of one path must meet at one lock
-    try:
-        _make_folder(path.parent)
-        lock = _take_lock(path, shared)
-    except OSError as error:
-        raise StartError(
-            f"the datastore {path} can't be opened: {error.strerror or error}",
-            hint="its folder must be writable for the user that runs this program",
-        ) from error
+    path, lock = take_place(given, shared=shared)
     try:
         return _Opened(path, lock, _open_shared(path) if shared else _open_database(path))
     except BaseException:
         os.close(lock)
         raise
-
-
-def _abandon(opening: "asyncio.Future[_Opened]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        _close(opening.result())
-
-
-def _make_folder(folder: Path) -> None:
-    """``mkdir -p`` whose result survives a power cut."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _open_shared(path: Path) -> sqlite3.Connection:
@@ -170,27 +116,6 @@ def _is_locked(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _take_lock(path: Path, shared: bool) -> int:
-    """A descriptor that holds the lock until it is closed, also by the end of the process, however it ends."""
-    name = f"{path}.lock"
-    lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-    except BlockingIOError:
-        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(lock)
-        raise StartError(
-            f"the datastore {path} is in use by another program (process {owner})",
-            hint="only public proxies may share a store: stop the other program, or give this one a path of its own",
-        ) from None
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
 def _open_database(path: Path) -> sqlite3.Connection:
     fresh = not path.exists()
     database: sqlite3.Connection | None = None
@@ -202,7 +127,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=FULL")
         _make_schema(database)
         if fresh:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except BaseException as error:
         if database is not None:
             database.close()
@@ -216,9 +141,14 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 
 def _check_version(database: sqlite3.Connection, path: Path) -> None:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    database.execute("BEGIN")  # one view: another program may be making the tables between two looks
+    try:
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
     if tables and application != APPLICATION_ID:
         raise StartError(
             f"{path} is a database of another program",
