@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "eps"
 FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"core"},
-    {"settings", "transport", "datastores", "pki"},
-    {"http1"},
+    {"settings", "transport", "pki"},
+    {"http1", "datastores"},
     {"jsonrpc", "grpc"},
     {"directory", "proxy"},
     {"channels"},
@@ -23,6 +23,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.dev"},
     {"programs.entry", "programs.spelling"},
     {"programs.cli"},
+    {"programs.stores"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

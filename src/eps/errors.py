@@ -11,7 +11,7 @@
     │  ├─ AddressError                 1                                   an id that is not OPERATOR.METHOD(ID)
     │  └─ TooLarge                   400                                   a call or a result over the size limit
     ├─ InternalError              -32603  call        ours       failed
-    │  └─ StoreLost                                                        a datastore's server can't be reached
+    │  └─ StoreLost                                                        a datastore's server is away or another
     ├─ RecordError                -32603  directory   directory  failed    a change record is refused
     │  └─ StaleRecord                                                   it follows another record than the tip
     ├─ UnknownOperator                 1  directory   directory  not_sent  no such entry in the directory
@@ -158,7 +158,7 @@ class InternalError(EpsError):
 
 
 class StoreLost(InternalError):
-    """The server that keeps a datastore can't be reached. The datastore has said so in the log, once."""
+    """A datastore's server is away, or holds something else than before. The datastore says so in the log, once."""
 
 
 class RecordError(EpsError):

@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from eps.core.chunks import ChunkReader, lay_out
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.datastores import ID_BYTES, DataEntry, decode_entry, encode_entry, new_id
-from eps.datastores.local import DiskThread, cannot_open, sync_folder, take_place
+from eps.datastores.local import DiskThread, cannot_open, make_folder, reason, sync_folder, take_place
 from eps.errors import InternalError, StartError
 
 READ_BYTES = 1 << 20
@@ -100,9 +100,8 @@ class FileDatastore:
         try:
             return await self._thread.run(self.location, work, *arguments, **named)
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise InternalError(
-                f"the datastore {self.location} can't be used: {why}",
+                f"the datastore {self.location} can't be used: {reason(error)}",
                 hint="check free space, permissions and health of the disk; nothing was stored",
             ) from error
 
@@ -117,7 +116,25 @@ def read_content(path: str | os.PathLike[str]) -> Content:
         with open(path, "rb") as file:
             return _read(file.fileno(), Path(path))
     except OSError as error:
-        raise StartError(f"the datastore {path} can't be read: {error.strerror or error}") from error
+        raise StartError(f"the datastore {path} can't be read: {reason(error)}") from error
+
+
+def write_content(path: str | os.PathLike[str], entries: Sequence[DataEntry]) -> None:
+    """Make a file hold exactly ``entries``, in the place of one that may be there; whole and on disk, or not at all.
+
+    For files that no program keeps open, such as backups.
+
+    Raises:
+        StartError: the file system refuses.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        make_folder(real.parent)
+        os.close(_write_beside(real, list(entries))[0])
+    except (OSError, ValueError) as error:
+        raise StartError(
+            f"{real} can't be written: {reason(error)}", hint="check the path, its permissions, and free space"
+        ) from error
 
 
 # In the store's thread
@@ -269,22 +286,29 @@ def _append(opened: _Opened, entries: list[DataEntry]) -> None:
 
 def _replace(opened: _Opened, entries: list[DataEntry]) -> None:
     _check_untouched(opened)
+    file, size = _write_beside(opened.path, entries)
+    os.close(opened.file)
+    opened.file, opened.size = file, size
+    opened.last = entries[-1].id if entries else None
+
+
+def _write_beside(path: Path, entries: list[DataEntry]) -> tuple[int, int]:
+    """A new file in the place of the one at ``path``, which stays if anything fails: it, open, and its size."""
     data = b"".join(lay_out(_encoded([entry])) for entry in entries)
-    beside = opened.path.with_name(f"{opened.path.name}.new")
+    beside = path.with_name(f"{path.name}.new")
     file = os.open(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        _keep_owner(opened.file, file)
+        if path.exists():
+            _keep_owner(path, file)
         _write(file, data)
         os.fsync(file)
-        os.rename(beside, opened.path)
+        os.rename(beside, path)
+        sync_folder(path.parent)
     except BaseException:
         os.close(file)
         beside.unlink(missing_ok=True)
         raise
-    os.close(opened.file)
-    opened.file, opened.size = file, len(data)
-    opened.last = entries[-1].id if entries else None
-    sync_folder(opened.path.parent)
+    return file, len(data)
 
 
 def _change_if(
@@ -299,9 +323,9 @@ def _change_if(
     return True
 
 
-def _keep_owner(old: int, new: int) -> None:
+def _keep_owner(old: Path, new: int) -> None:
     """Give the new file the old one's owner, as far as we may, and its mode."""
-    was = os.fstat(old)
+    was = os.stat(old)
     with contextlib.suppress(PermissionError):
         os.fchown(new, was.st_uid, was.st_gid)
     os.fchmod(new, stat.S_IMODE(was.st_mode))

@@ -88,10 +88,15 @@ def take_place(
         raise cannot_open(path, error) from error
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, without Python's numbers and file names."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def cannot_open(path: Path, error: OSError) -> StartError:
     """What to raise when the file system refuses."""
     return StartError(
-        f"the datastore {path} can't be opened: {error.strerror or error}",
+        f"the datastore {path} can't be opened: {reason(error)}",
         hint="its folder must be writable for the user that runs this program",
     )
 

@@ -8,9 +8,8 @@ from eps.datastores import DataEntry
 class MemoryDatastore:
     """Keeps entries in a list; see :class:`eps.datastores.Datastore`."""
 
-    location = "memory"
-
-    def __init__(self, entries: Sequence[DataEntry] = ()) -> None:
+    def __init__(self, entries: Sequence[DataEntry] = (), location: str = "memory") -> None:
+        self.location = location
         self._entries = list(entries)
 
     async def append(self, entries: Sequence[DataEntry]) -> None:

@@ -273,11 +273,11 @@ class RedisDatastore:
         """The list's state now; says what has become of it.
 
         Raises:
-            InternalError: the store is this program's alone, and is not as it was left.
+            StoreLost: the store is this program's alone, and is not as it was left.
         """
         state, change = await self._link.run(self._look, patience=patience)
         if change is not Change.NONE and not self._shared:
-            raise InternalError(
+            raise StoreLost(
                 f"the datastore {self.location} {change.value}; nothing was read or stored",
                 hint=_WHAT_TO_DO,
             )

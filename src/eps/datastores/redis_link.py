@@ -12,14 +12,14 @@ outage is told once, and so is its end.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
-from eps.core.endpoint import parse_host_port, render_host_port
 from eps.core.event import Emit, Level, Notice
+from eps.core.host_port import parse_host_port, render_host_port
 from eps.datastores.redis_errors import Passing, broken, passing_refusal, refusal
 from eps.errors import InternalError, StoreLost
 from eps.transport.dial import connect
@@ -58,9 +58,9 @@ class RedisPlace:
     master_name: str = ""
     database: int = 0
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     sentinel_username: str = ""
-    sentinel_password: str = ""
+    sentinel_password: str = field(default="", repr=False)
     tls: TlsFiles | None = None
 
     def describe(self) -> str:

@@ -84,6 +84,34 @@ class SqliteDatastore:
             ) from error
 
 
+def read_entries(path: str | os.PathLike[str]) -> list[DataEntry]:
+    """What a store holds just now, whoever has it open. Nothing is written, not even for a store that is missing.
+
+    Raises:
+        StartError: it is missing, it is no store, or it can't be read.
+    """
+    real = Path(os.path.realpath(path))
+    database: sqlite3.Connection | None = None
+    try:
+        database = sqlite3.connect(f"{real.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        _check_version(database, real)
+        return _read_all(database) if _has_entries(database) else []
+    except sqlite3.Error as error:
+        raise StartError(
+            f"the datastore {real} can't be read: {error}",
+            hint="check the path, and that it is a store of this program",
+        ) from error
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _has_entries(database: sqlite3.Connection) -> bool:
+    """Whether the table is there: an empty file is a store that nobody has opened yet."""
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'").fetchone()
+    return bool(tables)
+
+
 @dataclass(frozen=True, slots=True)
 class _Opened:
     path: Path

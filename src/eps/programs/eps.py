@@ -8,6 +8,7 @@ import typer
 
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.running.runtime import run, run_server
+from eps.programs.stores import add_store_commands
 
 app = make_app(
     "eps",
@@ -155,6 +156,9 @@ def demo(
     from eps.programs.dev import demo as show
 
     guarded(lambda: run(show.show(Path.cwd(), once=once)))
+
+
+add_store_commands(app, "eps")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import typer
 
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.running.runtime import run_server
+from eps.programs.stores import add_store_commands
 
 app = make_app(
     "proxy",
@@ -32,6 +33,9 @@ def run_private(context: typer.Context) -> None:
     from eps.settings import load_proxy
 
     guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, PrivateProxyServer)))
+
+
+add_store_commands(app, "proxy")
 
 
 def main() -> None:

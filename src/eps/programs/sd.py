@@ -4,6 +4,7 @@ import typer
 
 from eps.programs.cli import guarded, make_app, options_of
 from eps.programs.running.runtime import run_server
+from eps.programs.stores import add_store_commands
 
 app = make_app(
     "sd",
@@ -20,6 +21,9 @@ def run(context: typer.Context) -> None:
     from eps.settings import load_sd
 
     guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, SdServer)))
+
+
+add_store_commands(app, "sd")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from eps.core.announcement import Announcement, Keeper, decode, domain_key, enco
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Operator
 from eps.datastores import DataEntry, Datastore, new_id
-from eps.errors import EpsError, InternalError
+from eps.errors import EpsError, InternalError, StoreLost
 
 FRESH_SECONDS = 1.0
 """How long memory is trusted before the store is asked whether another proxy has changed it."""
@@ -109,7 +109,7 @@ class AnnouncementBook:
         try:
             result = await self._decided(decision)
         except EpsError as error:
-            self._fails(error.message, error.hint)
+            self._fails(error.message, error.hint, told=isinstance(error, StoreLost))
             raise
         self._is_failing = False
         return result
@@ -140,13 +140,13 @@ class AnnouncementBook:
                 "does another program hold it locked, or is the disk slow? What is in memory goes on",
             )
         except EpsError as error:
-            self._fails(error.message, error.hint)
+            self._fails(error.message, error.hint, told=isinstance(error, StoreLost))
         else:
             self._is_failing = False
 
-    def _fails(self, text: str, hint: str) -> None:
-        """Said once, until the store works again: every TLS client makes us look."""
-        level = Level.DEBUG if self._is_failing else Level.ERROR
+    def _fails(self, text: str, hint: str, *, told: bool = False) -> None:
+        """Said once, until the store works again: every TLS client makes us look. Not if the store has told it."""
+        level = Level.DEBUG if self._is_failing or told else Level.ERROR
         self._is_failing = True
         self._emit(Notice(level=level, text=text, hint=hint))
 

@@ -184,8 +184,22 @@ class RedisSettings(Model):
     password: str = Field(repr=False, examples=["$REDIS_PASSWORD"])
     """May be empty, must be there; take it from the environment with `vars`."""
 
+    username: str = ""
+    """Of an ACL user, who needs `+select +role +time +llen +lindex +lrange +eval +rpush +del +ltrim +info +config|get`
+    for that key; without it, the password is the default user's."""
+
+    tls: TlsSettings | None = None
+    """For the server and for sentinels; without it, plain TCP."""
+
     master_name: str = ""
-    """Given: `addresses` are those of sentinels that watch this master."""
+    """Given: `addresses` are those of sentinels that watch this master. Otherwise the first address is taken that is
+    no replica."""
+
+    sentinel_username: str = ""
+    """What the sentinels want, if they want anything."""
+
+    sentinel_password: str = Field(default="", repr=False)
+    """What the sentinels want, if they want anything."""
 
     database: Annotated[int, Field(strict=True, ge=0)] = 0
     """The database's number."""

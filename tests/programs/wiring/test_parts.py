@@ -4,24 +4,46 @@ from pathlib import Path
 
 import pytest
 
-from eps.core.event import Level, Notice
+from eps.core.event import Level, Notice, ignore
 from eps.core.names import Operator
+from eps.datastores.redis_link import RedisPlace
 from eps.errors import StartError
 from eps.pki import Authority
 from eps.programs.wiring.credentials import tls_files
-from eps.programs.wiring.parts import open_datastore, settings_from
+from eps.programs.wiring.parts import open_datastore, redis_place, settings_from
 from eps.settings import load_eps, models
 from eps.transport.credentials import read_file
 from support.testing import Events
 
 
 async def test_datastores(tmp_path: Path) -> None:
-    memory = await open_datastore(models.MemoryDatastore(type="memory"))
+    """A file is one program's alone, also where another store would be shared."""
+    memory = await open_datastore(models.MemoryDatastore(type="memory"), ignore)
     await memory.close()
-    other = models.RedisDatastore.model_construct(type="redis")
-    with pytest.raises(StartError, match="no datastore of type redis") as caught:
-        await open_datastore(other)
-    assert "sqlite" in caught.value.hint
+    path = str(tmp_path / "entries")
+    given = models.FileDatastore(type="file", settings=models.FileSettings(filename=path))
+    file = await open_datastore(given, ignore, shared=True)
+    with pytest.raises(StartError, match="in use by another program"):
+        await open_datastore(given, ignore, shared=True)
+    assert file.location == path
+    await file.close()
+
+
+async def test_where_a_redis_database_is() -> None:
+    tls = models.TlsSettings(server_name="redis")
+    given = models.RedisSettings(
+        addresses=("127.0.0.1:1", "[::1]:1"),
+        password="secret",
+        username="u",
+        master_name="m",
+        database=3,
+        sentinel_username="su",
+        sentinel_password="secret too",
+        tls=tls,
+    )
+    place = redis_place(given)
+    assert place == RedisPlace(("127.0.0.1:1", "[::1]:1"), "m", 3, "u", "secret", "su", "secret too", tls_files(tls))
+    assert "secret" not in f"{given!r} {place!r} {place.describe()}"
 
 
 def test_our_own_name_is_always_allowed() -> None:

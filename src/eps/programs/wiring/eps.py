@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from eps import __version__
@@ -29,6 +28,7 @@ from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import tls_files, trust_store
 from eps.programs.wiring.parts import (
     add_metrics,
+    directory_cache,
     directory_clients,
     jsonrpc_client,
     jsonrpc_server_options,
@@ -158,7 +158,7 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 directory_clients(given),
                 trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files),
                 emit=emit,
-                cache_path=str(Path(settings.state_path) / "directory-cache.sqlite"),
+                cache_path=directory_cache(settings),
                 own_name=Operator(settings.name),
                 pace=Pace(given.cache_entries_for),
                 now=now,

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.datastores import Datastore
+from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
@@ -22,6 +23,9 @@ from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import tls_files, warnings_of
 from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
 from eps.transport.listener import RateLimit
+
+if TYPE_CHECKING:
+    from eps.datastores.redis_link import RedisPlace
 
 S = TypeVar("S", EpsSettings, SdSettings, ProxySettings)
 
@@ -72,24 +76,48 @@ def directory_clients(given: models.ApiDirectorySettings) -> ServiceDirectoryCli
     )
 
 
-async def open_datastore(given: models.Datastore, *, shared: bool = False) -> Datastore:
+async def open_datastore(given: models.Datastore, emit: Emit, *, shared: bool = False) -> Datastore:
     """The datastore that settings name.
 
     Args:
-        shared: others may have it open too, as several public proxies have.
+        emit: told what is doubtful about it, now and later.
+        shared: others may have it open too, as several public proxies have; a file never is.
 
     Raises:
-        StartError: it can't be opened, or this version doesn't have the type yet.
+        StartError: it can't be opened.
     """
     match given:
         case models.SqliteDatastore():
             return await SqliteDatastore.open(given.settings.path, shared=shared)
+        case models.FileDatastore():
+            return await FileDatastore.open(given.settings.filename, emit=emit)
+        case models.RedisDatastore():
+            from eps.datastores.redis import RedisDatastore  # here: nobody else shall wait for its library
+
+            return await RedisDatastore.open(redis_place(given.settings), given.settings.key, shared=shared, emit=emit)
         case models.MemoryDatastore():
             return MemoryDatastore()
-        case _:
-            raise StartError(
-                f"this version has no datastore of type {given.type}", hint="use type: sqlite, with settings: {path: …}"
-            )
+
+
+def directory_cache(settings: EpsSettings) -> str:
+    """Where an EPS server keeps its copy of the directory."""
+    return str(Path(settings.state_path) / "directory-cache.sqlite")
+
+
+def redis_place(given: models.RedisSettings) -> "RedisPlace":
+    """Where settings say that a Redis database is."""
+    from eps.datastores.redis_link import RedisPlace
+
+    return RedisPlace(
+        given.addresses,
+        master_name=given.master_name,
+        database=given.database,
+        username=given.username,
+        password=given.password,
+        sentinel_username=given.sentinel_username,
+        sentinel_password=given.sentinel_password,
+        tls=tls_files(given.tls) if given.tls is not None else None,
+    )
 
 
 def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:

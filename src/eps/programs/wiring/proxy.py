@@ -58,7 +58,7 @@ class _ProxyServer(Composite):
         return await self._client.call(method, params, timeout=timeout)
 
     async def _open_book(self) -> AnnouncementBook:
-        self._store = await open_datastore(self._section.datastore, shared=self._keeper is Keeper.PUBLIC)
+        self._store = await open_datastore(self._section.datastore, self._emit, shared=self._keeper is Keeper.PUBLIC)
         book = AnnouncementBook(self._store, self._keeper, now, self._emit)
         await book.load()
         return book

@@ -38,7 +38,7 @@ class SdServer(Composite):
         self.rpc = add_jsonrpc_server(self, rpc, None, self._handle, emit, max_body=rpc.max_request_body, load=loads)
 
     async def _load(self) -> None:
-        self._store = await open_datastore(self._given_store)
+        self._store = await open_datastore(self._given_store, self._emit)
         self._service = ServiceDirectory(
             self._store, self._trust, now, self._emit, foreign_peers=self._foreign_peers, mark=self._mark
         )
