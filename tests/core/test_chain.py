@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eps.core.certificate import fingerprint_of
-from eps.core.chain import VERIFIED_AT_ONCE, Chain, dated_ahead, pick_newest_root
+from eps.core.chain import VERIFIED_AT_ONCE, Chain, dated_ahead, in_order, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.record import (
     NO_PARENT,
@@ -426,6 +426,19 @@ def test_a_newer_chain_that_does_not_verify_changes_nothing() -> None:
         accept(chain, [root, link(root, by=HD_2)])
     assert caught.value.index == 1
     assert len(chain.records) == 2
+
+
+def test_the_links_say_the_order() -> None:
+    old, new = line(3), line(3, mark="new", at=NOW + minutes(1))
+    assert in_order([old[2], new[0], old[1], new[2], old[0], new[1]]) == [*new, *old]
+    assert in_order([]) == []
+
+
+def test_what_the_links_leave_open_has_no_order() -> None:
+    old, new = line(3), line(3, mark="new", at=NOW + minutes(1))
+    assert in_order([old[0], old[2]]) is None
+    assert in_order([*old, *new[1:]]) is None
+    assert in_order([*old, link(old[0], "other")]) is None
 
 
 def test_of_several_chains_in_a_list_the_newest_counts() -> None:

@@ -346,6 +346,16 @@ async def test_a_store_that_does_not_verify_stops_the_start(tmp_path: Path) -> N
     assert "of the newest chain, record 0 (op-0" in await damaged(path, stored(forged))
 
 
+async def test_records_that_were_stored_in_another_order_are_put_in_theirs() -> None:
+    chain, events = chain_of(4), list[Event]()
+    mixed = [chain[index] for index in (0, 2, 1, 3)]
+    service = ServiceDirectory(MemoryDatastore(stored(mixed)), trust(), Clock(), events.append)
+    await service.load()
+    assert list(service.chain.records) == chain
+    (warning, _) = events
+    assert "record 2 of 4 (op-2, groups) does not follow the one before it; their links say" in warning.message()
+
+
 async def test_entries_of_other_types_are_passed_over() -> None:
     chain = chain_of(2)
     service = ServiceDirectory(

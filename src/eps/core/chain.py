@@ -279,6 +279,23 @@ def dated_ahead(records: Sequence[SignedRecord], now: datetime) -> list[SignedRe
     return [signed for signed in records if signed.record.instant.nanoseconds > latest]
 
 
+def in_order(records: Sequence[SignedRecord]) -> list[SignedRecord] | None:
+    """The same records, each directly behind its parent; None where that can't be: a parent is missing, or has two.
+
+    The links leave one order of each chain; the chains are in the order of their roots. For stores whose entries were
+    written by several hands at once.
+    """
+    roots = [record for record in records if record.is_root]
+    children = {record.parent_hash: record for record in records if not record.is_root}
+    ordered: list[SignedRecord] = []
+    for root in roots:
+        record: SignedRecord | None = root
+        while record is not None:
+            ordered.append(record)
+            record = children.pop(record.hash, None)
+    return ordered if len(ordered) == len(records) else None
+
+
 # The checks of one record
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from eps.core import record_text
-from eps.core.chain import Chain, pick_newest_root
+from eps.core.chain import Chain, in_order, pick_newest_root
 from eps.core.entries import Entry
 from eps.core.event import DirectoryChanged, Emit, Level, Notice
 from eps.core.exact import FOREIGN_REASON, foreign_flaw
@@ -267,20 +267,35 @@ class ServiceDirectory:
     # The store
 
     async def _read(self, entries: Sequence[DataEntry]) -> list[SignedRecord]:
-        """All records in the store, the chains of earlier roots included; each follows its predecessor or is a root."""
+        """All records in the store, the chains of earlier roots included; each follows its parent or is a root."""
         records: list[SignedRecord] = []
         for number, entry in enumerate(entries, 1):
             try:
                 (record,) = await read_records([record_text.loads(entry.data, max_bytes=len(entry.data))], "record")
             except BadRequest as error:
                 raise self._broken(f"record {number} of {len(entries)} can't be read: {error}") from error
-            if not record.is_root and (not records or records[-1].hash != record.parent_hash):
-                where = f"record {number} of {len(entries)} ({record.record.name}, {record.record.section})"
-                raise self._broken(f"{where} does not follow the one before it")
             records.append(record)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-        return records
+        return self._in_order(records)
+
+    def _in_order(self, records: list[SignedRecord]) -> list[SignedRecord]:
+        """Servers in use don't mind the order: it is looked into only where records don't follow each other."""
+        pairs = zip([None, *records], records, strict=False)
+        loose = [
+            number
+            for number, (before, record) in enumerate(pairs, 1)
+            if not record.is_root and (before is None or before.hash != record.parent_hash)
+        ]
+        if not loose:
+            return records
+        number, record = loose[0], records[loose[0] - 1].record
+        where = f"record {number} of {len(records)} ({record.name}, {record.section}) does not follow the one before it"
+        ordered = in_order(records)
+        if ordered is None:
+            raise self._broken(where)
+        self._emit(Notice(level=Level.WARN, text=f"in {self._store.location}, {where}; their links say the order"))
+        return ordered
 
     def _broken(self, why: str) -> StartError:
         return StartError(

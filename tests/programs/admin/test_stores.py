@@ -319,7 +319,7 @@ async def test_another_installation_s_settings_name_its_store() -> None:
     async with held("settings") as store:
         await store.append(records(2))
     await stores.copy("sd", "settings", other, replace=False)
-    assert len(await content("file:state/theirs")) == 2
+    assert len(await content("file:theirs")) == 2
 
 
 @needs_redis

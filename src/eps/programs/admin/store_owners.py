@@ -13,7 +13,8 @@ from eps.datastores import RECORD, DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import SettingsError, StartError
-from eps.programs.wiring.parts import directory_cache, now, trust_store
+from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.parts import directory_cache, now
 from eps.settings import PROGRAMS, Problem, describe_problems, load_eps, load_proxy, load_sd, models
 
 

@@ -14,7 +14,6 @@ from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
-from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import Cors, Handler, JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
