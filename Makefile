@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak fuzz lock proto clean
 
 help:
-	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy'
+	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
 	@echo 'make internal-server an HTTPS server to reach through TLS passthrough (the demo has one)'
 	@echo 'make test            lint, types, tests with coverage'
 	@echo 'make certs           new certificates for settings/dev and settings/test, and fresh state'
@@ -32,7 +32,8 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	touch $@
 
 demo: $(VENV)/.run
-	$(BIN)/eps demo $(if $(ONCE),--once)
+	$(if $(filter redis,$(STORE)),tests/packages.sh redis-server:redis-server)
+	$(BIN)/eps demo $(if $(ONCE),--once) $(if $(STORE),--store $(STORE))
 
 internal-server: $(VENV)/.run
 	$(BIN)/eps dev internal-server
@@ -56,7 +57,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium
+	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2

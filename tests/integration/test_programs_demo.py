@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.machine import BIN, Machine
+from support.redis_server import needs_redis
 
 pytestmark = pytest.mark.xdist_group("dev-network")
 
@@ -191,3 +192,20 @@ async def test_the_wrong_place(dev: Machine) -> None:
     assert code == 1
     assert "there is no settings/dev/roles in" in err
     assert "root of the eps repository" in err
+
+
+@needs_redis
+@pytest.mark.parametrize("store", ["redis", "file"])
+async def test_the_demo_on_another_store(dev: Machine, store: str) -> None:
+    show = await demo(dev, "--once", "--store", store)
+    code, out, err = await show.end()
+    assert code == 0, out + err
+    assert "The answer to GET /jsonrpc" in out
+    kept = dev.folder / ".eps" / "demo-stores" / store
+    assert {path.name for path in kept.glob("*.json")} == {"sd-1.json", "public-proxy-1.json", "private-proxy-1.json"}
+    if store == "redis":
+        log = (dev.folder / ".eps" / "demo-redis" / "redis.log").read_text()
+        assert "a Redis server of our own" in out and "bye bye" in log
+    else:
+        assert (kept / "sd-1.entries").stat().st_size > 1000
+    assert left_running(dev.folder) == []

@@ -21,7 +21,7 @@ http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second
 recent        a bounded memory                             client         who calls
 clienthello   the server name in a TLS client's first bytes
-announcement  which domain is whose, until when
+announcement  which domain is whose, until when              chunks         the store ``file``'s pieces of entries
 
 The service directory and the directory sources grow a ``chain``; the broker asks ``entries`` and ``permission``;
 channels use ``address``, ``message`` and ``brokering``; the public proxy is driven by ``rendezvous``.

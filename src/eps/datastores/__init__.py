@@ -1,7 +1,12 @@
 """Where programs keep what must outlive them: the service directory's records, a proxy's announcements.
 
     directory · proxy  →  Datastore  ←  sqlite   one file, every acknowledged entry on disk (the default)
+                                       ←  file     chunks in an append-only file, as servers in use keep them
+                                       ←  redis    a list on a Redis server, as servers in use keep it
                                        ←  memory   gone with the process (tests)
+
+local is what sqlite and file share; redis has redis_link (its connection), redis_state (what has become of the list,
+what the server's settings mean) and redis_errors (its refusals, in words).
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
 ``state_file`` is for what is no list: small files of JSON that are put in place whole.

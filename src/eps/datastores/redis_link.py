@@ -149,12 +149,8 @@ class RedisLink:
         self._connection: RedisConnection | None = None
         self._lock = asyncio.Lock()
         self._trouble: Passing | None = None
+        self._since = 0.0
         self._was_up = False
-
-    @property
-    def is_down(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._trouble is not None
 
     async def run(
         self,
@@ -177,7 +173,8 @@ class RedisLink:
         if self._trouble is not None and not patience and not probe:
             raise self._lost(self._trouble)
         loop = asyncio.get_running_loop()
-        until, pause = loop.time() + patience, FIRST_PAUSE
+        # Who comes amid an outage need not wait as if it had just begun.
+        until, pause = (loop.time() if self._trouble is None else self._since) + patience, FIRST_PAUSE
         while True:
             try:
                 async with self._lock:
@@ -287,6 +284,8 @@ class RedisLink:
     def _fails(self, trouble: Passing) -> None:
         """Said once, until it works again."""
         first, self._trouble = self._trouble is None, trouble
+        if first:
+            self._since = asyncio.get_running_loop().time()
         if first and self._was_up:
             text = (
                 f"the datastore {self._location} can't be reached: {trouble.text}. What is known goes on being served, "

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.dev.stores import Store
 from eps.programs.running.runtime import run, run_server
 from eps.programs.stores import add_store_commands
 
@@ -151,11 +152,12 @@ def call(
 @app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,
+    store: Annotated[Store, typer.Option(help="Where the programs keep what they keep.")] = Store.SQLITE,
 ) -> None:
     """Start the development network on this machine and show, step by step, how hd-1 pings hd-2 through the proxy."""
     from eps.programs.dev import demo as show
 
-    guarded(lambda: run(show.show(Path.cwd(), once=once)))
+    guarded(lambda: run(show.show(Path.cwd(), once=once, store=store)))
 
 
 add_store_commands(app, "eps")

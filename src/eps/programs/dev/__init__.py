@@ -2,5 +2,6 @@
 
 demo       ``eps demo`` → network (names, ports) → processes (starts them, reads their logs) → child (in each of them)
            rendering: what it shows, as text
+           stores, redis_server: on other stores than SQLite
 certs      ``eps dev certs``          internal_server    ``eps dev internal-server``
 """

@@ -34,8 +34,9 @@ from eps.programs.dev.network import (
     application_of,
     setup_directory,
 )
-from eps.programs.dev.processes import Children, LogLine
+from eps.programs.dev.processes import Children, LogLine, Program
 from eps.programs.dev.rendering import HOLD, compact, render_step, ripe_steps, shortened
+from eps.programs.dev.stores import REDIS, Store, free_port, redis_program, with_store
 
 T = TypeVar("T")
 
@@ -86,10 +87,13 @@ class Demo:
         root: the repository's root.
         once: end after the ping rather than at Ctrl-C.
         console: where to show it.
+        store: where the programs keep what they keep.
     """
 
-    def __init__(self, root: Path, console: Console, *, once: bool) -> None:
+    def __init__(self, root: Path, console: Console, *, once: bool, store: Store = Store.SQLITE) -> None:
         self._root = root
+        self._store = store
+        self._redis_port = 0
         self._console = console
         self._once = once
         self._signs = Signs(set(), set(), set())
@@ -105,8 +109,8 @@ class Demo:
         await asyncio.to_thread(self._certificates)
         check_ports_free(PORTS)
         async with Children(self._logs, self.on_event) as children:
-            self._say(f"starting {', '.join(program.name for program in PROGRAMS)}")
-            await children.start(PROGRAMS)
+            await self._start_store(children)
+            await self._start(children, PROGRAMS)
             ending = asyncio.create_task(children.first_to_end())
             showing = asyncio.create_task(self._show(started, children))
             try:
@@ -122,6 +126,18 @@ class Demo:
                 showing.cancel()
                 ending.cancel()
                 await asyncio.gather(showing, ending, return_exceptions=True)
+
+    async def _start_store(self, children: Children) -> None:
+        if self._store is Store.REDIS:
+            self._redis_port = free_port()
+            await children.start([redis_program(self._root / ".eps" / "demo-redis", self._redis_port)])
+            await self.wait_for(lambda: REDIS in self._signs.running, "redis-server")
+            self._say(f"a Redis server of our own keeps what the programs keep: 127.0.0.1:{self._redis_port}")
+
+    async def _start(self, children: Children, programs: Sequence[Program]) -> None:
+        self._say(f"starting {', '.join(program.name for program in programs)}")
+        folder = self._root / ".eps" / "demo-stores" / self._store
+        await children.start(with_store(programs, self._store, folder, self._redis_port))
 
     async def _show(self, started: float, children: Children) -> None:
         await self.wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
@@ -146,8 +162,7 @@ class Demo:
 
     async def _passthrough(self, children: Children) -> None:
         self._say("\nA web server inside a network that nobody can dial into, reached all the same:", style="bold")
-        self._say(f"starting {', '.join(program.name for program in PASSTHROUGH_PROGRAMS)}")
-        await children.start(PASSTHROUGH_PROGRAMS)
+        await self._start(children, PASSTHROUGH_PROGRAMS)
         await self.wait_for(self._signs.passthrough_ready, "the private proxy")
         async with application_of(self._root, "hd-1") as hd_1:
             params = {"domain": INTERNAL_DOMAIN, "proxy": "public-proxy-1.ga"}
@@ -295,10 +310,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-async def show(root: Path, *, once: bool) -> None:
+async def show(root: Path, *, once: bool, store: Store = Store.SQLITE) -> None:
     """Run the demo until it ends, Ctrl-C or SIGTERM; nothing it started is left."""
     console = Console(file=sys.stdout, highlight=False)
-    demo = asyncio.ensure_future(Demo(root, console, once=once).run())
+    demo = asyncio.ensure_future(Demo(root, console, once=once, store=store).run())
     stopping = False
 
     def stop() -> None:
