@@ -97,6 +97,7 @@ _REFUSALS: tuple[tuple[type[ResponseError], str, str, str], ...] = (
         "too few replicas are connected, so it takes no changes",
         "start the replicas, or lower min-replicas-to-write",
     ),
+    (ResponseError, "non deterministic commands", "it is older than Redis 5", "use a newer one"),
     (ResponseError, "DB index", "it has no such database", "check database, or raise «databases» in redis.conf"),
 )
 
