@@ -3,30 +3,19 @@
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eps.datastores.sqlite import read_entries
 from support.machine import ROOT, Machine
-from support.ports import PortBlock
-from support.redis_server import DURABLE, RedisServer, needs_redis
+from support.redis_server import RedisServer, needs_redis
 from support.store_data import foreign_entry, foreign_file
 
 pytestmark = [needs_redis, pytest.mark.xdist_group("redis")]
 
 PAGE = (ROOT / "docs" / "howto-move.md").read_text()
 PLACE = "redis.example.org:6379"
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    ports = PortBlock()
-    async with RedisServer(tmp_path / "redis", ports.numbers[0], *DURABLE) as server:
-        yield server
-    ports.close()
 
 
 class Reader:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,10 @@ import pytest
 from eps.datastores.file import read_content
 from eps.datastores.sqlite import read_entries
 from support.machine import Machine, Process
-from support.ports import PortBlock
-from support.redis_server import DURABLE, RedisServer, needs_redis
+from support.redis_server import RedisServer, needs_redis
 from support.store_data import foreign_entry, foreign_file
 
 pytestmark = [needs_redis, pytest.mark.xdist_group("redis")]
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    ports = PortBlock()
-    async with RedisServer(tmp_path / "redis", ports.numbers[0], *DURABLE) as server:
-        yield server
-    ports.close()
 
 
 class Directory:
