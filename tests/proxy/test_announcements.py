@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from eps.core.instant import instant_of
 from eps.core.names import Operator
 from eps.datastores import DataEntry, Datastore, new_id
 from eps.datastores.memory import MemoryDatastore
+from eps.datastores.redis_link import RedisPlace
 from eps.datastores.sqlite import SqliteDatastore
-from eps.errors import InternalError
+from eps.errors import InternalError, StoreLost
 from eps.proxy import announcements as announcement_book
 from eps.proxy.announcements import MAX_ATTEMPTS, SPARE_ENTRIES, AnnouncementBook, Key
+from support.ports import PortBlock
+from support.redis_server import DURABLE, RedisServer, needs_redis, opened_store
 from support.testing import Events, FakeClock
 
 A, B, P, Q = Operator("a"), Operator("b"), Operator("p"), Operator("q")
@@ -128,6 +132,23 @@ async def test_of_two_that_announce_at_once_one_wins() -> None:
 
 async def test_many_that_announce_at_once_on_two_proxies_on_one_file(tmp_path: Path) -> None:
     stores = [await SqliteDatastore.open(tmp_path / "s.db", shared=True) for _ in range(2)]
+    await many_announce_at_once(stores)
+    for store in stores:
+        await store.close()
+
+
+@needs_redis
+@pytest.mark.xdist_group("redis")
+async def test_many_that_announce_at_once_on_two_proxies_on_one_list(tmp_path: Path) -> None:
+    with closing(PortBlock()) as ports:
+        async with RedisServer(tmp_path, ports.numbers[0], *DURABLE) as server:
+            place = RedisPlace((server.address,))
+            async with opened_store(place, shared=True) as one, opened_store(place, shared=True) as other:
+                await many_announce_at_once([one, other])
+
+
+async def many_announce_at_once(stores: Sequence[Datastore]) -> None:
+    """Of those that announce one domain exactly one gets it, and every proxy knows whose it is."""
     scene = Scene(stores[0])
     books = [await scene.book(store=store) for store in stores]
     operators = [Operator(f"op-{number}") for number in range(8)]
@@ -140,8 +161,6 @@ async def test_many_that_announce_at_once_on_two_proxies_on_one_file(tmp_path: P
         for book in books:
             found = await book.find(f"d{domain}.x")
             assert found is not None and found.holder == winner
-    for store in stores:
-        await store.close()
 
 
 async def test_a_decision_that_others_always_overtake_is_given_up() -> None:
@@ -241,6 +260,19 @@ async def test_while_the_store_fails_memory_goes_on() -> None:
     with pytest.raises(InternalError):
         await scene.keep(book, Announcement(A, "e.x"))
     assert scene.events.of(Notice)[-1].level is Level.ERROR, "and again, since it had worked between"
+
+
+async def test_what_the_store_has_told_itself_is_not_told_again() -> None:
+    class Lost(MemoryDatastore):
+        async def last_id(self) -> bytes | None:
+            raise StoreLost("it is away")
+
+    scene = Scene(Lost())
+    book = await scene.book()
+    assert await book.find("d.x") is None
+    with pytest.raises(StoreLost):
+        await scene.claim(book, A, "d.x")
+    assert [notice.level for notice in scene.events.of(Notice)] == [Level.DEBUG] * 2
 
 
 class Slow(MemoryDatastore):
