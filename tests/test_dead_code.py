@@ -27,8 +27,6 @@ REGISTERING = {"command", "callback", "field_validator", "model_validator"}
 
 ALLOWED = {
     "eps.core.record.doubts": "what a writer of records should think about again: for the client that edits entries",
-    "eps.datastores.encode_entry": "the form of entries in stores that hold plain bytes: for Redis and files",
-    "eps.datastores.decode_entry": "as encode_entry",
     "eps.grpc.http2._Silent.debug": "h2 calls its logger",
     "eps.grpc.http2._Silent.trace": "h2 calls its logger",
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",

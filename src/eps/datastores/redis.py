@@ -44,8 +44,8 @@ READ_ATTEMPTS = 10
 MAX_ENTRIES = 1_000_000
 """Of one change; Redis refuses commands with more than 1,048,576 parts."""
 
-LATE, NO, DONE = -1, 0, 1
-"""What the script says."""
+LATE, NO = -1, 0
+"""What the script says where it changed nothing: it came too late, or the list was another; else 1."""
 
 _GOES_ON = "what is known goes on being served, changes are refused"
 _WHAT_TO_DO = "restore a backup (store restore), or start this program anew to go on with what is there now"
