@@ -1,12 +1,15 @@
 """Imports point one way, as ARCHITECTURE.md draws it: from room to room, and so inside ``programs``."""
 
 import ast
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "eps"
+ARCHITECTURE = (PACKAGE.parents[1] / "ARCHITECTURE.md").read_text()
 
 FLOORS: tuple[set[str], ...] = (
     {"errors"},
@@ -105,9 +108,65 @@ def test_names_of_packages_for_users_stay_free() -> None:
     assert {"eps.client", "eps.service", "eps.testing"}.isdisjoint(MODULES)
 
 
+def picture() -> set[tuple[str, str]]:
+    """The arrows that ARCHITECTURE.md draws: importer, imported."""
+    arrows = set()
+    for line in ARCHITECTURE.partition("flowchart LR\n")[2].partition("```")[0].splitlines():
+        stations = [station.split(" & ") for station in line.strip().split(" --> ")]
+        arrows |= {(left, right) for pair in pairwise(stations) for left in pair[0] for right in pair[1]}
+    return arrows
+
+
+def imports_of_rooms() -> set[tuple[str, str]]:
+    """Room by room, ``programs`` as one."""
+    pairs = {(module_of(path), module) for path in SOURCES for module in imported(path)}
+    rooms = {tuple(room_of(module).partition(".")[0] for module in pair) for pair in pairs}
+    return {(importer, room) for importer, room in rooms if importer not in (room, "__main__")}
+
+
+def leads(start: str, end: str, arrows: set[tuple[str, str]]) -> bool:
+    return any(left == start and (right == end or leads(right, end, arrows)) for left, right in arrows)
+
+
+def test_the_picture_shows_every_way_and_no_other() -> None:
+    """An arrow is drawn where no longer way is, so that the picture stays one."""
+    arrows = picture()
+    assert arrows <= imports_of_rooms(), "an arrow that no import takes"
+    assert {pair for pair in imports_of_rooms() if not leads(*pair, arrows)} == set(), "an import without a way"
+    assert {pair for pair in arrows if leads(*pair, arrows - {pair})} == set(), "an arrow beside a longer way"
+
+
+def test_the_order_in_words_is_that_of_the_floors() -> None:
+    (line,) = re.findall(r"^    programs → .*$", ARCHITECTURE, re.MULTILINE)
+    drawn = [set(station.split(" · ")) for station in reversed(line.strip().split(" → "))]
+    assert drawn == [floor for floor in FLOORS if "." not in min(floor) and floor != {"__main__"}] + [{"programs"}]
+
+
+def where_the_steps_are() -> list[tuple[str, str]]:
+    """File and function, as the tables of ARCHITECTURE.md name them."""
+    named = re.findall(r"`((?:\w+/)+\w+\.py)`((?:, `\w+`)+)", ARCHITECTURE)
+    return [(file, function) for file, functions in named for function in re.findall(r"\w+", functions)]
+
+
+@pytest.mark.parametrize(("file", "function"), where_the_steps_are())
+def test_functions_are_where_the_tables_say(file: str, function: str) -> None:
+    defined = {getattr(node, "name", "") for node in ast.walk(ast.parse((PACKAGE / file).read_text()))}
+    assert function in defined
+
+
+@pytest.mark.parametrize("room", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: module_of(path))
+def test_a_room_has_a_map_that_names_all_in_it(room: Path) -> None:
+    text = ast.get_docstring(ast.parse(room.read_text())) or ""
+    inside = {path.stem for path in room.parent.glob("*.py")} | {
+        path.parent.name for path in room.parent.glob("*/*.py")
+    }
+    assert inside - {"__init__", "__main__", "eps_pb2"} <= set(re.findall(r"\w+", text))
+
+
 def test_folders_of_tests_are_no_packages() -> None:
     """With ``tests`` on the path, ``tests/grpc/__init__.py`` would stand before grpcio."""
-    assert [path for path in PACKAGE.parents[1].glob("tests/*/__init__.py") if path.parent.name != "support"] == []
+    tests = PACKAGE.parents[1] / "tests"
+    assert [path for path in tests.rglob("__init__.py") if path.relative_to(tests).parts[0] != "support"] == []
 
 
 def test_tests_import_from_support_and_not_from_each_other() -> None:

@@ -1,10 +1,19 @@
 """An endpoint-server network: operators behind firewalls call each other's services.
 
-    programs → broker → channels → directory · proxy → jsonrpc · grpc → transport · datastores → core
+The rooms, from the ground up; none imports what is above it (``tests/test_layers.py``, ARCHITECTURE.md). Each folder's
+``__init__.py`` is its map.
 
-Imports point from left to right only (``tests/test_layers.py`` checks it). ``core`` is what the protocol says, without
-sockets, clock or files. The six steps of a brokered connection are told in ``proxy/public.py`` (P),
-``channels/grpc_client.py`` (A) and ``broker/internal_methods.py`` with ``channels/grpc_server.py`` (B).
+errors       one tree
+core         what the protocol says, without sockets, clock or files
+settings     from files to models                        pki          issues certificates
+transport    sockets: TLS, listen, dial, the relay       datastores   what outlives the programs
+http1        HTTP/1.1 as a client                        grpc         one wire protocol
+jsonrpc      the other: JSON-RPC over HTTP(S)            directory    the service directory, and who follows it
+proxy        the public one, the private one             channels     the five ways in and out of an EPS server
+broker       the EPS server's middle                     programs     the command lines
+
+The six steps of a brokered connection are told in ``channels/grpc_client.py`` (A), ``proxy/public.py`` (P), and
+``broker/internal_methods.py`` with ``channels/grpc_server.py`` (B).
 """
 
 __version__: str

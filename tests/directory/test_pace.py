@@ -23,7 +23,7 @@ def test_the_pause_between_two_questions(pace: Pace, missing: bool, expected: fl
 
 async def joined(refreshes: Refreshes, count: int = 1) -> list[asyncio.Task[None]]:
     """So many who wish for news, and wait by now."""
-    tasks = [asyncio.create_task(refreshes.join()) for _ in range(count)]
+    tasks = [asyncio.create_task(refreshes.wish()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
@@ -58,13 +58,13 @@ async def test_rounds_are_rare() -> None:
     (task,) = await joined(refreshes)
     refreshes.end(refreshes.begin())
     await task
-    await refreshes.join()
+    await refreshes.wish()
     assert refreshes.begin() is None
 
 
 async def test_a_round_is_bounded_and_may_end_late() -> None:
     refreshes = Refreshes(Pace(refresh_seconds=0.01))
-    await refreshes.join()
+    await refreshes.wish()
     asked = refreshes.begin()
     assert asked is not None
     refreshes.end(asked)

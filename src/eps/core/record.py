@@ -114,16 +114,16 @@ def parse_change_record(value: object, place: str = "") -> ChangeRecord:
         BadParams: naming the place and what is wrong there.
     """
     fields = _object(value, place)
-    name = _text(fields.get("name"), _join(place, "name"))
-    section = _text(fields.get("section"), _join(place, "section"))
+    name = _text(fields.get("name"), _within(place, "name"))
+    section = _text(fields.get("section"), _within(place, "section"))
     if section not in SECTIONS:
-        _refuse(_join(place, "section"), f"must be one of {', '.join(SECTIONS)}, not {section[:40]!r}")
-    data = parse_section(section, fields.get("data"), _join(place, "data"))
-    created_at = _text(fields.get("created_at"), _join(place, "created_at"))
+        _refuse(_within(place, "section"), f"must be one of {', '.join(SECTIONS)}, not {section[:40]!r}")
+    data = parse_section(section, fields.get("data"), _within(place, "data"))
+    created_at = _text(fields.get("created_at"), _within(place, "created_at"))
     try:
         instant = parse_instant(created_at)
     except ValueError as error:
-        _refuse(_join(place, "created_at"), f"{error}: {created_at[:40]!r}")
+        _refuse(_within(place, "created_at"), f"{error}: {created_at[:40]!r}")
     return ChangeRecord(Operator(name), section, data, instant.text)
 
 
@@ -145,10 +145,10 @@ def parse_signed_record(value: object, place: str = "") -> SignedRecord:
     fields = _object(value, place)
     parent = fields.get("parent_hash")
     return SignedRecord(
-        _record_hash(fields.get("hash"), _join(place, "hash")),
-        NO_PARENT if parent is None or parent == "" else _record_hash(parent, _join(place, "parent_hash")),
-        parse_change_record(fields.get("record"), _join(place, "record")),
-        parse_signature(fields.get("signature"), _join(place, "signature")),
+        _record_hash(fields.get("hash"), _within(place, "hash")),
+        NO_PARENT if parent is None or parent == "" else _record_hash(parent, _within(place, "parent_hash")),
+        parse_change_record(fields.get("record"), _within(place, "record")),
+        parse_signature(fields.get("signature"), _within(place, "signature")),
     )
 
 
@@ -159,10 +159,10 @@ def parse_signature(value: object, place: str = "signature") -> Signature:
         BadParams: naming the place and what is wrong there.
     """
     fields = _object(value, place)
-    r, s = (_decimal(fields.get(key), _join(place, key)) for key in ("r", "s"))
-    certificate = _text(fields.get("c"), _join(place, "c"))
+    r, s = (_decimal(fields.get(key), _within(place, key)) for key in ("r", "s"))
+    certificate = _text(fields.get("c"), _within(place, "c"))
     if len(certificate) > MAX_CERTIFICATE_CHARS:
-        _refuse(_join(place, "c"), f"is longer than {MAX_CERTIFICATE_CHARS} characters")
+        _refuse(_within(place, "c"), f"is longer than {MAX_CERTIFICATE_CHARS} characters")
     return Signature(r, s, sys.intern(certificate))  # thousands of records have few signers: one string for each
 
 
@@ -186,38 +186,38 @@ def _decimal(value: object, place: str) -> str:
 def _channel(value: object, place: str) -> Object:
     fields = _object(value, place)
     settings = fields.get("settings")
-    channel = {} if settings is None else {"settings": _free_object(settings, _join(place, "settings"))}
-    return channel | {"type": _text(fields.get("type"), _join(place, "type"))}
+    channel = {} if settings is None else {"settings": _free_object(settings, _within(place, "settings"))}
+    return channel | {"type": _text(fields.get("type"), _within(place, "type"))}
 
 
 def _certificate(value: object, place: str) -> Object:
     fields = _object(value, place)
-    return {key: _text(fields.get(key), _join(place, key)) for key in ("fingerprint", "key_usage")}
+    return {key: _text(fields.get(key), _within(place, key)) for key in ("fingerprint", "key_usage")}
 
 
 def _service(value: object, place: str) -> Object:
     fields = _object(value, place)
     return {
-        "methods": _optional_list(fields.get("methods"), _join(place, "methods"), _method),
-        "name": _text(fields.get("name"), _join(place, "name")),
-        "permissions": _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission),
+        "methods": _optional_list(fields.get("methods"), _within(place, "methods"), _method),
+        "name": _text(fields.get("name"), _within(place, "name")),
+        "permissions": _optional_list(fields.get("permissions"), _within(place, "permissions"), _permission),
     }
 
 
 def _method(value: object, place: str) -> Object:
     fields = _object(value, place)
-    method: Object = {"name": _text(fields.get("name"), _join(place, "name"))}
+    method: Object = {"name": _text(fields.get("name"), _within(place, "name"))}
     if fields.get("parameters") is not None:
-        method["parameters"] = _free(fields["parameters"], _join(place, "parameters"))
-    method["permissions"] = _optional_list(fields.get("permissions"), _join(place, "permissions"), _permission)
+        method["parameters"] = _free(fields["parameters"], _within(place, "parameters"))
+    method["permissions"] = _optional_list(fields.get("permissions"), _within(place, "permissions"), _permission)
     return method
 
 
 def _permission(value: object, place: str) -> Object:
     fields = _object(value, place)
     return {
-        "group": _text(fields.get("group"), _join(place, "group")),
-        "rights": _optional_list(fields.get("rights"), _join(place, "rights"), _right),
+        "group": _text(fields.get("group"), _within(place, "group")),
+        "rights": _optional_list(fields.get("rights"), _within(place, "rights"), _right),
     }
 
 
@@ -230,9 +230,9 @@ def _right(value: object, place: str) -> str:
 def _setting(value: object, place: str) -> Object:
     fields = _object(value, place)
     item: Object = {
-        key: _text(fields.get(key) or "", _join(place, key)) for key in ("environment", "operator", "service")
+        key: _text(fields.get(key) or "", _within(place, key)) for key in ("environment", "operator", "service")
     }
-    return item | {"settings": _free_object(fields.get("settings"), _join(place, "settings"))}
+    return item | {"settings": _free_object(fields.get("settings"), _within(place, "settings"))}
 
 
 def _group(value: object, place: str) -> str:
@@ -320,7 +320,7 @@ def _address(channel: Object) -> bool:
 # Basic forms
 
 
-def _join(place: str, key: str) -> str:
+def _within(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 

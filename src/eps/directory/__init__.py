@@ -1,6 +1,6 @@
 """The signed directory of the network, both ends of it: who keeps it, and where an EPS server has it from.
 
-``api`` follows a service directory and verifies every record; ``json`` reads unsigned records from files (for tests).
+``api`` follows a service directory and verifies every record; ``json_files`` reads unsigned ones (for tests).
 Both give the same thing: an immutable ``core.entries.Directory`` that is replaced whole when something changes.
 
 service      keeps the chain of signed records; behind the sd program's JSON-RPC server

@@ -94,7 +94,7 @@ class ApiDirectory:
 
     async def refresh(self) -> None:
         if self._task is not None and not self._task.done():
-            await self._refreshes.join()
+            await self._refreshes.wish()
 
     async def changed(self, seen: Directory) -> Directory:
         while self.current is seen:

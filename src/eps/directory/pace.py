@@ -58,7 +58,7 @@ class Refreshes:
         self._not_before = 0.0
         self._wake = asyncio.Event()
 
-    async def join(self) -> None:
+    async def wish(self) -> None:
         """Wish for news; returns when they are there, at the deadline, or at once if the last round was just now."""
         loop = asyncio.get_running_loop()
         if self._round is None:

@@ -3,8 +3,8 @@ the parts together in the order in which they start, and opens nothing.
 
 eps         EpsServer           directory source → metrics → channels, with a broker between them
 sd          SdServer            datastore, service → metrics → JSON-RPC server
-proxy       PublicProxyServer   metrics → relay → datastore, TLS listener → JSON-RPC server
-            PrivateProxyServer  metrics → datastore → forwarder → private proxy → JSON-RPC server
+proxy       PublicProxyServer   metrics → relay → datastore, announcements, TLS listener → JSON-RPC server
+            PrivateProxyServer  metrics → forwarder → datastore, announcements, private proxy → JSON-RPC server
 composite   parts that start in order and close in the reverse
 credentials the certificates that settings name, and what is to say of them
 parts       what several programs have: clients, datastores, metrics, from their settings

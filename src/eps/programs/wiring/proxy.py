@@ -1,8 +1,4 @@
-"""The two proxies.
-
-PublicProxyServer    relay → datastore, announcements, TLS listener → JSON-RPC server
-PrivateProxyServer   datastore, announcements → forwarder → private proxy → JSON-RPC server
-"""
+"""The two proxies."""
 
 import os
 
