@@ -18,7 +18,7 @@ from eps.core.chain import Chain, pick_newest_root
 from eps.core.event import Emit, Level, Notice
 from eps.core.record import SignedRecord
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
-from eps.datastores.sqlite import SqliteDatastore
+from eps.datastores.sqlite import SqliteDatastore, read_entries
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import BadParams, BadRequest, EpsError, RecordError
 
@@ -62,9 +62,7 @@ class ChainCache:
         if not values:
             return empty
         try:
-            with many_objects(len(values)):
-                records = pick_newest_root(await read_records(values))
-                self._kept = await last_chain(empty.extending(records, now), empty)
+            self._kept = await verified(values, empty, now)
         except (BadParams, RecordError) as error:
             text = f"the directory cache is not used, it does not verify: {error.message}"
             self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
@@ -119,24 +117,17 @@ class ChainCache:
         """The records in the cache as JSON values; none if there is no usable cache."""
         if self._path is None:
             return []
-        values: list[object] = []
         try:
             self._store = await SqliteDatastore.open(self._path)
-            entries = await self._store.read_all()
-            for number, entry in enumerate(entries, 1):
-                values.append(record_text.loads(entry.data, max_bytes=len(entry.data)))
-                if number % SLICE == 0:
-                    await asyncio.sleep(0)
+            return await _values(await self._store.read_all())
         except BadRequest as error:
             # The store itself works: it stays open, and gets new content when the service directory answers.
-            text = f"the directory cache {self._path} can't be read: record {len(values) + 1} is not JSON: {error}"
+            text = f"the directory cache {self._path} can't be read: {error}"
             self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
-            return []
         except EpsError as error:
             await self._close_store()
             self._complain(f"the directory cache can't be used: {error}")
-            return []
-        return values
+        return []
 
     async def _close_store(self) -> None:
         store, self._store = self._store, None
@@ -153,9 +144,9 @@ class ChainCache:
             assert self._path is not None, "without a path nothing is written"
             self._store, known = await SqliteDatastore.open(self._path), None
         if known is None or known.root is None or chain.root is None or known.root.hash != chain.root.hash:
-            await self._store.replace(await _entries(chain.records))
+            await self._store.replace(await entries_of(chain.records))
         else:
-            await self._store.append(await _entries(chain.records[len(known.records) :]))
+            await self._store.append(await entries_of(chain.records[len(known.records) :]))
 
     def _complain(self, text: str) -> None:
         if self._complained:
@@ -170,10 +161,53 @@ class ChainCache:
             self._emit(Notice(text=f"the directory cache {self._path} is written again, whole"))
 
 
-async def _entries(records: Sequence[SignedRecord]) -> list[DataEntry]:
+async def entries_of(records: Sequence[SignedRecord]) -> list[DataEntry]:
+    """``records`` as stores keep them."""
     entries: list[DataEntry] = []
     for record in records:
         entries.append(DataEntry(RECORD, new_id(), record_text.dumps(record.to_json())))
         if len(entries) % (10 * SLICE) == 0:
             await asyncio.sleep(0)
     return entries
+
+
+async def _values(entries: Sequence[DataEntry]) -> list[object]:
+    values: list[object] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            values.append(record_text.loads(entry.data, max_bytes=len(entry.data)))
+        except BadRequest as error:
+            raise BadRequest(f"record {number} is not JSON: {error}") from error
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return values
+
+
+async def verified(values: Sequence[object], empty: Chain, now: datetime) -> Chain:
+    """The newest chain among records as JSON values, verified from its root on.
+
+    Raises:
+        BadParams: one of them is no record.
+        RecordError: one of them is not to be believed.
+    """
+    with many_objects(len(values)):
+        records = pick_newest_root(await read_records(values))
+        return await last_chain(empty.extending(records, now), empty)
+
+
+async def read_cache(path: str, empty: Chain, now: datetime) -> Chain:
+    """What a server's cache holds, verified, also while the server runs; ``empty`` if it holds nothing.
+
+    Raises:
+        EpsError: it is missing, can't be read, or doesn't verify.
+    """
+    return await chain_in(await asyncio.to_thread(read_entries, path), empty, now)
+
+
+async def chain_in(entries: Sequence[DataEntry], empty: Chain, now: datetime) -> Chain:
+    """The newest chain among a store's entries, verified; ``empty`` if there is none.
+
+    Raises:
+        EpsError: one of them can't be read or is not to be believed.
+    """
+    return await verified(await _values(entries), empty, now)

@@ -26,6 +26,7 @@ def _group(name: str, text: str) -> typer.Typer:
 
 server = _group("server", "The EPS server.")
 sd = _group("sd", "The service directory: submit, look up, sign, verify.")
+directory = _group("directory", "Our verified copy of the directory.")
 config = _group("config", "Settings files.")
 dev = _group("dev", "The development network.")
 
@@ -87,6 +88,18 @@ def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help=
     from eps.programs.admin import commands as admin
 
     guarded(lambda: admin.verify(file, name))
+
+
+@directory.command("export", short_help="Print our verified copy of the directory.")
+def directory_export() -> None:
+    """Print the last directory that our server has verified, record by record, as JSON; it may be running.
+
+    From it, sd store import rebuilds the store of a service directory that was lost or set back.
+    """
+    from eps.programs.admin import commands as admin
+    from eps.programs.admin import recovery
+
+    guarded(lambda: run(recovery.export(admin.own_settings())))
 
 
 @config.command("check", short_help="Say all that is wrong or doubtful in settings.")

@@ -1,8 +1,12 @@
 """The ``sd`` program: the service directory."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.running.runtime import run as run_command
 from eps.programs.running.runtime import run_server
 from eps.programs.stores import add_store_commands
 
@@ -23,7 +27,24 @@ def run(context: typer.Context) -> None:
     guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, SdServer)))
 
 
-add_store_commands(app, "sd")
+store = add_store_commands(app, "sd")
+
+
+@store.command("import", short_help="Rebuild the store from an exported directory.")
+def import_records(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What eps directory export has printed.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also drop what the store holds and FILE lacks; it is named.")
+    ] = False,
+) -> None:
+    """Put the records of an exported directory into this program's store, verified. Stop the program before.
+
+    What the store has already stays; where it holds records that FILE lacks, nothing is changed without --replace.
+    """
+    from eps.programs.admin import commands as admin
+    from eps.programs.admin import recovery
+
+    guarded(lambda: run_command(recovery.import_records(file, replace=replace, settings=admin.sd_settings())))
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, fo
 Backup = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 
-def add_store_commands(app: typer.Typer, program: str) -> None:
-    """Give a program the commands ``store copy | verify | backup | restore``."""
+def add_store_commands(app: typer.Typer, program: str) -> typer.Typer:
+    """Give a program the commands ``store copy | verify | backup | restore``; returns the group of them."""
     group = typer.Typer(
         name="store",
         help="What this program keeps: copy, check, back up, restore.",
@@ -66,3 +66,5 @@ def add_store_commands(app: typer.Typer, program: str) -> None:
         from eps.programs.admin import stores
 
         guarded(lambda: run(stores.restore(program, file, replace=replace, as_json=as_json)))
+
+    return group

@@ -12,6 +12,7 @@ import pytest
 
 import eps.programs.admin.records as module
 from eps.core import record_text
+from eps.core.chain import Chain
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object
@@ -310,3 +311,26 @@ async def test_a_thousand_records_and_the_next(sd: Sd, tmp_path: Path) -> None:
             await sd.submit(file, reset=reset)
         sd.clock.time += timedelta(seconds=1)
     assert len(sd.service.chain.records) == 2000
+
+
+async def test_submit_records_signs_nothing_onto_a_directory_that_was_set_back(sd: Sd, tmp_path: Path) -> None:
+    file, records = file_of(tmp_path / "1.json", group_record("a")), chain_of(4)
+    verified = Chain.empty(trust()).extend(records[:3], NOW)
+    sd.clock.time += timedelta(seconds=1)
+
+    async def submit(*, reset: bool = False) -> int:
+        return (await sd.submit(file, reset=reset, verified=verified)).count
+
+    with pytest.raises(RecordError, match="the service directory is empty"):
+        await submit()
+    await sd.store(records[:2])
+    with pytest.raises(RecordError, match="was set back"):
+        await submit()
+    await sd.store(chain_of(1, parent=records[1].hash, name="fork"))
+    with pytest.raises(RecordError, match="another history"):
+        await submit()
+    assert "submitRecords" not in sd.calls
+    assert await submit(reset=True) == 1, "beginning anew is how it ends"
+    sd.service = ServiceDirectory(MemoryDatastore(), trust(), sd.clock, lambda event: None)
+    await sd.store(records)
+    assert await submit() == 1

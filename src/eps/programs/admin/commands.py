@@ -21,10 +21,11 @@ from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsErro
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin.check import check
+from eps.programs.admin.recovery import verified_copy
 from eps.programs.running.runtime import EXIT_FAILED
 from eps.programs.wiring.credentials import tls_files, trust_store
 from eps.programs.wiring.parts import directory_clients, now
-from eps.settings import PROGRAMS, EpsSettings, describe_problems, load_eps, models
+from eps.settings import PROGRAMS, EpsSettings, SdSettings, describe_problems, load_eps, load_sd, models
 from eps.transport.credentials import read_file
 from eps.transport.tls import TlsFiles
 
@@ -32,6 +33,14 @@ from eps.transport.tls import TlsFiles
 def own_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> EpsSettings:
     """The EPS server's settings; warnings go to standard error."""
     loaded = load_eps(os.environ if environment is None else environment, folder or Path.cwd())
+    if loaded.warnings:
+        print(describe_problems(loaded.warnings), file=sys.stderr)
+    return loaded.settings
+
+
+def sd_settings() -> SdSettings:
+    """The service directory's settings; warnings go to standard error."""
+    loaded = load_sd(os.environ, Path.cwd())
     if loaded.warnings:
         print(describe_problems(loaded.warnings), file=sys.stderr)
     return loaded.settings
@@ -85,9 +94,10 @@ async def submit_records(
     """``eps sd submit-records``."""
     settings = settings or own_settings()
     signer = signer_of(settings)
+    verified = await verified_copy(settings, _warn) if not reset else None
     async with directory_of(settings) as call:
         done = await directory_commands.submit_records(
-            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn
+            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn, verified=verified
         )
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))

@@ -9,11 +9,13 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
 
 from eps.core import record_text
+from eps.core.chain import Chain
 from eps.core.instant import instant_of
 from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
@@ -33,6 +35,7 @@ from eps.errors import (
     TlsFailed,
 )
 from eps.programs.admin import scrutiny
+from eps.programs.admin.set_back import check_not_set_back
 
 CallDirectory = Callable[[str, Object], Awaitable[Response]]
 """Ask the service directory: method and params. Raises EpsError if no answer came."""
@@ -69,6 +72,7 @@ async def submit_records(
     now: Callable[[], datetime],
     wait: float = 0.0,
     tell: Callable[[str], None] = lambda text: None,
+    verified: Chain | None = None,
 ) -> Submitted:
     """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
 
@@ -79,6 +83,7 @@ async def submit_records(
         now: the time, with a time zone; every record's ``created_at``.
         wait: seconds for which a service directory that can't be reached yet is tried again.
         tell: is given sentences about what is doubtful and signed all the same.
+        verified: the last chain that this operator verified: what doesn't go on from it is not signed onto.
 
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
@@ -94,6 +99,9 @@ async def submit_records(
         tell(doubt)
     for attempt in range(1, STALE_ATTEMPTS + 1):
         tip = _tip_hash(await _patiently(call, "getTip", {}, deadline))
+        if verified is not None and verified.tip and not reset:
+            ask = partial(_records_after, call, deadline)
+            verified = await check_not_set_back(verified, tip, ask, now())
         chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
         error = await _submit(call, chain, deadline)
         if error is None:
@@ -101,6 +109,11 @@ async def submit_records(
         if not _is_stale(error) or reset or attempt == STALE_ATTEMPTS:
             raise _refusal(error, found)
     raise AssertionError  # the last attempt has raised
+
+
+async def _records_after(call: CallDirectory, deadline: float, after: str) -> list[object]:
+    records = await _patiently(call, "getRecords", {"after": after}, deadline)
+    return records if isinstance(records, list) else []  # servers in use may answer null where there are none
 
 
 async def get_entries(call: CallDirectory, name: str | None = None, *, wait: float = 0.0) -> list[Any]:

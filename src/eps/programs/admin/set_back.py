@@ -1,0 +1,61 @@
+"""Whether a service directory still has what this operator verified: asked before anything is signed on top of it.
+
+A record that follows another one than servers know is believed by none of them, and yet the service directory answers
+«ok». So its tip is compared with the chain that our own server verified last, and what is newer is verified here.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from eps.core.chain import Chain
+from eps.core.high_water import HighWater
+from eps.core.names import RecordHash
+from eps.directory.slices import last_chain, read_records
+from eps.errors import BadParams, RecordError
+
+AskRecords = Callable[[RecordHash | str], Awaitable[Sequence[object]]]
+"""The service directory's answer to ``getRecords``, behind a given hash ("": all)."""
+
+HINT = (
+    "nothing was signed: no server would believe it. docs/howto-recover-directory.md says how to rebuild the service "
+    "directory's store from a verified copy (eps directory export, sd store import); --reset begins it anew"
+)
+
+
+async def check_not_set_back(verified: Chain, tip: RecordHash, ask: AskRecords, now: datetime) -> Chain:
+    """Refuse a service directory whose ``tip`` doesn't go on from ``verified``.
+
+    Returns:
+        The chain up to the service directory's tip, verified.
+
+    Raises:
+        RecordError: it was set back, or shows what is not to be believed.
+    """
+    if tip == verified.tip:
+        return verified
+    if not tip or verified.records.position(tip) is not None:
+        raise RecordError(_set_back(verified, tip), hint=HINT)
+    try:
+        # Servers in use answer [] to a hash that they know from an older chain: then all of it is asked for.
+        news = await read_records(await ask(verified.tip) or await ask(""))
+        chain = await last_chain(verified.accepting(news, now), verified)
+    except (BadParams, RecordError) as error:
+        raise RecordError(f"the service directory is not believed: {error.message}", hint=HINT) from None
+    if chain.records.position(tip) is None:
+        raise RecordError(
+            f"the service directory says that its last record is {tip[:12]}, but does not show it", hint=HINT
+        )
+    return chain
+
+
+def _set_back(verified: Chain, tip: RecordHash) -> str:
+    position = verified.records.position(tip) if tip else None
+    kept = verified.records[: position + 1] if position is not None else []
+    mark = HighWater.of(verified)
+    assert mark is not None, "an empty chain has no tip to compare"
+    if not kept:
+        had = f"{mark.records} records of it, up to {mark.tip[:12]} of {mark.date}"
+        return f"the service directory is empty, but this operator has verified {had}"
+    text = f"{len(kept)} of the {mark.records} records, up to {tip[:12]} of {kept[-1].record.created_at}"
+    missing = f"what is missing ends with {mark.tip[:12]} of {mark.date}"
+    return f"the service directory was set back: of what this operator has verified, it has only {text}; {missing}"
