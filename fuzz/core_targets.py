@@ -16,8 +16,9 @@ from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import doubts, parse_change_record, parse_signed_record
 from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TunnelFailed
-from eps.grpc.codec import decode_request, encode_request
+from eps.grpc.codec import encode_request
 from support.vectors import load
+from support.wire_messages import decode_request
 
 JSON_TOKENS = (
     *(b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\", b"null", b"true", b"false", b"NaN", b"Infinity", b"-", b"1e400"),

@@ -27,7 +27,7 @@ from eps.datastores import DataEntry, decode_entry, encode_entry
 from eps.errors import BadRequest, TooDeep, TooLarge, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc import struct_decoder
-from eps.grpc.codec import decode_request, decode_response, encode_request, encode_response
+from eps.grpc.codec import decode_response, encode_request, encode_response
 from eps.grpc.framing import Assembler, FramingError, Status, frame, read_status, read_timeout
 from eps.grpc.guard import PREFACE, FrameGuard, GoAway, GuardLimits, Violation
 from eps.grpc.struct_encoder import encode_struct
@@ -37,6 +37,7 @@ from eps.settings.node import plain
 from eps.settings.text import TextError, parse_text
 from eps.transport import dial
 from support.vectors import load
+from support.wire_messages import decode_request
 
 SETTINGS = Path(__file__).resolve().parent.parent / "settings"
 

@@ -12,9 +12,9 @@ from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.core.address import parse_address
 from eps.core.event import CallFinished, Event, Level
-from eps.core.message import Error, Request, Response
+from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Operator
-from eps.errors import NoRoute, NotSent, OutcomeUnknown
+from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown
 from support.fakes import FakeSource, RecordingTunnel, network_directory
 
 HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
@@ -84,6 +84,33 @@ async def test_a_caller_without_the_right_is_refused_with_the_reason() -> None:
     event = setup.events[-1]
     assert isinstance(event, CallFinished)
     assert (event.outcome, event.code, event.direction) == ("not_sent", 403, "incoming")
+
+
+async def test_params_are_read_only_once_the_sender_is_known_to_have_the_right() -> None:
+    read: list[bytes] = []
+
+    async def decode(encoded: bytes) -> dict[str, Any]:
+        read.append(encoded)
+        if encoded == b"bad":
+            raise BadRequest("params: no Struct")
+        return {"a": 1}
+
+    setup, ping = Setup(), parse_address("hd-1._ping(1)")
+    for denied, sender in (
+        ("hd-1._ping(1)", PROXY),
+        ("public-proxy-1.ga.x(1)", HD_2),
+        ("hd-1._ping(1)", Operator("nobody")),
+    ):
+        assert (await setup.broker.deliver(Unread(parse_address(denied), b"x", decode), sender)).error
+    assert read == []
+    unread = Unread(ping, b"x", decode)
+    assert (await setup.broker.deliver(unread, HD_2)).result["params"]["a"] == 1
+    assert read == [b"x"]
+    await unread.read()
+    assert read == [b"x", b""]  # what came was let go
+    refused = await error_of(await setup.broker.deliver(Unread(ping, b"bad", decode), HD_2))
+    assert (refused.code, refused.message) == (BadRequest.code, "params: no Struct")
+    assert refused.data["outcome"] == "not_sent"
 
 
 async def test_nobody_relays_through_us() -> None:

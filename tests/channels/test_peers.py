@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
-from eps.channels.peers import from_peer
-from eps.core.message import Error, Response
+from eps.channels.peers import answer_request, from_peer
+from eps.core.message import Error, Request, Response, Unread
+from eps.core.names import Fingerprint, Operator
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
+from eps.transport.tls import PeerIdentity
 
 
 def passed_on(code: int, data: Any) -> Any:
@@ -33,3 +37,30 @@ def test_a_missing_right_of_which_a_server_says_no_more_failed_there() -> None:
 def test_an_answer_without_an_error_stays_as_it_is() -> None:
     response = Response("1", {"side": "ours"})
     assert from_peer(response) is response
+
+
+async def test_sender_id_and_method_are_read_in_any_order_and_the_last_one_counts() -> None:
+    """Fields of a protobuf message: whoever read only the first id would judge another call than the one that runs."""
+    first = pb.Request(method="hd-2.harmless", id="hd-2.harmless(1)", clientName="hd-1")
+    params = codec.encode_request(Request(codec.decode_address(first), {"a": 1}), Operator("hd-1")).params
+    pieces = [
+        pb.Request(params=b"\x01"),
+        first,
+        pb.Request(clientName="hd-1b"),
+        pb.Request(params=params),
+        pb.Request(id="hd-2.other(2)"),
+        pb.Request(method="hd-2.other"),
+    ]
+    message = pb.Request.FromString(b"".join(piece.SerializeToString() for piece in pieces))
+    peer = PeerIdentity((Operator("hd-1"), Operator("hd-1b")), Fingerprint("f"))
+    asked: list[tuple[Request, Operator]] = []
+
+    async def deliver(request: Request | Unread, sender: Operator) -> Response:
+        assert isinstance(request, Unread)
+        asked.append((await request.read(), sender))
+        return Response("", "done")
+
+    answer = await answer_request(deliver, peer, message, lambda name: frozenset([peer.fingerprint]))
+    assert answer.id == "hd-2.other(2)"
+    request, sender = asked[0]
+    assert (str(request.address), request.params, sender) == ("hd-2.other(2)", {"a": 1}, "hd-1b")

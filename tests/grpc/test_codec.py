@@ -20,12 +20,12 @@ from eps.core.names import Operator
 from eps.errors import AddressError, BadRequest, TooDeep, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.codec import (
-    decode_request,
     decode_response,
     encode_request,
     encode_response,
 )
 from support.grpc_rig import nested, struct
+from support.wire_messages import decode_request
 
 HD_1 = Operator("hd-1")
 PING = Address(Operator("hd-2"), "_ping", "1")

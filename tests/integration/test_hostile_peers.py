@@ -1,6 +1,7 @@
 """Operators and proxies that do what they must not, against servers of ours on real sockets."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,7 +21,8 @@ from eps.grpc.connection import ClientConnection
 from eps.grpc.struct_encoder import encode_struct
 from eps.transport.dial import connect
 from eps.transport.tls import PeerIdentity, client_context
-from support.network import HD_1, HD_2, PROXY, Network
+from support.network import HD_1, HD_2, PROXY, Network, Node
+from support.promptness import A_TURN, shortest_longest_turn
 
 TOKEN = "A" * 43 + "="
 """32 zero bytes."""
@@ -368,6 +370,81 @@ async def test_a_stranger_with_a_certificate_of_the_network_gets_no_word_in(dire
         async with dialled(direct, "stranger"):
             pass
     await direct.nodes[HD_2].events.wait_for(Refused, lambda event: event.why == "pin")
+
+
+# What a large call costs
+
+
+def packed(field: bytes, item: bytes) -> bytes:
+    """The bytes of the Struct {"a": [item, item, …]}, 4 MB long."""
+    items = item * (4_100_000 // len(item))
+    listed = b"\x32" + length(len(items)) + items
+    entry = b"\x0a\x01a\x12" + length(len(listed)) + listed
+    return field + length(len(entry)) + entry
+
+
+def length(number: int) -> bytes:
+    """As a varint."""
+    return bytes([number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14 & 0x7F | 0x80, number >> 21])
+
+
+COSTLY = {"objects": b"\x0a\x02\x2a\x00", "lists": b"\x0a\x02\x32\x00", "nulls": b"\x0a\x02\x08\x00"}
+"""Items of a list that take most time for each byte."""
+
+
+async def longest_turn_of(make: Callable[[int], Awaitable[object]]) -> float:
+    longest = await shortest_longest_turn(make)
+    gc.collect()
+    return longest
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+async def test_a_large_call_that_is_refused_costs_the_loop_nothing(direct: Network, kind: str) -> None:
+    params = packed(b"\x0a", COSTLY[kind])
+    async with dialled(direct) as connection:
+
+        async def call(number: int) -> None:
+            began = time.process_time()
+            request_id = f"hd-2.forbidden({number})"
+            message = pb.Request(method="hd-2.forbidden", id=request_id, clientName=HD_1, params=params)
+            answer = await connection.call(message, 20)
+            assert (answer.id, answer.error.code) == (request_id, 403)
+            spent.append(time.process_time() - began)
+
+        spent: list[float] = []
+        assert await longest_turn_of(call) < A_TURN
+        assert min(spent) < 0.15  # in all threads: 4 MB of TLS, and nothing is decoded
+    assert direct.nodes[HD_2].application.requests == []
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+async def test_a_large_call_and_its_large_answer_are_worked_on_beside_the_loop(direct: Network, kind: str) -> None:
+    params = packed(b"\x0a", COSTLY[kind])
+    node = direct.nodes[HD_2]
+    node.application.answer = lambda request: {"a": request.params["a"]}
+    async with dialled(direct) as connection:
+
+        async def call(number: int) -> None:
+            message = pb.Request(method="hd-2.echo", id=f"hd-2.echo({number})", clientName=HD_1, params=params)
+            answer = await connection.call(message, 20)
+            assert answer.result == params
+            node.application.requests.clear()
+
+        assert await longest_turn_of(call) < A_TURN
+
+
+async def test_so_are_those_that_we_send_and_their_answers_on_both_ways(network: Network, direct: Network) -> None:
+    value = {"a": [{} for _ in range(600_000)]}
+    for made in (direct, network):  # network's public proxy calls down the streams that are held to it
+        made.nodes[HD_2].application.answer = lambda request: {"a": request.params["a"]}
+    callers = [(direct.nodes[HD_1], "hd-2.echo"), (network.nodes[HD_1], "hd-2.echo")]
+    for node, method in callers:
+
+        async def call(number: int, node: Node = node, method: str = method) -> None:
+            answer = await node.call(method, value, str(number))
+            assert answer.error is None and len(answer.result["a"]) == 600_000
+
+        assert await longest_turn_of(call) < A_TURN
 
 
 # What a stranger writes into the log

@@ -18,7 +18,7 @@ from eps.channels import Outbound
 from eps.core.address import Address
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
-from eps.core.message import CLIENT_KEY, Error, Request, Response, error_response
+from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread, error_response
 from eps.core.names import Operator
 from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
@@ -114,7 +114,7 @@ class Broker:
                     self._ended.clear()
                     await self._ended.wait()
 
-    async def deliver(self, request: Request, sender: Operator) -> Response:
+    async def deliver(self, request: Request | Unread, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
         self._running += 1
         try:
@@ -123,7 +123,7 @@ class Broker:
             self._running -= 1
             self._ended.set()
 
-    async def _answer(self, request: Request, sender: Operator) -> Response:
+    async def _answer(self, request: Request | Unread, sender: Operator) -> Response:
         started = time.monotonic()  # uvloop's own clock counts whole milliseconds
         failure: EpsError | None = None
         try:
@@ -141,7 +141,7 @@ class Broker:
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
 
-    async def _deliver(self, request: Request, sender: Operator, deadline: float) -> Response:
+    async def _deliver(self, request: Request | Unread, sender: Operator, deadline: float) -> Response:
         recipient = request.address.operator
         if sender != self._name and recipient != self._name:
             raise NotPermitted(
@@ -153,6 +153,8 @@ class Broker:
         recipient_entry = self._entry(directory, recipient, "recipient")
         if sender != self._name:
             self._check_right(sender_entry, recipient_entry, request.address.method)
+        if isinstance(request, Unread):
+            request = await request.read()
         if recipient != self._name:
             return await self._send_out(request, recipient_entry, deadline)
         request = with_client(request, sender_entry)
@@ -250,7 +252,7 @@ class Broker:
         return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
 
     def _report(
-        self, request: Request, sender: Operator, response: Response, failure: EpsError | None, seconds: float
+        self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
         outcome, stage, reason, level = ending(response.error, failure)
         if level is Level.WARN:

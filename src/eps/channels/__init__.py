@@ -16,10 +16,10 @@ gRPC itself, on one HTTP/2 connection, is ``eps.grpc``.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from eps.core.message import Request, Response
+from eps.core.message import Request, Response, Unread
 from eps.core.names import Operator, Token
 
-Deliver = Callable[[Request, Operator], Awaitable[Response]]
+Deliver = Callable[[Request | Unread, Operator], Awaitable[Response]]
 """Hand a request and its (authenticated) sender to the broker. Never raises but for cancellation: failures are
 answers. The response's ``id`` is the request's address as it came in."""
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
-from eps.channels.peers import answer_request, read_answer, relay_trust_of
+from eps.channels.peers import answer_request, encode_request, read_answer, relay_trust_of
 from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
@@ -26,7 +26,6 @@ from eps.core.message import Error, Request, Response
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
 from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
-from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
@@ -95,8 +94,8 @@ class GrpcClientChannel:
         return partial(self._call, route) if route is not None else None
 
     async def _call(self, route: Route, request: Request, sender: Operator, timeout: float) -> Response:
-        message = codec.encode_request(request, sender)
-        return read_answer(await self._pool.call(request.address.operator, message, timeout, route), request)
+        message = await encode_request(request, sender)
+        return await read_answer(await self._pool.call(request.address.operator, message, timeout, route), request)
 
     def _route(self, operator: Operator) -> Route | None:
         """How the directory says that ``operator`` is reached; None if not by us. Worked out once for each state of

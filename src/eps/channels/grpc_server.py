@@ -12,13 +12,12 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.connected import Connected, ConnectedStream
-from eps.channels.peers import answer_request, read_answer, relay_trust_of
+from eps.channels.peers import answer_request, encode_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.message import Request, Response
 from eps.core.names import Fingerprint, Operator, Token
 from eps.directory import DirectorySource
 from eps.errors import TunnelFailed
-from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
@@ -151,5 +150,5 @@ class GrpcServerChannel:
 
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:
-    message = codec.encode_request(request, sender)
-    return read_answer(await stream.call(message, timeout), request)
+    message = await encode_request(request, sender)
+    return await read_answer(await stream.call(message, timeout), request)

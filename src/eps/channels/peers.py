@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from eps.channels import Deliver
 from eps.core.endpoint import RelayTrust, relay_trust
-from eps.core.message import Error, Request, Response, error_response
-from eps.core.names import Operator
+from eps.core.message import Error, Request, Response, Unread, error_response
+from eps.core.names import Object, Operator
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
+from eps.transport.aside import LARGE_BYTES, aside, has_few
 from eps.transport.tls import PeerIdentity, Pins, shown
 
 
@@ -18,18 +19,45 @@ async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Reque
     message_id = message.id
     try:
         sender = sender_of(peer, message.clientName, pins)
-        request = codec.decode_request(message)
+        unread = Unread(codec.decode_address(message), message.params, _params)
     except EpsError as error:
         return codec.encode_response(error_response(message_id, error), message_id)
-    del message  # it takes up to seventeen times its bytes, and the call may be slow
-    response = await deliver(request, sender)
+    del message  # its bytes are let go as soon as they are read, and the call may be slow
+    response = await deliver(unread, sender)
     try:
-        return codec.encode_response(response, message_id)
+        return await encode_response(response, message_id)
     except BadRequest as error:
         return codec.encode_response(error_response(message_id, _executed(error)), message_id)
 
 
-def read_answer(message: pb.Response, request: Request) -> Response:
+async def encode_request(request: Request, sender: Operator) -> pb.Request:
+    """As :func:`eps.grpc.codec.encode_request`; a large one beside the event loop."""
+    if has_few(request.params):
+        return codec.encode_request(request, sender)
+    return await aside(codec.encode_request, request, sender)
+
+
+async def encode_response(response: Response, message_id: str) -> pb.Response:
+    """As :func:`eps.grpc.codec.encode_response`; a large one beside the event loop."""
+    error = response.error
+    if has_few(response.result if error is None else error.data):
+        return codec.encode_response(response, message_id)
+    return await aside(codec.encode_response, response, message_id)
+
+
+async def _params(encoded: bytes) -> Object:
+    if len(encoded) <= LARGE_BYTES:
+        return codec.decode_params(encoded)
+    return await aside(codec.decode_params, encoded)
+
+
+async def _decode_response(message: pb.Response, request_id: str) -> Response:
+    if len(message.result) + len(message.error.data) <= LARGE_BYTES:
+        return codec.decode_response(message, request_id)
+    return await aside(codec.decode_response, message, request_id)
+
+
+async def read_answer(message: pb.Response, request: Request) -> Response:
     """The answer of the operator that ``request`` went to, its error told from our side.
 
     Raises:
@@ -37,7 +65,7 @@ def read_answer(message: pb.Response, request: Request) -> Response:
     """
     operator = request.address.operator
     try:
-        response = codec.decode_response(message, str(request.address))
+        response = await _decode_response(message, str(request.address))
     except BadRequest as error:
         raise AnswerRefused(
             f"{operator} executed the call, but its answer can't be passed on: {error.message}",

@@ -1,5 +1,6 @@
 """Requests and responses as they travel inside the network (PROTOCOL.md section 2)."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,30 @@ class Request:
 
     address: Address
     params: Object
+
+
+class Unread:
+    """A request whose params are still the bytes that came. They are read once, when it is known that the sender may
+    call: whoever may not makes us do no more than that.
+
+    Args:
+        decode: the params that the bytes say; raises ``errors.BadRequest`` where they say none.
+
+    Attributes:
+        address: as a :class:`Request`'s.
+    """
+
+    __slots__ = ("_decode", "_encoded", "address")
+
+    def __init__(self, address: Address, encoded: bytes, decode: Callable[[bytes], Awaitable[Object]]) -> None:
+        self.address = address
+        self._encoded = encoded
+        self._decode = decode
+
+    async def read(self) -> Request:
+        """The request; the bytes are let go."""
+        encoded, self._encoded = self._encoded, b""
+        return Request(self.address, await self._decode(encoded))
 
 
 @dataclass(frozen=True, slots=True)

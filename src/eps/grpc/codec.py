@@ -7,10 +7,10 @@ and ``struct_decoder.py`` do the Structs.
 
 from typing import Any
 
-from eps.core.address import parse_address
+from eps.core.address import Address, parse_address
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING, WIRE_NESTING
 from eps.core.message import CLIENT_KEY, Constant, Error, Request, Response, unwrap, wrap
-from eps.core.names import Operator
+from eps.core.names import Object, Operator
 from eps.core.travel import first_problem
 from eps.errors import BadParams, BadRequest, TooLarge
 from eps.grpc import eps_pb2 as pb
@@ -41,17 +41,26 @@ def encode_request(request: Request, sender: Operator) -> pb.Request:
     return message
 
 
-def decode_request(message: pb.Request) -> Request:
-    """What a peer asks. One parsed address decides who may call it and where it goes.
+def decode_address(message: pb.Request) -> Address:
+    """Which method of whom a peer asks for. One parsed address decides who may call it and where it goes.
 
     Raises:
         AddressError: the id is not OPERATOR.METHOD(ID).
-        BadRequest: ``method`` does not repeat the id's, or the params hold NaN or an infinity.
+        BadRequest: ``method`` does not repeat the id's.
     """
     address = parse_address(message.id)
     if message.method != address.target:
         raise BadRequest(f"method {message.method[:80]!r} does not repeat the id's {address.target[:80]!r}")
-    return Request(address, decode_struct(message.params, "params"))
+    return address
+
+
+def decode_params(encoded: bytes) -> Object:
+    """The params of a request, whose sender may call.
+
+    Raises:
+        BadRequest: they are no Struct, hold NaN or an infinity, or are nested too deep.
+    """
+    return decode_struct(encoded, "params")
 
 
 def encode_response(response: Response, message_id: str) -> pb.Response:

@@ -12,6 +12,7 @@ nobody knows, a key behind its value) is left to protobuf itself, which is never
 import itertools
 import math
 import struct
+import threading
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -44,12 +45,17 @@ class Memory(Recent[bytes, Object]):
         super().__init__(limit, len)
 
 
-_memory = Memory()
-"""One for all connections: what it finds depends on the bytes alone, so peers can't tell each other anything with it
-that they don't know already."""
+class _Memories(threading.local):
+    def __init__(self) -> None:
+        self.memory = Memory()
 
 
-def decode_struct(encoded: bytes, place: str = "", memory: Memory = _memory) -> Object:
+_of_this_thread = _Memories()
+"""One for all connections, and one for large messages, which are read beside the event loop (transport.aside): what it
+finds depends on the bytes alone, so peers can't tell each other anything with it that they don't know already."""
+
+
+def decode_struct(encoded: bytes, place: str = "", memory: Memory | None = None) -> Object:
     """``encoded`` as a JSON object; integral numbers within ±2^53 as int. Large objects inside may be shared with other
     results: what is returned is not to be changed.
 
@@ -61,7 +67,7 @@ def decode_struct(encoded: bytes, place: str = "", memory: Memory = _memory) -> 
         BadRequest: it holds NaN or an infinity, or is no Struct.
     """
     try:
-        return _decode(encoded, place, memory)
+        return _decode(encoded, place, _of_this_thread.memory if memory is None else memory)
     except (_Unusual, IndexError, KeyError, UnicodeDecodeError):
         return _decode_as_protobuf(encoded, place)
 

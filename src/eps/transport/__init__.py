@@ -3,6 +3,7 @@
 listener   accepts, for every server; hands each socket to its protocol
 tls        contexts, and who a certificate is, given the directory's pins as a function
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
+aside      long computations, in a thread of their own
 dial       connects, for every client
 arrivals   deadlines for connections that have not shown yet what they want
 tunnel     dials a relay and writes the token
