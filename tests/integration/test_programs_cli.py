@@ -167,8 +167,7 @@ async def test_the_directory_commands(machine: Machine) -> None:
     one = await machine.run("eps", "sd", "get-entries", "--name", "hd-2")
     assert [entry["name"] for entry in json.loads(one.out)] == ["hd-2"]
     nobody = await machine.run("eps", "sd", "get-entries", "--name", "nobody")
-    assert (nobody.code, nobody.out) == (1, "")
-    assert "nobody" in nobody.err
+    assert (nobody.code, nobody.out) == (0, "[]\n")  # as servers in use: scripts count on it
     head = await machine.run("sh", "-c", "eps sd get-entries | head -1")
     assert (head.code, head.out, head.err) == (0, "[\n", "")
     closed = await machine.run("sh", "-c", "eps sd get-entries >&-; exit 0")
@@ -184,7 +183,7 @@ async def test_a_batch_is_all_or_nothing_and_its_error_names_the_record(machine:
     assert (done.code, done.out) == (1, "")
     assert "change.json" in done.err
     assert "records[1]" in done.err
-    assert (await machine.run("eps", "sd", "get-entries", "--name", "new")).code == 1
+    assert (await machine.run("eps", "sd", "get-entries", "--name", "new")).out == "[]\n"
     done = await machine.run("eps", "sd", "submit-records", "settings/dev/directory/001_base.json", role="hd-2")
     assert (done.code, done.out) == (1, "")
     assert "sd-admin" in done.err
@@ -217,7 +216,8 @@ async def test_ctrl_c_in_a_command(machine: Machine) -> None:
         async with asyncio.timeout(60):
             await asked.wait()
         assert await waiting.end(signal.SIGINT) == 130
-    assert waiting.log() == ""
+    told = waiting.log().splitlines()  # no traceback, and nothing of what was under way
+    assert all(line.startswith(("warning: it can't be told", "  ", "hint")) for line in told), told
 
 
 async def test_a_thousand_records_in_one_command_and_the_next_as_fast(machine: Machine) -> None:
