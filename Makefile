@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak fuzz lock proto clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak fuzz mutants lock proto clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
@@ -18,6 +18,7 @@ help:
 	@echo 'make sd-test-setup   the same for settings/test'
 	@echo 'make soak            long runs that look for leaks'
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
+	@echo 'make mutants         each guard against attacks taken away in turn: a test must notice'
 	@echo 'make lock            renew the lock files from pyproject.toml'
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -72,6 +73,9 @@ soak: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py
+
+mutants: $(VENV)/.dev
+	$(BIN)/python tests/attacks/mutants.py
 
 bench: $(VENV)/.dev
 	tests/packages.sh haproxy:haproxy iperf3:iperf3 ab:apache2-utils openssl:openssl

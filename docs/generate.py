@@ -1,8 +1,8 @@
 """Fill in the tables and limits of docs/*.md from the code: python docs/generate.py [--check]
 
 Everything about settings is taken from the code: types, defaults, examples, and what they mean from the texts under the
-fields; a setting without such a text is an error. Of limits the code has the values, and LIMITS the words.
-tests/test_docs.py runs the check.
+fields; a setting without such a text is an error. Of limits the code has the values, and LIMITS the words. The tables
+of attacks and guards come from tests/support/attacks. tests/test_docs.py runs the check.
 """
 
 import ast
@@ -21,8 +21,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
 from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
+from support.attacks.guards import GUARDS
+from support.attacks.table import GROUPS
 
 PAGE = Path(__file__).parent / "reference-settings.md"
 PAGES = sorted(Path(__file__).parent.glob("*.md"))
@@ -285,6 +289,31 @@ def render_limits() -> str:
     return "\n".join(rows) + "\n"
 
 
+def render_attacks() -> str:
+    """What was tried, as Markdown tables under headings."""
+    parts = []
+    for heading, attacks in GROUPS.items():
+        rows = ["| attack | the attacker sees | the log says | tests |", "| --- | --- | --- | --- |"]
+        for attack in attacks:
+            tests = "<br>".join(test_text(test) for test in attack.tests)
+            rows.append(f"| {attack.what} | {attack.sees} | {attack.logged} | {tests} |")
+        parts.append(f"### {heading}\n\n" + "\n".join(rows) + "\n")
+    return "\n" + "\n".join(parts)
+
+
+def render_guards() -> str:
+    """The guards that are removed in turn, and how many they are."""
+    rows = ["| guard | where | fails without it |", "| --- | --- | --- |"]
+    rows += [f"| {guard.what} | `{guard.file}` | {test_text(guard.test)} |" for guard in GUARDS]
+    return f"\nThere are {len(GUARDS)} guards.\n\n" + "\n".join(rows) + "\n"
+
+
+def test_text(test: str) -> str:
+    """A test's name for readers, linked to its file."""
+    file, _, name = test.partition("::")
+    return f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
+
+
 def limit_value(constant: str) -> Any:
     """What the code has: a module's constant, or the default of a class's field (MODULE.CLASS.FIELD)."""
     module, _, name = constant.rpartition(".")
@@ -305,6 +334,10 @@ def limit_text(value: Any, unit: str) -> str:
         size, unit = next(((size, name) for name, size in _SIZES.items() if value % size == 0), (1, "bytes"))
         return f"{value // size:,} {unit}"
     return f"{value / _SPANS.get(unit, 1):,g} {unit}".strip()
+
+
+WHOLE = {"limits": render_limits, "attacks": render_attacks, "guards": render_guards}
+"""Tables that are about no model."""
 
 
 def render_table(model: type[Model]) -> str:
@@ -416,7 +449,7 @@ def filled(page: str) -> str:
     known = documented_models()
 
     def table(block: re.Match[str]) -> str:
-        made = render_limits() if block[2] == "limits" else render_table(known[block[2]])
+        made = WHOLE[block[2]]() if block[2] in WHOLE else render_table(known[block[2]])
         return block[1] + made + block[3]
 
     def limit(place: re.Match[str]) -> str:

@@ -31,7 +31,9 @@ from eps.programs.running.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING"))])
+PAGES = sorted(
+    [*DOCS.glob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY"))]
+)
 APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
 
 REFERENCE = (DOCS / "reference.md").read_text()

@@ -1,0 +1,6 @@
+"""What is proven about attacks: docs/generate.py prints both tables, tests/attacks checks them, make mutants runs one.
+
+kinds      what a line of each table is
+table      attacks: what the attacker sees, what the log says, and the tests
+guards     what stands in the way: each with a patch that removes it, and the test that must fail then
+"""
