@@ -197,10 +197,10 @@ CALLS = (
     ),
     Attack(
         "An answer that JSON can't express, or that is too long",
-        "its caller gets an error: outcome unknown or failed",
+        "its caller gets an error that says that the call was executed",
         "`call`, with the outcome",
         (
-            HOSTILE + "test_an_answer_that_json_cannot_express_is_an_unknown_outcome",
+            HOSTILE + "test_an_answer_that_json_cannot_express_was_executed",
             HOSTILE + "test_a_result_that_cannot_travel_does_not_say_that_the_call_was_not_sent",
         ),
     ),
