@@ -334,5 +334,14 @@ def test_no_way_is_gone_twice_and_none_for_ever(monkeypatch: pytest.MonkeyPatch)
     assert read(data) is None
 
 
+def test_settings_that_programs_read_are_not_read_again_for_ever() -> None:
+    """Objects that are a grpc_server's settings, up to each of a thousand places."""
+    piece = b"map map localhost:5556 address settings grpc_server type 1 map map k x"
+    tokens = b"map 2026-11-22T10:44:19Z created_at list 0 map " + b" ".join([piece] * 1000)
+    begun = time.process_time()
+    assert read(b"string" + b"string".join((tokens + b" data x name channels section").split(b" "))) is None
+    assert time.process_time() - begun < 1.0
+
+
 def test_every_section_has_a_shape() -> None:
     assert set(SHAPES) == set(DATA)

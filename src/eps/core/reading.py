@@ -340,6 +340,7 @@ class _Parser:
         if not wanted:
             return True
         value = self._tokens[begin:end]
+        self._steps -= len(value)  # they are read once more for each place where they may end
         known = _read_known(value, wanted)
         if known is None or (self._doubting and not is_some_object(value)):
             return False

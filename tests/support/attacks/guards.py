@@ -137,6 +137,20 @@ DIRECTORY = (
         "core/test_verdict.py::test_what_is_not_exact_empties_the_section",
     ),
     Guard(
+        "a record's settings are not read again for ever",
+        "core/reading.py",
+        "        self._steps -= len(value)",
+        "        pass",
+        "core/test_reading.py::test_settings_that_programs_read_are_not_read_again_for_ever",
+    ),
+    Guard(
+        "ways to read a record are not tried for ever",
+        "core/reading.py",
+        "        while self._steps > 0:",
+        "        while True:",
+        "core/test_reading.py::test_no_way_is_gone_twice_and_none_for_ever",
+    ),
+    Guard(
         "a record shows the operator that it was signed for",
         "core/verdict.py",
         "if tail is not None and tail != (record.name, record.section):",
