@@ -11,6 +11,7 @@ import pytest
 from eps.core.certificate import fingerprint_of
 from eps.core.chain import VERIFIED_AT_ONCE, Chain, dated_ahead, in_order, pick_newest_root
 from eps.core.instant import instant_of
+from eps.core.new_root import TrustedRoot
 from eps.core.record import (
     NO_PARENT,
     SignedRecord,
@@ -338,8 +339,9 @@ def test_a_new_root_is_strictly_newer(later: int) -> None:
 def test_a_new_root_satisfies_the_present_pins() -> None:
     chain = submit(EMPTY, [link(None, "hd-1", "certificates", pins(HD_1))])
     later = NOW + minutes(1)
-    with pytest.raises(RecordError, match="but the present directory pins"):
+    with pytest.raises(RecordError, match="but the present directory pins") as caught:
         submit(chain, [link(None, by=HD_1_ALT, at=later)])
+    assert "sign with the pinned certificate" in caught.value.hint
     with pytest.raises(RecordError, match="hd-2 may not change the directory"):
         submit(chain, [link(None, by=HD_2, at=later)])
     root = link(None, at=later)
@@ -414,9 +416,59 @@ def test_a_newer_root_replaces_and_an_older_one_does_not() -> None:
             accept(chain, line(2, mark="old", at=at))
 
 
-def test_a_client_does_not_hold_a_new_root_to_the_old_pins() -> None:
-    chain = accept(EMPTY, [link(None, "hd-1", "certificates", pins(HD_1))])
-    assert accept(chain, [link(None, by=HD_1_ALT, at=NOW + minutes(1))]).root != chain.root
+def pinned_chain() -> Chain:
+    """A chain that pins hd-1's signing certificate, and was changed a minute after its root."""
+    root = link(None, "hd-1", "certificates", pins(HD_1))
+    return EMPTY.extend([root, link(root, "op", at=NOW + minutes(1))], NOW)
+
+
+@pytest.mark.parametrize("take", [submit, accept])
+def test_a_new_root_is_one_that_the_present_chain_vouches_for(take: Any) -> None:
+    chain, later = pinned_chain(), NOW + minutes(2)
+    with pytest.raises(RecordError, match=r"but the present directory pins \w{12} as the one that hd-1") as caught:
+        take(chain, [link(None, by=HD_1_ALT, at=later)])
+    assert caught.value.index == 0
+    with pytest.raises(RecordError, match="for whom the present directory pins no certificate to sign with"):
+        take(chain, [link(None, by=signing("other", INTERMEDIATE), at=later)])
+    with pytest.raises(RecordError, match="not after the present last record"):
+        take(chain, [link(None, "x", at=NOW + minutes(1))])
+    assert take(chain, [link(None, at=later)]).tip != chain.tip
+
+
+@pytest.mark.parametrize("take", [submit, accept])
+def test_a_key_that_was_rotated_out_starts_no_new_chain(take: Any) -> None:
+    """The certificate was valid when the root says that it was signed: dating it back must not help."""
+    old = signing("hd-1", INTERMEDIATE, end=NOW - timedelta(days=1))
+    before = NOW - timedelta(days=2)
+    root = link(None, "hd-1", "certificates", pins(old), by=old, at=before)
+    expired = EMPTY.extend([root], NOW)
+    back = link(None, "x", by=old, at=before + minutes(1))
+    with pytest.raises(RecordError, match="which is not valid any more"):
+        take(expired, [back])
+    rotated = expired.extend([link(root, "hd-1", "certificates", pins(old, HD_1), by=old, at=before)], NOW)
+    with pytest.raises(RecordError, match="pins"):
+        take(rotated, [back])
+    assert take(rotated, [link(None)]).tip != rotated.tip
+
+
+@pytest.mark.parametrize("take", [submit, accept])
+def test_a_chain_that_pins_no_signer_is_replaced_by_any_newer_root(take: Any) -> None:
+    chain = EMPTY.extend([link(None, "hd-1", "certificates", pins(HD_1, usage="encryption"))], NOW)
+    assert take(chain, [link(None, by=signing("other", INTERMEDIATE), at=NOW + minutes(1))]).root != chain.root
+
+
+def test_a_root_is_accepted_by_hand_for_its_signer_only() -> None:
+    chain, later = pinned_chain(), NOW + minutes(2)
+    root, forged = link(None, by=HD_1_ALT, at=later), link(None, by=signing("hd-1", INTERMEDIATE), at=later)
+    assert root.hash == forged.hash
+    trusted = [TrustedRoot(root.hash, fingerprint_of(HD_1_ALT.certificate))]
+    assert last(chain.accepting([root], NOW, trusted), chain).tip == root.hash
+    with pytest.raises(RecordError, match="pins") as caught:
+        last(chain.accepting([forged], NOW, trusted), chain)
+    assert f"eps sd trust-root {root.hash}" in caught.value.hint
+    older = link(None, by=HD_1_ALT, at=NOW - minutes(1))
+    with pytest.raises(RecordError, match="must be dated after the present one"):
+        last(chain.accepting([older], NOW, [TrustedRoot(older.hash, trusted[0].signer)]), chain)
 
 
 def test_a_newer_chain_that_does_not_verify_changes_nothing() -> None:

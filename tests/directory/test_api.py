@@ -17,19 +17,32 @@ from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
+from eps.core.new_root import TrustedRoot
 from eps.core.record import SignedRecord, parse_change_record
 from eps.core.structure import structured_bytes
 from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
-from eps.directory import DirectorySource
+from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import Unreachable
 from support.fakes import FakeClients
 from support.promptness import A_TURN, shortest_longest_turn
-from support.record_tools import NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
+from support.record_tools import (
+    ADMIN,
+    NOW,
+    STRANGER,
+    Clock,
+    as_json,
+    chain_of,
+    group_record,
+    sign_chain,
+    signer,
+    signing_pin_record,
+    trust,
+)
 
 LATER = NOW + timedelta(seconds=1)
 QUICK = Pace(0.1, 0.02, refresh_every=0.0)
@@ -309,6 +322,35 @@ async def test_an_equally_old_root_is_refused(world: World) -> None:
 
 async def test_a_stranger_s_chain_is_refused(world: World) -> None:
     await kept(world, chain_of(2, at=LATER, by=signer(authority=STRANGER)), "known root")
+
+
+async def test_a_root_that_is_not_vouched_for_is_followed_once_it_is_accepted_by_hand(
+    world: World, tmp_path: Path
+) -> None:
+    own = sign_chain([signing_pin_record(ADMIN)])
+    await world.sd.submit(own)
+    file = tmp_path / "trusted-roots.json"
+    directory = await world.started(trusted_roots=file)
+    await until(directory, own[-1].hash)
+    other = signer("admin")
+    new = chain_of(2, at=LATER, by=other)
+    world.sd.shows(new)
+    await directory.refresh()
+    failure = await world.failure()
+    assert new[0].hash[:12] in failure
+    assert f"eps sd trust-root {new[0].hash}" in failure
+    assert other.subject.fingerprint in failure
+    file.write_text("{")
+    await settled(directory, world.sd, 3)
+    assert directory.current.version == own[-1].hash
+    told = [text for text in world.of(Notice) if "no root is accepted by hand" in text]
+    assert len(told) == 1
+    file.unlink()
+    trusted_roots.add(file, TrustedRoot(new[0].hash, ADMIN.subject.fingerprint))
+    await settled(directory, world.sd, 3)
+    assert directory.current.version == own[-1].hash, "the hash alone is also that of a forger's root"
+    trusted_roots.add(file, TrustedRoot(new[0].hash, other.subject.fingerprint))
+    await until(directory, new[-1].hash)
 
 
 async def test_a_forged_record_behind_our_tip_is_refused(world: World) -> None:

@@ -8,6 +8,7 @@ structure     the structured hash → record (change records) → signature (who
 exact         what typed data may be → reading (the one reading of a record's bytes) → verdict (what a record does)
 high_water    how far a directory had come, and whether what is there now is less
 second_reading  free-form values that could be read in another way
+new_root      which root may replace a chain
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them

@@ -20,6 +20,7 @@ from eps.core.certificate import CLOCK_TOLERANCE, Subject
 from eps.core.entries import Directory, Entry, Mark
 from eps.core.instant import nanoseconds_of
 from eps.core.names import Operator, RecordHash
+from eps.core.new_root import AT_SUBMISSION, TrustedRoot, TrustedRoots, advice, pins_a_signer, root_flaw
 from eps.core.record import NO_PARENT, ChangeRecord, SignedRecord, signed_payload_hash
 from eps.core.signature import TrustStore, verify
 from eps.core.structure import structured_bytes
@@ -125,7 +126,7 @@ class Chain:
                 data = _check_link(signed, tip)
                 signer = _check_signature(signed, now, self.trust, ahead=admit is None)
                 entry = changed.get(signer.name) or self.directory.entry(signer.name)
-                _check_pin(signer, entry, "the directory")
+                _check_pin(signer, entry)
                 if admit is not None:
                     _check_admission(admit(signed.record, data))
                 verdict = judge(signed.record, data)
@@ -148,21 +149,23 @@ class Chain:
             yield chain
 
     def replacing_root(
-        self, records: Sequence[SignedRecord], now: datetime, admit: Admit | None = None
+        self, records: Sequence[SignedRecord], now: datetime, admit: Admit | None = None, trusted: TrustedRoots = ()
     ) -> Iterator["Chain"]:
         """The chain that starts with the root ``records[0]``, in place of this one, in steps.
 
         Yields the new chain after each.
 
+        Args:
+            trusted: the roots that were accepted by hand.
+
         Raises:
-            RecordError: the root is not strictly newer than the present one, its signer is not the one pinned at
-                present, or the new chain does not verify.
+            RecordError: the root is not strictly newer than the present one, does not count (``core.new_root``), or
+                the new chain does not verify.
         """
         if records:
             try:
                 self._check_newer(records[0])
-                signer = _check_signature(records[0], now, self.trust, ahead=False)
-                _check_pin(signer, self.directory.entry(signer.name), "the present directory")
+                self._check_root(records[0], now, trusted, submitted=admit is not None)
             except RecordError as error:
                 raise _refusal(error, 0, records[0]) from None
         yield from Chain.empty(self.trust).extending(records, now, admit)
@@ -216,15 +219,29 @@ class Chain:
                 hint="sign it again, with the clock set right",
             )
 
+    def _check_root(self, root: SignedRecord, now: datetime, trusted: TrustedRoots, *, submitted: bool) -> None:
+        """Refuse a root that the present chain does not vouch for, nor an administrator of ours."""
+        signer = _check_signature(root, now, self.trust, ahead=False)
+        if TrustedRoot(root.hash, signer.fingerprint) in trusted or not pins_a_signer(self.directory):
+            return
+        valid = self.trust.valid(root.signature.c, now)
+        if why := root_flaw(root, signer, self.directory, self.records[-1], valid_now=valid):
+            raise RecordError(why, hint=AT_SUBMISSION if submitted else advice(root, signer))
+
     # Following
 
-    def accepting(self, records: Sequence[SignedRecord], now: datetime) -> Iterator["Chain"]:
+    def accepting(
+        self, records: Sequence[SignedRecord], now: datetime, trusted: TrustedRoots = ()
+    ) -> Iterator["Chain"]:
         """The chain after an answer to ``getRecords`` with ``after`` = :attr:`tip`, in steps.
 
         An empty answer means that nothing is new. Records without a root extend the chain. A list with roots is a whole
         one and may hold several chains: the one with the newest root counts. It replaces this one if it has another
-        root and that is newer, and extends it if it has the same. Yields the new chain after each step, nothing if it
-        stays.
+        root and that counts (:meth:`replacing_root`), and extends it if it has the same. Yields the new chain after
+        each step, nothing if it stays.
+
+        Args:
+            trusted: the roots that were accepted by hand.
 
         Raises:
             RecordError: the answer is not to be believed; this chain stays as it is.
@@ -234,11 +251,7 @@ class Chain:
             return
         newest = pick_newest_root(records)
         if self.root is None or newest[0].hash != self.root.hash:
-            try:
-                self._check_newer(newest[0])
-            except RecordError as error:
-                raise _refusal(error, 0, newest[0]) from None
-            yield from Chain.empty(self.trust).extending(newest, now)
+            yield from self.replacing_root(newest, now, trusted=trusted)
             return
         yield from self.extending(self._continuation(newest), now)
 
@@ -346,12 +359,12 @@ def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore, *, 
     return signer
 
 
-def _check_pin(signer: Subject, entry: Entry | None, where: str) -> None:
+def _check_pin(signer: Subject, entry: Entry | None) -> None:
     pin = entry.signing_pin if entry else None
     if pin is not None and pin != signer.fingerprint:
         raise RecordError(
             f"its signer {signer.name} used certificate {signer.fingerprint[:12]}, "
-            f"but {where} pins {pin[:12]} as the one that {signer.name} signs with",
+            f"but the directory pins {pin[:12]} as the one that {signer.name} signs with",
             hint="sign with the pinned certificate, or first submit a certificates record that pins the new one",
         )
 

@@ -50,7 +50,8 @@ def _is_label(text: str) -> bool:
     return 0 < len(text) <= MAX_LABEL_CHARS and text.isprintable() and text.strip() == text and TAG_WORD not in text
 
 
-def _is_fingerprint(text: str) -> bool:
+def is_fingerprint(text: str) -> bool:
+    """Whether ``text`` is a SHA-256 as the directory has it: 64 lower-case hex digits."""
     return bool(_FINGERPRINT.fullmatch(text))
 
 
@@ -133,7 +134,7 @@ SHAPES: dict[str, Many] = {
     "certificates": Many(
         "data",
         (
-            Text("fingerprint", "64 lower-case hex digits", _is_fingerprint),
+            Text("fingerprint", "64 lower-case hex digits", is_fingerprint),
             Text("key_usage", _KIND, _is_word),
         ),
     ),

@@ -85,6 +85,10 @@ class TrustStore:
             self._leaves.put(pem, leaf)
         return leaf
 
+    def valid(self, pem: str, at: datetime) -> bool:
+        """Whether a path leads from the certificate ``pem`` to a root at the time ``at`` (with a time zone)."""
+        return any(span.holds(at) for span in self.leaf(pem).spans)
+
 
 def _load_all(files: Mapping[str, bytes], setting: str) -> tuple[x509.Certificate, ...]:
     return tuple(one for file, content in files.items() for one in certificates_in(content, file, setting))
@@ -117,7 +121,7 @@ def verify(digest: bytes, signature: Signature, at: datetime, trust: TrustStore)
         raise RecordError(leaf.flaw, hint="sign with the NAME-sign certificate of an administrator of this network")
     assert leaf.subject is not None
     assert leaf.key is not None
-    if not any(span.holds(at) for span in leaf.spans):
+    if not trust.valid(signature.c, at):
         raise RecordError(
             f"the certificate of {leaf.subject}, or one above it, is not valid at {at:%Y-%m-%d %H:%M:%S} UTC, "
             f"only from {leaf.spans[0].start:%Y-%m-%d %H:%M:%S} to {leaf.spans[0].end:%Y-%m-%d %H:%M:%S}",

@@ -6,6 +6,7 @@ Both give the same thing: an immutable ``core.entries.Directory`` that is replac
 service      keeps the chain of signed records; behind the sd program's JSON-RPC server
 api          asks (endpoints: several service directories; pace: how often), verifies (slices: without holding up the
              event loop), keeps what it verified (cache), tells the log (reports)
+trusted_roots  new roots that were accepted by hand
 findings     what is said about records that are believed, but not as they should be
 high_water   tells a service directory that its store was set back
 json_files   reads files; ``eps sd submit-records`` reads its files here, too

@@ -14,12 +14,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from eps.core.chain import Chain
 from eps.core.entries import Directory
 from eps.core.event import Emit
 from eps.core.names import Object, Operator
+from eps.core.new_root import TrustedRoot
 from eps.core.signature import TrustStore
 from eps.directory import findings
 from eps.directory.cache import ChainCache
@@ -27,6 +29,7 @@ from eps.directory.endpoints import Clients, Endpoints
 from eps.directory.pace import Pace, Refreshes
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
+from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import BadParams, DeliveryError, EpsError, RecordError
 
 TIP_SECONDS = 3.0
@@ -49,6 +52,7 @@ class ApiDirectory:
         trust: whose signatures count.
         emit: told of changes and failures.
         cache_path: the file that keeps what was verified; None keeps nothing.
+        trusted_roots: the file with the roots that were accepted by hand; None: there are none.
         own_name: while it has no entry, news are asked for every second.
     """
 
@@ -59,12 +63,14 @@ class ApiDirectory:
         *,
         emit: Emit,
         cache_path: str | None = None,
+        trusted_roots: Path | None = None,
         own_name: Operator | None = None,
         pace: Pace = Pace(),  # noqa: B008  # frozen
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._endpoints = Endpoints(clients)
         self._cache = ChainCache(cache_path, emit)
+        self._trusted_roots = TrustedRootsFile(trusted_roots, emit)
         self._reports = Reports(emit, own_name)
         self._searches = findings.Searches(emit)
         self._emit = emit
@@ -173,7 +179,9 @@ class ApiDirectory:
         if tip == self._chain.tip:
             return index
         refused = self._refused.get(index)
-        if refused is not None and refused.holds(tip, asyncio.get_running_loop().time()):
+        if refused is not None and refused.holds(
+            tip, asyncio.get_running_loop().time(), await self._trusted_roots.read()
+        ):
             raise _NotBelieved(index, self._endpoints.names[index], refused.error)
         news = await self._fetch(index, self._chain.tip)
         if not news:
@@ -192,15 +200,18 @@ class ApiDirectory:
         """Verify an answer to ``getRecords`` and use it."""
         name = self._endpoints.names[index]
         values = _record_list(answer)
+        trusted: frozenset[TrustedRoot] = frozenset()
         try:
             if values is None:
                 raise RecordError("its answer to getRecords is not a list", hint="is this the URL of an SD?")
             with many_objects(len(values)):
                 records = await read_records(values)
-                chain = await last_chain(self._chain.accepting(records, self._now()), self._chain)
+                if any(signed.is_root for signed in records):
+                    trusted = await self._trusted_roots.read()
+                chain = await last_chain(self._chain.accepting(records, self._now(), trusted), self._chain)
         except (BadParams, RecordError) as error:
             until = asyncio.get_running_loop().time() + self._pace.thorough_every
-            self._refused[index] = _Refusal(_tip_hash(values[-1]) if values else "", error, until)
+            self._refused[index] = _Refusal(_tip_hash(values[-1]) if values else "", error, until, trusted)
             raise _NotBelieved(index, name, error) from error
         self._refused.pop(index, None)
         if chain is not self._chain:
@@ -229,14 +240,15 @@ class _NotBelieved(Exception):
 class _Refusal:
     """A chain that was refused: while the endpoint's tip is the same, fetching it again would change nothing.
 
-    After a while it is tried again all the same, since dates are judged by the clock.
+    After a while it is tried again all the same, since dates are judged by the clock; and at once when other roots are
+    accepted by hand.
     """
 
-    def __init__(self, tip: str, error: EpsError, until: float) -> None:
-        self._tip, self.error, self._until = tip, error, until
+    def __init__(self, tip: str, error: EpsError, until: float, trusted: frozenset[TrustedRoot]) -> None:
+        self._tip, self.error, self._until, self._trusted = tip, error, until, trusted
 
-    def holds(self, tip: str, time: float) -> bool:
-        return tip == self._tip and time < self._until
+    def holds(self, tip: str, time: float, trusted: frozenset[TrustedRoot]) -> bool:
+        return tip == self._tip and time < self._until and trusted == self._trusted
 
 
 def _record_list(answer: object) -> list[Any] | None:

@@ -51,7 +51,10 @@ def submit_records(
         typer.Argument(metavar="FILE", help='Files with {"records": [...]}, in order, or folders of *.json files.'),
     ],
     reset: Annotated[
-        bool, typer.Option("--reset", help="Start the directory anew: these records replace everything.")
+        bool,
+        typer.Option(
+            "--reset", help="Start the directory anew: these records replace everything (asks first at a terminal)."
+        ),
     ] = False,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
@@ -61,7 +64,7 @@ def submit_records(
     """Sign change records with our signing key and submit them as one batch: all of them, or none."""
     from eps.programs.admin import commands as admin
 
-    guarded(lambda: run(admin.submit_records(files, reset=reset, wait=wait, as_json=as_json)))
+    guarded(lambda: admin.submit(files, reset=reset, wait=wait, as_json=as_json))
 
 
 @sd.command("get-entries")
@@ -72,6 +75,26 @@ def get_entries(
     from eps.programs.admin import commands as admin
 
     guarded(lambda: run(admin.get_entries(name)))
+
+
+@sd.command("trust-root", short_help="Accept a new root of the directory by hand.")
+def trust_root(
+    record_hash: Annotated[str, typer.Argument(metavar="HASH", help="The root's hash, from the server's log line.")],
+    signer: Annotated[
+        str,
+        typer.Option(
+            metavar="FINGERPRINT", help="The certificate that must have signed it (SHA-256); the SD isn't asked then."
+        ),
+    ] = "",
+) -> None:
+    """Accept a new root that the present directory does not vouch for, after its administrators lost their key.
+
+    Our server, running or not, follows it from then on, as long as it is newer than the present one. Ask the
+    administrators for hash and certificate first, on another way than through the service directory.
+    """
+    from eps.programs.admin import commands as admin
+
+    guarded(lambda: run(admin.trust_root(record_hash, signer)))
 
 
 @sd.command("sign", short_help="Sign a JSON object.")

@@ -3,6 +3,7 @@
 commands   what ``eps call``, ``eps sd …`` and ``eps config check`` do     records   what is done with change records
 recovery   a service directory's store rebuilt from an operator's verified copy
 set_back   whether the service directory still has what this operator verified
+roots      which roots service directories show, to be accepted by hand
 scrutiny   what is looked at before records are signed
 stores     ``store copy | verify | backup | restore``, with store_owners: what must be in whose store
 check      all that is wrong or doubtful in settings

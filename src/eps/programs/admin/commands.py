@@ -11,18 +11,23 @@ from typing import Any
 from eps.core import record_text
 from eps.core.certificate import subject_of
 from eps.core.endpoint import normal_host
+from eps.core.exact import is_fingerprint
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
 from eps.core.message import Error, Response, error_response
-from eps.core.names import Object
+from eps.core.names import Fingerprint, Object, RecordHash
+from eps.core.new_root import TrustedRoot
 from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
+from eps.directory import trusted_roots
+from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
+from eps.programs.admin import roots
 from eps.programs.admin.check import check
 from eps.programs.admin.recovery import verified_copy
-from eps.programs.running.runtime import EXIT_FAILED
+from eps.programs.running.runtime import EXIT_FAILED, run
 from eps.programs.wiring.credentials import tls_files, trust_store
 from eps.programs.wiring.parts import directory_clients, now
 from eps.settings import PROGRAMS, EpsSettings, SdSettings, describe_problems, load_eps, load_sd, models
@@ -52,20 +57,32 @@ def sd_settings() -> SdSettings:
 @asynccontextmanager
 async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_commands.CallDirectory]:
     """Calls the first service directory that the settings name."""
+    async with clients_of(settings) as clients:
+
+        async def call(method: str, params: Object) -> Response:
+            return await clients.call(0, method, params)
+
+        yield call
+
+
+@asynccontextmanager
+async def clients_of(settings: EpsSettings) -> AsyncIterator[ServiceDirectoryClients]:
+    """Clients of all service directories that the settings name."""
+    clients = directory_clients(api_settings(settings))
+    try:
+        yield clients
+    finally:
+        await clients.close()
+
+
+def api_settings(settings: EpsSettings) -> models.ApiDirectorySettings:
+    """How the service directory is followed; raises SettingsError if there is none."""
     if not isinstance(settings.directory, models.ApiDirectory):
         raise SettingsError(
             f"directory.type is {settings.directory.type}: there is no service directory to ask",
             hint="set directory.type to api, with its endpoints",
         )
-    clients = directory_clients(settings.directory.settings)
-
-    async def call(method: str, params: Object) -> Response:
-        return await clients.call(0, method, params)
-
-    try:
-        yield call
-    finally:
-        await clients.close()
+    return settings.directory.settings
 
 
 def signer_of(settings: EpsSettings) -> Signer:
@@ -88,10 +105,32 @@ def _signing(settings: EpsSettings) -> models.SigningSettings:
     return settings.signing
 
 
+def submit(files: Sequence[Path], *, reset: bool, wait: float, as_json: bool) -> int:
+    """``eps sd submit-records``; the exit code. Who sits at a terminal is asked before a directory is replaced."""
+    settings = own_settings()
+    if reset and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        present = run(_present_directory(settings, wait))
+        if present and not _agrees(f"This replaces the whole directory: {present}. Replace it? [y/N] "):
+            print("nothing was submitted", file=sys.stderr)
+            return EXIT_FAILED
+    run(submit_records(files, reset=reset, wait=wait, as_json=as_json, settings=settings))
+    return 0
+
+
+async def _present_directory(settings: EpsSettings, wait: float) -> str:
+    async with directory_of(settings) as call:
+        return await directory_commands.present_directory(call, wait=wait)
+
+
+def _agrees(question: str) -> bool:
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 async def submit_records(
     files: Sequence[Path], *, reset: bool, wait: float, as_json: bool, settings: EpsSettings | None = None
 ) -> None:
-    """``eps sd submit-records``."""
+    """Sign, submit, and print what was stored."""
     settings = settings or own_settings()
     signer = signer_of(settings)
     verified = await verified_copy(settings, _warn) if not reset else None
@@ -113,6 +152,38 @@ async def get_entries(name: str) -> None:
     """``eps sd get-entries``."""
     async with directory_of(own_settings()) as call:
         print_json(await directory_commands.get_entries(call, name or None))
+
+
+async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None = None) -> None:
+    """``eps sd trust-root``: says what it accepts, or fails with the reason."""
+    for text, what in ((record_hash, "HASH"), (signer or "0" * 64, "FINGERPRINT")):
+        if not is_fingerprint(text):
+            raise BadParams(f"{what} must be 64 lower-case hex digits", hint="copy it from the server's log line")
+    settings = settings or own_settings()
+    given = api_settings(settings)
+    if signer:
+        root, shown = (
+            TrustedRoot(RecordHash(record_hash), Fingerprint(signer)),
+            f"root {record_hash}, signed with {signer}",
+        )
+    else:
+        trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        async with clients_of(settings) as clients:
+            found = await roots.find_root(record_hash, clients.names, clients.call, trust, now())
+        root, shown = found.root, str(found)
+    path = Path(settings.state_path) / trusted_roots.FILE
+    try:
+        trusted_roots.add(path, root)
+    except OSError as error:
+        hint = "run the command as the user that the server runs as"
+        raise EpsError(f"{path} can't be written: {error.strerror}", hint=hint) from None
+    except ValueError as error:
+        hint = "nothing that is in it counts now: remove it, then try again"
+        raise EpsError(f"{path} can't be read: {error}", hint=hint) from None
+    print(f"accepted by hand: {shown}")
+    print(
+        "if that is not the certificate that the directory's administrators named, remove " + str(path), file=sys.stderr
+    )
 
 
 def sign(file: Path) -> None:

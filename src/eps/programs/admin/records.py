@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from eps.core import record_text
-from eps.core.chain import Chain
+from eps.core.chain import Chain, pick_newest_root
 from eps.core.instant import instant_of
 from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
@@ -23,6 +23,7 @@ from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_pa
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
 from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
 from eps.directory.service import FOREIGN_PEERS
+from eps.directory.slices import read_records
 from eps.errors import (
     BadParams,
     DeliveryError,
@@ -35,6 +36,7 @@ from eps.errors import (
     TlsFailed,
 )
 from eps.programs.admin import scrutiny
+from eps.programs.admin.roots import record_values
 from eps.programs.admin.set_back import check_not_set_back
 
 CallDirectory = Callable[[str, Object], Awaitable[Response]]
@@ -134,6 +136,25 @@ async def get_entries(call: CallDirectory, name: str | None = None, *, wait: flo
     if not isinstance(entries, list):
         raise DeliveryError("the service directory's answer to getEntries is not a list", hint="check the endpoint")
     return entries
+
+
+async def present_directory(call: CallDirectory, *, wait: float = 0.0) -> str:
+    """What a reset would replace, in words; "" if the directory is empty.
+
+    Raises:
+        EpsError: no answer.
+    """
+    deadline = asyncio.get_running_loop().time() + wait
+    values = record_values(await _reach(call, "getRecords", {"after": ""}, deadline))
+    if not values:
+        return ""
+    try:
+        records = pick_newest_root(await read_records(values))
+    except BadParams:
+        return f"{len(values)} records, not all of which can be read"
+    names = {signed.record.name for signed in records}
+    first, last = records[0].record, records[-1].record
+    return f"{len(records)} records of {len(names)} operators, from {first.created_at} to {last.created_at}"
 
 
 def sign_file(path: str | os.PathLike[str], signer: Signer) -> Object:

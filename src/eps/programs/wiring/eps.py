@@ -19,7 +19,7 @@ from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
-from eps.directory import DirectorySource
+from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
@@ -160,6 +160,7 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files),
                 emit=emit,
                 cache_path=directory_cache(settings),
+                trusted_roots=Path(settings.state_path) / trusted_roots.FILE,
                 own_name=Operator(settings.name),
                 pace=Pace(given.cache_entries_for),
                 now=now,
