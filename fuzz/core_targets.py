@@ -12,10 +12,11 @@ from eps.core.address import parse_address
 from eps.core.endpoint import relay_trust
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
+from eps.core.json_pieces import DeeperThan, parse_in_pieces
 from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import doubts, parse_change_record, parse_signed_record
-from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TunnelFailed
+from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TooDeep, TunnelFailed
 from eps.grpc.codec import encode_request
 from support.vectors import load
 from support.wire_messages import decode_request
@@ -85,6 +86,23 @@ def http_bodies() -> list[bytes]:
 
 def run_strict_loads(body: bytes) -> Hashable:
     return type(jsonrpc.strict_loads(body))
+
+
+def run_json_in_pieces(body: bytes) -> Hashable:
+    """Wherever a text is cut, it says the same, or is refused as well."""
+    try:
+        whole = jsonrpc.parse_json(body, len(body))
+    except TooDeep:
+        return "deep"  # for that parser; pieces may be deeper
+    except BadRequest:
+        whole = BadRequest
+    for piece in (1, 7, 50):
+        try:
+            found = parse_in_pieces(body, lambda part: jsonrpc.parse_json(part, len(part)), most=300, piece=piece)
+        except (BadRequest, DeeperThan):
+            found = BadRequest
+        assert found == whole
+    return type(whole)
 
 
 def carried(params: Object) -> Object:
@@ -210,6 +228,7 @@ TARGETS = [
     Target(
         "jsonrpc_strict_loads", run_strict_loads, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json
     ),
+    Target("json_in_pieces", run_json_in_pieces, http_bodies, (), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("jsonrpc_request", run_request, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("jsonrpc_response", run_response, answers, (DeliveryError,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("address", run_address, addresses, (AddressError,), tokens=texts(".", "(", ")", "\n", "a.b(")),

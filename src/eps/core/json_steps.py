@@ -7,7 +7,7 @@ answer around an empty list last. Whatever has another form is parsed at once. P
 
 import re
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from eps.core.jsonrpc_text import Load, check_value, parse_json, strict_loads
 from eps.core.limits import MAX_NESTING
@@ -23,6 +23,17 @@ STEP_TOKENS = 8192
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _COMMA = re.compile(rb"[ \t\r\n]*,")
 _LIST_KEY = b'"result"'
+T = TypeVar("T")
+
+
+def exhaust(steps: Generator[None, None, T]) -> T:
+    """What ``steps`` return at their end, taken one right behind the other: for a thread."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
 
 def load_in_steps(

@@ -14,12 +14,22 @@ from typing import Any, NoReturn, Protocol
 import jiter
 import orjson
 
+from eps.core.json_pieces import DeeperThan, is_heavy, parse_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
 from eps.core.message import Error, Response, unwrap
 from eps.core.names import Object
 from eps.core.place import place_below
 from eps.core.travel import SHOWN_CHARS, TOO_DEEP_AT, cut, first_problem, too_deep, travels
-from eps.errors import AnswerRefused, BadRequest, DeliveryError, InternalError, NotJson, OutcomeUnknown, TooLarge
+from eps.errors import (
+    AnswerRefused,
+    BadRequest,
+    DeliveryError,
+    InternalError,
+    NotJson,
+    OutcomeUnknown,
+    TooDeep,
+    TooLarge,
+)
 
 MAX_METHOD_BYTES = 100
 MAX_ID_BYTES = 1024
@@ -66,7 +76,7 @@ def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
         BadRequest: a duplicate key, an integer beyond ±2^53, a number beyond a double's range, or too deep nesting;
             the message has the path.
     """
-    value = parse_json(body, max_bytes)
+    value = _parse(body, max_bytes)
     check_value(value, "", MAX_NESTING + 1)  # one for the answer around the result
     return value
 
@@ -112,7 +122,7 @@ def parse_request(
             f"the request's Content-Type is {cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
             hint="send the header Content-Type: application/json",
         )
-    envelope = load(body, max_bytes=max_bytes) if load is not None else parse_json(body, max_bytes)
+    envelope = load(body, max_bytes=max_bytes) if load is not None else _parse(body, max_bytes)
     if not isinstance(envelope, dict):
         raise NotJson(f"the body is {_kind(envelope)}, not an object", hint="send one request per POST; no batches")
     if envelope.get("jsonrpc") != "2.0":
@@ -278,6 +288,20 @@ def _described(body: bytes) -> str:
     return f"{len(body):,} bytes" + f" of {kind}" * bool(kind)
 
 
+def _parse(body: bytes, max_bytes: int) -> Any:
+    """As :func:`parse_json`, in pieces if that would take long."""
+    if len(body) > max_bytes or not is_heavy(body):
+        return parse_json(body, max_bytes)
+    try:
+        return parse_in_pieces(body, lambda piece: parse_json(piece, max_bytes), most=MAX_NESTING + 1)
+    except DeeperThan:
+        raise _too_deep_in(body) from None
+
+
+def _too_deep_in(body: bytes) -> TooDeep:
+    return too_deep(place_below(body[:SEARCHED_BYTES], MAX_NESTING + 1) or "a place far behind the begin")
+
+
 def parse_json(body: bytes, max_bytes: int) -> Any:
     """The first two gates: size and syntax."""
     if len(body) > max_bytes:
@@ -287,7 +311,7 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
     except ValueError as error:
         reason = str(error)
     if "recursion limit" in reason:
-        raise too_deep(place_below(body[:SEARCHED_BYTES], MAX_NESTING + 1) or "a place far behind the begin")
+        raise _too_deep_in(body)
     if "duplicate key" in reason:
         raise BadRequest(f"the JSON is refused: {cut(reason)}", hint="each key once in an object")
     raise NotJson(f"this is not JSON in UTF-8: {cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")

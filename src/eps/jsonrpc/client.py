@@ -17,13 +17,14 @@ import ssl
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import h11
 from yarl import URL
 
 from eps.core.host_port import render_host_port
-from eps.core.json_steps import load_in_steps
+from eps.core.json_steps import exhaust, load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
     Load,
@@ -49,6 +50,7 @@ from eps.errors import (
 )
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
+from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
@@ -259,7 +261,7 @@ class JsonRpcClient:
             if tolerate is None or isinstance(error, AnswerRefused):
                 raise
             steps = read_loosely(answer, request_id, status=status, max_bytes=self._max_answer, load=self._load)
-            understood = await in_steps(steps)
+            understood = await (in_steps(steps) if len(answer) <= LARGE_BYTES else aside(exhaust, steps))
             if understood is None:
                 raise
         response, flaws = understood
@@ -268,10 +270,10 @@ class JsonRpcClient:
         return response
 
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
-        if len(answer) <= LARGE_ANSWER:
-            return parse_response(
-                answer, request_id, source=self.label, status=status, max_bytes=self._max_answer, load=self._load
-            )
+        if len(answer) <= LARGE_ANSWER or self._load is None:
+            parse = partial(parse_response, answer, request_id, source=self.label, status=status, load=self._load)
+            parse = partial(parse, max_bytes=self._max_answer)
+            return parse() if len(answer) <= LARGE_BYTES else await aside(parse)
         steps = load_in_steps(answer, max_bytes=self._max_answer, load=self._load)
         try:
             value = await in_steps(steps)

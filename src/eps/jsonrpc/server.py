@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -27,6 +28,7 @@ from eps.core.warn_rate import sparing
 from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
 from eps.jsonrpc.aiohttp_parts import OwnFields
 from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
+from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
 
@@ -289,7 +291,7 @@ class JsonRpcServer:
             body = await self._body(request)
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
-            call = parse_request(body, content_type, max_bytes=self._max_body, load=self._load, client_names=names)
+            call = await self._parsed(body, content_type, names)
             call_id = call.id
             self._check_allowed(names)
             response = await self._handler(call)
@@ -300,6 +302,13 @@ class JsonRpcServer:
         except Exception as error:  # noqa: BLE001  # whatever a handler does wrong, the caller gets an answer
             return self._surprise(call_id, error)
         return response if response.id == call_id else replace(response, id=call_id)
+
+    async def _parsed(self, body: bytes, content_type: str | None, names: tuple[str, ...]) -> Call:
+        """The call; a large one is read beside the event loop."""
+        parse = partial(
+            parse_request, body, content_type, max_bytes=self._max_body, load=self._load, client_names=names
+        )
+        return parse() if len(body) <= LARGE_BYTES or self._load is not None else await aside(parse)
 
     def _rendered(self, response: Response, headers: dict[str, str]) -> "_Answer":
         try:

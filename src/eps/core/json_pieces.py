@@ -1,0 +1,147 @@
+"""Parsing large JSON text in pieces, for a thread: a parser that is given four megabytes of ``[],`` keeps all other
+threads waiting for a quarter of a second, since it holds Python's lock from its begin to its end.
+
+Theory of operation. One pattern finds brackets, and runs of what is between them, each of which ends behind a comma.
+Containers that are open wait on a list. When the innermost one has a piece of text that is long enough, it is parsed by
+itself, in brackets, and put into the value that the container has so far; that has its place in the one around it,
+whose text up to there was parsed with a null in its place. What is not long enough is parsed with the container that it
+lies in. Pure.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any
+
+from eps.errors import BadRequest, NotJson
+
+PIECE_BYTES = 64 * 1024
+"""Parsed at once: at most some 5 ms, whatever it is."""
+
+MANY_VALUES = 20_000
+"""Commas and brackets in a text, so many and more of which are worth it: they take some 15 ms at once."""
+
+RUN_ITEMS = 512
+"""Between two places where a text may be cut; some 100 µs."""
+
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_REST = rb'(?:[^"\[\]{},]++|' + _TEXT + rb")"
+# What a run begins with and has no comma behind it is looked at twice, not more: it is a token, too.
+_TOKEN = re.compile(rb"(?:%b*+,){1,%d}+|%b++|[\[\]{}]" % (_REST, RUN_ITEMS, _REST), re.DOTALL)
+_SPACE = b" \t\r\n"
+
+
+def is_heavy(text: bytes) -> bool:
+    """Whether to parse ``text`` at once could take longer than 15 ms. Quick: a few ms for 10 MB."""
+    return len(text) > PIECE_BYTES and text.count(b",") + text.count(b"[") + text.count(b"{") >= MANY_VALUES
+
+
+def parse_in_pieces(text: bytes, parse: Callable[[bytes], Any], *, most: int, piece: int = PIECE_BYTES) -> Any:
+    """The value of a JSON text that is an object or a list; of another one, as ``parse`` says.
+
+    Args:
+        parse: a piece's value; raises ``BadRequest`` where it is none. It refuses duplicate keys within a piece.
+        most: objects and lists inside each other.
+        piece: bytes that are parsed by themselves.
+
+    Raises:
+        DeeperThan: there are more than ``most`` inside each other.
+        BadRequest: a duplicate key, or as ``parse``.
+        NotJson: brackets that don't fit.
+    """
+    open_ones: list[_Open] = []
+    for match in _TOKEN.finditer(text):
+        token, end = text[match.start()], match.end()
+        if token in b"[{":
+            if len(open_ones) == most:
+                raise DeeperThan
+            open_ones.append(_Open(token, match.start()))
+        elif token in b"]}":
+            closed = open_ones.pop() if open_ones else None
+            if closed is None or token != closed.closes_with:
+                raise NotJson("this is not JSON in UTF-8: a bracket that closes none")
+            if not open_ones:
+                closed.take(text[closed.cut : match.start()], parse, is_last=True)
+                return _whole(text, closed, end)
+            if closed.is_cut:
+                closed.take(text[closed.cut : match.start()], parse, is_last=True)
+                open_ones[-1].cut = end
+        elif open_ones and text[end - 1] == ord(",") and end - open_ones[-1].cut >= piece:
+            for around, inner in itertools.pairwise(open_ones):
+                if not inner.is_cut:
+                    around.take_with(inner, text[around.cut : inner.begin], parse)
+            open_ones[-1].take(text[open_ones[-1].cut : end - 1], parse)
+            open_ones[-1].cut = end - 1
+        elif not open_ones and text[match.start() : end].strip(_SPACE):
+            return parse(text)  # neither an object nor a list
+    raise NotJson("this is not JSON in UTF-8: a bracket is not closed")
+
+
+class DeeperThan(Exception):
+    """More objects and lists are inside each other than may be."""
+
+
+def _whole(text: bytes, root: "_Open", end: int) -> Any:
+    if text[: root.begin].strip(_SPACE) or text[end:].strip(_SPACE):
+        raise NotJson("this is not JSON in UTF-8: something is around the value")
+    return root.value
+
+
+class _Open:
+    """An object or a list whose end has not come yet.
+
+    Attributes:
+        begin: where its bracket is.
+        cut: where the text begins that is not in ``value`` yet.
+        is_cut: whether anything was taken.
+    """
+
+    __slots__ = ("begin", "closes_with", "cut", "is_cut", "value")
+
+    def __init__(self, bracket: int, begin: int) -> None:
+        self.begin, self.cut = begin, begin + 1
+        self.is_cut = False
+        self.value: Any = {} if bracket == ord("{") else []
+        self.closes_with = bracket + 2  # in ASCII
+
+    def take(self, text: bytes, parse: Callable[[bytes], Any], *, is_last: bool = False) -> None:
+        """Put in what ``text`` says: whole elements, or members."""
+        inside = self._behind_comma(text)
+        if inside is None:
+            return
+        if not inside.strip(_SPACE) and (self.is_cut or not is_last):
+            raise NotJson("this is not JSON in UTF-8: a comma with nothing behind it")
+        self._add(parse(self._in_brackets(inside)))
+
+    def take_with(self, inner: "_Open", text: bytes, parse: Callable[[bytes], Any]) -> None:
+        """The same, where ``inner`` begins behind ``text``: its value, which is going to grow, has its place here."""
+        inside = self._behind_comma(text)
+        if inside is None:
+            raise NotJson("this is not JSON in UTF-8: a comma is missing")
+        found = parse(self._in_brackets(inside + b"null"))
+        if not found:
+            raise NotJson("this is not JSON in UTF-8: a value without its key")
+        found[next(reversed(found)) if isinstance(found, dict) else -1] = inner.value
+        inner.is_cut = True
+        self._add(found)
+
+    def _behind_comma(self, text: bytes) -> bytes | None:
+        """``text`` without the comma that parts it from what was taken before; None if there is no more."""
+        if not self.is_cut or self.cut == self.begin + 1:
+            return text
+        text = text.lstrip(_SPACE)
+        if text and not text.startswith(b","):
+            raise NotJson("this is not JSON in UTF-8: a comma is missing")
+        return text[1:] if text else None
+
+    def _in_brackets(self, inside: bytes) -> bytes:
+        return b"{" + inside + b"}" if isinstance(self.value, dict) else b"[" + inside + b"]"
+
+    def _add(self, found: Any) -> None:
+        self.is_cut = True
+        if isinstance(self.value, list):
+            self.value += found
+        elif self.value.keys().isdisjoint(found):
+            self.value.update(found)
+        else:
+            raise BadRequest("the JSON is refused: a duplicate key", hint="each key once in an object")
