@@ -312,6 +312,50 @@ def test_steps() -> None:
     assert caught.value.index == VERIFIED_AT_ONCE + 3
 
 
+# Only pinned signers
+
+PINNED_ONLY = Chain.empty(dataclasses.replace(trust(), pinned_only=True))
+OTHER = signing("other", INTERMEDIATE)
+
+
+def test_until_a_pinned_signer_has_signed_the_root_s_signer_counts() -> None:
+    root = link(None)
+    unpinned = "which the directory does not pin, and require_pinned_signers is set"
+    for record in (link(root, by=OTHER), link(root, by=HD_1_ALT)):
+        assert EMPTY.extend([root, record], NOW), "without the setting, any certificate of an administrator will do"
+        refused(PINNED_ONLY, [root, record], unpinned, 1)
+        refused(PINNED_ONLY.extend([root], NOW), [record], unpinned)
+    others = link(root, "other", "certificates", pins(OTHER))
+    own = link(others, "hd-1", "certificates", pins(HD_1))
+    chain = PINNED_ONLY.extend([root, others, own], NOW)
+    assert not chain.pinned
+    assert chain.extend([link(own), link(link(own), by=OTHER)], NOW).pinned
+    refused(chain, [link(own, by=HD_1_ALT)], "pins")
+    refused(chain, [link(own, by=signing("third", INTERMEDIATE))], unpinned)
+
+
+def test_once_a_pinned_signer_has_signed_only_those_count() -> None:
+    root = link(None)
+    others = link(root, "other", "certificates", pins(OTHER))
+    theirs = link(others, by=OTHER)
+    chain = PINNED_ONLY.extend([root, others, theirs], NOW)
+    refused(chain, [link(theirs)], "does not pin")
+    assert EMPTY.extend([root, others, theirs, link(theirs)], NOW)
+
+
+@pytest.mark.parametrize("take", [submit, accept])
+def test_a_directory_without_pins_that_had_some_stays_with_whom_it_had(take: Any) -> None:
+    root = link(None, "hd-1", "certificates", pins(HD_1))
+    given_up = link(root, "hd-1", "certificates")
+    new = link(None, by=OTHER, at=NOW + minutes(1))
+    chain = PINNED_ONLY.extend([root, given_up], NOW)
+    refused(chain, [link(given_up)], "does not pin")
+    with pytest.raises(RecordError, match="pins no certificate to sign with"):
+        take(chain, [new])
+    assert take(EMPTY.extend([root, given_up], NOW), [new]).tip == new.hash
+    assert take(PINNED_ONLY.extend([link(None)], NOW), [new]).tip == new.hash
+
+
 # Submitting
 
 

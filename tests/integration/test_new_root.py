@@ -87,6 +87,31 @@ async def test_what_trust_root_takes(machine: Machine) -> None:
     assert "trusted-roots.json can't be written" in stuck.err
 
 
+async def test_only_pinned_signers_count_where_that_is_demanded(machine: Machine) -> None:
+    demand = "require_pinned_signers: true"
+    (machine.dev / "roles" / "hd-2" / "003_pinned.yml").write_text(f"directory: {{settings: {{{demand}}}}}\n")
+    base = "settings/dev/directory/001_base.json"
+    await machine.start("sd-1", "hd-1", "hd-2")
+    assert (await machine.run("eps", "sd", "submit-records", "--reset", base)).code == 0
+    first = await machine.processes["hd-2"].wait_for(kind="directory", records=20)
+    take_other_key(machine)
+    done = await machine.submit([{"name": "new", "section": "groups", "data": ["g"]}], "--json")
+    assert done.code == 0, done
+    await machine.processes["hd-1"].wait_for(kind="directory", tip=json.loads(done.out)["tip"])
+    failed = await machine.processes["hd-2"].wait_for(kind="directory_failed", message="require_pinned_signers is set")
+    assert "(new, groups, " in failed["message"]
+    assert not any(line.get("tip") not in (None, first["tip"]) for line in machine.processes["hd-2"].lines)
+    assert "new" in (await machine.run("eps", "sd", "get-entries", "--name", "new")).out
+    unverified = await machine.run("eps", "sd", "get-entries", role="hd-2")
+    assert (unverified.code, unverified.out) == (1, "")
+    assert "require_pinned_signers is set" in unverified.err
+    await machine.stop("sd-1")
+    (machine.dev / "roles" / "sd-1" / "003_pinned.yml").write_text(f"directory: {{{demand}}}\n")
+    broken = await machine.run("sd", "run", role="sd-1")
+    assert broken.code == 2
+    assert "require_pinned_signers is set" in broken.err
+
+
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0)])
 async def test_a_reset_at_a_terminal_is_asked_about(machine: Machine, answer: str, code: int) -> None:
     await machine.start("sd-1")

@@ -19,7 +19,7 @@ from typing import overload
 from eps.core.certificate import CLOCK_TOLERANCE, Subject
 from eps.core.entries import Directory, Entry, Mark
 from eps.core.instant import nanoseconds_of
-from eps.core.names import Operator, RecordHash
+from eps.core.names import Fingerprint, Operator, RecordHash
 from eps.core.new_root import AT_SUBMISSION, TrustedRoot, TrustedRoots, advice, pins_a_signer, root_flaw
 from eps.core.record import NO_PARENT, ChangeRecord, SignedRecord, signed_payload_hash
 from eps.core.signature import TrustStore, verify
@@ -83,11 +83,16 @@ class Records(Sequence[SignedRecord]):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Records that were verified, from the root to the tip."""
+    """Records that were verified, from the root to the tip.
+
+    Attributes:
+        pinned: whether one of them was signed with a certificate that those before it pin for its signer.
+    """
 
     trust: TrustStore
     records: Records = field(default_factory=Records, repr=False)
     directory: Directory = field(default_factory=Directory.empty, repr=False)
+    pinned: bool = False
 
     @classmethod
     def empty(cls, trust: TrustStore) -> "Chain":
@@ -120,13 +125,17 @@ class Chain:
             RecordError: one of them is not to be believed; this chain stays as it is.
         """
         changed: dict[Operator, Entry] = {}
-        tip = self.tip
+        tip, pinned, starter = self.tip, self.pinned, self._starter
         for index, signed in enumerate(records, first):
             try:
                 data = _check_link(signed, tip)
                 signer = _check_signature(signed, now, self.trust, ahead=admit is None)
                 entry = changed.get(signer.name) or self.directory.entry(signer.name)
-                _check_pin(signer, entry)
+                is_pinned = _check_pin(signer, entry)
+                starter = starter or signer.fingerprint
+                if self.trust.pinned_only and not is_pinned and (pinned or signer.fingerprint != starter):
+                    raise _unpinned(signer)
+                pinned = pinned or is_pinned
                 if admit is not None:
                     _check_admission(admit(signed.record, data))
                 verdict = judge(signed.record, data)
@@ -137,7 +146,13 @@ class Chain:
                 name = signed.record.name
                 before = changed.get(name) or self.directory.entry(name) or Entry(name)
                 changed[name] = _with(before, signed, verdict)
-        return Chain(self.trust, self.records.grown(records), self.directory.replace(changed.values(), tip))
+        return Chain(self.trust, self.records.grown(records), self.directory.replace(changed.values(), tip), pinned)
+
+    @property
+    def _starter(self) -> Fingerprint | None:
+        """The certificate that signed the root."""
+        subject = self.trust.leaf(self.root.signature.c).subject if self.root else None
+        return subject.fingerprint if subject else None
 
     def extending(
         self, records: Sequence[SignedRecord], now: datetime, admit: Admit | None = None
@@ -219,10 +234,15 @@ class Chain:
                 hint="sign it again, with the clock set right",
             )
 
+    @property
+    def _vouches(self) -> bool:
+        """Whether this chain has a say in which root may replace it."""
+        return pins_a_signer(self.directory) or (self.trust.pinned_only and self.pinned)
+
     def _check_root(self, root: SignedRecord, now: datetime, trusted: TrustedRoots, *, submitted: bool) -> None:
         """Refuse a root that the present chain does not vouch for, nor an administrator of ours."""
         signer = _check_signature(root, now, self.trust, ahead=False)
-        if TrustedRoot(root.hash, signer.fingerprint) in trusted or not pins_a_signer(self.directory):
+        if TrustedRoot(root.hash, signer.fingerprint) in trusted or not self._vouches:
             return
         valid = self.trust.valid(root.signature.c, now)
         if why := root_flaw(root, signer, self.directory, self.records[-1], valid_now=valid):
@@ -359,7 +379,16 @@ def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore, *, 
     return signer
 
 
-def _check_pin(signer: Subject, entry: Entry | None) -> None:
+def _unpinned(signer: Subject) -> RecordError:
+    return RecordError(
+        f"its signer {signer.name} used certificate {signer.fingerprint[:12]}, which the directory does not pin, and "
+        "require_pinned_signers is set",
+        hint="first submit a certificates record that pins it, signed by somebody whose certificate is pinned",
+    )
+
+
+def _check_pin(signer: Subject, entry: Entry | None) -> bool:
+    """Whether the directory so far pins the certificate that ``signer`` used; refuses if it pins another one."""
     pin = entry.signing_pin if entry else None
     if pin is not None and pin != signer.fingerprint:
         raise RecordError(
@@ -367,6 +396,7 @@ def _check_pin(signer: Subject, entry: Entry | None) -> None:
             f"but the directory pins {pin[:12]} as the one that {signer.name} signs with",
             hint="sign with the pinned certificate, or first submit a certificates record that pins the new one",
         )
+    return pin is not None
 
 
 def _check_admission(why: str) -> None:

@@ -57,22 +57,31 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class TrustStore:
-    """The certificates that an administrator configured, and what follows from them for leaves seen so far."""
+    """The certificates that an administrator configured, and what follows from them for leaves seen so far.
+
+    Attributes:
+        pinned_only: of change records, believe only signers whose certificate the directory pins; until one of those
+            has signed, the root's signer, too.
+    """
 
     roots: Sequence[x509.Certificate]
     intermediates: Sequence[x509.Certificate]
+    pinned_only: bool = False
     _leaves: Recent[str, Leaf] = field(
         default_factory=lambda: Recent(MAX_CACHED_LEAVES), init=False, repr=False, compare=False
     )
 
     @classmethod
-    def from_pem(cls, roots: Mapping[str, bytes], intermediates: Mapping[str, bytes]) -> "TrustStore":
+    def from_pem(
+        cls, roots: Mapping[str, bytes], intermediates: Mapping[str, bytes], *, pinned_only: bool = False
+    ) -> "TrustStore":
         """From the contents of PEM files, by name; each may hold several certificates.
 
         Raises:
             StartError: one can't be read, or there is no root.
         """
-        store = cls(_load_all(roots, "ca_certificate_files"), _load_all(intermediates, INTERMEDIATE_SETTING))
+        known = _load_all(roots, "ca_certificate_files"), _load_all(intermediates, INTERMEDIATE_SETTING)
+        store = cls(*known, pinned_only)
         if not store.roots:
             raise StartError("no root certificate is configured", hint="set ca_certificate_files")
         return store

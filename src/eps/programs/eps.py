@@ -71,7 +71,7 @@ def submit_records(
 def get_entries(
     name: Annotated[str, typer.Option(metavar="NAME", help="Only the entry of this operator.")] = "",
 ) -> None:
-    """Print the directory's entries as JSON."""
+    """Print the directory's entries as JSON, as far as its records verify."""
     from eps.programs.admin import commands as admin
 
     guarded(lambda: run(admin.get_entries(name)))

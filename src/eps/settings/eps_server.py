@@ -52,6 +52,13 @@ class ApiDirectorySettings(Model):
     ca_intermediate_certificate_files: ExistingFiles = ()
     """Authorities between those roots and the signers."""
 
+    require_pinned_signers: Flag = False
+    """Believe change records only if they are signed with a certificate that the directory pins.
+
+    Until a pinned signer has signed, the root's signer counts, too. Without this, an administrator whom the directory
+    pins no certificate of signs with any that the authority gave out.
+    """
+
     cache_entries_for: Seconds = Field(default=5.0, examples=[30])
     """Between two questions for news."""
 

@@ -28,6 +28,13 @@ class SdDirectorySettings(Model):
     ca_intermediate_certificate_files: ExistingFiles = ()
     """Authorities between those roots and the signers."""
 
+    require_pinned_signers: Flag = False
+    """Take and believe change records only if they are signed with a certificate that the directory pins.
+
+    Until a pinned signer has signed, the root's signer counts, too. Without this, an administrator whom the directory
+    pins no certificate of signs with any that the authority gave out.
+    """
+
     foreign_peers: Flag = True
     """Whether servers of other makes follow this directory.
 

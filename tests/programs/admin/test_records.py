@@ -18,10 +18,10 @@ from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
-from eps.errors import DeliveryError, EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
+from eps.errors import EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
 from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
 from support.promptness import A_THOUSAND_RECORDS
-from support.record_tools import ADMIN, NOW, STRANGER, Clock, chain_of, group_record, sign_chain, signer, trust
+from support.record_tools import ADMIN, NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
 
 
 class Sd:
@@ -251,18 +251,26 @@ async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
 
 
 async def test_entries(sd: Sd) -> None:
-    assert await get_entries(sd.call) == []
-    await sd.store(chain_of(2))
-    assert [entry["name"] for entry in await get_entries(sd.call)] == ["op-0", "op-1"]
-    assert [entry["name"] for entry in await get_entries(sd.call, "op-1")] == ["op-1"]
-    assert await get_entries(sd.call, "nobody") == []
-    sd.before = {"getEntry": [lambda: Response("1", error=Error(-32603, "a defect"))]}
+    async def names(name: str | None = None) -> list[str]:
+        return [entry["name"] for entry in await get_entries(sd.call, trust(), NOW, name)]
+
+    assert await names() == []
+    chain = chain_of(2)
+    await sd.store(chain)
+    assert await names() == ["op-0", "op-1"]
+    assert await names("op-1") == ["op-1"]
+    assert await names("nobody") == []
+    assert set(sd.calls) == {"getRecords"}, "what the records come to is found out here"
+    forged = [*as_json(chain), *as_json(sign_chain([group_record("eve", "g")], chain[-1].hash, signer("eve", ())))]
+    answers = [None, "<html>", [{}], forged]
+    sd.before = {"getRecords": [lambda: Response("1", error=Error(-32603, "a defect"))]}
     with pytest.raises(EpsError, match="a defect"):
-        await get_entries(sd.call, "op-1")
-    sd.before = {"getEntries": [lambda: Response("1", None), lambda: Response("1", "<html>")]}
-    assert await get_entries(sd.call) == []
-    with pytest.raises(DeliveryError, match="not a list"):
-        await get_entries(sd.call)
+        await names("op-1")
+    sd.before = {"getRecords": [lambda: Response("1", answers.pop(0))] * 4}
+    assert await names() == []
+    for complaint in ("not a list", r"records\[0\]", "record 2 .eve, groups, .* is refused: .*sd-admin"):
+        with pytest.raises(EpsError, match=complaint):
+            await names()
 
 
 def test_sign_and_verify(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from eps.programs.admin import roots
 from eps.programs.admin.check import check
 from eps.programs.admin.recovery import verified_copy
 from eps.programs.running.runtime import EXIT_FAILED, run
-from eps.programs.wiring.credentials import tls_files, trust_store
+from eps.programs.wiring.credentials import directory_trust, tls_files, trust_store
 from eps.programs.wiring.parts import directory_clients, now
 from eps.settings import PROGRAMS, EpsSettings, SdSettings, describe_problems, load_eps, load_sd, models
 from eps.transport.credentials import read_file
@@ -150,8 +150,10 @@ def _warn(text: str) -> None:
 
 async def get_entries(name: str) -> None:
     """``eps sd get-entries``."""
-    async with directory_of(own_settings()) as call:
-        print_json(await directory_commands.get_entries(call, name or None))
+    settings = own_settings()
+    trust = directory_trust(api_settings(settings))
+    async with directory_of(settings) as call:
+        print_json(await directory_commands.get_entries(call, trust, now(), name or None))
 
 
 async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None = None) -> None:
@@ -167,7 +169,7 @@ async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None
             f"root {record_hash}, signed with {signer}",
         )
     else:
-        trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        trust = directory_trust(given)
         async with clients_of(settings) as clients:
             found = await roots.find_root(record_hash, clients.names, clients.call, trust, now())
         root, shown = found.root, str(found)

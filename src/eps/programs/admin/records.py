@@ -28,7 +28,6 @@ from eps.errors import (
     BadParams,
     DeliveryError,
     EpsError,
-    NotFound,
     NotSent,
     OutcomeUnknown,
     RecordError,
@@ -36,7 +35,7 @@ from eps.errors import (
     TlsFailed,
 )
 from eps.programs.admin import scrutiny
-from eps.programs.admin.roots import record_values
+from eps.programs.admin.roots import record_values, verified_chain
 from eps.programs.admin.set_back import check_not_set_back
 
 CallDirectory = Callable[[str, Object], Awaitable[Response]]
@@ -118,24 +117,21 @@ async def _records_after(call: CallDirectory, deadline: float, after: str) -> li
     return records if isinstance(records, list) else []  # servers in use may answer null where there are none
 
 
-async def get_entries(call: CallDirectory, name: str | None = None, *, wait: float = 0.0) -> list[Any]:
-    """The directory's entries as JSON values; only the one of operator ``name``, if given.
+async def get_entries(
+    call: CallDirectory, trust: TrustStore, now: datetime, name: str | None = None, *, wait: float = 0.0
+) -> list[Any]:
+    """The directory's entries as JSON values, made here of records that were verified; what the service directory says
+    that they come to isn't asked. Only the one of operator ``name``, if given.
 
     An operator that isn't there is an empty list, as scripts for servers in use expect.
 
     Raises:
-        EpsError: no answer.
+        EpsError: no answer, or one that does not verify.
     """
     deadline = asyncio.get_running_loop().time() + wait
-    if name is not None:
-        response = await _reach(call, "getEntry", {"name": name}, deadline)
-        return [] if response.error is not None and response.error.code == NotFound.code else [_result_of(response)]
-    entries = await _patiently(call, "getEntries", {}, deadline)
-    if entries is None or entries == {}:  # servers in use answer null where there are none
-        return []
-    if not isinstance(entries, list):
-        raise DeliveryError("the service directory's answer to getEntries is not a list", hint="check the endpoint")
-    return entries
+    values = record_values(await _reach(call, "getRecords", {"after": ""}, deadline))
+    entries = (await verified_chain(values, trust, now)).directory.entries.values()
+    return [entry.to_json() for entry in entries if name in (None, entry.name)]
 
 
 async def present_directory(call: CallDirectory, *, wait: float = 0.0) -> str:

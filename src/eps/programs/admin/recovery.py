@@ -24,7 +24,7 @@ from eps.directory.json_files import read_json
 from eps.directory.reports import changed_sections
 from eps.errors import BadParams, EpsError, RecordError, SettingsError, StartError
 from eps.programs.admin.stores import say
-from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import directory_cache, now, open_datastore
 from eps.programs.wiring.sd import high_water_file
 from eps.settings import EpsSettings, SdSettings, models
@@ -62,7 +62,7 @@ async def _copy(settings: EpsSettings) -> Chain:
             f"there is no verified copy of the directory at {path}",
             hint="it is written by a running EPS server; run this on its machine, as its user, with its settings",
         )
-    trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+    trust = directory_trust(given)
     chain = await read_cache(path, Chain.empty(trust), now())
     if not chain.tip:
         raise StartError(f"the copy of the directory at {path} is empty", hint="the server has verified nothing yet")
@@ -104,7 +104,7 @@ async def import_records(file: Path, *, replace: bool, settings: SdSettings) -> 
         EpsError: the file or the store can't be used, or something would be lost. Nothing was changed.
     """
     given = settings.directory
-    trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+    trust = directory_trust(given)
     imported = await _imported(file, trust)
     store = await open_datastore(given.datastore, say)
     try:

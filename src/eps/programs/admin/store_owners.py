@@ -13,7 +13,7 @@ from eps.datastores import RECORD, DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import SettingsError, StartError
-from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import directory_cache, now
 from eps.settings import PROGRAMS, Problem, describe_problems, load_eps, load_proxy, load_sd, models
 
@@ -48,7 +48,7 @@ def owner_of(program: str, paths: str = "") -> Owner:
         loaded_sd = load_sd(environment, folder)
         _warn(loaded_sd.warnings)
         given = loaded_sd.settings.directory
-        trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        trust = directory_trust(given)
         return Owner(given.datastore, _checks_records(trust))
     if program == "proxy":
         loaded_proxy = load_proxy(environment, folder)
@@ -85,7 +85,7 @@ def _eps(settings: models.EpsSettings) -> Owner:
         )
     given = settings.directory.settings
     cache = models.SqliteSettings(path=directory_cache(settings))
-    trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+    trust = directory_trust(given)
     return Owner(models.SqliteDatastore(type="sqlite", settings=cache), _checks_records(trust))
 
 

@@ -33,11 +33,20 @@ def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFile
     )
 
 
-def trust_store(roots: Sequence[str], intermediates: Sequence[str]) -> TrustStore:
+def directory_trust(given: models.ApiDirectorySettings | models.SdDirectorySettings) -> TrustStore:
+    """Whose change records count; raises StartError naming a file that can't be used."""
+    return trust_store(
+        given.ca_certificate_files, given.ca_intermediate_certificate_files, pinned_only=given.require_pinned_signers
+    )
+
+
+def trust_store(roots: Sequence[str], intermediates: Sequence[str], *, pinned_only: bool = False) -> TrustStore:
     """Whose signatures count; raises StartError naming a file that can't be used."""
     setting, below = "ca_certificate_files", INTERMEDIATE_SETTING
     return TrustStore.from_pem(
-        {path: read_file(path, setting) for path in roots}, {path: read_file(path, below) for path in intermediates}
+        {path: read_file(path, setting) for path in roots},
+        {path: read_file(path, below) for path in intermediates},
+        pinned_only=pinned_only,
     )
 
 

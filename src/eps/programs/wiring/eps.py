@@ -26,7 +26,7 @@ from eps.directory.pace import Pace
 from eps.errors import Side
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.credentials import tls_files, trust_store
+from eps.programs.wiring.credentials import directory_trust, tls_files
 from eps.programs.wiring.parts import (
     add_metrics,
     directory_cache,
@@ -157,7 +157,7 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
         case models.ApiDirectory(settings=given):
             return ApiDirectory(
                 directory_clients(given),
-                trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files),
+                directory_trust(given),
                 emit=emit,
                 cache_path=directory_cache(settings),
                 trusted_roots=Path(settings.state_path) / trusted_roots.FILE,

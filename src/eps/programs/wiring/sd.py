@@ -10,7 +10,7 @@ from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore
 from eps.settings import SdSettings, models
 
@@ -26,7 +26,7 @@ class SdServer(Composite):
         super().__init__("the service directory")
         given = settings.directory
         self._given_store = given.datastore
-        self._trust = trust_store(given.ca_certificate_files, given.ca_intermediate_certificate_files)
+        self._trust = directory_trust(given)
         self._foreign_peers = given.foreign_peers
         self._mark = high_water_file(settings)
         self._emit = emit
