@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from eps.channels.peers import answer_request, from_peer
+from eps.channels.peers import DirectoryPins, answer_request, from_peer
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Operator
+from eps.errors import TlsFailed
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
-from eps.transport.tls import PeerIdentity
+from eps.pki import Authority
+from eps.transport.tls import PeerIdentity, identify
+from support.fakes import FakeSource, network_directory
 
 
 def passed_on(code: int, data: Any) -> Any:
@@ -64,3 +68,12 @@ async def test_sender_id_and_method_are_read_in_any_order_and_the_last_one_count
     assert answer.id == "hd-2.other(2)"
     request, sender = asked[0]
     assert (str(request.address), request.params, sender) == ("hd-2.other(2)", {"a": 1}, "hd-1b")
+
+
+def test_a_pin_failure_says_how_old_the_directory_is() -> None:
+    source = FakeSource(network_directory())
+    der = Authority.create(fast=True).issue_tls("hd-1").certificate.public_bytes(Encoding.DER)
+    with pytest.raises(TlsFailed, match=r"for none of its names \(hd-1.*\); the directory is a test's \(if"):
+        identify(der, DirectoryPins(source))
+    with pytest.raises(TlsFailed, match=r"for none of its names \(hd-1[^)]*\) \(if"):
+        identify(der, lambda name: frozenset())

@@ -25,6 +25,7 @@ from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory
+from eps.directory.confirmed import AgeLimit
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import Unreachable
@@ -396,6 +397,24 @@ async def test_a_refused_chain_is_tried_again_after_a_while(world: World) -> Non
     assert "in the future" in await world.failure()
     clock.time = NOW
     await until(directory, chain[0].hash)
+
+
+# Its age
+
+
+async def test_a_directory_that_is_too_old_is_not_used_until_it_is_confirmed(world: World) -> None:
+    clock, chain = Clock(), chain_of(2)
+    await world.sd.submit(chain)
+    directory = await world.started(cache=True, now=clock, age_limit=AgeLimit(3600.0, refuse=True))
+    await until(directory, chain[-1].hash)
+    assert directory.as_of() == "the directory was confirmed less than a second ago"
+    seen, world.sd.up = directory.current, False
+    clock.time += timedelta(hours=3)
+    empty = await asyncio.wait_for(directory.changed(seen), 30)
+    assert not empty.entries
+    assert "confirmed 3 hours ago, which is longer than maximum_age" in directory.as_of()
+    world.sd.up = True
+    assert (await asyncio.wait_for(directory.changed(empty), 30)).version == chain[-1].hash
 
 
 # Several endpoints

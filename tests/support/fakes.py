@@ -66,6 +66,9 @@ class FakeSource:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def as_of(self) -> str:
+        return "the directory is a test's"
+
     async def start(self) -> None:
         return None
 

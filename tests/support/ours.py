@@ -59,6 +59,9 @@ class NetworkDirectory:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
+    def as_of(self) -> str:
+        return "the directory is a test's"
+
     async def start(self) -> None:
         """It has been read."""
 

@@ -16,14 +16,14 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
-from eps.channels.peers import answer_request, encode_request, read_answer, relay_trust_of
+from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
 from eps.core.entries import Directory
 from eps.core.event import Emit, Step
 from eps.core.message import Error, Request, Response
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Operator
 from eps.directory import DirectorySource
 from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
 from eps.grpc import eps_pb2 as pb
@@ -61,6 +61,7 @@ class GrpcClientChannel:
     ) -> None:
         self._name = name
         self._source = source
+        self._pins = DirectoryPins(source)
         self._context = context
         self._emit = emit
         self._use_proxy = use_proxy
@@ -182,9 +183,6 @@ class GrpcClientChannel:
             emit=self._emit,
             spoken=self._spoken.setdefault(operator, SpokenName()),
         )
-
-    def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
-        return self._source.current.pins(operator)
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None

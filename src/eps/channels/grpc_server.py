@@ -12,10 +12,10 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.connected import Connected, ConnectedStream
-from eps.channels.peers import answer_request, encode_request, read_answer, relay_trust_of
+from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Step
 from eps.core.message import Request, Response
-from eps.core.names import Fingerprint, Operator, Token
+from eps.core.names import Operator, Token
 from eps.directory import DirectorySource
 from eps.errors import TunnelFailed
 from eps.grpc import eps_pb2 as pb
@@ -60,6 +60,7 @@ class GrpcServerChannel:
     ) -> None:
         self._name = name
         self._source = source
+        self._pins = DirectoryPins(source)
         self._emit = emit
         self._relays = relays or RelaySettings()
         self._deliver: Deliver | None = None
@@ -130,9 +131,6 @@ class GrpcServerChannel:
 
     def _tunnel_served(self, _: object) -> None:
         self._tunnels_under_way -= 1
-
-    def _pins(self, operator: Operator) -> frozenset[Fingerprint]:
-        return self._source.current.pins(operator)
 
     def _answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
         assert self._deliver is not None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from eps.channels import Deliver
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, Unread, error_response
-from eps.core.names import Object, Operator
+from eps.core.names import Fingerprint, Object, Operator
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
@@ -79,6 +79,19 @@ def _executed(error: BadRequest) -> AnswerRefused:
     code = error.code if isinstance(error, TooLarge) else None
     text = f"the call was executed, but its answer can't be passed on: {error.message}"
     return AnswerRefused(text, hint=error.hint, side=Side.OURS, code=code)
+
+
+class DirectoryPins:
+    """What the directory pins now, with its age for messages (``transport.tls.DatedPins``)."""
+
+    def __init__(self, source: DirectorySource) -> None:
+        self._source = source
+
+    def __call__(self, operator: Operator) -> frozenset[Fingerprint]:
+        return self._source.current.pins(operator)
+
+    def as_of(self) -> str:
+        return self._source.as_of()
 
 
 def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:

@@ -253,6 +253,24 @@ class DirectoryChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryConfirmed(Event):
+    """A service directory has confirmed what is known of the directory, now or before this start.
+
+    Attributes:
+        at: when, in seconds since 1970.
+        date: the same, to be read.
+    """
+
+    at: float
+    date: str
+    level: Level = Level.TRACE
+    kind: ClassVar[str] = "directory_confirmed"
+
+    def message(self) -> str:
+        return f"directory confirmed: {self.date}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryFailed(Event):
     """The directory could not be read or verified; what was verified before stays in use."""
 

@@ -8,6 +8,7 @@ api          asks (endpoints: several service directories; pace: how often), ver
              event loop), keeps what it verified (cache), tells the log (reports)
 trusted_roots  new roots that were accepted by hand
 findings     what is said about records that are believed, but not as they should be
+confirmed    when what is known was confirmed last, and what follows when that is too long ago
 high_water   tells a service directory that its store was set back
 json_files   reads files; ``eps sd submit-records`` reads its files here, too
 """
@@ -23,6 +24,10 @@ class DirectorySource(Protocol):
     @property
     def current(self) -> Directory:
         """The last verified state; empty before the first one."""
+        ...
+
+    def as_of(self) -> str:
+        """How old the state is, for messages about pins; "" if it can't grow old."""
         ...
 
     async def start(self) -> None:

@@ -25,6 +25,7 @@ from eps.core.new_root import TrustedRoot
 from eps.core.signature import TrustStore
 from eps.directory import findings
 from eps.directory.cache import ChainCache
+from eps.directory.confirmed import AgeLimit, Confirmed
 from eps.directory.endpoints import Clients, Endpoints
 from eps.directory.pace import Pace, Refreshes
 from eps.directory.reports import Reports
@@ -41,6 +42,9 @@ shown that it has much to tell."""
 LOAD_SECONDS = 2.0
 """How long ``start`` waits for the cache to be verified; some 10,000 records. The rest is done behind it."""
 
+CONFIRMED_FILE = "directory-confirmed.json"
+"""Beside the cache: when a service directory last confirmed it."""
+
 METHOD_NOT_FOUND = -32601
 
 
@@ -53,6 +57,7 @@ class ApiDirectory:
         emit: told of changes and failures.
         cache_path: the file that keeps what was verified; None keeps nothing.
         trusted_roots: the file with the roots that were accepted by hand; None: there are none.
+        age_limit: what follows when no service directory has confirmed for long what we know.
         own_name: while it has no entry, news are asked for every second.
     """
 
@@ -67,6 +72,7 @@ class ApiDirectory:
         own_name: Operator | None = None,
         pace: Pace = Pace(),  # noqa: B008  # frozen
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        age_limit: AgeLimit = AgeLimit(),  # noqa: B008  # frozen
     ) -> None:
         self._endpoints = Endpoints(clients)
         self._cache = ChainCache(cache_path, emit)
@@ -78,6 +84,10 @@ class ApiDirectory:
         self._pace = pace
         self._now = now
         self._chain = Chain.empty(trust)
+        confirmed = Path(cache_path).with_name(CONFIRMED_FILE) if cache_path is not None else None
+        self._confirmed = Confirmed(confirmed, age_limit, now, emit)
+        self._nobody = Directory.empty()
+        self._withheld = self._confirmed.refused
         self._refused: dict[int, _Refusal] = {}
         self._next_thorough = 0.0
         self._news = asyncio.Event()
@@ -86,7 +96,10 @@ class ApiDirectory:
 
     @property
     def current(self) -> Directory:
-        return self._chain.directory
+        return self._nobody if self._withheld else self._chain.directory
+
+    def as_of(self) -> str:
+        return self._confirmed.as_of()
 
     @property
     def pause(self) -> float:
@@ -123,6 +136,8 @@ class ApiDirectory:
         cached = await self._cache.load(self._chain, self._now())
         if cached is not self._chain:
             self._use(cached, "the cache")
+        await self._confirmed.load()
+        self._judge_age()
         self._loaded.set()
         while True:
             asked = self._refreshes.begin()
@@ -130,6 +145,7 @@ class ApiDirectory:
                 await self._poll(thorough=asked is not None)
             except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
                 self._reports.failed(f"unexpected {type(error).__name__}: {error}", "please report this")
+            self._judge_age()
             self._refreshes.end(asked)
             await self._refreshes.pause(self.pause)
 
@@ -156,6 +172,8 @@ class ApiDirectory:
                 if thorough:
                     self._next_thorough = time + self._pace.thorough_every
                 self._endpoints.prefer(index)
+                await self._confirmed.confirm()
+                self._judge_age()
                 self._reports.succeeded(self._endpoints.names[index], self.current)
                 for refused in refusals:  # told once: from now on the good one is asked first
                     self._reports.passed_over(refused.reason, refused.error.hint)
@@ -218,10 +236,20 @@ class ApiDirectory:
             self._use(chain, name)
             await self._cache.keep(chain)
 
-    def _use(self, chain: Chain, source: str) -> None:
-        before, self._chain = self._chain, chain
+    def _judge_age(self) -> None:
+        """Use the directory, or nothing of it, as its age and the settings say."""
+        self._confirmed.look()
+        if self._withheld is not self._confirmed.refused:
+            self._withheld = self._confirmed.refused
+            self._wake_watchers()
+
+    def _wake_watchers(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+    def _use(self, chain: Chain, source: str) -> None:
+        before, self._chain = self._chain, chain
+        self._wake_watchers()
         self._reports.changed(chain, source)
         findings.tell(before, chain, self._now(), self._emit)
         self._searches.add(findings.new_records(before, chain))

@@ -84,6 +84,10 @@ class JsonDirectory:
     def current(self) -> Directory:
         return self._current
 
+    def as_of(self) -> str:
+        """Files are what they are."""
+        return ""
+
     async def start(self) -> None:
         """Read the files.
 

@@ -62,6 +62,15 @@ class ApiDirectorySettings(Model):
     cache_entries_for: Seconds = Field(default=5.0, examples=[30])
     """Between two questions for news."""
 
+    maximum_age: Seconds = Field(default=86_400.0, examples=[604800])
+    """When no service directory has confirmed the directory for so long, the log warns, daily.
+
+    That notices one that can't be reached; not one that answers, and withholds what is new.
+    """
+
+    when_too_old: Literal["warn", "refuse"] = "warn"
+    """`refuse`: an older directory is not used: nobody is trusted until a service directory confirms it."""
+
     max_answer: Bytes = 512 * 1024 * 1024
     """Of one answer of the service directory; the whole chain comes in one.
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from cryptography import x509
 
@@ -34,6 +34,15 @@ MAX_CACHED_CERTIFICATES = 2048
 
 Pins = Callable[[Operator], frozenset[Fingerprint]]
 """The ``encryption`` fingerprints of an operator's directory entry; empty for an unknown one."""
+
+
+@runtime_checkable
+class DatedPins(Protocol):
+    """Pins that know how old they are."""
+
+    def as_of(self) -> str:
+        """In words, for messages; "" if they can't grow old."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +175,10 @@ def identify(der: bytes, pins: Pins) -> PeerIdentity:
     matching = tuple(Operator(name) for name in names if mark in pins(Operator(name)))
     if matching:
         return PeerIdentity(matching, mark)
+    as_of = pins.as_of() if isinstance(pins, DatedPins) else ""
     raise TlsFailed(
-        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})",
+        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})"
+        + (f"; {as_of}" if as_of else ""),
         hint="if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
     )
 

@@ -23,6 +23,7 @@ from eps.core.event import (
     Announced,
     CallFinished,
     DirectoryChanged,
+    DirectoryConfirmed,
     DirectoryFailed,
     Emit,
     Event,
@@ -82,6 +83,9 @@ class Metrics:
             "Sections that are not what their last record says",
             [],
         )
+        self._confirmed = self._gauge(
+            "eps_directory_confirmed_timestamp_seconds", "When a service directory last confirmed the directory", []
+        )
         self._failures = self._counter("eps_directory_failures", "Directory updates that failed", [])
         self._count: dict[type[Event], Callable[..., None]] = {
             CallFinished: self._call,
@@ -91,6 +95,7 @@ class Metrics:
             Refused: lambda event: self._refused(event.listener, event.why).inc(),
             Announced: lambda event: self._announced(event.outcome).inc(),
             DirectoryChanged: self._directory,
+            DirectoryConfirmed: lambda event: self._confirmed.set(event.at),
             DirectoryFailed: lambda event: self._failures.inc(),
         }
 

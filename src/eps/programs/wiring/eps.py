@@ -21,6 +21,7 @@ from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory
+from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
 from eps.errors import Side
@@ -163,5 +164,6 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 trusted_roots=Path(settings.state_path) / trusted_roots.FILE,
                 own_name=Operator(settings.name),
                 pace=Pace(given.cache_entries_for),
+                age_limit=AgeLimit(given.maximum_age, given.when_too_old == "refuse"),
                 now=now,
             )

@@ -1,0 +1,25 @@
+"""How old what we know of the directory is: the time since a service directory last confirmed it.
+
+That notices a service directory that can't be reached. One that answers, but withholds what is new, confirms with every
+answer, and is not noticed.
+"""
+
+DAY = 86_400.0
+
+_UNITS = ((DAY, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
+
+
+def worth_saying(before: float, age: float, maximum: float) -> bool:
+    """Whether a line is due, now that the age was ``before`` at the last look: beyond ``maximum``, and daily.
+
+    All in seconds.
+    """
+    return before < maximum <= age or int(before // DAY) < int(age // DAY)
+
+
+def spoken(seconds: float) -> str:
+    """``26 hours``: whole units, of which there are at least two, down to seconds."""
+    for unit, name in _UNITS:
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name}s"
+    return "1 second" if seconds >= 1 else "less than a second"
