@@ -103,7 +103,7 @@ async def test_only_allowed_names_may_call(allowed: tuple[str, ...] | None, stat
         got, _, answer = await client.answer()
         assert got == status
         if status == 400:
-            assert answer["id"] == "1"
+            assert answer["id"] is None
             assert answer["error"]["code"] == 403
             assert (
                 "certificates of x may call here; your certificate carries app, *.app.local"
@@ -112,6 +112,17 @@ async def test_only_allowed_names_may_call(allowed: tuple[str, ...] | None, stat
             assert answer["error"]["data"]["stage"] == "permission"
             assert answer["error"]["data"]["outcome"] == "not_sent"
             assert "tls.allowed_names" in answer["error"]["data"]["hint"]
+
+
+async def test_who_may_not_call_is_refused_before_the_body_is_read() -> None:
+    """The request's id was not read either: the refusal has id null (PROTOCOL.md section 5)."""
+    files = tls_files("hd-1", allowed_names=("x",))
+    async with jsonrpc_server(echo, tls=files) as server, connected(server, tls_files("app")) as client:
+        client.send(
+            "POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 4000000\n\n", b"{"
+        )
+        status, _, answer = await client.answer()
+    assert (status, answer["id"], answer["error"]["code"]) == (400, None, 403)
 
 
 async def test_allowed_names_refuse_a_client_without_a_certificate() -> None:

@@ -288,12 +288,12 @@ class JsonRpcServer:
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
-            body = await self._body(request)
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
+            self._check_allowed(names)  # before anything is read: who may not call costs nothing
+            body = await self._body(request)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
             call = await self._parsed(body, content_type, names)
             call_id = call.id
-            self._check_allowed(names)
             response = await self._handler(call)
         except EpsError as error:
             return error_response(call_id, error)
