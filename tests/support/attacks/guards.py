@@ -158,6 +158,27 @@ DIRECTORY = (
         "core/test_verdict.py::test_what_is_of_no_use_still_belongs_to_whom_it_was_signed_for",
     ),
     Guard(
+        "nothing is signed onto a directory that was set back",
+        "programs/admin/set_back.py",
+        "    if not tip or verified.records.position(tip) is not None:",
+        "    if False:",
+        "programs/admin/test_set_back.py::test_an_empty_or_older_one_is_refused",
+    ),
+    Guard(
+        "a store that was set back takes no submissions",
+        "directory/service.py",
+        "self._mark.check(chain)",
+        "pass",
+        "directory/test_high_water.py::test_an_older_copy_is_noticed_and_takes_no_submissions",
+    ),
+    Guard(
+        "a cache that could not be written is written again",
+        "directory/cache.py",
+        "if self._trying is None:",
+        "if False:",
+        "directory/test_cache.py::test_what_could_not_be_written_is_written_as_soon_as_it_can_be",
+    ),
+    Guard(
         "submissions that wait are bounded",
         "directory/service.py",
         "if len(self._submissions) > MAX_WAITING:",
@@ -420,6 +441,21 @@ WIRES = (
         "grpc/test_server.py::test_a_request_that_never_ends_is_answered_at_its_deadline",
     ),
     Guard(
+        "GOAWAY frames are counted, too",
+        "grpc/guard.py",
+        "                self._count(FrameKind.GOAWAY)\n",
+        "",
+        "grpc/test_guard.py::test_each_kind_is_limited_and_comes_free_again",
+    ),
+    Guard(
+        "params are read only when the caller is known to have the right",
+        "broker/broker.py",
+        "        recipient = request.address.operator\n        if sender != self._name and recipient",
+        "        recipient = request.address.operator\n        if isinstance(request, Unread):\n"
+        "            request = await request.read()\n        if sender != self._name and recipient",
+        "broker/test_broker.py::test_params_are_read_only_once_the_sender_is_known_to_have_the_right",
+    ),
+    Guard(
         "a method repeats what its id says",
         "grpc/codec.py",
         "if message.method != address.target:",
@@ -467,6 +503,13 @@ WIRES = (
         "if allowed is None or not set(allowed).isdisjoint(names):",
         "if True:",
         "jsonrpc/test_server.py::test_only_allowed_names_may_call",
+    ),
+    Guard(
+        "where an application is, is not told to others",
+        "jsonrpc/client.py",
+        """self._place = "" if tells_url else f"at {where}{through}\"""",
+        'self._place = ""',
+        "jsonrpc/test_client.py::test_where_an_endpoint_is_can_be_kept_from_messages",
     ),
     Guard(
         "a JSON-RPC answer has a limit",

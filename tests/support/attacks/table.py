@@ -185,6 +185,21 @@ CALLS = (
         ),
     ),
     Attack(
+        "Calls of 4 MiB without the right, which would take a second to be read",
+        "code 403; the params are not read, and others are served meanwhile",
+        "`call`: code 403",
+        (
+            "broker/test_broker.py::test_params_are_read_only_once_the_sender_is_known_to_have_the_right",
+            HOSTILE + "test_a_large_call_that_is_refused_costs_the_loop_nothing",
+        ),
+    ),
+    Attack(
+        "Calls that make an application fail, to learn where it is and what it says",
+        "that it failed, and nothing of the answer or of an internal URL",
+        "`call`, with the URL, in our own log alone",
+        ("jsonrpc/test_client.py::test_where_an_endpoint_is_can_be_kept_from_messages",),
+    ),
+    Attack(
         "Another caller's request id is used, or one that was given up",
         "both calls get their own answers: ids that are in flight or in doubt are replaced",
         NOTHING,
@@ -311,6 +326,26 @@ RECORDS = (
         ("directory/test_cache.py::test_what_could_not_be_written_is_written_as_soon_as_it_can_be",),
     ),
     Attack(
+        "A service directory's store is set back, so that revocations are submitted to it and believed by nobody",
+        "`submit-records` signs nothing; the service directory takes no submissions that no server would believe",
+        "`notice` at every start: it is empty, shorter or another",
+        (
+            "directory/test_high_water.py::test_an_older_copy_is_noticed_and_takes_no_submissions",
+            "directory/test_high_water.py::test_an_empty_store_is_noticed_and_can_be_begun_anew",
+            "programs/admin/test_set_back.py::test_an_empty_or_older_one_is_refused",
+            "programs/admin/test_set_back.py::test_a_fork_and_what_is_not_verified_are_refused",
+        ),
+    ),
+    Attack(
+        "A record whose reading takes for ever",
+        "it has no reading, and is refused or of no use, within a second",
+        NOTHING,
+        (
+            "core/test_reading.py::test_settings_that_programs_read_are_not_read_again_for_ever",
+            "core/test_reading.py::test_no_way_is_gone_twice_and_none_for_ever",
+        ),
+    ),
+    Attack(
         "A service directory that is frozen, or trickles its answer byte by byte",
         "it is asked no longer than its deadline; the next endpoint is asked",
         "`directory_failed`: did not answer within …",
@@ -360,13 +395,19 @@ WIRES = (
         ),
     ),
     Attack(
-        "HTTP/2 floods: RST_STREAM, PING, SETTINGS, PRIORITY, empty and tiny DATA, WINDOW_UPDATE, unknown frames",
+        "HTTP/2 floods: RST_STREAM, PING, SETTINGS, GOAWAY, PRIORITY, empty or tiny DATA, WINDOW_UPDATE, unknown ones",
         "GOAWAY with ENHANCE_YOUR_CALM",
         "`refused`: `guard`",
         (
             "grpc/test_server.py::test_a_flood_is_cut_with_enhance_your_calm",
             "grpc/test_guard.py::test_each_kind_is_limited_and_comes_free_again",
         ),
+    ),
+    Attack(
+        "Strangers at the gRPC port, one connection after the other, to fill the log",
+        "each connection ends",
+        "`refused`: one line a second, which counts them",
+        (HOSTILE + "test_strangers_at_the_grpc_port_get_a_line_a_second_that_counts_them",),
     ),
     Attack(
         "Rapid reset (CVE-2023-44487), endless CONTINUATION, headers that unpack to megabytes",
