@@ -280,6 +280,16 @@ RECORDS = (
         ("core/test_chain.py::test_pins_hold_from_the_record_that_sets_them",),
     ),
     Attack(
+        "A new root by a key that was rotated out and has expired, or by any other certificate with `sd-admin`",
+        "refused; followers keep what they have",
+        "`directory_failed`, with the hash with which it could be accepted by hand",
+        (
+            "core/test_chain.py::test_a_key_that_was_rotated_out_starts_no_new_chain",
+            "core/test_chain.py::test_a_new_root_is_one_that_the_present_chain_vouches_for",
+            "core/test_chain.py::test_a_root_is_accepted_by_hand_for_its_signer_only",
+        ),
+    ),
+    Attack(
         "Records are altered, reordered, or left out",
         "the same",
         "the same",
