@@ -201,7 +201,27 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("open connections of one port", "closed on accept: `connections`", "transport.listener.MAX_CONNECTIONS", ""),
     ("time for a TLS handshake on a JSON-RPC port", "closed", "jsonrpc.server.HANDSHAKE_SECONDS", "s"),
     ("an idle connection to a JSON-RPC port", "closed", "jsonrpc.server.KEEP_ALIVE_SECONDS", "s"),
-    ("time for a request's body, and 1 s more per MiB allowed", "code -32600", "jsonrpc.server.BODY_SECONDS", "s"),
+    (
+        "time for a request's body, and 1 s more per MiB allowed",
+        "code -32600",
+        "jsonrpc.request_body.BODY_SECONDS",
+        "s",
+    ),
+    (
+        "a service directory's requests of more bytes, which are handled one at a time",
+        "others wait up to 60 s, then code -32603",
+        "jsonrpc.large_bodies.LARGE",
+        "B",
+    ),
+    ("such requests that wait", "code -32603", "jsonrpc.large_bodies.MAX_WAITING", ""),
+    (
+        "silence within such a request (while others wait, 10 s and 1 s per MiB for all of it)",
+        "code -32600",
+        "jsonrpc.request_body.SILENT_SECONDS",
+        "s",
+    ),
+    ("JSON values in such a request, counted before it is parsed", "code 400", "jsonrpc.large_bodies.MAX_VALUES", ""),
+    ("JSON values in an answer of a service directory", "not believed", "directory.endpoints.MAX_VALUES", ""),
     ("time to read an answer, and 1 s more per MiB", "cut", "jsonrpc.server.ANSWER_SECONDS", "s"),
     ("calls in flight when a JSON-RPC port closes", "cut after", "jsonrpc.server.GRACE_SECONDS", "s"),
     ("calls in flight when the gRPC server stops", "cut after", "channels.grpc_server.CLOSE_GRACE", "s"),
@@ -333,7 +353,8 @@ def limit_text(value: Any, unit: str) -> str:
     if unit == "B":
         size, unit = next(((size, name) for name, size in _SIZES.items() if value % size == 0), (1, "bytes"))
         return f"{value // size:,} {unit}"
-    return f"{value / _SPANS.get(unit, 1):,g} {unit}".strip()
+    shown = value / _SPANS.get(unit, 1)
+    return f"{int(shown) if shown == int(shown) else shown:,} {unit}".strip()
 
 
 WHOLE = {"limits": render_limits, "attacks": render_attacks, "guards": render_guards}

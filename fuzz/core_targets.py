@@ -13,10 +13,11 @@ from eps.core.endpoint import relay_trust
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
 from eps.core.json_pieces import DeeperThan, parse_in_pieces
+from eps.core.json_steps import count_values, exhaust
 from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import doubts, parse_change_record, parse_signed_record
-from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TooDeep, TunnelFailed
+from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TooDeep, TooLarge, TunnelFailed
 from eps.grpc.codec import encode_request
 from support.vectors import load
 from support.wire_messages import decode_request
@@ -82,6 +83,24 @@ def as_text(data: bytes) -> str:
 
 def http_bodies() -> list[bytes]:
     return [case["request"]["body"].encode() for case in load("jsonrpc_http.json") if case["request"].get("body")]
+
+
+def values_in(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(values_in(item) for item in inner)
+
+
+def run_count_values(body: bytes) -> Hashable:
+    """What is counted is what the parser makes, to the last value."""
+    count = values_in(jsonrpc.parse_json(body, len(body)))
+    exhaust(count_values(body, count))
+    if count == 1:
+        return 1
+    try:
+        exhaust(count_values(body, count - 1))
+    except TooLarge:
+        return count
+    raise AssertionError(f"{count} values, and not counted")
 
 
 def run_strict_loads(body: bytes) -> Hashable:
@@ -229,6 +248,7 @@ TARGETS = [
         "jsonrpc_strict_loads", run_strict_loads, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json
     ),
     Target("json_in_pieces", run_json_in_pieces, http_bodies, (), tokens=JSON_TOKENS, mutate=mutate_json),
+    Target("count_values", run_count_values, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("jsonrpc_request", run_request, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("jsonrpc_response", run_response, answers, (DeliveryError,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("address", run_address, addresses, (AddressError,), tokens=texts(".", "(", ")", "\n", "a.b(")),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eps.core.json_steps import STEP_TOKENS, load_in_steps
+from eps.core.json_steps import RECORDS, STEP_TOKENS, count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import strict_loads
 from eps.errors import BadRequest, EpsError, NotJson, TooLarge
 
@@ -113,3 +113,62 @@ def test_steps_are_taken_within_the_list_and_elsewhere() -> None:
 def test_unterminated_strings_cost_no_quadratic_time() -> None:
     with pytest.raises(NotJson):
         load(b'{"result": [{}, "' + b'\\"' * 2_000_000)
+
+
+@given(
+    st.fixed_dictionaries({"id": leaves, "params": st.fixed_dictionaries({"records": st.lists(values), "x": values})})
+)
+@example({"id": 1, "params": {"records": [{}, {}], "x": {"records": [[]]}}})
+def test_a_submission_is_the_same_in_steps(request: dict[str, Any]) -> None:
+    body = json.dumps(request).encode()
+    steps = load_in_steps(body, max_bytes=len(body), step_bytes=1, path=RECORDS)
+    assert exhaust(steps) == strict_loads(body)
+
+
+@pytest.mark.parametrize("body", [b'{"params": [["records", [{}, {}]]]}', b'["params", ["records", [{}, {}]]]'])
+def test_a_list_at_another_place_is_not_taken_for_the_records(body: bytes) -> None:
+    assert verdict(lambda: exhaust(load_in_steps(body, max_bytes=99, step_bytes=1, path=RECORDS))) in (
+        "refused",
+        json.loads(body),
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"params": {"records": [{"name": "' + b"x" * 200 + b'"}, {}]}}',  # one element
+        b'{"params": {"records": [{}, {}], "more": "' + b"x" * 200 + b'"}}',  # what is around the list
+        b'{"params": {"more": "' + b"x" * 200 + b'"}}',  # no list
+    ],
+)
+def test_what_cannot_be_cut_is_bounded(body: bytes) -> None:
+    def read(max_piece: int) -> Any:
+        return exhaust(load_in_steps(body, max_bytes=999, step_bytes=1, path=RECORDS, max_piece=max_piece))
+
+    assert read(len(body)) == json.loads(body)
+    with pytest.raises(TooLarge, match="in one piece, the limit is 100"):
+        read(100)
+
+
+def count(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(count(item) for item in inner)
+
+
+@given(values)
+@example({",[{": ['a,"[', "\\", []]})
+def test_values_are_counted_exactly(value: Any) -> None:
+    for separators in ((",", ":"), (" , ", " : ")):
+        body = json.dumps(value, separators=separators).replace("[]", "[ ]").encode()
+        exhaust(count_values(body, count(value)))
+        if count(value) > 1:
+            with pytest.raises(TooLarge):
+                exhaust(count_values(body, count(value) - 1))
+
+
+def test_counting_takes_steps() -> None:
+    body = b"[" + b",".join([b'"a,b"'] * 600_000) + b"]"
+    steps = 0
+    for _ in count_values(body, 600_001):
+        steps += 1
+    assert steps > 10

@@ -15,6 +15,7 @@ from eps.core.event import Notice
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
+from eps.jsonrpc import request_body
 from eps.jsonrpc import server as module
 from eps.jsonrpc.server import Cors, JsonRpcServer
 from eps.transport.tls import TlsFiles, client_context
@@ -103,7 +104,7 @@ async def test_only_allowed_names_may_call(allowed: tuple[str, ...] | None, stat
         got, _, answer = await client.answer()
         assert got == status
         if status == 400:
-            assert answer["id"] is None
+            assert answer["id"] is None, "the body was not read"
             assert answer["error"]["code"] == 403
             assert (
                 "certificates of x may call here; your certificate carries app, *.app.local"
@@ -220,7 +221,7 @@ async def test_broken_chunks_are_an_error_not_a_traceback(
     begun: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """aiohttp doesn't tell a call that waits for its body of a broken chunk; then the deadline ends it."""
-    monkeypatch.setattr(module, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.05)
     events = Events()
     async with jsonrpc_server(echo, emit=events, max_body=100) as server, connected(server) as client:
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n")
@@ -253,7 +254,7 @@ async def test_a_body_that_can_not_be_decoded_is_not_json() -> None:
     request = Broken()
     request.content = request
     with pytest.raises(NotJson, match="bad chunk"):
-        await JsonRpcServer("test", "localhost:0", echo)._body(request)  # type: ignore[arg-type]  # stands for one
+        await request_body.RequestBody(request, 100).begin(100)  # type: ignore[arg-type]  # stands for one
 
 
 async def test_a_compressed_body_is_not_json() -> None:
@@ -288,7 +289,7 @@ async def test_a_body_of_exactly_the_limit_passes() -> None:
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.05)
     async with jsonrpc_server(echo, max_body=100) as server, connected(server) as client:
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 99\n\n{")
         status, _, answer = await client.answer()

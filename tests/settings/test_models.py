@@ -112,7 +112,7 @@ def test_eps(folder: Path) -> None:
     assert isinstance(settings.directory, ApiDirectory)
     directory = settings.directory.settings
     assert directory.cache_entries_for == 5.0
-    assert directory.max_answer == 512 * 2**20
+    assert directory.max_answer == 128 * 2**20
     assert directory.jsonrpc_client.keep_alive == 1.5
     assert [channel.type for channel in settings.channels] == [
         "grpc_client",

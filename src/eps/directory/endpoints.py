@@ -18,8 +18,11 @@ STAGGER_SECONDS = 1.5
 """How long an endpoint may be silent before the next one is asked as well: an address that swallows packets must not
 cost the whole deadline, one that is only slow shall win."""
 
-MAX_ANSWER = 512 * 1024 * 1024
-"""Bytes of an answer; some 200,000 records."""
+MAX_ANSWER = 128 * 1024 * 1024
+"""Bytes of an answer; some 60,000 records."""
+
+MAX_VALUES = 2_000_000
+"""Of an answer: 30 for each of so many records. They take 500 MiB at most."""
 
 LONGEST_CALL_SECONDS = 120.0
 """The clients' own deadline; those who ask set shorter ones."""
@@ -164,6 +167,7 @@ class ServiceDirectoryClients:
                 side=Side.DIRECTORY,
                 called="the service directory",
                 load=record_text.loads,
+                max_values=MAX_VALUES,
             )
             for endpoint, name in zip(endpoints, names, strict=False)
         ]

@@ -88,7 +88,7 @@ class ServiceDirectory:
         self._pages = _Pages()
         self._entries: dict[Operator, tuple[Entry, orjson.Fragment]] = {}
         self._lock = asyncio.Lock()
-        self._submissions: set[asyncio.Task[None]] = set()
+        self._submissions: set[asyncio.Task[EpsError | None]] = set()
         self._methods: dict[str, Callable[[Call], Awaitable[Any]]] = {
             "getRecords": self._get_records,
             "getTip": self._get_tip,
@@ -199,27 +199,43 @@ class ServiceDirectory:
             raise InternalError(
                 f"{MAX_WAITING} submissions are waiting already", hint="nothing was stored; submit again in a minute"
             )
-        # A task of its own: a caller that hangs up must not leave memory and store disagreeing.
         who = _submitter(call)
-        task = asyncio.create_task(
-            self._accept(values, f"a submission of {len(values)} records by {who}"), name="submission"
-        )
+        refusal = await self._submit(values, who)
+        if refusal is not None:
+            text = f"a submission of {len(values)} records by {who} was refused: {refusal.message}"
+            self._emit(Notice(text=text, hint=refusal.hint, level=Level.WARN))
+            raise refusal
+        return "ok"
+
+    async def _submit(self, values: Sequence[object], who: str) -> EpsError | None:
+        """Why a batch was refused. Returned rather than raised: with a task that raised, everything that its functions
+        held stays until Python looks for cycles, and of a large batch that is hundreds of megabytes.
+
+        Raises:
+            InternalError: it takes too long.
+        """
+        # A task of its own: a caller that hangs up must not leave memory and store disagreeing.
+        source = f"a submission of {len(values)} records by {who}"
+        task = asyncio.create_task(self._outcome(values, source), name="submission")
         self._submissions.add(task)
         task.add_done_callback(self._forget)
         try:
-            await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
+            return await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
         except TimeoutError:
             raise InternalError(
                 f"the submission is not finished after {SUBMIT_SECONDS:.0f} s and goes on",
                 hint="ask getTip whether it was stored before submitting again",
             ) from None
-        except EpsError as error:
-            text = f"a submission of {len(values)} records by {who} was refused: {error.message}"
-            self._emit(Notice(text=text, hint=error.hint, level=Level.WARN))
-            raise
-        return "ok"
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    async def _outcome(self, values: Sequence[object], source: str) -> EpsError | None:
+        try:
+            await self._accept(values, source)
+        except EpsError as error:
+            error.__context__ = None
+            return error.with_traceback(None)
+        return None
+
+    def _forget(self, task: asyncio.Task[EpsError | None]) -> None:
         self._submissions.discard(task)
         if not task.cancelled():
             task.exception()  # fetched: asyncio would complain of one that nobody waits for any more

@@ -43,9 +43,9 @@ def many_objects(count: int) -> Iterator[None]:
     gc.disable()
     try:
         yield
+        _exempt(count)  # not if they were refused: what goes again, perhaps in cycles, must not become permanent
     finally:
         _collecting_later -= 1
-        _exempt(count)
         if not _collecting_later:
             gc.enable()
 

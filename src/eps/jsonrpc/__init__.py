@@ -4,5 +4,5 @@
 handler, ``Call → Response``. ``client`` is used by the channel to our application, by the directory source that follows
 a service directory, and by the command line. Neither knows what a call means. ``tolerance`` tells what applications do
 loosely. ``http_connection`` is what every HTTP server here has of aiohttp for each client; ``aiohttp_parts`` is what of
-that is private.
+that is private. ``request_body`` reads a body as it arrives; ``large_bodies`` are those that wait for their turn.
 """

@@ -18,13 +18,13 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h11
 from yarl import URL
 
 from eps.core.host_port import render_host_port
-from eps.core.json_steps import exhaust, load_in_steps
+from eps.core.json_steps import count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import (
     EXPECTED_CONTENT_TYPE,
     Load,
@@ -73,7 +73,10 @@ WRITE_BYTES = 256 * 1024
 for: encrypting 10 MB at once would hold up everything for 50 ms."""
 
 LARGE_ANSWER = 1024 * 1024
-"""From this size on an answer is parsed in steps: at once it would take more than some 10 ms."""
+"""From this size on an answer is parsed in a thread, in steps: at once it would take more than some 10 ms."""
+
+MAX_VALUES = 1_000_000
+"""Of one answer, where the caller sets no other limit; they take 250 MiB at most."""
 
 _TIMEOUT_PARAMETER = re.compile(r"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 _BROKEN_OFF = "the connection broke off before an answer came"
@@ -104,6 +107,7 @@ class JsonRpcClient:
         tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
             the errors' ``place``.
         load: reads the answers' JSON; None: only what can travel inside the network.
+        max_values: of a large answer; counted before it is parsed.
 
     Attributes:
         label: who is called, and where if that may be told, as messages name it; without a password.
@@ -126,6 +130,7 @@ class JsonRpcClient:
         called: str = "",
         tells_url: bool = True,
         load: Load | None = None,
+        max_values: int = MAX_VALUES,
     ) -> None:
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
@@ -143,6 +148,7 @@ class JsonRpcClient:
         self._keep_alive = keep_alive
         self._side = side
         self._load = load
+        self._max_values = max_values
         self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=keep_alive)
         self._head = _request_head(self._url, self._proxy)
         self._keep_alive_header = ""
@@ -274,12 +280,15 @@ class JsonRpcClient:
             parse = partial(parse_response, answer, request_id, source=self.label, status=status, load=self._load)
             parse = partial(parse, max_bytes=self._max_answer)
             return parse() if len(answer) <= LARGE_BYTES else await aside(parse)
-        steps = load_in_steps(answer, max_bytes=self._max_answer, load=self._load)
         try:
-            value = await in_steps(steps)
+            value = await aside(self._load_large, answer)
         except BadRequest as refused:
             refused_answer(answer, self.label, status, refused)
         return read_answer(value, answer, request_id, source=self.label, status=status)
+
+    def _load_large(self, answer: bytes) -> Any:
+        exhaust(count_values(answer, self._max_values))
+        return exhaust(load_in_steps(answer, max_bytes=self._max_answer, load=self._load))
 
     # A new connection
 

@@ -17,17 +17,18 @@ from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler
 
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, Load, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
-from eps.errors import BadRequest, EpsError, InternalError, NotJson, NotPermitted, Side, StartError, TlsFailed, TooLarge
+from eps.errors import EpsError, InternalError, NotJson, NotPermitted, StartError, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
-from eps.jsonrpc.http_connection import HttpConnection, end_unused, tell_to_go_on
+from eps.jsonrpc.http_connection import HttpConnection, end_unused
+from eps.jsonrpc.large_bodies import LARGE, LargeBodies
+from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
@@ -37,10 +38,6 @@ HANDSHAKE_SECONDS = 10.0
 
 KEEP_ALIVE_SECONDS = 75.0
 """An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
-
-BODY_SECONDS = 30.0
-BODY_BYTES_PER_SECOND = 1024 * 1024
-"""A body may take 30 s, and a second more per MiB that the server accepts at all."""
 
 ANSWER_SECONDS = 60.0
 """How long a client may take to read its answer, and a second more per MiB; then the connection is cut."""
@@ -139,6 +136,7 @@ class JsonRpcServer:
         max_body: bytes of a request.
         grace: seconds that calls in flight may go on for when the server closes.
         load: reads the requests' JSON; None: only what can travel inside the network.
+        large: how bodies above ``LARGE`` bytes are read; None: like all others.
     """
 
     def __init__(
@@ -155,6 +153,7 @@ class JsonRpcServer:
         max_connections: int = MAX_CONNECTIONS,
         grace: float = GRACE_SECONDS,
         load: Load | None = None,
+        large: LargeBodies | None = None,
         emit: Emit = ignore,
     ) -> None:
         self._name = name
@@ -163,9 +162,9 @@ class JsonRpcServer:
         self._tls = tls
         self._cors = cors or Cors()
         self._max_body = max_body
-        self._body_seconds = BODY_SECONDS + max_body / BODY_BYTES_PER_SECOND
         self._grace = grace
         self._load = load
+        self._large = large
         self._emit = sparing(emit, time.monotonic)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
@@ -290,9 +289,13 @@ class JsonRpcServer:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
             self._check_allowed(names)  # before anything is read: who may not call costs nothing
-            body = await self._body(request)
+            body = RequestBody(request, self._max_body)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
-            call = await self._parsed(body, content_type, names)
+            if not await body.begin(LARGE if self._large is not None else self._max_body):
+                assert self._large is not None, "without it nothing is larger than the whole"
+                return await self._respond_to_large(body, self._large, content_type, names)
+            text = body.take()
+            call = await self._parsed(text, content_type, names)
             call_id = call.id
             response = await self._handler(call)
         except EpsError as error:
@@ -309,6 +312,28 @@ class JsonRpcServer:
             parse_request, body, content_type, max_bytes=self._max_body, load=self._load, client_names=names
         )
         return parse() if len(body) <= LARGE_BYTES or self._load is not None else await aside(parse)
+
+    async def _respond_to_large(
+        self, body: RequestBody, large: LargeBodies, content_type: str | None, names: tuple[str, ...]
+    ) -> Response:
+        """Read, parse and answer, with nobody beside it."""
+        async with large.turn():
+            return await self._in_turn(body, large, content_type, names)
+
+    async def _in_turn(
+        self, body: RequestBody, large: LargeBodies, content_type: str | None, names: tuple[str, ...]
+    ) -> Response:
+        """A function of its own, so that nothing of the request is held any more when the turn ends."""
+        call_id = ""
+        try:
+            await body.finish(large.is_too_slow)
+            value = await large.read(body.take())
+            call = parse_request(b"", content_type, load=lambda *_, **__: value, client_names=names)
+            call_id = call.id
+            response = await self._handler(call)
+        except EpsError as error:
+            return error_response(call_id, error)
+        return response if response.id == call_id else replace(response, id=call_id)
 
     def _rendered(self, response: Response, headers: dict[str, str]) -> "_Answer":
         try:
@@ -334,45 +359,6 @@ class JsonRpcServer:
         raise NotPermitted(
             f"{self._name}: {which}; {who}",
             hint="call with such a certificate, or add the name to tls.allowed_names of this server's settings",
-        )
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        """The request's body.
-
-        Raises:
-            TooLarge: beyond ``max_body``; what is left is not kept.
-            BadRequest: it doesn't arrive in time.
-        """
-        if (request.content_length or 0) > self._max_body:
-            raise self._too_large(request.content_length or 0)
-        await tell_to_go_on(request)
-        parts: list[bytes] = []
-        size = 0
-        try:
-            if request.content.is_eof():  # small bodies mostly come with the headers, and need no deadline
-                body = request.content.read_nowait()
-                if len(body) > self._max_body:
-                    raise self._too_large(len(body))
-                return body
-            async with asyncio.timeout(self._body_seconds):
-                while part := await request.content.readany():
-                    size += len(part)
-                    if size > self._max_body:
-                        raise self._too_large(size)
-                    parts.append(part)
-        except TimeoutError:
-            raise BadRequest(
-                f"the body did not arrive within {self._body_seconds:.0f} s", hint="check the network"
-            ) from None
-        except (RequestPayloadError, HttpProcessingError) as error:
-            raise NotJson(f"the body can't be read: {error}", hint="check the client's Content-Length") from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _too_large(self, size: int) -> TooLarge:
-        return TooLarge(
-            f"a request of {size} bytes or more, the limit is {self._max_body}",
-            hint="send less at once",
-            side=Side.OURS,
         )
 
 

@@ -71,10 +71,10 @@ class ApiDirectorySettings(Model):
     when_too_old: Literal["warn", "refuse"] = "warn"
     """`refuse`: an older directory is not used: nobody is trusted until a service directory confirms it."""
 
-    max_answer: Bytes = 512 * 1024 * 1024
+    max_answer: Bytes = 128 * 1024 * 1024
     """Of one answer of the service directory; the whole chain comes in one.
 
-    A large network's has some hundred megabytes.
+    20 MiB are 10,000 records. Of more than two million values none is read, whatever this is.
     """
 
     @model_validator(mode="after")

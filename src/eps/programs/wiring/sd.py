@@ -8,6 +8,7 @@ from eps.core.message import Response
 from eps.core.record_text import loads
 from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
+from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import directory_trust
@@ -35,7 +36,8 @@ class SdServer(Composite):
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
-        self.rpc = add_jsonrpc_server(self, rpc, None, self._handle, emit, max_body=rpc.max_request_body, load=loads)
+        limits = {"max_body": rpc.max_request_body, "load": loads, "large": LargeBodies(loads)}
+        self.rpc = add_jsonrpc_server(self, rpc, None, self._handle, emit, **limits)
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store, self._emit)

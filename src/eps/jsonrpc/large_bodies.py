@@ -1,0 +1,106 @@
+"""Bodies that are large, as a service directory gets them: one at a time, counted before they are parsed, off the loop.
+
+A small body costs little, however many come. Of 64 MiB a parser can make gigabytes (``{},`` again and again), and a
+hundred at a time take as much without being parsed. So whoever sends more than :data:`LARGE` bytes waits for its turn,
+which lasts until its answer is known, and the memory is given back to the system then.
+"""
+
+import asyncio
+import ctypes
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from eps.core.json_steps import RECORDS, count_values, exhaust, load_in_steps
+from eps.core.jsonrpc_text import Load
+from eps.errors import InternalError
+
+LARGE = 1024 * 1024
+"""Bytes from which on a body has to wait for its turn."""
+
+MAX_VALUES = 1_000_000
+"""Of one body. 64 MiB of signed records have some 600,000; this many take 250 MiB at most."""
+
+MAX_PIECE = 5 * 1024 * 1024
+"""What is parsed at once: the largest record that is used (4 MiB), and what is around it."""
+
+MAX_WAITING = 16
+"""Senders that wait for their turn, each with 1 MiB that has come already."""
+
+TURN_SECONDS = 60.0
+"""How long one waits: as long as a submission may take."""
+
+SLOW_SECONDS = 10.0
+"""While others wait, a body may take this long, and a second for each MiB that has come, at any moment."""
+
+
+class LargeBodies:
+    """The turns of one server.
+
+    Args:
+        load: reads the JSON.
+        max_values: of one body.
+    """
+
+    def __init__(self, load: Load, max_values: int = MAX_VALUES) -> None:
+        self._load = load
+        self._max_values = max_values
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """What is done inside is done for one large body at a time.
+
+        Raises:
+            InternalError: too many wait, or it took too long.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise _busy(f"{MAX_WAITING} large requests are waiting already")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise _busy(f"other large requests took {TURN_SECONDS:.0f} s") from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
+            await asyncio.shield(asyncio.to_thread(give_back_memory))
+
+    def is_too_slow(self, size: int, seconds: float) -> bool:
+        """Whether the one whose turn it is keeps others waiting.
+
+        Args:
+            size: bytes that have come.
+            seconds: since its turn began.
+        """
+        return self._waiting > 0 and seconds > SLOW_SECONDS + size / LARGE
+
+    async def read(self, body: bytes) -> Any:
+        """The JSON value, parsed in a thread.
+
+        Raises:
+            BadRequest: as the given ``load``; TooLarge also for too many values, or too large a piece.
+        """
+        return await asyncio.to_thread(self._read, body)
+
+    def _read(self, body: bytes) -> Any:
+        exhaust(count_values(body, self._max_values))
+        return exhaust(load_in_steps(body, max_bytes=len(body), load=self._load, path=RECORDS, max_piece=MAX_PIECE))
+
+
+def _busy(why: str) -> InternalError:
+    return InternalError(why, hint="nothing was done; send it again in a minute")
+
+
+def give_back_memory() -> None:
+    """What was freed goes back to the system, where the C library can do that at all (glibc); also what is held in
+    cycles, as refusals hold what was refused."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
