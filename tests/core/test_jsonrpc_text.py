@@ -177,6 +177,7 @@ def deep_json(value: Any) -> str:
         (b'{"error": {"a": 1, "a": 2}}', "duplicate key"),
         (b'{"id": "1", "error": {"code": 1, "data": 9007199254740993}}', "±2^53"),
         (b'{"time": 9007199254740993, "result": 1}', "±2^53"),
+        (b'{"id": "1", "error": {"code": 1, "data": [NaN]}}', "error.data[0]: NaN is no number"),
     ],
 )
 def test_answers_that_cannot_be_passed_on_were_executed(text: bytes, why: str) -> None:
@@ -193,6 +194,26 @@ def test_a_result_with_a_number_that_cannot_travel_was_executed_whatever_the_htt
     for status in (200, 404, 502):
         with pytest.raises(AnswerRefused, match=r"result\[0\]: the integer"):
             parse_response(b'{"id": "1", "result": [9007199254740993]}', "1", source="there", status=status)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b'{"a": [1, NaN]}', r"result\.a\[1\]: NaN is no number"),
+        (b"-Infinity", "result: the number is beyond what a double can hold"),
+        (rb'{"a": "\ud800"}', r"result\.a: holds a lone surrogate"),
+    ],
+)
+def test_results_that_json_libraries_write_though_they_are_no_json_were_executed(value: bytes, why: str) -> None:
+    with pytest.raises(AnswerRefused, match=why):
+        parse_response(b'{"id": "1", "result": %b}' % value, "1", source="there")
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"result": NaN' + b" " * 70_000 + b"}"])
+def test_only_a_short_answer_is_looked_at_for_what_is_no_json(body: bytes) -> None:
+    with pytest.raises(EpsError) as caught:
+        parse_response(body, "1", source="there")
+    assert "result" not in str(caught.value)
 
 
 def test_size_is_checked_before_anything_is_parsed() -> None:
@@ -395,6 +416,8 @@ def test_answers_that_peers_send(text: bytes, expected: Response) -> None:
         (answer(id="2", result={}), "its id is another text, not '1'"),
         (answer(id="2", error={"code": 1}), "its id is another text, not '1'"),
         (answer(id=1, error={"code": 1}), "its id is a number, not '1'"),
+        (b'{"id": "1", "Result": {"a": 1}}', "not named in small letters"),
+        (b'{"id": "1", "ERROR": {"code": 1}, "error": null}', "not named in small letters"),
         (answer(error="text"), "no 32-bit integer code"),
         (answer(error={"code": "1"}), "no 32-bit integer code"),
         (answer(error={"code": True}), "no 32-bit integer code"),

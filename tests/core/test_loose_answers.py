@@ -10,6 +10,7 @@ from eps.core.message import Error, Response
 
 MARK, SURPLUS, STATUS = Flaw.MARK, Flaw.SURPLUS, Flaw.STATUS
 NO_ID, NULL_ID, OTHER_ID = Flaw.NO_ID, Flaw.NULL_ID, Flaw.OTHER_ID
+CASE, BARE = Flaw.CASE, Flaw.BARE
 
 
 def read(body: bytes, status: int = 200) -> tuple[Response, list[Flaw]] | None:
@@ -38,6 +39,10 @@ WITHOUT_ID = b'{"jsonrpc":"2.0","result":{"a":"}"}}'
         (answer(id=None), 200, [NULL_ID]),
         (answer(id=7), 201, [OTHER_ID]),
         (answer(id={"x": 1}), 200, [OTHER_ID]),
+        (answer(id=10**20), 200, [OTHER_ID]),
+        (answer(took_ns=10**18, trace={"id": 10**20}), 200, []),
+        (b'{"Jsonrpc":"2.0","Id":"1","Result":{"a":"}"},"Error":null}', 200, [CASE]),
+        (b'{"jsonrpc":"2.0","RESULT":{"a":"}"}}', 200, [CASE, NO_ID]),
         (WHOLE, 302, [STATUS]),
         (WHOLE, 404, [STATUS]),
         (WHOLE, 500, [STATUS]),
@@ -59,6 +64,20 @@ def test_what_can_mean_one_thing_only_is_understood(body: bytes, status: int, fl
 def test_an_error_too(given: object, flaws: list[Flaw], status: int) -> None:
     body = b"\xef\xbb\xbf" + answer(id=given, result=None, error={"code": 7, "message": "m"})
     assert read(body, status) == (Response("1", error=Error(7, "m", {})), [MARK, *flaws])
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "flaws"),
+    [
+        (b'{"id":"1","error":{"message":"m"}}', Error(-32603, "m", {}), [BARE]),
+        (b'{"id":"1","error":{"code":null,"message":null,"data":{"a":1}}}', Error(-32603, "", {"a": 1}), [BARE]),
+        (b'{"jsonrpc":"2.0","error":{}}', Error(-32603, "", {}), [BARE]),
+        (b'{"id":"1","error":{"code":7,"message":null}}', Error(7, "", {}), [BARE]),
+        (b'{"Id":"1","Error":{"Code":7,"Message":"m","Data":null}}', Error(7, "m", {}), [CASE, BARE]),
+    ],
+)
+def test_errors_that_say_little(body: bytes, error: Error, flaws: list[Flaw]) -> None:
+    assert read(body, 400) == (Response("1", error=error), flaws)
 
 
 def test_a_result_that_was_left_out_is_an_empty_one() -> None:
@@ -83,6 +102,9 @@ def test_a_result_that_was_left_out_is_an_empty_one() -> None:
         WHOLE + b'garbage {"error" : {"code": 1}}',
         WHOLE[:-1],
         b'{"result":1,"result":2}x',
+        b'{"Result":1,"result":2,"id":"1"}',
+        b'{"error":{"message":"no such page"}}',  # of something that knows no JSON-RPC
+        answer(error={"code": "1", "Code": 1}),
         answer(result=2**60) + b"x",
         b"x" + WHOLE,
         b"[" + WHOLE + b"]",

@@ -31,7 +31,8 @@ def test_the_quick_look_and_the_thorough_one_agree(value: Any, most: int) -> Non
     [
         ({"a": [1, 2**53 + 1]}, "params.a[1]: the integer is beyond", BadRequest),
         ({"a": -(10**5000)}, "params.a: the integer is beyond", BadRequest),
-        ([math.nan], "params[0]: the number is beyond", BadRequest),
+        ([math.nan], "params[0]: NaN is no number", BadRequest),
+        ([-math.inf], "params[0]: the number is beyond", BadRequest),
         ({"b": 1, "a": "\ud800"}, "params.a: holds a lone surrogate", BadParams),
         ({"b": 1, "a": {"\ud800": 1}}, "params.a: holds a lone surrogate", BadParams),
         ({"a": {7: 1}}, "params.a: a key is not a string", BadParams),

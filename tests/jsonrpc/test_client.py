@@ -513,9 +513,7 @@ async def sent(server: Server, kind: type[DeliveryError], **options: Any) -> str
     return caught.value.message
 
 
-@pytest.mark.parametrize(
-    "part", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n"]
-)
+@pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", b"HTTP/1.1 200 OK\r\n"])
 async def test_an_answer_that_breaks_off_is_an_unknown_outcome(part: bytes) -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -524,6 +522,22 @@ async def test_an_answer_that_breaks_off_is_an_unknown_outcome(part: bytes) -> N
     async with serving(cut) as server:
         assert "broke off" in await sent(server, OutcomeUnknown)
         assert server.connections == 1  # it was not repeated
+
+
+@pytest.mark.parametrize("stays", [True, False])
+@pytest.mark.parametrize("head", [b"nonsense", b"HTTP/1.1 200 OK\r\nno colon", b"HTTP/1.1 200 OK\r\nX: a\x01b"])
+async def test_an_answer_that_is_no_http_is_called_so(head: bytes, stays: bool) -> None:
+    """It has come: to look for a broken network would be in vain."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head + b"\r\n\r\n")
+        if stays:
+            await reader.read()
+
+    async with serving(talk) as server:
+        message = await sent(server, OutcomeUnknown)
+        assert "its answer is no HTTP that can be read" in message and "broke off" not in message
 
 
 async def test_a_reset_after_sending_is_an_unknown_outcome() -> None:

@@ -231,7 +231,9 @@ async def test_what_is_no_announcement_is_told_and_left_where_it_is() -> None:
     scene = Scene(MemoryDatastore([DataEntry(1, new_id(), b"{}"), DataEntry(1, new_id(), b"]")]))
     assert (await scene.book()).standing() == []
     assert [notice.level for notice in scene.events.of(Notice)] == [Level.WARN, Level.WARN]
-    assert "holds an entry that is no announcement" in scene.events.of(Notice)[0].text
+    told = [notice.text for notice in scene.events.of(Notice)]
+    assert "holds an entry that is no announcement" in told[0]
+    assert told[1].endswith("it is no JSON in UTF-8")
 
 
 async def test_while_the_store_fails_memory_goes_on() -> None:

@@ -125,13 +125,15 @@ def decode(data: bytes, keeper: Keeper) -> Announcement:
         value = json.loads(data)
     except RecursionError:
         raise ValueError("is nested too deep") from None
+    except ValueError:
+        raise ValueError("is no JSON in UTF-8") from None
     if not isinstance(value, dict):
         raise ValueError("is no JSON object")
     holder, domain, expires_at = value.get(keeper.holder_key), value.get("domain"), value.get("expires_at")
     if not isinstance(holder, str) or not holder or not isinstance(domain, str) or not domain:
         raise ValueError(f"has no {keeper.holder_key} or no domain")
     if expires_at is not None and not isinstance(expires_at, str):
-        raise ValueError("expires_at is no text")
+        raise ValueError("has an expires_at that is no text")
     return Announcement(Operator(holder), domain, parse_instant(expires_at) if expires_at is not None else None)
 
 

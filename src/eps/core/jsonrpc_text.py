@@ -5,6 +5,7 @@ and values (integers, infinities, nesting). What passes can be carried over gRPC
 raise nothing but classes of ``eps.errors``.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Callable
@@ -236,6 +237,8 @@ def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, statu
         no_answer(body, source, status, f"its id is {_kind_of_id(answered)}, not {cut(request_id)!r}")
     if not 200 <= status < 300:
         no_answer(body, source, status, "it has no error")
+    if "result" not in answer and any(key.lower() in ("result", "error") for key in answer if key != "error"):
+        no_answer(body, source, status, "its result or error is not named in small letters")
     return Response(request_id, result=answer.get("result", {}))
 
 
@@ -262,12 +265,25 @@ def _kind_of_id(value: Any) -> str:
 
 def refused_answer(body: bytes, source: str, status: int, refused: BadRequest) -> NoReturn:
     """Raise the error for an answer that was not taken because of ``refused``; see :func:`parse_response`."""
+    refused = _told_exactly(body) or refused if isinstance(refused, NotJson) else refused
     # Who answers with a result has run the call, whatever the HTTP status says.
     is_result = refused.message.removeprefix(TOO_DEEP_AT).startswith("result")
     if isinstance(refused, NotJson | TooLarge) or not (200 <= status < 300 or is_result):
         no_answer(body, source, status, refused.message)
     text = f"{source} executed the call, but its answer can't be passed on: {refused.message}"
     raise AnswerRefused(text, hint=refused.hint.replace("send", "answer with", 1)) from refused
+
+
+def _told_exactly(body: bytes) -> BadRequest | None:
+    """What is no JSON in an answer, and where, if it is what JSON libraries in use write all the same: NaN, Infinity,
+    a lone surrogate."""
+    if len(body) > SEARCHED_BYTES:
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return first_problem(value, "", MAX_NESTING + 1)
 
 
 def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:

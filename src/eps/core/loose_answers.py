@@ -2,9 +2,9 @@
 
 An HTTP exchange has one request and one answer, so an answer belongs to its request whatever its id says. Servers in
 use take answers without id, with null or another id, and with any HTTP status around valid JSON-RPC (PROTOCOL.md
-section 9, «Results»); a byte order mark, or bytes behind the JSON, take nothing from its meaning either. What is no
-JSON-RPC answer stays an error: an HTML page, a JSON text about something else, a request sent back, and two answers in
-one body.
+section 9, «Results»). A byte order mark, bytes behind the JSON, members in another case (``Result``), and numbers
+beside the result that could not travel take nothing from its meaning either. What is no JSON-RPC answer stays an
+error: an HTML page, a JSON text about something else, a request sent back, and two answers in one body.
 """
 
 import re
@@ -13,12 +13,20 @@ from enum import Enum
 from typing import Any
 
 from eps.core.json_steps import end_of_object
-from eps.core.jsonrpc_text import Load, is_request, parse_error, strict_loads
+from eps.core.jsonrpc_text import Load, is_request, parse_error, parse_json
+from eps.core.limits import MAX_NESTING
 from eps.core.message import Response
+from eps.core.names import Object
+from eps.core.travel import travels
 from eps.errors import BadRequest, DeliveryError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Of UTF-8, which RFC 8259 (section 8.1) forbids to add and allows to ignore."""
+
+_MEMBERS = ("jsonrpc", "id", "method", "result", "error")
+_OF_ERRORS = ("code", "message", "data")
+_BARE = {"code": -32603, "message": ""}
+"""What an error is that says no more: JSON-RPC's «internal error»."""
 
 _ANOTHER_ANSWER = re.compile(rb'"(?:result|error)"\s*:')
 
@@ -31,6 +39,8 @@ class Flaw(Enum):
     NO_ID = "answers without an id", "repeat the request's id in each answer"
     NULL_ID = "answers with the id null", "repeat the request's id in each answer"
     OTHER_ID = "answers with another id than the request's", "repeat the request's id in each answer, as it came"
+    CASE = "names members of its answers in another case, such as Result", "write result, error and id in small letters"
+    BARE = "answers errors without a code or a message", "give each error an integer code and a message"
     STATUS = "sends its answers with another HTTP status than 200", "answer JSON-RPC with HTTP status 200"
 
     @property
@@ -54,7 +64,7 @@ def read_loosely(
     """
     flaws = [Flaw.MARK] if body.startswith(BYTE_ORDER_MARK) else []
     text = body.removeprefix(BYTE_ORDER_MARK)
-    loads = load or strict_loads
+    loads = load or _anything
     try:
         answer = loads(text, max_bytes=max_bytes)
     except BadRequest:
@@ -66,19 +76,43 @@ def read_loosely(
             answer = loads(text[:end], max_bytes=max_bytes)
         except BadRequest:
             return None
-    response = _response(answer, request_id, status)
-    return (response, flaws + _flaws(answer, request_id, status)) if response is not None else None
+    members = _in_small_letters(answer, _MEMBERS)
+    if members is None or not travels([members.get("result"), members.get("error")], MAX_NESTING + 1):
+        return None
+    response = _response(members, request_id, status)
+    if response is None:
+        return None
+    is_spelled_otherwise = any(name not in answer for name in members)
+    return response, flaws + [Flaw.CASE] * is_spelled_otherwise + _flaws(members, request_id, status)
 
 
-def _response(answer: Any, request_id: str, status: int) -> Response | None:
+def _anything(text: bytes, /, *, max_bytes: int) -> Any:
+    """The value of JSON text. Whether it can travel is asked of what will."""
+    return parse_json(text, max_bytes)
+
+
+def _in_small_letters(given: Any, names: tuple[str, ...]) -> Object | None:
+    """What ``given`` holds under ``names``, in whatever case; None if it is no object, or holds a name twice."""
+    members: Object = {}
+    for key, value in given.items() if isinstance(given, dict) else [("", None)]:
+        name = key.lower()
+        if not key or name in members:
+            return None
+        if name in names:
+            members[name] = value
+    return members
+
+
+def _response(answer: Object, request_id: str, status: int) -> Response | None:
     """What ``answer`` answers; None if it is no JSON-RPC answer."""
-    if not isinstance(answer, dict) or is_request(answer):
+    if is_request(answer):
         return None
     is_ours = answer.get("id") == request_id
     says_so = str(answer.get("jsonrpc", "")).startswith("2.0")
     if answer.get("error") is not None:
         try:
-            return Response(request_id, error=parse_error(answer["error"], b"", "", status))
+            error = _completed(answer["error"]) if is_ours or says_so else answer["error"]
+            return Response(request_id, error=parse_error(error, b"", "", status))
         except DeliveryError:
             return None
     is_good = 200 <= status < 300
@@ -87,13 +121,21 @@ def _response(answer: Any, request_id: str, status: int) -> Response | None:
     return Response(request_id, result={}) if is_good and (is_ours or says_so) else None
 
 
-def _flaws(answer: Any, request_id: str, status: int) -> list[Flaw]:
+def _completed(error: Any) -> Any:
+    """``error`` with a code and a message, if it is an object that may have them."""
+    given = _in_small_letters(error, _OF_ERRORS)
+    return error if given is None else _BARE | {name: value for name, value in given.items() if value is not None}
+
+
+def _flaws(answer: Object, request_id: str, status: int) -> list[Flaw]:
     is_error, answered = answer.get("error") is not None, answer.get("id")
     flaws = []
     if answered is None and not is_error:
         flaws.append(Flaw.NULL_ID if "id" in answer else Flaw.NO_ID)
     elif answered not in (None, request_id):
         flaws.append(Flaw.OTHER_ID)
+    if isinstance(answer.get("error"), dict) and any(answer["error"].get(name) is None for name in _BARE):
+        flaws.append(Flaw.BARE)
     if not is_error and not 200 <= status < 300:
         flaws.append(Flaw.STATUS)
     return flaws

@@ -108,7 +108,7 @@ def _scalar_problem(item: Any, path: Path | None) -> BadRequest | None:
     if item is None or isinstance(item, bool):
         return None
     if isinstance(item, float):
-        beyond = "the number is beyond what a double can hold"
+        beyond = "NaN is no number" if math.isnan(item) else "the number is beyond what a double can hold"
         return None if math.isfinite(item) else BadRequest(f"{shown(path)}: {beyond}", hint=AS_STRING)
     if not isinstance(item, int):
         return BadParams(f"{shown(path)}: {type(item).__name__} is not a JSON value")

@@ -61,3 +61,8 @@ def mended_answer(head: bytes) -> bytes:
     if _CONTROLS.search(head):
         raise RemoteProtocolError("its head has control characters")
     return _SPACE_BEFORE_COLON.sub(rb"\1:", head) if b" :" in head or b"\t:" in head else head
+
+
+def no_http(error: Exception) -> str:
+    """Why something is no answer. h11 quotes what it has read behind a colon."""
+    return f"its answer is no HTTP that can be read: {str(error).partition(':')[0][:100]}"

@@ -38,7 +38,6 @@ from eps.core.loose_answers import Flaw, read_loosely
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import (
-    AnswerRefused,
     BadRequest,
     DeliveryError,
     NotSent,
@@ -50,6 +49,7 @@ from eps.errors import (
 )
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
+from eps.http1.heads import no_http
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
@@ -219,7 +219,8 @@ class JsonRpcClient:
             writing = self._write(exchange, connection, body)
             return await self._answer(exchange)
         except (OSError, h11.RemoteProtocolError) as error:
-            raise self._failure(error, sent) from error
+            is_no_http = isinstance(error, h11.RemoteProtocolError) and exchange is not None and not exchange.at_end
+            raise self._failure(error, sent, no_http(error) if is_no_http else _BROKEN_OFF) from error
         finally:
             if writing is not None:
                 writing.cancel()
@@ -263,8 +264,8 @@ class JsonRpcClient:
     async def _understood(self, answer: bytes, request_id: str, status: int, tolerate: Tolerate | None) -> Response:
         try:
             return await self._parsed(answer, request_id, status)
-        except DeliveryError as error:
-            if tolerate is None or isinstance(error, AnswerRefused):
+        except DeliveryError:
+            if tolerate is None:
                 raise
             steps = read_loosely(answer, request_id, status=status, max_bytes=self._max_answer, load=self._load)
             understood = await (in_steps(steps) if len(answer) <= LARGE_BYTES else aside(exhaust, steps))
@@ -332,14 +333,14 @@ class JsonRpcClient:
         keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._keep_alive
         self._connections.keep_alive = keep
 
-    def _failure(self, error: Exception, sent: "_Sent") -> DeliveryError:
-        """What an exchange that broke off means for the caller."""
+    def _failure(self, error: Exception, sent: "_Sent", how: str) -> DeliveryError:
+        """What an exchange that did not come to its end means for the caller; ``how`` it ended."""
         tls = _ssl_error(error)
         if tls and sent.on_a_fresh_one and _is_refusal(tls):
             return self._error(TlsFailed, f"no TLS connection: {plain_reason(tls)}", _TLS_HINT)
         if sent.at_all:
             detail = f" ({tls.reason or tls})" if tls else ""
-            return self._error(OutcomeUnknown, f"was sent the call; {_BROKEN_OFF}{detail}", _MAYBE)
+            return self._error(OutcomeUnknown, f"was sent the call; {how}{detail}", _MAYBE)
         return self._error(Unreachable, str(error), _ENDPOINT_HINT)
 
     def _too_slow(self, seconds: float, sent: "_Sent") -> DeliveryError:

@@ -19,6 +19,7 @@ from eps.errors import Unreachable
 from eps.http1.channel import Channel
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange, Happened, Message
+from eps.http1.heads import no_http
 from eps.proxy.forwarding import CONNECT_SECONDS
 from eps.proxy.http_messages import (
     has_body,
@@ -328,11 +329,6 @@ def refuse(client: Exchange, refused: Refused) -> None:
     """Answer for ourselves."""
     assert client.can_answer and isinstance(client.channel, Client)
     client.send(*plain_answer(refused.status, refused.text, close=refused.close or client.channel.stopping))
-
-
-def no_http(error: Exception) -> str:
-    """Why something is no answer. h11 quotes what it has read behind a colon."""
-    return f"its answer is no HTTP that can be read: {str(error).partition(':')[0][:100]}"
 
 
 def _for_client(head: Head, client: Exchange) -> Head:
