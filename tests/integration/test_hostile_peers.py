@@ -137,7 +137,7 @@ async def test_a_callee_that_dies_in_the_middle_has_run_the_call_once_and_the_ca
     b.application.answer = lambda request: asyncio.sleep(60)
     calling = asyncio.create_task(a.call("hd-2.echo"))
     await until(lambda: b.application.requests)
-    for connection in b.server._endpoint.connections:
+    for connection in b.server.endpoint.connections:
         connection.abort("power cut")
     error = (await calling).error
     assert error is not None and error.data["outcome"] == "unknown"
@@ -188,7 +188,7 @@ async def test_a_name_whose_pin_is_withdrawn_is_lost_at_once_on_connections_that
 
 
 def connection_seen_by(network: Network) -> PeerIdentity:
-    (connection,) = network.nodes[HD_2].server._endpoint.connections
+    (connection,) = network.nodes[HD_2].server.endpoint.connections
     peer: PeerIdentity = connection.peer
     return peer
 
@@ -346,7 +346,7 @@ async def test_a_proxy_that_asks_without_end_does_not_take_all_our_files(
     refused = [answer.error for answer in answers if answer.error is not None]
     assert len(refused) == 30
     assert {(error.code, error.data["stage"]) for error in refused} == {(500, "relay")}
-    await until(lambda: not network.nodes[HD_2].server._tunnels_under_way)
+    await until(lambda: not network.nodes[HD_2].server.tunnels_under_way)
     assert (await network.nodes[HD_1].call("hd-2.echo")).error is None
 
 
@@ -357,7 +357,9 @@ async def test_closing_cuts_also_connections_that_are_being_drained(direct: Netw
     await until(lambda: b.application.requests)
     direct.addresses[HD_2] = "127.0.0.1:1"
     direct.publish()
-    await until(lambda: a.client._pool._slots[Operator(HD_2)].connection is None)
+    async with asyncio.timeout(30):
+        while (await a.call("hd-2._ping")).error is None:  # over the old connection still
+            await asyncio.sleep(0.01)
     await a.client.close()
     async with asyncio.timeout(30):
         error = (await calling).error

@@ -66,7 +66,7 @@ async def test_a_dead_tunnel_costs_a_new_brokering_and_nothing_else(network: Net
     a = network.nodes[HD_1]
     assert (await a.call("hd-2._ping")).error is None
     assert network.relay is not None
-    for relay in list(network.relay._relays):
+    for relay in list(network.relay.relays):
         relay.stop()
     await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
     assert (await a.call("hd-2._ping")).error is None

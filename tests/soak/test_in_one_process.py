@@ -86,7 +86,7 @@ async def test_five_hundred_tunnels(network: Network) -> None:
     async def cut_and_ping(count: int) -> None:
         for _ in range(count):
             forget_events(network)
-            for relay in list(network.relay._relays):
+            for relay in list(network.relay.relays):
                 relay.stop()
             await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
             answer = await a.call("hd-2._ping")

@@ -5,7 +5,7 @@ import errno
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from textwrap import dedent
@@ -18,16 +18,12 @@ from eps.errors import Unreachable
 from eps.transport import dial
 from eps.transport.dial import Candidate, connect, explain, read_header, readable, resolve
 from support.ports import PortBlock
-from support.sockets import open_files, recv, recv_exactly, send, tcp_pair
+from support.sockets import recv, recv_exactly, send, tcp_pair
 
 BOTH_LOOPS = True
 
 
-@pytest.fixture(autouse=True)
-async def _no_leaks() -> AsyncIterator[None]:
-    before = open_files()  # inside the event loop, when it has opened its own
-    yield
-    assert open_files() <= before, "a socket was left open"
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
@@ -84,54 +80,16 @@ async def test_no_address_at_all() -> None:
         await connect("nonsense", 5, name="hd-2")
 
 
-class Attempts:
-    """Stands in for the network: an address connects, fails, or hangs, as the test says."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> None:
-        self.outcomes = {key.replace("_", "."): value for key, value in outcomes.items()}
-        self.begun: list[str] = []
-        monkeypatch.setattr(dial, "_attempt", self._attempt)
-
-    async def _attempt(self, candidate: Candidate) -> socket.socket:
-        address = str(candidate.ip)
-        self.begun.append(address)
-        match self.outcomes["a" + address]:
-            case "hangs":
-                await asyncio.Event().wait()
-            case "fails":
-                raise OSError(errno.EHOSTUNREACH, "unreachable")
-            case "stubborn":  # connects just as it is cancelled
-                with suppress(asyncio.CancelledError):
-                    await asyncio.Event().wait()
-        return socket.socket()
-
-
 def candidates(*addresses: str) -> list[Candidate]:
     return [Candidate(ip_address(address), (address, 1)) for address in addresses]
 
 
-async def test_a_silent_address_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts = Attempts(monkeypatch, a1_1_1_1="stubborn", a2_2_2_2="connects", a3_3_3_3="hangs")
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.01)
-    with await dial._race(candidates("1.1.1.1", "2.2.2.2", "3.3.3.3")):
-        assert attempts.begun == ["1.1.1.1", "2.2.2.2"]
-
-
-async def test_a_failing_address_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    Attempts(monkeypatch, a1_1_1_1="fails", a2_2_2_2="connects")
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 3600)
-    (await asyncio.wait_for(dial._race(candidates("1.1.1.1", "2.2.2.2")), 5)).close()
-
-
-async def test_the_first_address_says_why_none_worked(monkeypatch: pytest.MonkeyPatch) -> None:
-    Attempts(monkeypatch, a1_1_1_1="fails", a2_2_2_2="fails")
-    with pytest.raises(OSError, match="unreachable"):
-        await dial._race(candidates("1.1.1.1", "2.2.2.2"))
-
-
 @pytest.mark.parametrize("addresses", [["1.1.1.1"], ["1.1.1.1", "1.1.1.1"]])
 async def test_a_deadline_ends_all_attempts(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
-    Attempts(monkeypatch, a1_1_1_1="hangs")
+    async def hang(sock: socket.socket, sockaddr: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(dial, "connect_to", hang)
 
     async def found(host: str, port: int, *, foreign: bool) -> list[Candidate]:
         return candidates(*addresses)
@@ -150,7 +108,7 @@ async def test_a_cancelled_attempt_closes_its_socket(monkeypatch: pytest.MonkeyP
         await asyncio.Event().wait()
 
     monkeypatch.setattr(dial, "connect_to", hang)
-    attempt = asyncio.ensure_future(dial._attempt(candidates("127.0.0.1")[0]))
+    attempt = asyncio.ensure_future(connect("127.0.0.1:1", 600))
     sock = await begun
     attempt.cancel()
     await asyncio.wait([attempt])
@@ -193,37 +151,11 @@ def test_an_address_is_dialled_without_a_lookup(closed_port: int) -> None:
     assert (done.stdout, done.stderr) == ("connection refused, 1 thread\n", "")
 
 
-async def test_a_winner_is_closed_if_nobody_waits_for_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The race is over, a loser is slow to end, and then the whole is cancelled."""
-    ending, won = asyncio.Event(), socket.socket()
-
-    async def attempt(candidate: Candidate) -> socket.socket:
-        if str(candidate.ip) == "2.2.2.2":
-            return won
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ending.set()
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.05)
-        return socket.socket()  # even so late
-
-    monkeypatch.setattr(dial, "_attempt", attempt)
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.01)
-    race = asyncio.create_task(dial._race(candidates("1.1.1.1", "2.2.2.2")))
-    await ending.wait()
-    race.cancel()
-    await asyncio.wait([race])
-    assert race.cancelled()
-    assert won.fileno() == -1
-    await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "dial"] or [race])
-
-
 async def test_the_kernels_own_deadline_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def attempt(candidate: Candidate) -> socket.socket:
+    async def give_up(sock: socket.socket, sockaddr: Any) -> None:
         raise OSError(errno.ETIMEDOUT, "Connection timed out")
 
-    monkeypatch.setattr(dial, "_attempt", attempt)
+    monkeypatch.setattr(dial, "connect_to", give_up)
     with pytest.raises(Unreachable, match=r"^hd-2 at 1\.1\.1\.1:1: no answer; does a firewall stand in between\?"):
         await connect("1.1.1.1:1", 600, name="hd-2")
 
@@ -277,7 +209,7 @@ async def test_slow_names_that_others_chose_keep_no_name_of_ours_waiting(
     trusted: bool, server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, looking_up = asyncio.Event(), 0
-    real = dial._look_up
+    real = dial.look_up
 
     async def slow(host: str, port: int) -> list[dial.AddressInfo]:
         nonlocal looking_up
@@ -289,7 +221,7 @@ async def test_slow_names_that_others_chose_keep_no_name_of_ours_waiting(
     def judge(host: str, port: int, ip: IPAddress | None) -> str | None:
         return None if trusted or ip is not None else "who knows"
 
-    monkeypatch.setattr(dial, "_look_up", slow)
+    monkeypatch.setattr(dial, "look_up", slow)
     dials = [asyncio.create_task(connect(f"{n}.slow:{port_of(server)}", 0.05, allow=judge)) for n in range(20)]
     (await connect(f"ours:{port_of(server)}", 5)).close()
     failures = await asyncio.gather(*dials, return_exceptions=True)

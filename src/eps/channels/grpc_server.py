@@ -45,6 +45,10 @@ class GrpcServerChannel:
         context: a TLS server context that requires client certificates, ALPN h2.
         bind_address: host:port to listen on.
         relays: how relays are dialled.
+
+    Attributes:
+        endpoint: the connections, however they came.
+        tunnels_under_way: see :data:`MAX_TUNNELS_UNDER_WAY`.
     """
 
     def __init__(
@@ -66,16 +70,16 @@ class GrpcServerChannel:
         self._deliver: Deliver | None = None
         self._connected = Connected(name, emit)
         self._tasks = Tasks()
-        self._tunnels_under_way = 0
+        self.tunnels_under_way = 0
         self._stopping = False
-        self._endpoint = ServerEndpoint(
+        self.endpoint = ServerEndpoint(
             context=context,
             pins=self._pins,
             on_call=self._answer,
             on_stream=self._connected.run,
             emit=emit,
         )
-        self._listener = Listener("grpc", bind_address, self._endpoint.accept, rate_limits=rate_limits, emit=emit)
+        self._listener = Listener("grpc", bind_address, self.endpoint.accept, rate_limits=rate_limits, emit=emit)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -92,14 +96,14 @@ class GrpcServerChannel:
         """Take no new calls, connections or tunnels. Streams held to us stay: running calls may need them."""
         self._stopping = True
         await self._listener.close()
-        self._endpoint.stop()
+        self.endpoint.stop()
 
     async def close(self) -> None:
         """Accept no more, end streams so that peers come back, let calls in flight end."""
         await self._listener.close()
         self._connected.close()
         await self._tasks.close()
-        await self._endpoint.close(CLOSE_GRACE)
+        await self.endpoint.close(CLOSE_GRACE)
 
     def way_to(self, operator: Operator) -> Way | None:
         """Down the stream that ``operator`` holds to us; see ``channels.Outbound``."""
@@ -110,27 +114,27 @@ class GrpcServerChannel:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
         if self._stopping:
             raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again")
-        if self._tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:
+        if self.tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:
             raise TunnelFailed(
                 f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already", hint="try again in some seconds"
             )
         started = time.monotonic()
         trust = relay_trust_of(self._source, via, self._name, self._relays.trusted_endpoints)
-        self._tunnels_under_way += 1
+        self.tunnels_under_way += 1
         try:
             sock = await dial_relay(
                 endpoint, token, TUNNEL_TIMEOUT, name=via, allow=trust.judge, proxies=self._relays.proxies
             )
         except BaseException:
-            self._tunnels_under_way -= 1
+            self.tunnels_under_way -= 1
             raise
-        serving = self._tasks.start(self._endpoint.accept(sock), f"tunnel through {via}")
+        serving = self._tasks.start(self.endpoint.accept(sock), f"tunnel through {via}")
         serving.add_done_callback(self._tunnel_served)
         text = f"connected to {via} at {endpoint} and sent the token"
         self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))
 
     def _tunnel_served(self, _: object) -> None:
-        self._tunnels_under_way -= 1
+        self.tunnels_under_way -= 1
 
     def _answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
         assert self._deliver is not None
@@ -141,7 +145,7 @@ class GrpcServerChannel:
         seen = self._source.current
         while True:
             seen = await self._source.changed(seen)
-            for connection in self._endpoint.connections:
+            for connection in self.endpoint.connections:
                 peer = connection.peer
                 if not all(peer.fingerprint in seen.pins(name) for name in peer.names):
                     connection.abort("the directory no longer pins its certificate")

@@ -100,6 +100,7 @@ class PublicProxy:
 
     Attributes:
         name, call_network, limits: as given.
+        relays: the joined connections.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class PublicProxy:
         self._emit = sparing(emit, time.monotonic)
         self._rendezvous: Rendezvous[Half] = Rendezvous(limits.accept_timeout)
         self._arrivals = Arrivals(limits.max_arriving)
-        self._relays: set[Relay] = set()
+        self.relays: set[Relay] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
         self._listener = Listener(
@@ -146,7 +147,7 @@ class PublicProxy:
     @property
     def tunnels(self) -> int:
         """How many connections are joined."""
-        return len(self._relays)
+        return len(self.relays)
 
     @property
     def waiting(self) -> int:
@@ -165,7 +166,7 @@ class PublicProxy:
             self._expiry.cancel()
         for closed in self._rendezvous.stop():
             self._not_joined(closed)
-        for relay in list(self._relays):
+        for relay in list(self.relays):
             relay.stop()
 
     # Steps 2 and 3: A asks, P makes the tokens and asks B
@@ -196,7 +197,7 @@ class PublicProxy:
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._closed:
             raise TunnelFailed(f"the proxy {self.name} is stopping", hint="try again when it is up")
-        if len(self._relays) + self._rendezvous.open >= self.limits.max_tunnels:
+        if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:
             raise TunnelFailed(
                 f"the proxy {self.name} has {self.limits.max_tunnels} connections, as many as it can hold",
                 hint="try again later, or use another proxy",
@@ -300,7 +301,7 @@ class PublicProxy:
             idle_timeout=self.limits.idle_timeout,
             on_end=lambda result: self._finished(relay, caller, callee, result),
         )
-        self._relays.add(relay)
+        self.relays.add(relay)
         text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
         if _is_passthrough(pair):
             self._emit(Forwarding(operator=self.name, peer=offer.callee, text=text, seconds=seconds))
@@ -311,7 +312,7 @@ class PublicProxy:
     # The end
 
     def _finished(self, relay: Relay, caller: str, callee: str, result: SpliceResult) -> None:
-        self._relays.discard(relay)
+        self.relays.discard(relay)
         self._emit(
             TunnelFinished(
                 outcome=result.outcome,

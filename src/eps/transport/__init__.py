@@ -4,7 +4,7 @@ listener   accepts, for every server; hands each socket to its protocol
 tls        contexts, and who a certificate is, given the directory's pins as a function
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
 aside      long computations, in a thread of their own
-dial       connects, for every client
+dial       connects, for every client; race: to the first of several addresses
 arrivals   deadlines for connections that have not shown yet what they want
 tunnel     dials a relay and writes the token
 splice     joins two sockets until both sides have ended (the relay's data path), on pipes

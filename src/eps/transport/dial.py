@@ -21,9 +21,7 @@ from weakref import WeakKeyDictionary
 from eps.core.endpoint import IPAddress, Judge
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.errors import BadParams, Unreachable
-
-ATTEMPT_DELAY = 0.25
-"""Seconds before the next address is tried beside the ones still connecting (RFC 8305, section 5)."""
+from eps.transport.race import race
 
 MAX_ADDRESSES = 16
 """A name with more addresses than this is cut: each costs a socket while the race runs."""
@@ -95,7 +93,7 @@ async def connect(
                 target = address if allow is None else await _judged_target(host, port, allow)
                 return await _connect_through(proxy_url, target, label)
             candidates = await resolve(host, port, foreign=allow is not None and allow(host, port, None) is not None)
-            return await _race(candidates if allow is None else _judged(candidates, host, port, allow))
+            return await race(candidates if allow is None else _judged(candidates, host, port, allow), _attempt)
     except BadParams as error:
         raise Unreachable(f"{label}: {error.message}", hint=error.hint) from None
     except OSError as error:
@@ -124,7 +122,7 @@ async def resolve(host: str, port: int, *, foreign: bool = False) -> list[Candid
     except ValueError:
         pass  # not a literal address
     try:
-        found = await (_look_up_foreign(host, port) if foreign else _look_up(host, port))
+        found = await (_look_up_foreign(host, port) if foreign else look_up(host, port))
     except UnicodeError as error:  # what IDNA can't encode: a label that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
     candidates = [_candidate(str(info[4][0]), port, *info[4][2:]) for info in found]
@@ -147,7 +145,8 @@ def literal_address(host: str) -> LiteralAddress:
     return host.partition("%")[0], 0, interfaces[ip.scope_id]
 
 
-async def _look_up(host: str, port: int) -> list[AddressInfo]:
+async def look_up(host: str, port: int) -> list[AddressInfo]:
+    """What the event loop's resolver finds for a name."""
     loop = asyncio.get_running_loop()
     return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
 
@@ -156,7 +155,7 @@ async def _look_up_foreign(host: str, port: int) -> list[AddressInfo]:
     loop = asyncio.get_running_loop()
     turns = _foreign_turns.setdefault(loop, asyncio.Semaphore(MAX_FOREIGN_LOOKUPS))
     await turns.acquire()
-    looking_up = loop.create_task(_look_up(host, port), name="foreign lookup")
+    looking_up = loop.create_task(look_up(host, port), name="foreign lookup")
     looking_up.add_done_callback(lambda _: turns.release())
     return await asyncio.shield(looking_up)  # whoever waits may give up; the thread is busy all the same
 
@@ -285,53 +284,6 @@ async def _judged_target(host: str, port: int, allow: Judge) -> str:
     return render_host_port(str(_judged(await resolve(host, port, foreign=True), host, port, allow)[0].ip), port)
 
 
-async def _race(candidates: Sequence[Candidate]) -> socket.socket:
-    """The first connection that comes up; the others are ended. Raises the first attempt's error if none does.
-
-    Args:
-        candidates: at least one.
-    """
-    if len(candidates) == 1:
-        return await _attempt(candidates[0])
-    running: list[asyncio.Task[socket.socket]] = []
-    winner: socket.socket | None = None
-    try:
-        waiting = list(candidates)
-        while winner is None and (waiting or any(not task.done() for task in running)):
-            if waiting:
-                running.append(asyncio.create_task(_attempt(waiting.pop(0)), name="dial"))
-            pending = [task for task in running if not task.done()]
-            delay = ATTEMPT_DELAY if waiting else None
-            done, _ = await asyncio.wait(pending, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            winner = next((task.result() for task in done if task.exception() is None), None)
-    finally:
-        await _end_attempts(running, winner)
-    if winner is not None:
-        return winner
-    failure = running[0].exception()
-    assert failure is not None  # it has ended, and not with a socket
-    raise failure
-
-
-async def _end_attempts(running: Sequence["asyncio.Task[socket.socket]"], winner: socket.socket | None) -> None:
-    def close_late(task: "asyncio.Task[socket.socket]") -> None:
-        if not task.cancelled() and task.exception() is None and task.result() is not winner:
-            task.result().close()
-
-    for task in running:
-        task.cancel()
-        if task.done():
-            close_late(task)
-        else:
-            task.add_done_callback(close_late)
-    try:
-        await asyncio.wait(running)
-    except BaseException:  # cancelled meanwhile: nobody else knows the winner
-        if winner is not None:
-            winner.close()
-        raise
-
-
 async def _attempt(candidate: Candidate) -> socket.socket:
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
     try:
@@ -350,7 +302,7 @@ async def _connect_through(proxy_url: str, address: str, label: str) -> socket.s
     if parts.scheme != "http" or not parts.hostname:
         raise Unreachable(f"the proxy_url for {label} is not of the form http://HOST:PORT")
     try:
-        sock = await _race(await resolve(parts.hostname, parts.port or 80))
+        sock = await race(await resolve(parts.hostname, parts.port or 80), _attempt)
     except OSError as error:
         raise Unreachable(f"{label}: the HTTP proxy {proxy}: {explain(error)}", hint="check proxy_url") from error
     try:

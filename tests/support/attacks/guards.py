@@ -313,7 +313,7 @@ PEERS = (
     Guard(
         "tunnels under way are bounded",
         "channels/grpc_server.py",
-        "if self._tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:",
+        "if self.tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:",
         "if False:",
         "integration/test_hostile_peers.py::test_a_proxy_that_asks_without_end_does_not_take_all_our_files",
     ),
@@ -658,7 +658,7 @@ PASSTHROUGH = (
     Guard(
         "tunnels are bounded",
         "proxy/public.py",
-        "if len(self._relays) + self._rendezvous.open >= self.limits.max_tunnels:",
+        "if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:",
         "if False:",
         "proxy/test_public.py::test_tunnels_are_bounded",
     ),
