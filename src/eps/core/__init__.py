@@ -10,7 +10,7 @@ exact         what typed data may be → reading (the one reading of a record's 
 age           how old what is known of the directory is
 high_water    how far a directory had come, and whether what is there now is less
 second_reading  free-form values that could be read in another way
-new_root      which root may replace a chain
+new_root      which root may replace a chain               shared_records  the records of one, shared as it grows
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them

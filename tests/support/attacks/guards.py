@@ -130,6 +130,13 @@ DIRECTORY = (
         "core/test_chain.py::test_a_root_is_accepted_by_hand_for_its_signer_only",
     ),
     Guard(
+        "where that is demanded, only pinned signers count",
+        "core/chain.py",
+        "if self.trust.pinned_only and not is_pinned and (pinned or signer.fingerprint != starter):",
+        "if False:",
+        "core/test_chain.py::test_once_a_pinned_signer_has_signed_only_those_count",
+    ),
+    Guard(
         "from one root there is one history",
         "core/chain.py",
         "if [record.hash for record in records[:count]] != [record.hash for record in self.records]:",
