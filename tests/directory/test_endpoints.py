@@ -23,7 +23,7 @@ from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer, ServerLimits
 from support import testing
 from support.fakes import FakeClients
 from support.promptness import A_THOUSAND_RECORDS
@@ -51,7 +51,7 @@ def clients(*urls: str, **options: Any) -> ServiceDirectoryClients:
 
 
 async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> None:
-    async with served(tmp_path / "sd.db", max_body=64 * 1024 * 1024) as (_, url):
+    async with served(tmp_path / "sd.db", limits=ServerLimits(max_body=64 * 1024 * 1024)) as (_, url):
         writer, reader = clients(url), clients("https://127.0.0.1:1/jsonrpc", url)
         directory = ApiDirectory(
             reader,

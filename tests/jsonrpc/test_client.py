@@ -30,7 +30,7 @@ from eps.errors import (
 )
 from eps.http1.client import open_connection
 from eps.jsonrpc import client as module
-from eps.jsonrpc.client import JsonRpcClient, in_steps
+from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient, in_steps
 from eps.pki import Authority
 from eps.transport.tls import server_context
 from support.testing import jsonrpc_server, tls_files
@@ -191,7 +191,7 @@ async def test_a_large_list_is_parsed_beside_other_work() -> None:
         _, _, request = await read_request(reader)
         writer.write(success(request, [*result, {"number": 2**60}] if request["method"] == "bad" else result))
 
-    async with serving(talk) as server, client(server.url, max_answer=2**30) as calling:
+    async with serving(talk) as server, client(server.url, limits=ClientLimits(max_answer=2**30)) as calling:
         body = json.dumps({"jsonrpc": "2.0", "result": result, "id": "1"}).encode()
         counting = asyncio.create_task(count_turns())
         assert (await in_steps(load_in_steps(body, max_bytes=2**30)))["result"] == result
@@ -220,7 +220,7 @@ async def test_without_keep_alive_every_call_has_its_own_connection() -> None:
             _, _, request = await read_request(reader)
             writer.write(success(request, extra="Keep-Alive: timeout=60\r\n"))
 
-    async with serving(talk) as server, client(server.url, keep_alive=0) as calling:
+    async with serving(talk) as server, client(server.url, limits=ClientLimits(keep_alive=0)) as calling:
         for _ in range(3):
             await calling.call("m", {})
         assert server.connections == 3
@@ -387,7 +387,7 @@ async def test_nobody_listens() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}/jsonrpc"
-        async with client(url, side=Side.DIRECTORY) as calling:
+        async with client(url, callee=Callee(side=Side.DIRECTORY)) as calling:
             with pytest.raises(Unreachable, match=f"^{url}: connection refused") as caught:
                 await calling.call("m", {})
             assert caught.value.data()["side"] == "directory"
@@ -570,7 +570,7 @@ async def test_an_answer_over_the_limit_names_its_size(declared: bool) -> None:
             await writer.drain()
 
     async with serving(flood) as server:
-        assert "the limit is 2000" in await sent(server, OutcomeUnknown, max_answer=2000)
+        assert "the limit is 2000" in await sent(server, OutcomeUnknown, limits=ClientLimits(max_answer=2000))
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ async def test_what_is_no_answer_is_never_a_success(answer: bytes, kind: type[De
         writer.write(answer)
 
     async with serving(talk) as server:
-        message = await sent(server, kind, side=Side.OURS)
+        message = await sent(server, kind, callee=Callee(side=Side.OURS))
         assert message.startswith(server.url)
         assert words in message
 
@@ -721,7 +721,7 @@ async def test_where_an_endpoint_is_can_be_kept_from_messages() -> None:
                 (f"http://{nobody}/", None),
                 ("https://x.internal/", f"http://{nobody}"),
             ):
-                async with client(url, proxy_url=proxy, called="my application", tells_url=False) as calling:
+                async with client(url, proxy_url=proxy, callee=Callee("my application", tells_url=False)) as calling:
                     with pytest.raises(DeliveryError, match=r"^my application") as caught:
                         await calling.call("m", {})
                 told = str(caught.value) + str(caught.value.data())

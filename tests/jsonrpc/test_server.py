@@ -17,9 +17,11 @@ from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
 from eps.jsonrpc import request_body
 from eps.jsonrpc import server as module
-from eps.jsonrpc.server import Cors, JsonRpcServer
+from eps.jsonrpc.server import Cors, JsonRpcServer, ServerLimits
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
+
+SHORT = ServerLimits(max_body=100)
 
 
 async def echo(call: Call) -> Response:
@@ -223,7 +225,10 @@ async def test_broken_chunks_are_an_error_not_a_traceback(
     """aiohttp doesn't tell a call that waits for its body of a broken chunk; then the deadline ends it."""
     monkeypatch.setattr(request_body, "BODY_SECONDS", 0.05)
     events = Events()
-    async with jsonrpc_server(echo, emit=events, max_body=100) as server, connected(server) as client:
+    async with (
+        jsonrpc_server(echo, emit=events, limits=SHORT) as server,
+        connected(server) as client,
+    ):
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n")
         if begun:
             async with asyncio.timeout(30):
@@ -268,7 +273,7 @@ async def test_a_compressed_body_is_not_json() -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_bodies_over_the_limit_are_refused(declared: bool) -> None:
-    async with jsonrpc_server(echo, max_body=1000) as server, connected(server) as client:
+    async with jsonrpc_server(echo, limits=ServerLimits(max_body=1000)) as server, connected(server) as client:
         if declared:
             client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 5000000\n\n")
         else:
@@ -283,14 +288,14 @@ async def test_bodies_over_the_limit_are_refused(declared: bool) -> None:
 
 async def test_a_body_of_exactly_the_limit_passes() -> None:
     body = request()
-    async with jsonrpc_server(echo, max_body=len(body)) as server, connected(server) as client:
+    async with jsonrpc_server(echo, limits=ServerLimits(max_body=len(body))) as server, connected(server) as client:
         client.post(body)
         assert (await client.answer())[0] == 200
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "BODY_SECONDS", 0.05)
-    async with jsonrpc_server(echo, max_body=100) as server, connected(server) as client:
+    async with jsonrpc_server(echo, limits=SHORT) as server, connected(server) as client:
         client.send("POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 99\n\n{")
         status, _, answer = await client.answer()
         assert (status, answer["error"]["code"]) == (400, -32600)
@@ -479,7 +484,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body() -> None:
 @pytest.mark.parametrize("gone", [False, True])
 async def test_close_ends_calls_that_take_too_long(gone: bool) -> None:
     slow = Slow()
-    async with jsonrpc_server(slow, grace=0.05) as server, connected(server) as client:
+    async with jsonrpc_server(slow, limits=ServerLimits(grace=0.05)) as server, connected(server) as client:
         client.post(request())
         await slow.begun.wait()
         if gone:  # aiohttp has forgotten such a call; we have not
@@ -572,7 +577,7 @@ async def test_a_body_that_comes_with_its_headers_or_later(apart: bool) -> None:
 
 
 async def test_a_chunked_body_over_the_limit_that_comes_at_once() -> None:
-    async with jsonrpc_server(echo, max_body=100) as server:
+    async with jsonrpc_server(echo, limits=SHORT) as server:
         reader, writer = await asyncio.open_connection("localhost", server.port)
         chunk = b"%x\r\n" % 200 + b" " * 200 + b"\r\n0\r\n\r\n"
         head = (

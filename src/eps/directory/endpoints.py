@@ -11,7 +11,7 @@ from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
-from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient
 from eps.transport.tls import TlsFiles
 
 STAGGER_SECONDS = 1.5
@@ -162,12 +162,9 @@ class ServiceDirectoryClients:
                 tls=tls,
                 server_name=name,
                 proxy_url=proxies.url_for(_address(endpoint)),
-                max_answer=max_answer,
-                timeout=LONGEST_CALL_SECONDS,
-                side=Side.DIRECTORY,
-                called="the service directory",
+                callee=Callee("the service directory", Side.DIRECTORY),
+                limits=ClientLimits(max_answer, MAX_VALUES, LONGEST_CALL_SECONDS),
                 load=record_text.loads,
-                max_values=MAX_VALUES,
             )
             for endpoint, name in zip(endpoints, names, strict=False)
         ]

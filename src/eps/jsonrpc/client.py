@@ -91,6 +91,45 @@ Tolerate = Callable[[Flaw], None]
 """Called with each looseness of an answer that was understood all the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """Who is called, as errors speak of it.
+
+    Attributes:
+        name: what is behind the endpoint (``the service directory``); empty: its URL says enough.
+        side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
+        tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
+            the errors' ``place``.
+    """
+
+    name: str = ""
+    side: Side = Side.PEER
+    tells_url: bool = True
+
+    def label(self, where: str) -> str:
+        """For messages; ``where`` is the URL, without a password."""
+        if not self.tells_url:
+            return self.name
+        return f"{self.name} at {where}" if self.name else where
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Of calls to one endpoint.
+
+    Attributes:
+        max_answer: bytes of an answer.
+        max_values: of a large answer; counted before it is parsed.
+        timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
+        keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
+    """
+
+    max_answer: int = MAX_MESSAGE_BYTES
+    max_values: int = MAX_VALUES
+    timeout: float = TIMEOUT_SECONDS
+    keep_alive: float = KEEP_ALIVE_SECONDS
+
+
 class JsonRpcClient:
     """Calls one endpoint. Connections are kept and shared by concurrent calls; none is opened before the first call.
 
@@ -99,15 +138,9 @@ class JsonRpcClient:
         tls: certificates for https; None: the system's authorities and no client certificate.
         server_name: the name that the server's certificate must carry and SNI, where it isn't the URL's host.
         proxy_url: an HTTP proxy (``http://``): CONNECT for https, absolute URLs for http.
-        max_answer: bytes of an answer.
-        timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
-        keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
-        side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
-        called: what is behind the endpoint, for messages (``the service directory``).
-        tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
-            the errors' ``place``.
+        callee: how errors speak of it.
+        limits: see there.
         load: reads the answers' JSON; None: only what can travel inside the network.
-        max_values: of a large answer; counted before it is parsed.
 
     Attributes:
         label: who is called, and where if that may be told, as messages name it; without a password.
@@ -123,33 +156,26 @@ class JsonRpcClient:
         tls: TlsFiles | None,
         server_name: str | None = None,
         proxy_url: str | None = None,
-        max_answer: int = MAX_MESSAGE_BYTES,
-        timeout: float = TIMEOUT_SECONDS,
-        keep_alive: float = KEEP_ALIVE_SECONDS,
-        side: Side = Side.PEER,
-        called: str = "",
-        tells_url: bool = True,
+        callee: Callee | None = None,
+        limits: ClientLimits | None = None,
         load: Load | None = None,
-        max_values: int = MAX_VALUES,
     ) -> None:
+        callee, limits = callee or Callee(), limits or ClientLimits()
         self._url = _http_url(endpoint, "endpoint")
         self._proxy = _http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
         where = str(self._url.with_user(None))
-        self.label = called if not tells_url else f"{called} at {where}" if called else where
+        self.label = callee.label(where)
         through = f", through {_host_port(self._proxy)}" if self._proxy is not None else ""
-        self._place = "" if tells_url else f"at {where}{through}"
+        self._place = "" if callee.tells_url else f"at {where}{through}"
         self._context: ssl.SSLContext | None = None
         if self._url.scheme == "https":
             self._context = client_context(tls) if tls is not None else ssl.create_default_context()
             server_name = server_name or (tls.server_name if tls is not None else None) or self._url.host
         self._server_name = server_name
-        self._max_answer = max_answer
-        self._timeout = timeout
-        self._keep_alive = keep_alive
-        self._side = side
+        self._limits = limits
+        self._side = callee.side
         self._load = load
-        self._max_values = max_values
-        self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=keep_alive)
+        self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=limits.keep_alive)
         self._head = _request_head(self._url, self._proxy)
         self._keep_alive_header = ""
         self._closed = False
@@ -182,7 +208,7 @@ class JsonRpcClient:
         body = render_request(method, params, request_id)
         if self._closed:
             raise self._error(NotSent, "is not called any more: this client is closed", "")
-        seconds = self._timeout if timeout is None else timeout
+        seconds = self._limits.timeout if timeout is None else timeout
         sent = _Sent()
         try:
             try:
@@ -244,7 +270,7 @@ class JsonRpcClient:
         fields = {name.lower(): value for name, value in head.headers.raw_items()}
         self._learn_keep_alive(fields.get(b"keep-alive", b"").decode("latin-1"))
         size = int(fields.get(b"content-length", b"0"))
-        if size > self._max_answer and head.status_code not in _WITHOUT_BODY:
+        if size > self._limits.max_answer and head.status_code not in _WITHOUT_BODY:
             raise self._too_much(size)
         parts: list[bytes] = []
         size = 0
@@ -253,12 +279,12 @@ class JsonRpcClient:
                 if isinstance(event, h11.Data):
                     parts.append(event.data)
                     size += len(event.data)
-            if size > self._max_answer:
+            if size > self._limits.max_answer:
                 raise self._too_much(size)
         return head.status_code, bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def _too_much(self, size: int) -> OutcomeUnknown:
-        text = f"answered with {size} bytes or more, the limit is {self._max_answer}"
+        text = f"answered with {size} bytes or more, the limit is {self._limits.max_answer}"
         return self._error(OutcomeUnknown, text, "ask for less")
 
     async def _understood(self, answer: bytes, request_id: str, status: int, tolerate: Tolerate | None) -> Response:
@@ -267,7 +293,7 @@ class JsonRpcClient:
         except DeliveryError:
             if tolerate is None:
                 raise
-            steps = read_loosely(answer, request_id, status=status, max_bytes=self._max_answer, load=self._load)
+            steps = read_loosely(answer, request_id, status=status, max_bytes=self._limits.max_answer, load=self._load)
             understood = await (in_steps(steps) if len(answer) <= LARGE_BYTES else aside(exhaust, steps))
             if understood is None:
                 raise
@@ -279,7 +305,7 @@ class JsonRpcClient:
     async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
         if len(answer) <= LARGE_ANSWER or self._load is None:
             parse = partial(parse_response, answer, request_id, source=self.label, status=status, load=self._load)
-            parse = partial(parse, max_bytes=self._max_answer)
+            parse = partial(parse, max_bytes=self._limits.max_answer)
             return parse() if len(answer) <= LARGE_BYTES else await aside(parse)
         try:
             value = await aside(self._load_large, answer)
@@ -288,8 +314,8 @@ class JsonRpcClient:
         return read_answer(value, answer, request_id, source=self.label, status=status)
 
     def _load_large(self, answer: bytes) -> Any:
-        exhaust(count_values(answer, self._max_values))
-        return exhaust(load_in_steps(answer, max_bytes=self._max_answer, load=self._load))
+        exhaust(count_values(answer, self._limits.max_values))
+        return exhaust(load_in_steps(answer, max_bytes=self._limits.max_answer, load=self._load))
 
     # A new connection
 
@@ -326,11 +352,11 @@ class JsonRpcClient:
         if header == self._keep_alive_header:
             return  # the same as last time, mostly
         self._keep_alive_header = header
-        if self._keep_alive <= 0:
+        if self._limits.keep_alive <= 0:
             return
         match = _TIMEOUT_PARAMETER.search(header)
         seconds = float(match[1]) if match else 0.0
-        keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._keep_alive
+        keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._limits.keep_alive
         self._connections.keep_alive = keep
 
     def _failure(self, error: Exception, sent: "_Sent", how: str) -> DeliveryError:

@@ -122,6 +122,23 @@ OnEnd = Callable[[BaseException | None], None]
 """Called when a connection has ended; with an exception if it broke off."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Of a JSON-RPC server.
+
+    Attributes:
+        rate_limits: new connections per source address.
+        max_connections: open at a time.
+        max_body: bytes of a request.
+        grace: seconds that calls in flight may go on for when the server closes.
+    """
+
+    rate_limits: Sequence[RateLimit] = ()
+    max_connections: int = MAX_CONNECTIONS
+    max_body: int = MAX_MESSAGE_BYTES
+    grace: float = GRACE_SECONDS
+
+
 class JsonRpcServer:
     """Accepts calls over HTTP or, with ``tls``, HTTPS.
 
@@ -133,8 +150,7 @@ class JsonRpcServer:
         path: where calls are posted to; everything else is HTTP 404.
         tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
         cors: None: no page from elsewhere may call.
-        max_body: bytes of a request.
-        grace: seconds that calls in flight may go on for when the server closes.
+        limits: see there.
         load: reads the requests' JSON; None: only what can travel inside the network.
         large: how bodies above ``LARGE`` bytes are read; None: like all others.
     """
@@ -148,10 +164,7 @@ class JsonRpcServer:
         path: str = "/jsonrpc",
         tls: TlsFiles | None = None,
         cors: Cors | None = None,
-        rate_limits: Sequence[RateLimit] = (),
-        max_body: int = MAX_MESSAGE_BYTES,
-        max_connections: int = MAX_CONNECTIONS,
-        grace: float = GRACE_SECONDS,
+        limits: ServerLimits | None = None,
         load: Load | None = None,
         large: LargeBodies | None = None,
         emit: Emit = ignore,
@@ -161,8 +174,7 @@ class JsonRpcServer:
         self._path = "/" + path.lstrip("/")
         self._tls = tls
         self._cors = cors or Cors()
-        self._max_body = max_body
-        self._grace = grace
+        self._limits = limits = limits or ServerLimits()
         self._load = load
         self._large = large
         self._emit = sparing(emit, time.monotonic)
@@ -175,8 +187,8 @@ class JsonRpcServer:
                 name,
                 bind_address,
                 self.accept,
-                rate_limits=rate_limits,
-                max_connections=max_connections,
+                rate_limits=limits.rate_limits,
+                max_connections=limits.max_connections,
                 emit=emit,
             )
 
@@ -222,11 +234,11 @@ class JsonRpcServer:
         if self._http is None:
             return
         if self._exchanges:
-            await asyncio.wait(self._exchanges, timeout=self._grace)
+            await asyncio.wait(self._exchanges, timeout=self._limits.grace)
         for exchange in self._exchanges:
             exchange.cancel()
         if self._exchanges:
-            await asyncio.wait(self._exchanges, timeout=self._grace)
+            await asyncio.wait(self._exchanges, timeout=self._limits.grace)
         await self._http.shutdown(_LAST_WORDS_SECONDS)
 
     async def accept(self, accepted: socket.socket, on_end: OnEnd | None = None) -> None:
@@ -289,9 +301,9 @@ class JsonRpcServer:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
             names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
             self._check_allowed(names)  # before anything is read: who may not call costs nothing
-            body = RequestBody(request, self._max_body)
+            body = RequestBody(request, self._limits.max_body)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
-            if not await body.begin(LARGE if self._large is not None else self._max_body):
+            if not await body.begin(LARGE if self._large is not None else self._limits.max_body):
                 assert self._large is not None, "without it nothing is larger than the whole"
                 return await self._respond_to_large(body, self._large, content_type, names)
             text = body.take()
@@ -309,7 +321,7 @@ class JsonRpcServer:
     async def _parsed(self, body: bytes, content_type: str | None, names: tuple[str, ...]) -> Call:
         """The call; a large one is read beside the event loop."""
         parse = partial(
-            parse_request, body, content_type, max_bytes=self._max_body, load=self._load, client_names=names
+            parse_request, body, content_type, max_bytes=self._limits.max_body, load=self._load, client_names=names
         )
         return parse() if len(body) <= LARGE_BYTES or self._load is not None else await aside(parse)
 

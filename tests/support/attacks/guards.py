@@ -542,14 +542,14 @@ WIRES = (
     Guard(
         "where an application is, is not told to others",
         "jsonrpc/client.py",
-        """self._place = "" if tells_url else f"at {where}{through}\"""",
+        """self._place = "" if callee.tells_url else f"at {where}{through}\"""",
         'self._place = ""',
         "jsonrpc/test_client.py::test_where_an_endpoint_is_can_be_kept_from_messages",
     ),
     Guard(
         "a JSON-RPC answer has a limit",
         "jsonrpc/client.py",
-        "            if size > self._max_answer:",
+        "            if size > self._limits.max_answer:",
         "            if False:",
         "jsonrpc/test_client.py::test_an_answer_over_the_limit_names_its_size",
     ),

@@ -22,7 +22,7 @@ from eps.core.signature import Signer, load_signer
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
-from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.client import Callee, JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin import roots
 from eps.programs.admin.check import check
@@ -262,18 +262,17 @@ def own_server_client(settings: EpsSettings) -> JsonRpcClient:
     server = settings.jsonrpc_server
     if server is None:
         raise SettingsError("the settings have no jsonrpc_server channel to call", hint="add one to channels")
-    called = f"our EPS server {settings.name}"
+    callee = Callee(f"our EPS server {settings.name}", Side.OURS)
     host, port = parse_host_port(server.bind_address)
     all_interfaces = normal_host(host) in ("", "0.0.0.0", "::")  # noqa: S104 - where to dial what binds all
     address = render_host_port("localhost" if all_interfaces else host, port)
     if server.tls is None:
-        return JsonRpcClient(f"http://{address}{server.path}", tls=None, called=called, side=Side.OURS)
+        return JsonRpcClient(f"http://{address}{server.path}", tls=None, callee=callee)
     return JsonRpcClient(
         f"https://{address}{server.path}",
         tls=_client_files(tls_files(server.tls)),
         server_name=_server_name(server.tls),
-        called=called,
-        side=Side.OURS,
+        callee=callee,
     )
 
 

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.http_proxy import http_proxies
+from eps.core.jsonrpc_text import Load
+from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.names import Operator
 from eps.datastores import Datastore
 from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
-from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import Cors, Handler, JsonRpcServer
+from eps.errors import Side
+from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient
+from eps.jsonrpc.large_bodies import LargeBodies
+from eps.jsonrpc.server import Cors, Handler, JsonRpcServer, ServerLimits
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.running.runtime import Build, Server
 from eps.programs.wiring.composite import Composite
@@ -39,27 +43,28 @@ def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, .
     return tuple(RateLimit(item.type, item.limit) for item in given)
 
 
-def jsonrpc_server_options(given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit) -> dict[str, Any]:
-    """The keyword arguments of a ``JsonRpcServer``."""
+def jsonrpc_server_options(
+    given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit, **more: Any
+) -> dict[str, Any]:
+    """The keyword arguments of a ``JsonRpcServer``; ``more`` are further ones of its ``limits``."""
     return {
         "path": given.path,
         "tls": tls_files(given.tls, own) if given.tls is not None else None,
         "cors": Cors(**dict(given.cors)) if given.cors is not None else None,
-        "rate_limits": rate_limits(given.tcp_rate_limits),
+        "limits": ServerLimits(rate_limits(given.tcp_rate_limits), **more),
         "emit": emit,
     }
 
 
-def jsonrpc_client(given: models.JsonRpcClientSettings, **options: Any) -> JsonRpcClient:
-    """A client as settings describe it; ``options`` are further keyword arguments of its. What goes wrong with it is
-    told to callers anywhere, so the endpoint is kept for our own log."""
+def jsonrpc_client(given: models.JsonRpcClientSettings, called: str, side: Side = Side.PEER) -> JsonRpcClient:
+    """A client as settings describe it. What goes wrong with it is told to callers anywhere, so the endpoint is kept
+    for our own log."""
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
-        keep_alive=given.keep_alive,
-        tells_url=False,
-        **options,
+        callee=Callee(called, side, tells_url=False),
+        limits=ClientLimits(keep_alive=given.keep_alive),
     )
 
 
@@ -133,10 +138,14 @@ def add_jsonrpc_server(
     own: Operator | None,
     handle: Handler,
     emit: Emit,
-    **options: Any,
+    *,
+    max_body: int = MAX_MESSAGE_BYTES,
+    load: Load | None = None,
+    large: LargeBodies | None = None,
 ) -> JsonRpcServer:
-    """Serve ``handle`` as settings say; ``options`` are further keyword arguments of a ``JsonRpcServer``."""
-    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, **jsonrpc_server_options(given, own, emit), **options)
+    """Serve ``handle`` as settings say; what they don't say of a ``JsonRpcServer``, its owner does."""
+    options = jsonrpc_server_options(given, own, emit, max_body=max_body)
+    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, load=load, large=large, **options)
     server.add(rpc)
     server.listens("JSON-RPC", given.bind_address, lambda: rpc.port)
     return rpc

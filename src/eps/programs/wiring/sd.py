@@ -36,8 +36,9 @@ class SdServer(Composite):
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
-        limits = {"max_body": rpc.max_request_body, "load": loads, "large": LargeBodies(loads)}
-        self.rpc = add_jsonrpc_server(self, rpc, None, self._handle, emit, **limits)
+        self.rpc = add_jsonrpc_server(
+            self, rpc, None, self._handle, emit, max_body=rpc.max_request_body, load=loads, large=LargeBodies(loads)
+        )
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store, self._emit)
