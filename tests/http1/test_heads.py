@@ -42,6 +42,12 @@ def test_requests_that_everybody_reads_alike_stay_as_they_are(fields: bytes) -> 
     assert checked_request(head) == head
 
 
+def test_raw_bytes_in_a_target_are_percent_encoded() -> None:
+    head = b"GET /\xc3\xa4%%2f?q=\xff HTTP/1.1\r\nHost: x\r\nX: \xc3\xa4\r\n\r\n"
+    assert checked_request(head) == b"GET /%C3%A4%%2f?q=%FF HTTP/1.1\r\nHost: x\r\nX: \xc3\xa4\r\n\r\n"
+    assert checked_request(b"G\xc3 /\xa4 HTTP/1.1\r\n\r\n").startswith(b"G\xc3 /%A4 ")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -172,6 +172,7 @@ async def passed(way: Passage, inside: Recorder, request: bytes) -> tuple[bytes,
     ("asked", "arrives"),
     [
         (b"GET /a?", b"GET /a?"),
+        (b"GET /\xc3\xa4?\xff", b"GET /%C3%A4?%FF"),
         (b"GET /?", b"GET /?"),
         (b"GET /?a=b&c#d", b"GET /?a=b&c#d"),
         (b"GET /%7e/%2F/./..//;x=\"<>[]{}|\\^`'?%zz", b"GET /%7e/%2F/./..//;x=\"<>[]{}|\\^`'?%zz"),

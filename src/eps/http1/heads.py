@@ -18,6 +18,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n")
 _FOLDED = re.compile(rb"\n[ \t]")
 _LENGTH = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
 _CODING = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
+_NO_ASCII = re.compile(rb"[\x80-\xff]")
 _SPACE_BEFORE_COLON = re.compile(rb"(\n[^\s:]+)[ \t]+:")
 
 
@@ -40,6 +41,9 @@ def too_long(received: bytes | bytearray) -> RemoteProtocolError:
 def checked_request(head: bytes) -> bytes:
     """``head``, if everybody reads it alike (RFC 9112, sections 2.2, 5.2 and 6.3).
 
+    Raw bytes from 0x80 on in its target, as curl sends them if they are typed, are percent-encoded: that is the same URI
+    (RFC 3987, section 3.1), and h11 takes no others.
+
     Raises:
         RemoteProtocolError: it has control characters, lines that end or continue in forbidden ways, or more than one
             word about its body's length.
@@ -49,7 +53,11 @@ def checked_request(head: bytes) -> bytes:
     lengths = _LENGTH.findall(head)
     if len(lengths) + bool(_CODING.search(head)) > 1 or b"," in b"".join(lengths):
         raise RemoteProtocolError("it tells its body's length more than once")
-    return head
+    line, end, fields = head.partition(b"\r\n")
+    if line.isascii():
+        return head
+    method, space, target = line.partition(b" ")
+    return method + space + _NO_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), target) + end + fields
 
 
 def mended_answer(head: bytes) -> bytes:
