@@ -110,7 +110,7 @@ async def test_a_directory_whose_redis_is_away(directory: Directory, redis: Redi
     await machine.setup_directory()
     await redis.kill()
     lost = await process.wait_for(level="error", message="can't be reached")
-    assert "What is known goes on being served, changes are refused" in lost["message"]
+    assert "what is known goes on being served, changes are refused" in lost["message"]
     assert await directory.name_of("hd-1") is not None
     refused = await directory.submit("early")
     assert refused.code == 1 and "can't be reached" in refused.err

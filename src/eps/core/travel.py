@@ -20,6 +20,7 @@ TOO_DEEP_AT = "too deep at "
 
 FLATTER = "send a flatter structure"
 AS_STRING = "send it as a string"
+AS_NULL = "send null in its place"
 
 
 def cut(text: str) -> str:
@@ -108,7 +109,9 @@ def _scalar_problem(item: Any, path: Path | None) -> BadRequest | None:
     if item is None or isinstance(item, bool):
         return None
     if isinstance(item, float):
-        beyond = "NaN is no number" if math.isnan(item) else "the number is beyond what a double can hold"
+        if math.isnan(item):
+            return BadRequest(f"{shown(path)}: NaN is no number", hint=AS_NULL)
+        beyond = "the number is beyond what a double can hold"
         return None if math.isfinite(item) else BadRequest(f"{shown(path)}: {beyond}", hint=AS_STRING)
     if not isinstance(item, int):
         return BadParams(f"{shown(path)}: {type(item).__name__} is not a JSON value")

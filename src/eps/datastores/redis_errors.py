@@ -104,7 +104,8 @@ _REFUSALS: tuple[tuple[type[ResponseError], str, str, str], ...] = (
 
 def refusal(error: ResponseError) -> tuple[str, str]:
     """A refusal for good: what, and what to do about it."""
+    said = str(error).partition(" script: ")[0]  # where in our script: of no use to an administrator
     for kind, word, text, hint in _REFUSALS:
         if isinstance(error, kind) and word in str(error):
-            return f"{text} ({error})", hint
-    return f"it refuses a command ({error})", ""
+            return f"{text} ({said})", hint
+    return f"it refuses a command ({said})", ""

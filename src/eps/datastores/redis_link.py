@@ -288,7 +288,7 @@ class RedisLink:
             self._since = asyncio.get_running_loop().time()
         if first and self._was_up:
             text = (
-                f"the datastore {self._location} can't be reached: {trouble.text}. What is known goes on being served, "
+                f"the datastore {self._location} can't be reached: {trouble.text}; what is known goes on being served, "
                 "changes are refused until it answers"
             )
             self._emit(Notice(level=Level.ERROR, text=text, hint=trouble.hint))

@@ -41,8 +41,8 @@ def too_long(received: bytes | bytearray) -> RemoteProtocolError:
 def checked_request(head: bytes) -> bytes:
     """``head``, if everybody reads it alike (RFC 9112, sections 2.2, 5.2 and 6.3).
 
-    Raw bytes from 0x80 on in its target, as curl sends them if they are typed, are percent-encoded: that is the same URI
-    (RFC 3987, section 3.1), and h11 takes no others.
+    Raw bytes from 0x80 on in its target, as curl sends them if they are typed, are percent-encoded: that is the same
+    URI (RFC 3987, section 3.1), and h11 takes no others.
 
     Raises:
         RemoteProtocolError: it has control characters, lines that end or continue in forbidden ways, or more than one
