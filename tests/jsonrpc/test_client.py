@@ -30,7 +30,8 @@ from eps.errors import (
 )
 from eps.http1.client import open_connection
 from eps.jsonrpc import client as module
-from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient, in_steps
+from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.client import ClientLimits, JsonRpcClient, in_steps
 from eps.pki import Authority
 from eps.transport.tls import server_context
 from support.testing import jsonrpc_server, tls_files

@@ -17,7 +17,8 @@ from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
 from eps.jsonrpc import request_body
 from eps.jsonrpc import server as module
-from eps.jsonrpc.server import Cors, JsonRpcServer, ServerLimits
+from eps.jsonrpc.cors import Cors
+from eps.jsonrpc.server import JsonRpcServer, ServerLimits
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
 

@@ -11,7 +11,7 @@ from eps.channels.jsonrpc_server import address_of
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import EpsError
-from eps.jsonrpc.server import Cors
+from eps.jsonrpc.cors import Cors
 from support.testing import jsonrpc_server
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "jsonrpc_http.json").read_text())

@@ -11,7 +11,8 @@ from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
-from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient
+from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.transport.tls import TlsFiles
 
 STAGGER_SECONDS = 1.5

@@ -9,7 +9,6 @@ nothing is ever repeated.
 """
 
 import asyncio
-import base64
 import re
 import secrets
 import socket
@@ -21,12 +20,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import h11
-from yarl import URL
 
-from eps.core.host_port import render_host_port
 from eps.core.json_steps import count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import (
-    EXPECTED_CONTENT_TYPE,
     Load,
     parse_response,
     read_answer,
@@ -42,14 +38,13 @@ from eps.errors import (
     DeliveryError,
     NotSent,
     OutcomeUnknown,
-    Side,
-    StartError,
     TlsFailed,
     Unreachable,
 )
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
+from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
@@ -89,28 +84,6 @@ T = TypeVar("T")
 
 Tolerate = Callable[[Flaw], None]
 """Called with each looseness of an answer that was understood all the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Callee:
-    """Who is called, as errors speak of it.
-
-    Attributes:
-        name: what is behind the endpoint (``the service directory``); empty: its URL says enough.
-        side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
-        tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
-            the errors' ``place``.
-    """
-
-    name: str = ""
-    side: Side = Side.PEER
-    tells_url: bool = True
-
-    def label(self, where: str) -> str:
-        """For messages; ``where`` is the URL, without a password."""
-        if not self.tells_url:
-            return self.name
-        return f"{self.name} at {where}" if self.name else where
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +134,11 @@ class JsonRpcClient:
         load: Load | None = None,
     ) -> None:
         callee, limits = callee or Callee(), limits or ClientLimits()
-        self._url = _http_url(endpoint, "endpoint")
-        self._proxy = _http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
+        self._url = http_url(endpoint, "endpoint")
+        self._proxy = http_url(proxy_url, "proxy_url", ("http",)) if proxy_url else None
         where = str(self._url.with_user(None))
         self.label = callee.label(where)
-        through = f", through {_host_port(self._proxy)}" if self._proxy is not None else ""
+        through = f", through {host_port(self._proxy)}" if self._proxy is not None else ""
         self._place = "" if callee.tells_url else f"at {where}{through}"
         self._context: ssl.SSLContext | None = None
         if self._url.scheme == "https":
@@ -176,7 +149,7 @@ class JsonRpcClient:
         self._side = callee.side
         self._load = load
         self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=limits.keep_alive)
-        self._head = _request_head(self._url, self._proxy)
+        self._head = request_head(self._url, self._proxy)
         self._keep_alive_header = ""
         self._closed = False
 
@@ -342,10 +315,10 @@ class JsonRpcClient:
 
     async def _connected(self) -> socket.socket:
         if self._proxy is not None and self._context is None:  # it reads the URL
-            proxy = _host_port(self._proxy)
+            proxy = host_port(self._proxy)
             return await connect(proxy, 2 * CONNECT_SECONDS, label=f"{self.label}: the HTTP proxy {proxy}")
         proxy_url = str(self._proxy) if self._proxy is not None else None
-        return await connect(_host_port(self._url), 2 * CONNECT_SECONDS, label=self.label, proxy_url=proxy_url)
+        return await connect(host_port(self._url), 2 * CONNECT_SECONDS, label=self.label, proxy_url=proxy_url)
 
     def _learn_keep_alive(self, header: str) -> None:
         """Keep connections a second less than the server says that it does (RFC 9112, appendix C.2.2)."""
@@ -379,7 +352,7 @@ class JsonRpcClient:
         error.side = self._side
         error.place = self._place
         if self._place and self._proxy is not None:
-            error.message = error.message.replace(f" {_host_port(self._proxy)}", "")
+            error.message = error.message.replace(f" {host_port(self._proxy)}", "")
         return error
 
     def _error(self, kind: type[D], text: str, hint: str) -> D:
@@ -407,33 +380,6 @@ async def _write_large(exchange: Exchange, connection: Connection, body: bytes) 
         connection.acknowledge_soon()
 
 
-def _request_head(url: URL, proxy: URL | None) -> bytes:
-    """The head of every request, up to the length of its body."""
-    goes_through = proxy is not None and url.scheme == "http"  # it reads the URL (RFC 9112, section 3.2.2)
-    target = str(url.with_user(None).with_fragment(None)) if goes_through else url.raw_path_qs
-    fields = {
-        "Host": url.host_port_subcomponent or "",
-        "Accept": EXPECTED_CONTENT_TYPE,
-        "Accept-Encoding": "identity",
-        "Content-Type": EXPECTED_CONTENT_TYPE,
-        "Authorization": _basic(url),
-        "Proxy-Authorization": _basic(proxy) if proxy is not None and goes_through else "",
-    }
-    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value)]
-    return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
-
-
-def _basic(url: URL) -> str:
-    """RFC 7617; empty without a user."""
-    if url.user is None:
-        return ""
-    return f"Basic {base64.b64encode(f'{url.user}:{url.password or str()}'.encode()).decode()}"
-
-
-def _host_port(url: URL) -> str:
-    return render_host_port(url.raw_host or "", url.port or 0)
-
-
 def _ssl_error(error: BaseException | None) -> ssl.SSLError | None:
     """The TLS failure behind a connection's end, if there is one."""
     while error is not None and not isinstance(error, ssl.SSLError):
@@ -455,18 +401,3 @@ async def in_steps(steps: Generator[None, None, T]) -> T:
             value: T = end.value
             return value
         await asyncio.sleep(0)
-
-
-def _http_url(text: str, setting: str, schemes: tuple[str, ...] = ("http", "https")) -> URL:
-    try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme not in schemes or not url.host:
-        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
-        hint = (
-            f"write it like {schemes[-1]}://host:port/jsonrpc" if len(schemes) > 1 else "write it like http://host:port"
-        )
-        shown = str(url.with_user(None)) if url.host else text  # without a password
-        raise StartError(f"{setting}: {shown!r} is no {kinds} URL", hint=hint)
-    return url

@@ -7,7 +7,6 @@ that nobody reads, and every handler has a deadline of its own. ``close`` lets c
 """
 
 import asyncio
-import re
 import socket
 import ssl
 import time
@@ -24,8 +23,9 @@ from eps.core.jsonrpc_text import Call, Load, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
-from eps.errors import EpsError, InternalError, NotJson, NotPermitted, StartError, TlsFailed
+from eps.errors import EpsError, InternalError, NotJson, NotPermitted, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
+from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
@@ -58,60 +58,9 @@ _LAST_WORDS_SECONDS = 0.1
 MAX_HEADER_LINE = 8190
 """aiohttp's and Apache's default."""
 
-DEFAULT_METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
-CORS_MAX_AGE = "60"
-"""As recorded from servers in use (vectors/jsonrpc_http.json)."""
-
 _JSON_TYPE = "application/json; charset=utf-8"
 _NOT_FOUND = b'{"message":"not found"}'
 _KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """Which web pages may call.
-
-    Attributes:
-        allowed_hosts: regular expressions, searched in the Origin header.
-        allowed_headers: of those that the browser asks for; empty: all of them.
-        allowed_methods: what a browser is told; empty: the usual ones.
-    """
-
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_headers: tuple[str, ...] = ()
-    allowed_methods: tuple[str, ...] = ()
-
-    def headers(self, origin: str, asked: str) -> dict[str, str]:
-        """The answer's headers for a page from ``origin``; none if it isn't allowed.
-
-        Args:
-            asked: the request's Access-Control-Request-Headers.
-        """
-        if not origin or not any(re.search(pattern, origin) for pattern in self.allowed_hosts):
-            return {}
-        known = {name.lower() for name in self.allowed_headers}
-        names = [name.strip() for name in asked.split(",")]
-        allowed = [name for name in names if not known or "*" in known or name.lower() in known]
-        return {
-            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
-            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(self.allowed_methods or DEFAULT_METHODS),
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(allowed),
-            hdrs.ACCESS_CONTROL_MAX_AGE: CORS_MAX_AGE,
-            hdrs.VARY: hdrs.ORIGIN,
-        }
-
-    def check(self) -> None:
-        """Raises:
-        StartError: an expression isn't one.
-        """
-        for pattern in self.allowed_hosts:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise StartError(
-                    f"cors.allowed_hosts: {pattern!r} is no regular expression: {error}",
-                    hint="write it like ^https://app\\.example\\.org$",
-                ) from error
 
 
 Handler = Callable[[Call], Awaitable[Response]]

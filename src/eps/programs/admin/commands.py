@@ -22,7 +22,8 @@ from eps.core.signature import Signer, load_signer
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
-from eps.jsonrpc.client import Callee, JsonRpcClient
+from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin import roots
 from eps.programs.admin.check import check

@@ -17,9 +17,11 @@ from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import Side
-from eps.jsonrpc.client import Callee, ClientLimits, JsonRpcClient
+from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.client import ClientLimits, JsonRpcClient
+from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
-from eps.jsonrpc.server import Cors, Handler, JsonRpcServer, ServerLimits
+from eps.jsonrpc.server import Handler, JsonRpcServer, ServerLimits
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.running.runtime import Build, Server
 from eps.programs.wiring.composite import Composite
