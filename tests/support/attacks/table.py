@@ -374,7 +374,7 @@ RECORDS = (
         ),
     ),
     Attack(
-        "A submission of 60 MiB that is a thousand times as large in memory: `{},` and `{},` again",
+        "A submission of 60 MiB that is many times as large in memory: `{},` and `{},` again",
         "-32602: more than 1,000,000 values; large ones are taken one at a time, and all others are answered meanwhile",
         NOTHING,
         ("attacks/test_large_submissions.py::test_a_body_takes_eight_times_its_size_at_most_and_gives_it_back",),
