@@ -65,8 +65,10 @@ async def test_a_thousand_pings_one_after_the_other_and_32_at_a_time(machine: Ma
     assert ours["eps_calls_total{direction=local,outcome=ok,stage=}"] == 2 * COUNT + 1
     assert theirs["eps_calls_total{direction=incoming,outcome=ok,stage=}"] >= 2 * COUNT + 1
     assert ours["eps_call_seconds_count{direction=local}"] == 2 * COUNT + 1
-    assert [ours[f"eps_broker_steps_total{{step={step}}}"] for step in (1, 2, 5, 6)] == [1] * 4
-    assert ours["eps_links{link=tunnel}"] == 1
+    # A second tunnel is made when the first is 4.5 s old: nobody knows yet that this proxy doesn't cut at 5 s.
+    steps = [ours[f"eps_broker_steps_total{{step={step}}}"] for step in (1, 2, 5, 6)]
+    assert steps in ([1] * 4, [2] * 4)
+    assert 1 <= ours["eps_links{link=tunnel}"] <= steps[0]
     assert ours["eps_directory_operators{}"] == 10
     assert ours["eps_directory_records{}"] == 30
     for name in ("process_resident_memory_bytes{}", "process_open_fds{}", "process_cpu_seconds_total{}"):
