@@ -70,6 +70,14 @@ def test_what_is_malformed_at_a_seam(text: str) -> None:
             pieces(text.encode(), piece)
 
 
+@pytest.mark.parametrize("between", ["", " ", "3,", " 3,"])
+def test_a_comma_that_is_missing_at_a_seam_is_named(between: str) -> None:
+    """Before a container that is parsed in pieces of its own, and before a run of values."""
+    for text in (f"[[1,2]{between}[3,4],5]", f'{{"a":[1,2]{between}[3,4],"b":5}}'):
+        with pytest.raises(NotJson, match="a comma is missing"):
+            pieces(text.encode())
+
+
 def test_what_is_neither_an_object_nor_a_list() -> None:
     assert pieces(b' "a,[b" ') == "a,[b"
     assert pieces(b"7") == 7

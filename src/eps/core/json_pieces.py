@@ -118,9 +118,7 @@ class _Open:
         inside = self._behind_comma(text)
         if inside is None:
             raise NotJson("this is not JSON in UTF-8: a comma is missing")
-        found = parse(self._in_brackets(inside + b"null"))
-        if not found:
-            raise NotJson("this is not JSON in UTF-8: a value without its key")
+        found = parse(self._in_brackets(inside + b"null"))  # not empty: it ends with the null, or is refused
         found[next(reversed(found)) if isinstance(found, dict) else -1] = inner.value
         inner.is_cut = True
         self._add(found)
