@@ -26,8 +26,9 @@ RUN_ITEMS = 512
 
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _REST = rb'(?:[^"\[\]{},]++|' + _TEXT + rb")"
-# What a run begins with and has no comma behind it is looked at twice, not more: it is a token, too.
-_TOKEN = re.compile(rb"(?:%b*+,){1,%d}+|%b++|[\[\]{}]" % (_REST, RUN_ITEMS, _REST), re.DOTALL)
+# What a run begins with and has no comma behind it is looked at twice, not more: it is a token, too. The run is an
+# atomic group: the possessive {1,N}+ of Python 3.11.2 does not go back to where its last, failed round began.
+_TOKEN = re.compile(rb"(?>(?:%b*+,){1,%d})|%b++|[\[\]{}]" % (_REST, RUN_ITEMS, _REST), re.DOTALL)
 _SPACE = b" \t\r\n"
 
 
