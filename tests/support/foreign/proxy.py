@@ -134,11 +134,11 @@ class Relay:
             closing = self._closing
             self._changed.notify_all()
         ended = closing or pump.wait_until(cut_at)
-        pump.close()
         if not ended:
             with self._changed:
-                self.cut += 1
+                self.cut += 1  # before it can be noticed: whoever fails through it finds it counted
                 self._changed.notify_all()
+        pump.close()
 
     def close(self) -> None:
         with self._changed:
