@@ -112,7 +112,7 @@ async def test_the_constant_age_of_tunnels_is_learned() -> None:
                     answer = await caller.call("hd-2.echo", {}, f"{name}-{number}")
                     if answer.error is not None:
                         assert answer.error.data["outcome"] == "unknown"
-                        failures[proxy.relay.cut] += 1
+                        failures[proxy.relay.cutting] += 1
 
             await asyncio.gather(*(call_without_a_pause(name) for name in ("a", "b", "c")))
             assert failures[1] <= 3  # those in flight when the first tunnel was cut

@@ -22,12 +22,13 @@ class Relay:
         cut_after: seconds from accepting to the end of a joined connection, also while data flows.
         accept_timeout: seconds that the first half of a pair waits.
         joined, cut: counts.
+        cutting: as ``cut``, but counted before anybody can notice: whoever fails by a cut finds it counted.
         rejected: why connections were closed, in order.
     """
 
     def __init__(self, *, token_timeout: float, cut_after: float, accept_timeout: float) -> None:
         self.token_timeout, self.cut_after, self.accept_timeout = token_timeout, cut_after, accept_timeout
-        self.joined = self.cut = 0
+        self.joined = self.cut = self.cutting = 0
         self.rejected: list[str] = []
         self._expected: set[bytes] = set()
         self._halves: dict[bytes, tuple[socket.socket, float]] = {}
@@ -136,9 +137,12 @@ class Relay:
         ended = closing or pump.wait_until(cut_at)
         if not ended:
             with self._changed:
-                self.cut += 1  # before it can be noticed: whoever fails through it finds it counted
-                self._changed.notify_all()
+                self.cutting += 1
         pump.close()
+        if not ended:
+            with self._changed:
+                self.cut += 1
+                self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:
