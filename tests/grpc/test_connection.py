@@ -325,7 +325,8 @@ async def test_a_lost_connection_is_an_unknown_outcome() -> None:
         await soon(connection.closed)
 
 
-async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anything_is_sent() -> None:
+@pytest.mark.parametrize("goodbye", [b"", goaway(1)], ids=["cut", "after a goodbye"])
+async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anything_is_sent(goodbye: bytes) -> None:
     raws: list[Raw] = []
 
     async def script(raw: Raw) -> None:
@@ -336,13 +337,15 @@ async def test_an_end_that_the_event_loop_has_not_seen_is_noticed_before_anythin
 
     async with against(script) as connection:
         assert (await connection.call(ping(), 5)).id == ANSWER.id
+        if goodbye:
+            await raws[0].flush(goodbye)
         with socket.socket(fileno=os.dup(raws[0].writer.get_extra_info("socket").fileno())) as theirs:
             theirs.shutdown(socket.SHUT_RDWR)
         with pytest.raises(NotSent, match="the connection was over: hd-2 closed the connection"):
             await connection.call(ping(), 5)
         assert not connection.usable
         await soon(connection.closed)
-        assert not connection.was_cut, "a goodbye may have come with the end"
+        assert connection.was_cut is not bool(goodbye), "a goodbye may have come with the end"
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome_and_the_stream_is_reset() -> None:

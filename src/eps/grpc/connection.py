@@ -165,7 +165,8 @@ class ClientConnection:
 
     async def drain(self, grace: float) -> None:
         """Take no new calls, let those in flight finish for ``grace`` seconds, then close. Returns when closed."""
-        self._link.leave("closed by us")
+        if not self._link.leaving.done():  # else it is over already, maybe without our having wished for it
+            self._link.leave("closed by us")
         self.wire.end_if_idle()
         try:
             async with asyncio.timeout(grace):

@@ -192,17 +192,21 @@ class Link(asyncio.Protocol):
         mark = self.peer.fingerprint[:16] if self.peer is not None else "none"
         return f"{ssl_object.version()}, {cipher[0]}, certificate {mark}…" if ssl_object and cipher else "no TLS"
 
-    def leave(self, reason: str) -> None:
-        """Take no new streams from now on."""
+    def leave(self, reason: str, *, announced: bool = True) -> None:
+        """Take no new streams from now on.
+
+        Args:
+            announced: a side has said so, before the end; nobody has where only the end itself was seen.
+        """
+        self.graceful = self.graceful or (announced and not self.reason)
         if not self.leaving.done():
-            self.graceful = not self.reason
             self.leaving.set_result(reason)
 
     def look_for_end(self) -> None:
         """Leave if the peer has ended the connection, though the event loop has not told yet: what is sent now would be
-        lost. Answers that lie before the end still come, and so may a goodbye: it does not count as cut."""
+        lost. Answers that lie before the end still come, and so may a goodbye; without one it was cut."""
         if self._transport is not None and not self._transport.is_closing() and self._hang_up.poll(0):
-            self.leave(f"{self.peer_name} closed the connection")
+            self.leave(f"{self.peer_name} closed the connection", announced=False)
 
     def abort(self, reason: str) -> None:
         """End at once, without a word: for a peer that failed or froze."""
