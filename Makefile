@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak fuzz mutants lock proto clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants lock proto clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
@@ -17,6 +17,7 @@ help:
 	@echo 'make sd-setup        sign the development directory and submit it (the service directory must run)'
 	@echo 'make sd-test-setup   the same for settings/test'
 	@echo 'make soak            long runs that look for leaks'
+	@echo 'make chaos           every fault that the network is to survive, the slow ones, too; cut links need root'
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
 	@echo 'make mutants         each guard against attacks taken away in turn: a test must notice'
 	@echo 'make lock            renew the lock files from pyproject.toml'
@@ -70,6 +71,9 @@ soak: $(VENV)/.dev
 	EPS_PASSTHROUGH_RECOVERY_SECONDS=10 $(BIN)/python -m pytest tests/integration/test_passthrough_programs.py
 	EPS_THOUSAND_RECORDS_SECONDS=3 $(BIN)/python -m pytest tests/integration/test_programs_cli.py -s -k thousand
 	$(BIN)/python -m pytest -m soak --timeout=1800 -s tests/soak
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py

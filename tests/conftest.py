@@ -64,11 +64,15 @@ async def dev(tmp_path: Path, dev_tree: Path) -> AsyncIterator[Machine]:
         yield machine
 
 
+LONG = ("soak", "chaos")
+"""Markers of tests that run for long, or break things slowly."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long runs only where they are asked for (``make soak``, or any other ``-m`` that names them)."""
-    if "soak" in str(config.option.markexpr):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
+    """Long runs only where they are asked for (``make soak``, ``make chaos``, or any other ``-m`` that names them)."""
+    wanted = str(config.option.markexpr)
+    left_out = [mark for mark in LONG if mark not in wanted]
+    long = [item for item in items if any(item.get_closest_marker(mark) for mark in left_out)]
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
