@@ -3,6 +3,7 @@
     EpsError                        code  stage       side       outcome
     ├─ SettingsError                   –  –           –          –         a settings file is wrong: can't start
     ├─ StartError                      –  –           –          –         port taken, file missing: can't start
+    │  └─ DiskFull                                                       no room now: tried again, it may start
     ├─ BadRequest                 -32600  call        ours       not_sent  what the caller sent can't be read
     │  ├─ NotJson                 -32700
     │  ├─ MethodNotFound          -32601
@@ -122,6 +123,21 @@ class SettingsError(EpsError):
 
 class StartError(EpsError):
     """A program can't start, for a reason outside its settings' form (port taken, file missing)."""
+
+
+class DiskFull(StartError):
+    """A disk has no room for what a start must write. The same start succeeds once somebody has made room, so programs
+    end with the exit code after which a supervisor tries again.
+
+    Args:
+        what: what could not be done.
+        why: the reason that the system gave.
+        place: a folder on that disk.
+    """
+
+    def __init__(self, what: str, why: str, place: object) -> None:
+        hint = f"make room on the disk of {place}, or have the quota raised; the next start then succeeds"
+        super().__init__(f"{what}: the disk is full ({why})", hint=hint)
 
 
 class BadRequest(EpsError):

@@ -1,6 +1,7 @@
 """What stores in files of this machine share: a thread for the disk, a lock that keeps others out, durable folders."""
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -8,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from eps.errors import InternalError, StartError
+from eps.errors import DiskFull, InternalError, StartError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when a disk, or what this user may have of it, is full."""
 
 O = TypeVar("O")  # noqa: E741 - what was opened
 T = TypeVar("T")
@@ -95,6 +99,8 @@ def reason(error: Exception) -> str:
 
 def cannot_open(path: Path, error: OSError) -> StartError:
     """What to raise when the file system refuses."""
+    if error.errno in NO_ROOM:
+        return DiskFull(f"the datastore {path} can't be opened", reason(error), path.parent)
     return StartError(
         f"the datastore {path} can't be opened: {reason(error)}",
         hint="its folder must be writable for the user that runs this program",

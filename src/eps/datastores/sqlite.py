@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from eps.datastores import DataEntry
 from eps.datastores.local import DiskThread, sync_folder, take_place
-from eps.errors import InternalError, StartError
+from eps.errors import DiskFull, InternalError, StartError
 
 APPLICATION_ID = 0x45505331
 """``EPS1``: marks the file as ours, so that another program's database is never written to."""
@@ -28,6 +28,10 @@ BUSY_SECONDS = 5.0
 
 OPEN_ATTEMPTS, OPEN_PAUSE = 50, 0.1
 """How often, and after how many seconds, a shared store is tried again that another program is just making."""
+
+ROOM_TO_OPEN = 256 * 1024
+"""Bytes that a disk needs for the files that SQLite makes when it opens a store: a few pages of 4 KiB each, and 32 KiB
+of index for the write-ahead log. File systems hand room out in larger pieces."""
 
 _T = TypeVar("_T")
 
@@ -161,11 +165,25 @@ def _open_database(path: Path) -> sqlite3.Connection:
             database.close()
         if not isinstance(error, sqlite3.Error):
             raise
+        if _is_full(error, path.parent):
+            raise DiskFull(f"the datastore {path} can't be opened", str(error), path.parent) from error
         raise StartError(
             f"the datastore {path} can't be opened: {error}",
             hint="it should be an SQLite file that this program made; if it is damaged, restore a backup",
         ) from error
     return database
+
+
+def _is_full(error: sqlite3.Error, folder: Path) -> bool:
+    """Whether ``error`` means that ``folder`` is on a full disk.
+
+    SQLite says so when it can't write a page, but tells a file that can't be made, or not be made longer, only as such.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return code == sqlite3.SQLITE_FULL
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < ROOM_TO_OPEN or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _check_version(database: sqlite3.Connection, path: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eps.core.event import Emit, Event, Level, LogLinesLost, Notice, Started
-from eps.errors import EpsError, StartError
+from eps.datastores.local import NO_ROOM
+from eps.errors import DiskFull, EpsError, StartError
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_FAILED = 1
-"""A command that failed."""
+"""A command that failed; a server that can't start now, but may when it is tried again: the disk is full."""
 
 EXIT_CANNOT_START = 2
 """Settings or surroundings don't let the program start."""
@@ -66,8 +67,9 @@ def run_server(service: str, options: Options, build: Build) -> int:
     try:
         lines = LineQueue(options.log_file or sys.stderr, lambda lost: log.line(LogLinesLost(lines=lost)))
     except OSError as error:
-        fail(StartError(f"the log file {options.log_file} can't be opened: {error.strerror}", hint="see --log-file"))
-        return EXIT_CANNOT_START
+        refusal = _no_log_file(options.log_file, error)
+        fail(refusal)
+        return _exit_code(refusal)
     log = LogWriter(service, options.level, options.format, stream=lines)
     with lines:
         _heed_log_signals(lines)
@@ -94,8 +96,20 @@ def _run(build: Build, options: Options, log: LogWriter) -> int:
     except EpsError as error:
         for line in error.message.splitlines():
             log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint))
-        return EXIT_CANNOT_START
+        return _exit_code(error)
     return 0
+
+
+def _no_log_file(path: str, error: OSError) -> StartError:
+    what = f"the log file {path} can't be opened"
+    if error.errno in NO_ROOM:
+        return DiskFull(what, os.strerror(error.errno), Path(path).absolute().parent)
+    return StartError(f"{what}: {error.strerror}", hint="see --log-file")
+
+
+def _exit_code(error: EpsError) -> int:
+    """Of a server that can't start: whether another attempt, without a change of settings, may succeed."""
+    return EXIT_FAILED if isinstance(error, DiskFull) else EXIT_CANNOT_START
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
