@@ -12,6 +12,7 @@ from eps.jsonrpc import large_bodies as module
 from eps.jsonrpc import request_body
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import JsonRpcServer, ServerLimits
 from support.testing import jsonrpc_server
 
@@ -54,7 +55,7 @@ async def test_large_ones_are_answered_one_at_a_time_and_small_ones_beside_them(
         running -= 1
         return Response(call.id, len(call.params["records"]))
 
-    async with jsonrpc_server(answer, limits=SEVERAL, large=LargeBodies(strict_loads)) as server:
+    async with jsonrpc_server(answer, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
         large = [asyncio.create_task(call(server, submission(2 * LARGE))) for _ in range(4)]
         while not running:
             await asyncio.sleep(0.01)
@@ -77,7 +78,7 @@ async def test_what_would_take_too_much_is_refused(params: dict[str, Any], why: 
     async def never(call: Call) -> Response:
         raise AssertionError
 
-    async with jsonrpc_server(never, limits=SEVERAL, large=LargeBodies(strict_loads)) as server:
+    async with jsonrpc_server(never, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
         answer = await call(server, params)
     assert answer.error is not None
     assert why in answer.error.message
@@ -87,7 +88,7 @@ async def test_a_body_that_is_no_request_is_refused_as_a_small_one_is() -> None:
     async def never(call: Call) -> Response:
         raise AssertionError
 
-    async with jsonrpc_server(never, limits=SEVERAL, large=LargeBodies(strict_loads)) as server:
+    async with jsonrpc_server(never, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
         reader, writer = await asyncio.open_connection("localhost", server.port)
         body = b'{"jsonrpc": "2.0", "method": 7, "params": {}, "id": 1}' + b" " * LARGE
         head = f"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -103,7 +104,7 @@ async def test_who_falls_silent_in_its_turn_loses_it(monkeypatch: pytest.MonkeyP
     async def answer(call: Call) -> Response:
         return Response(call.id, "ok")
 
-    async with jsonrpc_server(answer, limits=SEVERAL, large=LargeBodies(strict_loads)) as server:
+    async with jsonrpc_server(answer, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
         silent = [await begin(server, 4 * LARGE, LARGE + 100_000) for _ in range(3)]
         assert (await call(server, submission(2 * LARGE))).result == "ok"
         for writer in silent:
@@ -128,7 +129,7 @@ async def test_a_trickling_body_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
     async def never(call: Call) -> Response:
         raise AssertionError
 
-    async with jsonrpc_server(never, limits=SEVERAL, large=LargeBodies(strict_loads)) as server:
+    async with jsonrpc_server(never, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
         answer = await call(server, submission(4 * LARGE))
     assert answer.error is not None
     assert "the body comes slowly, and others wait" in answer.error.message

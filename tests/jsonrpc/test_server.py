@@ -18,6 +18,7 @@ from eps.errors import NotFound, NotJson, StartError
 from eps.jsonrpc import request_body
 from eps.jsonrpc import server as module
 from eps.jsonrpc.cors import Cors
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import JsonRpcServer, ServerLimits
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
@@ -177,7 +178,7 @@ async def test_connection_close_is_obeyed() -> None:
 
 
 async def test_the_path_is_a_setting() -> None:
-    async with jsonrpc_server(echo, path="rpc") as server, connected(server) as client:
+    async with jsonrpc_server(echo, requests=Requests("rpc")) as server, connected(server) as client:
         client.post(request(), path="/rpc?x=1")
         assert (await client.answer())[0] == 200
         client.post(request())
@@ -528,7 +529,7 @@ def test_cors_headers(cors: Cors, origin: str, asked: str, expected: dict[str, s
 
 
 async def test_options_from_an_origin_that_is_not_allowed_is_no_call() -> None:
-    async with jsonrpc_server(echo, cors=Cors(("nowhere",))) as server, connected(server) as client:
+    async with jsonrpc_server(echo, requests=Requests(cors=Cors(("nowhere",)))) as server, connected(server) as client:
         client.send("OPTIONS /jsonrpc HTTP/1.1\nHost: x\nOrigin: https://evil\n\n")
         status, headers, answer = await client.answer()
         assert (status, answer["error"]["code"]) == (400, -32700)

@@ -12,6 +12,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import EpsError
 from eps.jsonrpc.cors import Cors
+from eps.jsonrpc.requests import Requests
 from support.testing import jsonrpc_server
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "jsonrpc_http.json").read_text())
@@ -52,7 +53,7 @@ async def test_recorded_exchange(vector: dict[str, Any]) -> None:
     if request["content_type"]:
         headers["Content-Type"] = request["content_type"]
     async with (
-        jsonrpc_server(hd_1, cors=Cors(allowed_hosts=(r"localhost:\d+$",))) as server,
+        jsonrpc_server(hd_1, requests=Requests(cors=Cors(allowed_hosts=(r"localhost:\d+$",)))) as server,
         aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session,
         session.request(
             request["method"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eps.core.message import Response
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import Call, JsonRpcServer
 from support.machine import Machine
 
@@ -27,7 +28,7 @@ class Application:
         self.seconds = seconds
         self.running = 0
         self._news = asyncio.Event()
-        self._server = JsonRpcServer("application", "127.0.0.1:0", self._answer, path="/")
+        self._server = JsonRpcServer("application", "127.0.0.1:0", self._answer, requests=Requests("/"))
 
     async def __aenter__(self) -> "Application":
         await self._server.start()

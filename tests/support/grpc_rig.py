@@ -158,7 +158,6 @@ class Rig:
                 context=context or client_context(tls_files(name), ["h2"]),
                 pins=client_pins or pins(),
                 timeout=timeout,
-                emit=self.events,
                 limits=limits,
             )
         finally:

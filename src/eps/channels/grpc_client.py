@@ -21,7 +21,7 @@ from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
 from eps.core.brokering import SERVER_CHANNEL, parse_offer
 from eps.core.entries import Directory
-from eps.core.event import Emit, Step
+from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
@@ -174,15 +174,17 @@ class GrpcClientChannel:
         return response.result
 
     async def _secure(self, sock: socket.socket, operator: Operator) -> ClientConnection:
-        return await ClientConnection.open(
+        connection = await ClientConnection.open(
             sock,
             operator=operator,
             context=self._context,
             pins=self._pins,
             timeout=CONNECT_TIMEOUT,
-            emit=self._emit,
             spoken=self._spoken.setdefault(operator, SpokenName()),
         )
+        shown = connection.wire.link.describe_tls()
+        self._emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({shown})"))
+        return connection
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None

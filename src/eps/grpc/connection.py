@@ -14,7 +14,6 @@ from typing import Self
 
 from google.protobuf.message import DecodeError
 
-from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.names import Operator
 from eps.errors import DeliveryError, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
@@ -75,7 +74,6 @@ class ClientConnection:
         context: ssl.SSLContext,
         pins: Pins,
         timeout: float,
-        emit: Emit = ignore,
         limits: WireLimits | None = None,
         spoken: SpokenName | None = None,
     ) -> Self:
@@ -92,7 +90,6 @@ class ClientConnection:
         """
         dialled = Dialled(operator, pins, limits or WireLimits())
         await dialled.connect(sock, context, timeout)
-        emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({dialled.wire.link.describe_tls()})"))
         return cls(dialled, operator, spoken or SpokenName())
 
     @property

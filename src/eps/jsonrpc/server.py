@@ -19,16 +19,16 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from eps.core.event import Emit, Level, Notice, Refused, ignore
-from eps.core.jsonrpc_text import Call, Load, parse_request, render_response
+from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, InternalError, NotJson, NotPermitted, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
-from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
+from eps.jsonrpc.requests import Requests
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
@@ -96,12 +96,9 @@ class JsonRpcServer:
         bind_address: see :class:`eps.transport.listener.Listener`; None: it doesn't listen, its owner brings each
             connection (:meth:`accept`).
         handler: see :data:`Handler`.
-        path: where calls are posted to; everything else is HTTP 404.
+        requests: what it takes as a call.
         tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
-        cors: None: no page from elsewhere may call.
         limits: see there.
-        load: reads the requests' JSON; None: only what can travel inside the network.
-        large: how bodies above ``LARGE`` bytes are read; None: like all others.
     """
 
     def __init__(
@@ -110,22 +107,17 @@ class JsonRpcServer:
         bind_address: str | None,
         handler: Handler,
         *,
-        path: str = "/jsonrpc",
+        requests: Requests | None = None,
         tls: TlsFiles | None = None,
-        cors: Cors | None = None,
         limits: ServerLimits | None = None,
-        load: Load | None = None,
-        large: LargeBodies | None = None,
         emit: Emit = ignore,
     ) -> None:
         self._name = name
         self._handler = handler
-        self._path = "/" + path.lstrip("/")
+        self._requests = requests = requests or Requests()
+        self._path = "/" + requests.path.lstrip("/")
         self._tls = tls
-        self._cors = cors or Cors()
         self._limits = limits = limits or ServerLimits()
-        self._load = load
-        self._large = large
         self._emit = sparing(emit, time.monotonic)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
@@ -164,7 +156,7 @@ class JsonRpcServer:
         Raises:
             StartError: a certificate file is missing or wrong, or the port is taken.
         """
-        self._cors.check()
+        self._requests.cors.check()
         self._context = server_context(self._tls, ["http/1.1"]) if self._tls else None
         self._http = _Http(self._exchange)
         if self._listener is not None:
@@ -236,7 +228,7 @@ class JsonRpcServer:
     async def _answer(self, request: web.BaseRequest) -> "_Answer":
         origin = request.headers.get(hdrs.ORIGIN, "")
         asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
-        headers = self._cors.headers(origin, asked) if origin else {}
+        headers = self._requests.cors.headers(origin, asked) if origin else {}
         if request.path != self._path:
             return _Answer(404, _NOT_FOUND, headers)
         if headers and request.method == hdrs.METH_OPTIONS:
@@ -252,9 +244,9 @@ class JsonRpcServer:
             self._check_allowed(names)  # before anything is read: who may not call costs nothing
             body = RequestBody(request, self._limits.max_body)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
-            if not await body.begin(LARGE if self._large is not None else self._limits.max_body):
-                assert self._large is not None, "without it nothing is larger than the whole"
-                return await self._respond_to_large(body, self._large, content_type, names)
+            if not await body.begin(LARGE if self._requests.large is not None else self._limits.max_body):
+                assert self._requests.large is not None, "without it nothing is larger than the whole"
+                return await self._respond_to_large(body, self._requests.large, content_type, names)
             text = body.take()
             call = await self._parsed(text, content_type, names)
             call_id = call.id
@@ -269,10 +261,11 @@ class JsonRpcServer:
 
     async def _parsed(self, body: bytes, content_type: str | None, names: tuple[str, ...]) -> Call:
         """The call; a large one is read beside the event loop."""
+        load = self._requests.load
         parse = partial(
-            parse_request, body, content_type, max_bytes=self._limits.max_body, load=self._load, client_names=names
+            parse_request, body, content_type, max_bytes=self._limits.max_body, load=load, client_names=names
         )
-        return parse() if len(body) <= LARGE_BYTES or self._load is not None else await aside(parse)
+        return parse() if len(body) <= LARGE_BYTES or load is not None else await aside(parse)
 
     async def _respond_to_large(
         self, body: RequestBody, large: LargeBodies, content_type: str | None, names: tuple[str, ...]

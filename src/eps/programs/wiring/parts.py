@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import Handler, JsonRpcServer, ServerLimits
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.running.runtime import Build, Server
@@ -45,15 +47,31 @@ def rate_limits(given: Sequence[models.RateLimitSettings]) -> tuple[RateLimit, .
     return tuple(RateLimit(item.type, item.limit) for item in given)
 
 
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """How a program reads what is sent to its JSON-RPC server.
+
+    Attributes:
+        max_body: bytes of a request.
+        load: reads the JSON; None: only what can travel inside the network.
+        large: how large bodies are read; None: like all others.
+    """
+
+    max_body: int = MAX_MESSAGE_BYTES
+    load: Load | None = None
+    large: LargeBodies | None = None
+
+
 def jsonrpc_server_options(
-    given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit, **more: Any
+    given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit, reads: Reads | None = None
 ) -> dict[str, Any]:
-    """The keyword arguments of a ``JsonRpcServer``; ``more`` are further ones of its ``limits``."""
+    """The keyword arguments of a ``JsonRpcServer``; what settings don't say of it, ``reads`` does."""
+    cors = Cors(**dict(given.cors)) if given.cors is not None else Cors()
+    reads = reads or Reads()
     return {
-        "path": given.path,
+        "requests": Requests(given.path, cors, reads.load, reads.large),
         "tls": tls_files(given.tls, own) if given.tls is not None else None,
-        "cors": Cors(**dict(given.cors)) if given.cors is not None else None,
-        "limits": ServerLimits(rate_limits(given.tcp_rate_limits), **more),
+        "limits": ServerLimits(rate_limits(given.tcp_rate_limits), max_body=reads.max_body),
         "emit": emit,
     }
 
@@ -135,19 +153,10 @@ def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics
 
 
 def add_jsonrpc_server(
-    server: Composite,
-    given: models.JsonRpcServerSettings,
-    own: Operator | None,
-    handle: Handler,
-    emit: Emit,
-    *,
-    max_body: int = MAX_MESSAGE_BYTES,
-    load: Load | None = None,
-    large: LargeBodies | None = None,
+    server: Composite, given: models.JsonRpcServerSettings, handle: Handler, options: dict[str, Any]
 ) -> JsonRpcServer:
-    """Serve ``handle`` as settings say; what they don't say of a ``JsonRpcServer``, its owner does."""
-    options = jsonrpc_server_options(given, own, emit, max_body=max_body)
-    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, load=load, large=large, **options)
+    """Serve ``handle`` where settings say; ``options`` are those of :func:`jsonrpc_server_options`."""
+    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, **options)
     server.add(rpc)
     server.listens("JSON-RPC", given.bind_address, lambda: rpc.port)
     return rpc

@@ -18,6 +18,7 @@ from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
     jsonrpc_client,
+    jsonrpc_server_options,
     now,
     open_datastore,
     rate_limits,
@@ -67,7 +68,8 @@ class _ProxyServer(Composite):
         raise NotImplementedError  # each proxy answers its own methods
 
     def _serve(self) -> JsonRpcServer:
-        return add_jsonrpc_server(self, self._section.jsonrpc_server, self.name, self._handle, self._emit)
+        given = self._section.jsonrpc_server
+        return add_jsonrpc_server(self, given, self._handle, jsonrpc_server_options(given, self.name, self._emit))
 
 
 class PublicProxyServer(_ProxyServer):

@@ -12,7 +12,14 @@ from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import directory_trust
-from eps.programs.wiring.parts import add_jsonrpc_server, add_metrics, now, open_datastore
+from eps.programs.wiring.parts import (
+    Reads,
+    add_jsonrpc_server,
+    add_metrics,
+    jsonrpc_server_options,
+    now,
+    open_datastore,
+)
 from eps.settings import SdSettings, models
 
 
@@ -36,9 +43,8 @@ class SdServer(Composite):
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
-        self.rpc = add_jsonrpc_server(
-            self, rpc, None, self._handle, emit, max_body=rpc.max_request_body, load=loads, large=LargeBodies(loads)
-        )
+        reads = Reads(rpc.max_request_body, loads, LargeBodies(loads))
+        self.rpc = add_jsonrpc_server(self, rpc, self._handle, jsonrpc_server_options(rpc, None, emit, reads))
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store, self._emit)
