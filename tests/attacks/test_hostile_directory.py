@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-import eps.directory.api as module
+import eps.directory.rounds as module
 from eps.core.event import DirectoryFailed
 from eps.directory.api import ApiDirectory
 from eps.directory.endpoints import ServiceDirectoryClients
@@ -89,7 +89,7 @@ async def test_what_a_hostile_service_directory_answers_with_costs_a_bounded_tim
     events = Events()
     async with service_directory(behave) as url:
         clients = ServiceDirectoryClients([url], tls=None, max_answer=MAX_ANSWER)
-        directory = ApiDirectory(clients, trust(), emit=events, cache_path=None, pace=Pace(0.5, 0.5), now=Clock(NOW))
+        directory = ApiDirectory(clients, trust(), emit=events, pace=Pace(0.5, 0.5), now=Clock(NOW))
         try:
             await directory.start()
             failed = await events.wait_for(DirectoryFailed, timeout=15)

@@ -13,6 +13,7 @@ import pytest
 
 import eps.directory.api as module
 import eps.directory.endpoints as endpoints_module
+import eps.directory.rounds as rounds
 from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
@@ -24,7 +25,7 @@ from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory import DirectorySource, trusted_roots
-from eps.directory.api import ApiDirectory
+from eps.directory.api import ApiDirectory, KeptFiles
 from eps.directory.confirmed import AgeLimit
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
@@ -103,14 +104,18 @@ class World:
     def sd(self) -> Sd:
         return self.sds[0]
 
-    def directory(self, endpoints: int = 1, *, cache: bool = False, **options: Any) -> ApiDirectory:
+    def directory(
+        self, endpoints: int = 1, *, cache: bool = False, trusted_roots: Path | None = None, **options: Any
+    ) -> ApiDirectory:
         async def call(index: int, method: str, params: Object) -> Response:
             return await self.sds[index].call(method, params)
 
         self.clients.append(FakeClients(call, [f"https://sd-{index}" for index in range(endpoints)]))
         options = {"pace": QUICK, "now": Clock(LATER)} | options
         path = str(self.path) if cache else None
-        directory = ApiDirectory(self.clients[-1], trust(), emit=self.events.append, cache_path=path, **options)
+        directory = ApiDirectory(
+            self.clients[-1], trust(), emit=self.events.append, files=KeptFiles(path, trusted_roots), **options
+        )
         self._made.append(directory)
         return directory
 
@@ -471,7 +476,7 @@ async def test_no_endpoint_is_a_failure_with_advice(world: World) -> None:
 
 
 async def test_an_endpoint_that_never_answers_costs_its_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIP_SECONDS", 0.01)
+    monkeypatch.setattr(rounds, "TIP_SECONDS", 0.01)
     world.sd.hangs = True
     await world.started()
     assert "did not answer getTip within 0.01 s" in await world.failure()

@@ -18,11 +18,12 @@ from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.core.record_text import Number
 from eps.datastores.sqlite import SqliteDatastore
-from eps.directory.api import ApiDirectory
+from eps.directory.api import ApiDirectory, KeptFiles
 from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import JsonRpcServer, ServerLimits
 from support import testing
 from support.fakes import FakeClients
@@ -57,7 +58,7 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
             reader,
             trust(),
             emit=ignore,
-            cache_path=str(tmp_path / "cache.db"),
+            files=KeptFiles(str(tmp_path / "cache.db")),
             pace=Pace(0.1),
             now=Clock(NOW + timedelta(seconds=1)),
         )
@@ -88,7 +89,7 @@ async def test_numbers_and_depth_of_others_survive_the_passage(tmp_path: Path) -
     )
     chain = sign_chain([value | {"created_at": NOW.isoformat()} for value in values])
     texts = [record_text.dumps(record.to_json()) for record in chain]
-    async with served(tmp_path / "sd.db", load=record_text.loads) as (service, url):
+    async with served(tmp_path / "sd.db", requests=Requests(load=record_text.loads)) as (service, url):
         asking = clients(url)
         sent = {"records": [orjson.Fragment(text) for text in texts]}
         assert (await asking.call(0, "submitRecords", sent)).result == "ok"
@@ -100,7 +101,7 @@ async def test_numbers_and_depth_of_others_survive_the_passage(tmp_path: Path) -
             asking,
             trust(),
             emit=ignore,
-            cache_path=str(tmp_path / "cache.db"),
+            files=KeptFiles(str(tmp_path / "cache.db")),
             now=Clock(NOW + timedelta(seconds=1)),
         )
         await directory.start()

@@ -33,7 +33,7 @@ async def test_a_call_and_its_answer() -> None:
         assert [c.peer.names for c in it.endpoint.connections] == [("hd-1",)]
         assert connection.usable
         assert connection.active == 0
-        assert "TLSv1.3" in it.events.of(Notice)[0].text
+        assert "TLSv1.3" in connection.wire.link.describe_tls()
 
 
 async def test_hundreds_of_calls_at_once_are_not_mixed_up() -> None:

@@ -537,7 +537,10 @@ async def test_options_from_an_origin_that_is_not_allowed_is_no_call() -> None:
 
 
 async def test_what_keeps_a_server_from_starting() -> None:
-    for options in ({"cors": Cors(("(",))}, {"tls": TlsFiles(("x",), "/nowhere/a.crt", "/nowhere/a.key")}):
+    for options in (
+        {"requests": Requests(cors=Cors(("(",)))},
+        {"tls": TlsFiles(("x",), "/nowhere/a.crt", "/nowhere/a.key")},
+    ):
         with pytest.raises(StartError):
             await JsonRpcServer("test", "localhost:0", echo, **options).start()  # type: ignore[arg-type]
     async with jsonrpc_server(echo) as server:

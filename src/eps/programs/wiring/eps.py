@@ -20,7 +20,7 @@ from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.directory import DirectorySource, trusted_roots
-from eps.directory.api import ApiDirectory
+from eps.directory.api import ApiDirectory, KeptFiles
 from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
@@ -160,8 +160,7 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 directory_clients(given),
                 directory_trust(given),
                 emit=emit,
-                cache_path=directory_cache(settings),
-                trusted_roots=Path(settings.state_path) / trusted_roots.FILE,
+                files=KeptFiles(directory_cache(settings), Path(settings.state_path) / trusted_roots.FILE),
                 own_name=Operator(settings.name),
                 pace=Pace(given.cache_entries_for),
                 age_limit=AgeLimit(given.maximum_age, given.when_too_old == "refuse"),
