@@ -4,8 +4,9 @@
 Both give the same thing: an immutable ``core.entries.Directory`` that is replaced whole when something changes.
 
 service      keeps the chain of signed records; behind the sd program's JSON-RPC server
-api          asks (endpoints: several service directories; pace: how often), verifies (slices: without holding up the
-             event loop), keeps what it verified (cache), tells the log (reports)
+api          what was verified last, kept (cache) and told (reports), asked anew again and again (pace)
+rounds       one question: who is asked (endpoints: several service directories), whose answer is believed (slices:
+             verified without holding up the event loop)
 trusted_roots  new roots that were accepted by hand
 findings     what is said about records that are believed, but not as they should be
 confirmed    when what is known was confirmed last, and what follows when that is too long ago

@@ -5,5 +5,6 @@ handler, ``Call → Response``. ``client`` is used by the channel to our applica
 a service directory, and by the command line. Neither knows what a call means.
 ``callee`` is whom a client calls, ``cors`` which web pages may call a server. ``tolerance`` tells what applications do
 loosely. ``http_connection`` is what every HTTP server here has of aiohttp for each client; ``aiohttp_parts`` is what of
-that is private. ``request_body`` reads a body as it arrives; ``large_bodies`` are those that wait for their turn.
+that is private. ``requests`` is what a server takes as a call: ``request_body`` reads a body as it arrives;
+``large_bodies`` are those that wait for their turn.
 """
