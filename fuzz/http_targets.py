@@ -12,7 +12,7 @@ from eps.proxy.http_messages import inside_fields, inside_target, outside_fields
 from eps.proxy.http_passing import Refused
 
 WORDS = (
-    "|\n|\r| |\t|: | :|,|\r\n\r\n|\r\n |\0|0\r\n\r\n|5\r\n|Content-Length: 5|Content-Length: 0"
+    "|\n|\r| |\t|: | :|,|\r\n\r\n|\r\n |\0|0\r\n\r\n|0\n\n|5\n|5\r\n|Content-Length: 5|Content-Length: 0"
     "|Transfer-Encoding: chunked|Transfer-Encoding: gzip|Host: y|Connection: close|Connection: Host, X"
     "|Upgrade: websocket|Connection: upgrade|X-Forwarded-For: 1|Expect: 100-continue"
     "|HTTP/1.0|HTTP/1.1|HTTP/2.0|HEAD|POST|OPTIONS|*|http://a?b"
@@ -30,6 +30,7 @@ ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\nX : y\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nmore",
     b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\nTransfer-Encoding : chunked\n\n5;x\nhello\n0\nX-T : 1\n\nmore",
     b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
 ]
 

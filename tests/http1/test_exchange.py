@@ -1,5 +1,6 @@
 """http1/exchange: both ends of it in memory, fed whole and byte by byte."""
 
+import asyncio
 from typing import Any
 
 import h11
@@ -149,3 +150,56 @@ async def test_a_client_that_waits_for_a_word() -> None:
     assert exchange.waits_to_go_on and exchange.can_answer
     exchange.send(h11.Response(status_code=417, headers=[(b"Content-Length", b"0")]), h11.EndOfMessage())
     assert not exchange.body_may_come and not exchange.is_read and not exchange.can_answer
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+async def test_chunks_whose_lines_end_loosely_are_an_answer(size: int) -> None:
+    loose = b"HTTP/1.1 200 OK\nTransfer-Encoding : chunked\n\n2\nok\n0\nT : 1\n\nmore"
+    exchange = asked(b"GET", *cut(loose, size))
+    head, body = await message(exchange)
+    assert (head.status_code, body) == (200, b"ok") and exchange.can_go_on
+    assert b"more".startswith(exchange.rest)
+
+
+async def test_of_a_head_alone_nothing_is_read_as_chunks() -> None:
+    exchange = asked(b"HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk")
+    head, body = await message(exchange)
+    assert (head.status_code, body, exchange.rest) == (200, b"", b"no chunk")
+
+
+class Endless(Memory):
+    """Whose other side goes on waiting."""
+
+    async def read(self) -> bytes:
+        return await super().read() if self.pieces else await asyncio.Future()
+
+
+CHUNKED_ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"220 mail ESMTP\r\n",
+        b"HTTP/1.1 200 OK\rContent-Length: 2\r\rok",
+        b"HTTP/1.1 200 OK\r\nno field\r\n",
+        CHUNKED_ANSWER + b"ok",
+        CHUNKED_ANSWER + b"2\r\nokay",
+        CHUNKED_ANSWER + b"2\rok",
+    ],
+    ids=["another protocol", "CR alone", "no field", "no chunk", "a longer chunk", "a chunk with CR alone"],
+)
+async def test_what_is_no_answer_is_told_though_the_other_side_waits(answer: bytes, size: int) -> None:
+    exchange = Exchange.as_client(Endless(*cut(answer, size)))
+    exchange.send(h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"x")]), h11.EndOfMessage())
+    async with asyncio.timeout(5):
+        with pytest.raises(h11.RemoteProtocolError):
+            await message(exchange)
+
+
+async def test_requests_are_read_strictly_between_their_chunks() -> None:
+    exchange = Exchange.as_server(Endless(CHUNKED.replace(b"5\r\nhello", b"5\nhello")))
+    async with asyncio.timeout(5):
+        with pytest.raises(h11.RemoteProtocolError):
+            await message(exchange)

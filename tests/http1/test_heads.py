@@ -1,11 +1,20 @@
 """http1/heads: where a head ends, what is refused, what is mended."""
 
+from itertools import pairwise
+
 import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps.http1.heads import MAX_HEAD, checked_request, end_of_head, mended_answer, too_long
+from eps.http1.heads import (
+    MAX_HEAD,
+    check_begin_of_answer,
+    checked_request,
+    end_of_head,
+    mended_answer,
+    too_long,
+)
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -82,3 +91,42 @@ def test_spaces_before_colons_of_answers(said: bytes, mended: bytes) -> None:
 def test_answers_with_control_characters() -> None:
     with pytest.raises(h11.RemoteProtocolError):
         mended_answer(b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n")
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nA : b\r\n c\r\nLong: " + b"x" * 100 + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_the_begin_of_an_answer_is_waited_on(size: int) -> None:
+    for end in range(size, len(ANSWER), size):
+        check_begin_of_answer(bytearray(ANSWER[:end]), end - size)
+    check_begin_of_answer(bytearray(b"\r"), 0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("received", "why"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "does not begin with HTTP/"),
+        (b"220 mail ESMTP\r\n", "does not begin with HTTP/"),
+        (b"ok", "does not begin with HTTP/"),
+        (b"HTTP/2 200\r\n", "has no status"),
+        (b"\r\rHTTP/1.1", "does not begin with HTTP/"),
+        (b"\x15\x03\x03\x00\x02", "speaks TLS"),
+        (b"HTTP/1.1 OK\r\n", "has no status"),
+        (b"HTTP/1.1 200 OK\rA: b\r", "control characters"),
+        (b"HTTP/1.1 200 OK\r\nA: \0", "control characters"),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\ngarbage\r\n", "is no field"),
+        (b"HTTP/1.1 200 OK\r\nX Y: b\n", "is no field"),
+    ],
+    ids=range(11),
+)
+def test_what_can_become_no_answer_is_refused_as_soon_as_it_is_there(received: bytes, why: str, size: int) -> None:
+    ends = [*range(size, len(received), size), len(received)]
+
+    def come() -> None:
+        for seen, end in pairwise([0, *ends]):
+            check_begin_of_answer(bytearray(received[:end]), seen)
+
+    with pytest.raises(h11.RemoteProtocolError, match=why):
+        come()

@@ -16,6 +16,7 @@ from support.passage import TLS, Passage, passage, raw, raw_server, through
 from support.testing import Events
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Recorder:
@@ -402,12 +403,59 @@ async def test_a_proxy_that_stops_lets_requests_end_and_takes_no_more() -> None:
     assert [event.outcome for event in events.of(TunnelFinished)] == ["stopped", "stopped"]
 
 
-async def test_an_answer_whose_body_is_no_http_from_its_beginning() -> None:
-    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (IN_CHUNKS + b"ZZ\r\n", "a chunk of its body has no size"),
+        (b"HTTP/1.1 200 OK\r\ngarbage\r\nContent-Length: 2\r\n\r\nok", "illegal header line"),
+        (b"HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 2\r\n\r\nok", "illegal header line"),
+        (b"HTTP/1.1 200 OK\r\nX: \x1b[1m\r\nContent-Length: 2\r\n\r\nok", "its head has control characters"),
+        (b"HTTP/1.1 200 OK\r\nX Y: 1\r\n", "a line of its head is no field"),
+        (b"SSH-2.0-x\r\n", "it does not begin with HTTP/"),
+    ],
+    ids=["chunk", "no colon", "space in a name", "control character", "half a head", "another protocol"],
+)
+async def test_what_is_no_http_is_called_so_at_once(said: bytes, why: str) -> None:
+    """Though the internal server says no more, and waits."""
     events = Events()
     async with raw_server(Recorder(said).talk) as address, through(address, events) as way:
         answer = await raw(way, head(last=True))
-    assert answer.startswith(b"HTTP/1.1 502 ") and "illegal chunk header" in events.of(Notice)[0].text
+    assert answer.startswith(b"HTTP/1.1 502 ") and b"answered what is no HTTP" in answer
+    (told,) = events.of(Notice)
+    assert f"no HTTP that can be read: {why}" in told.text and "is an HTTP server" in told.hint
+
+
+async def test_an_internal_server_that_hangs_up_is_no_unreachable_one() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    events = Events()
+    async with raw_server(talk) as address, through(address, events) as way:
+        answer = await raw(way, head(last=True))
+    assert answer.startswith(b"HTTP/1.1 502 ") and b"ended the connection without an answer" in answer
+    assert "its own log" in events.of(Notice)[0].hint
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (IN_CHUNKS + b"2\nok\n0\n\n", b"2\r\nok\r\n0\r\n\r\n"),
+        (IN_CHUNKS + b"2\r\nok\r\n0\r\nT : 1\r\n\r\n", b"2\r\nok\r\n0\r\nT: 1\r\n\r\n"),
+    ],
+    ids=["LF alone", "a trailer's space"],
+)
+async def test_what_is_loose_between_chunks_is_mended(said: bytes, body: bytes) -> None:
+    async with raw_server(Recorder(said).talk) as address, through(address) as way:
+        answer = await raw(way, head(last=True))
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\n" + body)
+
+
+async def test_a_request_whose_chunks_end_with_lf_alone_is_refused_at_once() -> None:
+    inside = Recorder(OK)
+    async with raw_server(inside.talk) as address, through(address) as way:
+        body = b"2\nok\n0\n\n"
+        answer = await raw(way, head(b"POST", b"/", b"Transfer-Encoding: chunked", last=True) + body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_on_uvloop() -> None:

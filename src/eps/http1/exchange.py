@@ -13,7 +13,16 @@ from typing import Self
 import h11
 
 from eps.http1.channel import Channel
-from eps.http1.heads import MAX_HEAD, checked_request, end_of_head, mended_answer, too_long
+from eps.http1.chunk_lines import ChunkLines
+from eps.http1.heads import (
+    MAX_HEAD,
+    check_begin_of_answer,
+    checked_request,
+    end_of_head,
+    mended_answer,
+    tells_coding,
+    too_long,
+)
 
 BATCH_BYTES = 64 * 1024
 """As much of a body is passed on in one write."""
@@ -46,8 +55,10 @@ class Exchange:
         self.at_end = False
         self.has_begun = bool(rest)
         self._h11 = h11_connection
+        self._is_client = h11_connection.our_role is h11.CLIENT
         self._check = check
         self._buffer = bytearray(rest)
+        self._chunk_lines: ChunkLines | None = None
         self._seen = 0
         self._asked_for_head = False
         self._ends_at_head = False
@@ -81,7 +92,7 @@ class Exchange:
             self._buffer += data
             self.has_begun = self.has_begun or bool(data)
             if not data:
-                if self._h11.our_role is h11.CLIENT and not self._buffer and self._h11.their_state in _HEAD_COMES_NEXT:
+                if self._is_client and not self._buffer and self._h11.their_state in _HEAD_COMES_NEXT:
                     raise ConnectionResetError("the connection was closed before an answer came")
                 self.at_end = True
                 self._h11.receive_data(self._take(len(self._buffer)))
@@ -117,14 +128,24 @@ class Exchange:
             if self._untold and head[_STATUS] == b"1" and self._h11.our_state is h11.IDLE:
                 self._h11.send(_SOME_POST)
                 self._h11.send(_ITS_END)
-            self._h11.receive_data(self._check(head))
+            head = self._check(head)
+            self._chunk_lines = ChunkLines(mends=self._is_client) if tells_coding(head) else None
+            self._h11.receive_data(head)
         elif self._buffer:
-            self._h11.receive_data(self._take(len(self._buffer)))
+            self._hand_on()
         event = self._h11.next_event()
         assert event is not h11.PAUSED, "nobody asks for more behind a message's end"
         if type(event) is h11.Response:
             self._ends_at_head = self._asked_for_head or event.status_code in (204, 304)
+            self._chunk_lines = None if self._ends_at_head else self._chunk_lines
         return None if event is h11.NEED_DATA else event  # type: ignore[return-value]  # h11's constants are classes
+
+    def _hand_on(self) -> None:
+        """Give h11 what has come of a body."""
+        if self._chunk_lines is None or self._h11.their_state is not h11.SEND_BODY:
+            self._h11.receive_data(self._take(len(self._buffer)))
+        elif whole := self._chunk_lines.take(self._buffer):  # nothing would mean the connection's end
+            self._h11.receive_data(whole)
 
     def _head(self) -> bytes:
         while self._buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
@@ -138,6 +159,8 @@ class Exchange:
             if end or self._skipped > MAX_SKIPPED:
                 raise self._too_long
             del self._buffer[:-3]  # where the empty line may begin
+        if self._is_client and not end and self._too_long is None:
+            check_begin_of_answer(self._buffer, self._seen)
         self._seen = 0 if end else len(self._buffer)
         return self._take(end)
 

@@ -15,7 +15,7 @@ import h11
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.rendezvous import TunnelOutcome
-from eps.errors import Unreachable
+from eps.errors import DeliveryError, Unreachable
 from eps.http1.channel import Channel
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange, Happened, Message
@@ -58,6 +58,14 @@ class Refused(Exception):  # never leaves the proxy's HTTP
         self.status = status
         self.text = text
         self.close = close
+
+
+class _Unanswered(DeliveryError):
+    """The internal server has the request, but no answer came; ``told`` is the client's word of it."""
+
+    def __init__(self, message: str, hint: str, told: str) -> None:
+        super().__init__(message, hint=hint)
+        self.told = told
 
 
 class Client(Channel):
@@ -113,6 +121,9 @@ class Inside:
         except Unreachable as error:
             self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
             refuse(client, Refused(502, "the server behind this proxy can't be reached"))
+        except _Unanswered as error:
+            self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
+            refuse(client, Refused(502, error.told))
         except TimeoutError:
             text = f"the internal server at {self._address} made no progress for {self._patience.answer:g} s"
             self._emit(Notice(level=Level.WARN, text=text, hint="see internal_endpoint.timeout"))
@@ -156,7 +167,8 @@ class Inside:
         """Send the request inside, and wait until the answer begins.
 
         Raises:
-            Unreachable: there is no answer.
+            Unreachable: no connection.
+            _Unanswered: there is no answer.
             TimeoutError: there was no progress for too long.
             Refused: the request's body is broken.
         """
@@ -174,7 +186,7 @@ class Inside:
         except (OSError, h11.RemoteProtocolError) as error:
             if type(error) is TimeoutError:
                 raise
-            raise self._unreachable(error) from error
+            raise self._unanswered(error) from error
 
     async def _dial(self) -> Connection:
         try:
@@ -184,9 +196,13 @@ class Inside:
             raise
         return await open_connection(sock, None, None, CONNECT_SECONDS)
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        reason = explain(error) if isinstance(error, OSError) else no_http(error)
-        return Unreachable(f"the internal server at {self._address}: {reason}", hint=_HINT)
+    def _unanswered(self, error: Exception) -> "_Unanswered":
+        who = f"the internal server at {self._address}"
+        if isinstance(error, OSError):
+            told = "the server behind this proxy ended the connection without an answer"
+            return _Unanswered(f"{who}: {explain(error)}", "its own log may say why", told)
+        hint = f"check that internal_endpoint.address is an HTTP server, and what curl -v http://{self._address}/ says"
+        return _Unanswered(f"{who}: {no_http(error)}", hint, "the server behind this proxy answered what is no HTTP")
 
     # Its answer
 
@@ -205,7 +221,7 @@ class Inside:
                     messages = await asked.inside.batch()
         except h11.RemoteProtocolError as error:
             if client.can_answer:
-                raise self._unreachable(error) from error
+                raise self._unanswered(error) from error
             client.channel.abort()
         except (OSError, TimeoutError):
             client.channel.abort()
