@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Outbound
 from eps.core.address import Address
+from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread, error_response
@@ -34,9 +35,6 @@ from eps.errors import (
     Stage,
     UnknownOperator,
 )
-
-DEFAULT_CALL_TIMEOUT = 30.0
-"""Seconds that one call may take in all. Peers in use set no deadline of their own, so somebody must."""
 
 DOUBT_SECONDS = 600.0
 """How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
@@ -64,7 +62,7 @@ class BrokerLimits:
         max_doubtful: see :data:`MAX_DOUBTFUL`.
     """
 
-    call_timeout: float = DEFAULT_CALL_TIMEOUT
+    call_timeout: float = CALL_SECONDS
     doubt: float = DOUBT_SECONDS
     max_doubtful: int = MAX_DOUBTFUL
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eps.channels.lessons import Lessons
+from eps.core.defaults import TUNNEL_IDLE_SECONDS
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Fitness
 from eps.core.names import Fingerprint, Operator
@@ -32,10 +33,6 @@ from eps.transport.tasks import Tasks
 
 ATTEMPTS = 3
 """Connections that one call tries while it is certain that it was not sent: the kept one, a new one, one more."""
-
-DEFAULT_IDLE_TIMEOUT = 300.0
-"""Seconds without a call after which a connection is closed. Longer than the pauses of a busy application; short enough
-that a proxy isn't left holding thousands of forgotten tunnels."""
 
 OPEN_TIMEOUT = 15.0
 """Seconds for brokering, dialling, TLS and the peer's SETTINGS. Above the 10 s that a proxy keeps half a tunnel."""
@@ -91,7 +88,7 @@ class Keeping:
         lessons: the file that remembers how long each proxy's tunnels live; None: it is learned anew each time.
     """
 
-    idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    idle_timeout: float = TUNNEL_IDLE_SECONDS
     lessons: Path | None = None
 
 

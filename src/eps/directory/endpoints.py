@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from eps.core import record_text
+from eps.core.defaults import MAX_ANSWER_BYTES
 from eps.core.host_port import render_host_port
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
@@ -18,9 +19,6 @@ from eps.transport.tls import TlsFiles
 STAGGER_SECONDS = 1.5
 """How long an endpoint may be silent before the next one is asked as well: an address that swallows packets must not
 cost the whole deadline, one that is only slow shall win."""
-
-MAX_ANSWER = 128 * 1024 * 1024
-"""Bytes of an answer; some 60,000 records."""
 
 MAX_VALUES = 2_000_000
 """Of an answer: 30 for each of so many records. They take 500 MiB at most."""
@@ -153,7 +151,7 @@ class ServiceDirectoryClients:
         *,
         tls: TlsFiles | None,
         proxies: HttpProxies = NONE,
-        max_answer: int = MAX_ANSWER,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         names: list[str | None] = [*server_names, *([None] * len(endpoints))]
         self.names = tuple(endpoints)

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+from eps.core.defaults import DIRECTORY_SECONDS
+
 RETRY_SECONDS = 1.0
 """The pace while the directory is empty, lacks ourselves or can't be reached: a network must be up within 5 s of its
 last piece."""
@@ -33,7 +35,7 @@ class Pace:
         thorough_every: until the tip is compared, although nothing is wrong.
     """
 
-    complete: float = 5.0
+    complete: float = DIRECTORY_SECONDS
     incomplete: float = RETRY_SECONDS
     refresh_every: float = REFRESH_EVERY
     refresh_seconds: float = REFRESH_SECONDS

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import h11
 
+from eps.core.defaults import CALL_SECONDS, KEEP_ALIVE_SECONDS
 from eps.core.json_steps import count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import (
     Load,
@@ -49,15 +50,8 @@ from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
-TIMEOUT_SECONDS = 30.0
-"""Of a whole call, where the caller sets none: what an EPS server gives a call by default (``call_timeout``)."""
-
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""
-
-KEEP_ALIVE_SECONDS = 1.5
-"""How long an unused connection is kept where the server doesn't say: below the shortest default of common servers
-(gunicorn's 2 s), so that ours ends first."""
 
 LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
@@ -99,7 +93,7 @@ class ClientLimits:
 
     max_answer: int = MAX_MESSAGE_BYTES
     max_values: int = MAX_VALUES
-    timeout: float = TIMEOUT_SECONDS
+    timeout: float = CALL_SECONDS
     keep_alive: float = KEEP_ALIVE_SECONDS
 
 

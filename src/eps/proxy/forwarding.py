@@ -12,13 +12,14 @@ import socket
 import time
 from typing import Protocol
 
+from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Level, Notice, TunnelFinished
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import Unreachable
 from eps.transport.dial import connect
-from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
+from eps.transport.splice import Relay, SpliceResult
 
 CONNECT_SECONDS = 10.0
 """For a connection to the internal server, which is near."""
@@ -64,7 +65,7 @@ class RawForwarder:
         self,
         address: str,
         *,
-        idle_timeout: float = IDLE_TIMEOUT,
+        idle_timeout: float = RELAY_IDLE_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,
         emit: Emit,
     ) -> None:

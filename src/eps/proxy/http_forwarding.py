@@ -21,6 +21,7 @@ import time
 
 import h11
 
+from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Refused, TunnelFinished
 from eps.core.names import Operator
 from eps.core.rendezvous import TunnelOutcome
@@ -31,7 +32,6 @@ from eps.http1.heads import MAX_HEAD
 from eps.proxy import http_passing
 from eps.proxy.forwarding import ended
 from eps.proxy.http_passing import Inside, Patience, refuse
-from eps.transport.splice import IDLE_TIMEOUT
 from eps.transport.tasks import Tasks
 from eps.transport.tls import TlsFiles, accept_tls, server_context
 
@@ -72,7 +72,7 @@ class HttpForwarder:
         tls: TlsFiles,
         *,
         timeout: float = ANSWER_SECONDS,
-        idle_timeout: float = IDLE_TIMEOUT,
+        idle_timeout: float = RELAY_IDLE_SECONDS,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         emit: Emit,
     ) -> None:

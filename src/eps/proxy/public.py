@@ -25,6 +25,7 @@ from sys import intern
 
 from eps.core.brokering import encode_token
 from eps.core.client import Client, parse_client
+from eps.core.defaults import ACCEPT_SECONDS, RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import Call
@@ -36,14 +37,11 @@ from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
-from eps.transport.splice import IDLE_TIMEOUT, Relay, SpliceResult
+from eps.transport.splice import Relay, SpliceResult
 
 CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
 """Ask an operator through our EPS server's JSON-RPC port: method (``OPERATOR.METHOD``), params, timeout in seconds;
 JSON-RPC id "". Raises an EpsError if no answer came."""
-
-ACCEPT_TIMEOUT = 10.0
-"""Seconds; the default of ``accept_timeout`` (PROTOCOL.md section 6)."""
 
 MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
@@ -80,8 +78,8 @@ class RelayLimits:
         max_arriving: connections that have not yet shown what they want.
     """
 
-    accept_timeout: float = ACCEPT_TIMEOUT
-    idle_timeout: float = IDLE_TIMEOUT
+    accept_timeout: float = ACCEPT_SECONDS
+    idle_timeout: float = RELAY_IDLE_SECONDS
     max_tunnels: int = MAX_TUNNELS
     max_arriving: int = MAX_ARRIVING
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from eps.core.age import DAY
+from eps.core.defaults import CALL_SECONDS, DIRECTORY_SECONDS, MAX_ANSWER_BYTES, TUNNEL_IDLE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -59,10 +61,10 @@ class ApiDirectorySettings(Model):
     pins no certificate of signs with any that the authority gave out.
     """
 
-    cache_entries_for: Seconds = Field(default=5.0, examples=[30])
+    cache_entries_for: Seconds = Field(default=DIRECTORY_SECONDS, examples=[30])
     """Between two questions for news."""
 
-    maximum_age: Seconds = Field(default=86_400.0, examples=[604800])
+    maximum_age: Seconds = Field(default=DAY, examples=[604800])
     """When no service directory has confirmed the directory for so long, the log warns, daily.
 
     That notices one that can't be reached; not one that answers, and withholds what is new.
@@ -71,7 +73,7 @@ class ApiDirectorySettings(Model):
     when_too_old: Literal["warn", "refuse"] = "warn"
     """`refuse`: an older directory is not used: nobody is trusted until a service directory confirms it."""
 
-    max_answer: Bytes = 128 * 1024 * 1024
+    max_answer: Bytes = MAX_ANSWER_BYTES
     """Of one answer of the service directory; the whole chain comes in one.
 
     20 MiB are 10,000 records. Of more than two million values none is read, whatever this is.
@@ -137,7 +139,7 @@ class GrpcClientSettings(Model):
     use_proxy: Flag = Field(default=True, alias="useProxy", examples=[False])
     """Reach operators that are behind a proxy through it."""
 
-    idle_timeout: Seconds = 300.0
+    idle_timeout: Seconds = TUNNEL_IDLE_SECONDS
     """A connection without a call for so long is closed.
 
     Above the 60 s after which peers in use end theirs, so that ours are kept between calls that come every few minutes.
@@ -241,7 +243,7 @@ class EpsSettings(Model):
     """When the server is told to stop (SIGTERM, Ctrl-C), it takes no new calls, and those that run have this long to
     end and be answered."""
 
-    call_timeout: Seconds = Field(default=30.0, examples=[60])
+    call_timeout: Seconds = Field(default=CALL_SECONDS, examples=[60])
     """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service
     directory for news, if sender or recipient is not known yet."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from eps.core.defaults import KEEP_ALIVE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -153,7 +154,7 @@ class JsonRpcClientOptions(Model):
     local: Flag = False
     """Accepted in old files; changes nothing."""
 
-    keep_alive: Seconds = 1.5
+    keep_alive: Seconds = KEEP_ALIVE_SECONDS
     """An unused connection is kept so long, if the server doesn't say how long it keeps its own.
 
     Short, because many HTTP servers close theirs after a few seconds and a POST is never repeated.

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from eps.core.defaults import ACCEPT_SECONDS, CALL_SECONDS, RELAY_IDLE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -54,10 +55,10 @@ class PublicProxySettings(Model):
     tcp_rate_limits: RateLimits = ()
     """New connections per source address, to the relay and to the TLS port each."""
 
-    accept_timeout: Seconds = 10.0
+    accept_timeout: Seconds = ACCEPT_SECONDS
     """How long a token lives, and one half of a tunnel waits for the other."""
 
-    idle_timeout: Seconds = 3600.0
+    idle_timeout: Seconds = RELAY_IDLE_SECONDS
     """A tunnel without a byte for so long is closed; kept connections ping every 30 s."""
 
 
@@ -76,7 +77,7 @@ class InternalEndpointSettings(Model):
     jsonrpc_path: UrlPath = "/jsonrpc"
     """Where those are accepted."""
 
-    timeout: Seconds = 30.0
+    timeout: Seconds = CALL_SECONDS
     """For an answer."""
 
 
@@ -109,7 +110,7 @@ class PrivateProxySettings(Model):
     proxy_url: Url | None = Field(default=None, examples=["http://proxy.example.org:3128"])
     """An HTTP proxy for dialling relays; default: `HTTPS_PROXY` and `NO_PROXY` of the environment."""
 
-    idle_timeout: Seconds = 3600.0
+    idle_timeout: Seconds = RELAY_IDLE_SECONDS
     """A forwarded connection without a byte for so long is closed."""
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from eps.core.defaults import MAX_SUBMISSION_BYTES
 from eps.settings.fields import Bytes, ExistingFiles, Flag, FolderPath, Model
 from eps.settings.parts import Datastore, JsonRpcServerSettings, MetricsSettings
 
@@ -11,7 +12,7 @@ from eps.settings.parts import Datastore, JsonRpcServerSettings, MetricsSettings
 class SdJsonRpcServerSettings(JsonRpcServerSettings):
     """Where operators ask for records and submit them."""
 
-    max_request_body: Bytes = 64 * 1024 * 1024
+    max_request_body: Bytes = MAX_SUBMISSION_BYTES
     """Of one submission.
 
     A large network's records, submitted at once, are some tens of megabytes.

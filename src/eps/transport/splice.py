@@ -24,14 +24,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, Carrier, CopyCarrier, best_carrier
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
-
-IDLE_TIMEOUT = 3600.0
-"""Seconds; the default idle limit."""
 
 TCP_CLOSE = 7
 """The state of a connection that is over (tcp_states.h)."""
@@ -72,7 +70,7 @@ class Relay:
         *,
         first_head: bytes = b"",
         second_head: bytes = b"",
-        idle_timeout: float = IDLE_TIMEOUT,
+        idle_timeout: float = RELAY_IDLE_SECONDS,
         on_end: Callable[[SpliceResult], None],
         make_carrier: Callable[[], Carrier] = best_carrier,
     ) -> None:

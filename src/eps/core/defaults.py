@@ -1,0 +1,28 @@
+"""What settings are when nobody says otherwise, and what a piece is that is made without them. Times in seconds."""
+
+CALL_SECONDS = 30.0
+"""One call, in all. Peers in use set no deadline of their own, so somebody must."""
+
+TUNNEL_IDLE_SECONDS = 300.0
+"""Without a call, after which a connection is closed. Longer than the pauses of a busy application; short enough that a
+proxy isn't left holding thousands of forgotten tunnels."""
+
+RELAY_IDLE_SECONDS = 3600.0
+"""Without a byte, after which a proxy ends what it relays: both ends have shorter limits of their own, so what is that
+silent was forgotten."""
+
+ACCEPT_SECONDS = 10.0
+"""That a token lives, and a party has to show one (PROTOCOL.md section 6)."""
+
+KEEP_ALIVE_SECONDS = 1.5
+"""How long an unused connection to an HTTP server is kept where that doesn't say: below the shortest default of common
+servers (gunicorn's 2 s), so that ours ends first."""
+
+DIRECTORY_SECONDS = 5.0
+"""Between two questions to a service directory (``cache_entries_for``)."""
+
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
+"""Of a service directory's answer; some 60,000 records."""
+
+MAX_SUBMISSION_BYTES = 64 * 1024 * 1024
+"""Of one submission to it."""
