@@ -164,12 +164,7 @@ class Chain:
         """Refuse what verification would let pass or could not name as well."""
         first, tip = records[0], self.tip
         if not first.is_root and first.parent_hash != tip:
-            raise StaleRecord(
-                f"record 0 ({first.record.name}, {first.record.section}) is stale: it follows record "
-                f"{first.parent_hash[:12]}, but the last one is {tip[:12] or 'none: the chain is empty'}",
-                index=0,
-                hint="if somebody else submitted in between, submit again; an empty chain is started with --reset",
-            )
+            raise _stale(first, tip, f"record 0 ({first.record.name}, {first.record.section})")
         seen: set[RecordHash] = set()
         for index, signed in enumerate(records):
             # Equal hashes would make `getRecords after` ambiguous: a client could miss what lies between the two.
@@ -306,9 +301,15 @@ def _check_parent(signed: SignedRecord, tip: RecordHash, content: str) -> None:
         )
     if not tip:
         raise RecordError("the chain does not begin with a root", hint="start one with submit-records --reset")
-    raise RecordError(
-        f"it is stale: it follows record {signed.parent_hash[:12]}, but the last one is {tip[:12]}",
-        hint="somebody else may have submitted records meanwhile; submit again",
+    raise _stale(signed, tip, "it")
+
+
+def _stale(signed: SignedRecord, tip: RecordHash, which: str) -> StaleRecord:
+    return StaleRecord(
+        f"{which} is stale: it follows record {signed.parent_hash[:12]}, "
+        f"but the last one is {tip[:12] or 'none: the chain is empty'}",
+        index=0,
+        hint="if somebody else submitted in between, submit again; an empty chain is started with --reset",
     )
 
 
