@@ -145,7 +145,7 @@ async def test_a_rewrite_by_another_program_amid_reading_is_read_anew(
     monkeypatch.setattr(module, "SLICE", 2)
     async with opened(server, shared=True) as first, opened(server, shared=True) as second:
         await first.append_if(None, [entry(number) for number in range(6)])
-        real, rewritten = first._slice, False
+        real, rewritten = first.read_slice, False
 
         async def slowly(begin: int, count: int) -> list[bytes]:
             nonlocal rewritten
@@ -154,7 +154,7 @@ async def test_a_rewrite_by_another_program_amid_reading_is_read_anew(
                 assert await second.replace_if(entry(5).id, [entry(number) for number in (10, 11, 12, 13, 14, 15)])
             return await real(begin, count)
 
-        monkeypatch.setattr(first, "_slice", slowly)
+        monkeypatch.setattr(first, "read_slice", slowly)
         assert [each.id for each in await first.read_all()] == [entry(number).id for number in range(10, 16)]
 
 
@@ -167,7 +167,7 @@ async def test_a_list_that_changes_all_the_time_is_given_up(
         async def shorter(begin: int, count: int) -> list[bytes]:
             return []
 
-        monkeypatch.setattr(store, "_slice", shorter)
+        monkeypatch.setattr(store, "read_slice", shorter)
         with pytest.raises(InternalError, match="is changed by others all the time"):
             await store.read_all()
 
@@ -218,12 +218,12 @@ async def test_a_change_is_refused_clearly_when_the_server_stays_away(
 ) -> None:
     async with opened(server) as store:
         await server.kill()
-        real = store._link.run
+        real = store.link.run
 
         async def briefly(work: Any, **options: Any) -> Any:
             return await real(work, **{**options, "patience": 0.3})
 
-        monkeypatch.setattr(store._link, "run", briefly)
+        monkeypatch.setattr(store.link, "run", briefly)
         with pytest.raises(StoreLost, match="can't be reached"):
             await store.append([entry(1)])
 
@@ -248,7 +248,7 @@ async def test_a_frozen_server_holds_up_nobody_for_long(server: RedisServer, mon
         server.freeze()
         began = asyncio.get_running_loop().time()
         with pytest.raises(StoreLost, match=r"no answer within 0\.3 s"):
-            await asyncio.wait_for(store._link.run(store._look, patience=0), 5)
+            await asyncio.wait_for(store.link.run(store.look, patience=0), 5)
         assert asyncio.get_running_loop().time() - began < 3
         with pytest.raises(StoreLost):
             await store.last_id()
@@ -270,19 +270,19 @@ async def test_what_a_frozen_server_was_sent_takes_no_effect_later(
     monkeypatch.setattr(module, "WATCH_SECONDS", 3600.0)
     async with opened(server, Told()) as store:
         await store.append([entry(1)])
-        run = store._link.run
+        run = store.link.run
 
         async def once(work: Any, **options: Any) -> Any:
             return await run(work, **{**options, "patience": 0.0, "probe": True})
 
-        monkeypatch.setattr(store._link, "run", once)
+        monkeypatch.setattr(store.link, "run", once)
         server.freeze()
         for number in (2, 3, 4):
             with pytest.raises(StoreLost):
                 await store.append([entry(number)])
         server.thaw()
         await server.until(lambda length: length == 1, "LLEN", "entries")
-        monkeypatch.setattr(store._link, "run", run)
+        monkeypatch.setattr(store.link, "run", run)
         await store.append([entry(5)])
         assert await store.read_all() == [entry(1), entry(5)]
 
@@ -293,13 +293,13 @@ async def test_what_was_stored_though_its_answer_was_lost_is_taken_back(
     monkeypatch.setattr(module, "WATCH_SECONDS", 3600.0)
     async with opened(server, told := Told()) as store:
         await store.append([entry(1)])
-        real = store._link.run
+        real = store.link.run
 
         async def lost(work: Any, **options: Any) -> Any:
             await real(work, **options)
             raise StoreLost("the answer is lost")
 
-        monkeypatch.setattr(store._link, "run", lost)
+        monkeypatch.setattr(store.link, "run", lost)
         with pytest.raises(StoreLost):
             await store.append([entry(2), entry(3)])
         monkeypatch.undo()
@@ -338,7 +338,7 @@ async def test_a_change_whose_answer_was_lost_is_not_made_twice(
     async def execute(self: RedisConnection, *command: Any) -> Any:
         nonlocal broken
         answer = await real(self, *command)
-        if command[:2] == ("EVAL", module._CHANGE) and not broken:
+        if command[:2] == ("EVAL", module.CHANGE) and not broken:
             broken += 1
             raise ConnectionResetError("the answer is lost")
         return answer

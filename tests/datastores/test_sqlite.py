@@ -46,7 +46,7 @@ async def test_replace_is_whole(tmp_path: Path) -> None:
 
 async def test_it_is_durable_by_setting(tmp_path: Path) -> None:
     store = await SqliteDatastore.open(tmp_path / "s.db")
-    database = store._thread.opened.database
+    database = store.thread.opened.database
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     await store.close()
@@ -149,7 +149,7 @@ async def test_after_closing_it_says_so(tmp_path: Path) -> None:
 async def test_a_write_under_way_when_the_store_is_closed_is_finished(tmp_path: Path) -> None:
     store = await SqliteDatastore.open(tmp_path / "s.db")
     gate = threading.Event()
-    store._thread.worker.submit(gate.wait, 30)
+    store.thread.worker.submit(gate.wait, 30)
     writing = asyncio.ensure_future(store.append([entry(1)]))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(store.close())
@@ -164,18 +164,18 @@ async def test_a_write_under_way_when_the_store_is_closed_is_finished(tmp_path: 
 async def test_a_cancelled_open_gives_everything_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import eps.datastores.sqlite as module
 
-    gate, real, given_back = threading.Event(), module._open_locked, threading.Event()
+    gate, real, given_back = threading.Event(), module.open_locked, threading.Event()
 
-    def slow(path: Path, shared: bool) -> module._Opened:
+    def slow(path: Path, shared: bool) -> module.Opened:
         gate.wait(30)
         return real(path, shared)
 
-    def close(opened: module._Opened) -> None:
+    def close(opened: module.Opened) -> None:
         opened.database.close()
         os.close(opened.lock)
         given_back.set()
 
-    monkeypatch.setattr(module, "_open_locked", slow)
+    monkeypatch.setattr(module, "open_locked", slow)
     monkeypatch.setattr(module, "_close", close)
     opening = asyncio.ensure_future(SqliteDatastore.open(tmp_path / "s.db"))
     await asyncio.sleep(0)

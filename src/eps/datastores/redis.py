@@ -52,7 +52,7 @@ _WHAT_TO_DO = "restore a backup (store restore), or start this program anew to g
 
 # KEYS: the list. ARGV: the last entry that is expected; the latest time in milliseconds; "1" to replace everything;
 # "1" if it was sent before; the new entries.
-_CHANGE = """
+CHANGE = """
 local now = redis.call('TIME')
 if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[2]) then return -1 end
 if ARGV[4] == '1' then
@@ -88,6 +88,9 @@ class RedisDatastore:
 
     Args:
         shared: other programs of ours may change the list, too, as several public proxies do.
+
+    Attributes:
+        link: runs what is asked of the server, again where a connection was lost.
     """
 
     def __init__(self, place: RedisPlace, key: str, *, shared: bool, emit: Emit) -> None:
@@ -96,7 +99,7 @@ class RedisDatastore:
         self._shared = shared
         self._emit = emit
         self._sentinel = bool(place.master_name)
-        self._link = RedisLink(place, self.location, emit)
+        self.link = RedisLink(place, self.location, emit)
         self._tasks = Tasks()
         self._writing = asyncio.Lock()
         self._closed = False
@@ -126,8 +129,8 @@ class RedisDatastore:
         """
         store = cls(place, key, shared=shared, emit=emit)
         try:
-            found = await store._link.run(store._doubts, patience=patience)
-            await store._link.run(store._look, patience=patience)
+            found = await store.link.run(store._doubts, patience=patience)
+            await store.link.run(store.look, patience=patience)
         except InternalError as error:
             await store.close()
             raise StartError(error.message, hint=error.hint) from error
@@ -165,20 +168,22 @@ class RedisDatastore:
         encoded: list[bytes] = []
         while len(encoded) < state.length:
             wanted = min(SLICE, state.length - len(encoded))
-            found = await self._slice(len(encoded), wanted)
+            found = await self.read_slice(len(encoded), wanted)
             if len(found) != wanted:
                 return None
             encoded += found
-        now, at = await self._link.run(lambda link: self._look_at(link, state))
+        now, at = await self.link.run(lambda link: self._look_at(link, state))
         unchanged = now == state or judge(state, now, at, old=False) is Change.GROWN
         return encoded if unchanged and (encoded[-1:] or [b""])[0] == state.last else None
 
-    async def _slice(self, first: int, count: int) -> list[bytes]:
+    async def read_slice(self, first: int, count: int) -> list[bytes]:
+        """``count`` entries from the number ``first`` on, as they stand in the list."""
+
         async def work(connection: RedisConnection) -> list[bytes]:
             found: list[bytes] = await connection.execute("LRANGE", self._key, first, first + count - 1)
             return found
 
-        return await self._link.run(work)
+        return await self.link.run(work)
 
     def _decoded(self, encoded: bytes, number: int) -> DataEntry:
         try:
@@ -238,7 +243,7 @@ class RedisDatastore:
             latest, again = connection.server_time(COMMAND_SECONDS), int(sent)
             sent = True
             done: int = await connection.execute(
-                "EVAL", _CHANGE, 1, self._key, state.last, latest, int(replace), again, *encoded
+                "EVAL", CHANGE, 1, self._key, state.last, latest, int(replace), again, *encoded
             )
             if done == LATE:
                 # Its clock was set, or it is slow: a new connection compares the clocks anew.
@@ -246,7 +251,7 @@ class RedisDatastore:
             return done
 
         try:
-            done = await self._link.run(work)
+            done = await self.link.run(work)
         except BaseException:
             if sent and not replace and not self._shared:
                 self._unsettled = encoded
@@ -275,7 +280,7 @@ class RedisDatastore:
         Raises:
             StoreLost: the store is this program's alone, and is not as it was left.
         """
-        state, change = await self._link.run(self._look, patience=patience)
+        state, change = await self.link.run(self.look, patience=patience)
         if change is not Change.NONE and not self._shared:
             raise StoreLost(
                 f"the datastore {self.location} {change.value}; nothing was read or stored",
@@ -283,7 +288,8 @@ class RedisDatastore:
             )
         return state
 
-    async def _look(self, connection: RedisConnection) -> tuple[State, Change]:
+    async def look(self, connection: RedisConnection) -> tuple[State, Change]:
+        """What the list is now, and what became of it since we saw it last; for ``link.run``."""
         state, at_seen = await self._look_at(connection, self._known)
         if self._unsettled:
             state, at_seen = await self._settle(connection, state, at_seen)
@@ -345,7 +351,7 @@ class RedisDatastore:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                await self._link.run(self._look, patience=0, probe=True)
+                await self.link.run(self.look, patience=0, probe=True)
                 said = ""
             except StoreLost:
                 pass  # the link has said so
@@ -380,4 +386,4 @@ class RedisDatastore:
         self._closed = True
         async with self._writing:
             await self._tasks.close()
-            await self._link.close()
+            await self.link.close()

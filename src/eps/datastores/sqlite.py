@@ -37,11 +37,15 @@ _T = TypeVar("_T")
 
 
 class SqliteDatastore:
-    """See :class:`eps.datastores.Datastore`. Made by :meth:`open`."""
+    """See :class:`eps.datastores.Datastore`. Made by :meth:`open`.
 
-    def __init__(self, thread: DiskThread["_Opened"]) -> None:
+    Attributes:
+        thread: where the database is used, and its connection, ``thread.opened``.
+    """
+
+    def __init__(self, thread: DiskThread["Opened"]) -> None:
         self.location = str(thread.opened.path)
-        self._thread = thread
+        self.thread = thread
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], *, shared: bool = False) -> "SqliteDatastore":
@@ -55,7 +59,7 @@ class SqliteDatastore:
             StartError: another program has it open, it is not a store, it was written by a newer version, or the
                 file system refuses.
         """
-        return cls(await DiskThread.open(lambda: _open_locked(path, shared), _close))
+        return cls(await DiskThread.open(lambda: open_locked(path, shared), _close))
 
     async def append(self, entries: Sequence[DataEntry]) -> None:
         await self._run(_append, list(entries))
@@ -76,11 +80,11 @@ class SqliteDatastore:
         return await self._run(_replace_if, last, list(entries))
 
     async def close(self) -> None:
-        await self._thread.close()
+        await self.thread.close()
 
     async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
         try:
-            return await self._thread.run(self.location, lambda opened: work(opened.database, *arguments))
+            return await self.thread.run(self.location, lambda opened: work(opened.database, *arguments))
         except (sqlite3.Error, OverflowError) as error:
             raise InternalError(
                 f"the datastore {self.location} can't be used: {error}",
@@ -117,16 +121,19 @@ def _has_entries(database: sqlite3.Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class Opened:
+    """A database whose place is taken: what ends it is closing both."""
+
     path: Path
     lock: int
     database: sqlite3.Connection
 
 
-def _open_locked(given: str | os.PathLike[str], shared: bool) -> _Opened:
+def open_locked(given: str | os.PathLike[str], shared: bool) -> Opened:
+    """Take the place and open the database there; raises what :meth:`SqliteDatastore.open` raises."""
     path, lock = take_place(given, shared=shared)
     try:
-        return _Opened(path, lock, _open_shared(path) if shared else _open_database(path))
+        return Opened(path, lock, _open_shared(path) if shared else _open_database(path))
     except BaseException:
         os.close(lock)
         raise
@@ -280,7 +287,7 @@ def _read_all(database: sqlite3.Connection) -> list[DataEntry]:
     return [DataEntry(kind, bytes(id_), bytes(data)) for kind, id_, data in rows]
 
 
-def _close(opened: _Opened) -> None:
+def _close(opened: Opened) -> None:
     try:
         opened.database.close()
     finally:
