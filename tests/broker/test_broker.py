@@ -11,6 +11,7 @@ from eps.broker.broker import Broker, BrokerLimits, ending
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.core.address import parse_address
+from eps.core.entries import Directory
 from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Operator
@@ -282,6 +283,51 @@ async def test_nobody_else_may() -> None:
     assert answer.error.code == 403
     assert "names public-proxy-1.ga as hd-1's proxy" in answer.error.message
     assert setup.tunnel.asked == []
+
+
+def without_a_proxy() -> Directory:
+    """As it was before hd-1 was put behind its proxy."""
+    return network_directory(op_1=[], hd_1=[{"type": "grpc_server", "settings": {"address": "localhost:8888"}}])
+
+
+async def test_a_tunnel_that_our_directory_contradicts_makes_us_ask_for_a_newer_one() -> None:
+    setup = Setup()
+    setup.source.next, setup.source.current = setup.source.current, without_a_proxy()
+    answer = await setup.call("hd-1._connectionRequest(1)", PROXY, connection_request())
+    assert answer.error is None
+    assert [via for *_, via in setup.tunnel.asked] == [PROXY]
+    assert setup.source.refreshes == 1
+
+
+async def test_news_that_come_a_moment_late_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.broker.second_look.SECOND_TRY_AFTER", 0.05)
+    setup = Setup()
+    after, setup.source.current = setup.source.current, without_a_proxy()
+    asking = asyncio.create_task(setup.call("hd-1._connectionRequest(1)", PROXY, connection_request()))
+    await asyncio.sleep(0.01)
+    setup.source.next = after
+    assert (await asking).error is None
+
+
+async def test_a_stranger_who_asks_for_tunnels_again_and_again_makes_us_ask_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eps.broker.second_look.SECOND_TRY_AFTER", 0.01)
+    setup = Setup()
+    for _ in range(3):
+        asking = [setup.call("hd-1._connectionRequest(1)", HD_2, connection_request()) for _ in range(100)]
+        answers = await asyncio.gather(*asking)
+        assert {answer.error and answer.error.code for answer in answers} == {403}
+    assert setup.source.refreshes == 2  # one look, with its second try
+    monkeypatch.setattr("eps.broker.second_look.AGAIN_AFTER", 0.0)
+    await setup.call("hd-1._connectionRequest(1)", HD_2, connection_request())
+    assert setup.source.refreshes == 4
+
+
+async def test_our_own_application_makes_us_ask_for_nothing() -> None:
+    setup = Setup()
+    await setup.call("hd-1._connectionRequest(1)", HD_1, connection_request())
+    assert setup.source.refreshes == 0
 
 
 @pytest.mark.parametrize(

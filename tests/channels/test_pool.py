@@ -331,22 +331,114 @@ async def test_the_next_tunnel_is_tried_once_in_good_time_and_without_it_the_old
 
 
 async def test_a_tunnel_about_to_be_cut_takes_no_new_calls(tunnels: Setup) -> None:
-    tunnels.ahead = 10.0
-    tunnels.opened[0].cut()  # a lesson: after ten seconds
-    await until(lambda: any(isinstance(event, PeerChanged) and not event.up for event in tunnels.events))
-    await tunnels.call()
-    tunnels.ahead = 18.0
-    await tunnels.call()
-    assert len(tunnels.opened) == 2
-    tunnels.ahead = 19.5
-    await tunnels.call()
-    assert [connection.calls for connection in tunnels.opened] == [1, 2, 1]
-    assert not tunnels.opened[1].closed.done()  # it lives until it would have been cut
-    tunnels.ahead = 21.0
-    await until(tunnels.opened[1].closed.done)
-    tunnels.ahead = 40.0
-    await tunnels.call()  # the tunnel has outlived the lesson, so that another one may live on
+    await cut_at(tunnels, 10.0, 20.1)  # a lesson: after ten seconds
     assert len(tunnels.opened) == 3
+    tunnels.ahead = 28.0
+    await tunnels.call()
+    assert len(tunnels.opened) == 3
+    tunnels.ahead = 29.6
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [1, 1, 2, 1]
+    assert not tunnels.opened[2].closed.done()  # it lives until it would have been cut
+    tunnels.ahead = 31.0
+    await until(tunnels.opened[2].closed.done)
+    tunnels.ahead = 50.0
+    await tunnels.call()  # the tunnel has outlived the lesson, so that another one may live on
+    assert len(tunnels.opened) == 4
+
+
+async def cut_at(tunnels: Setup, *times: float) -> None:
+    """The tunnel in use is cut at each of these times, and the next made at once."""
+    for time_ in times:
+        tunnels.ahead = time_
+        downs = len(down(tunnels)) + 1
+        tunnels.opened[-1].cut()
+        await until(lambda: len(down(tunnels)) == downs)  # noqa: B023  # waited for at once
+        await tunnels.call()
+
+
+def down(tunnels: Setup) -> list[PeerChanged]:
+    return [event for event in tunnels.events if isinstance(event, PeerChanged) and not event.up]
+
+
+async def test_a_peer_that_was_restarted_teaches_nothing(tunnels: Setup) -> None:
+    """Its tunnel ends at some age, twice at the same one; but then it can't be reached for a moment."""
+    for ahead in (10.0, 20.1):
+        tunnels.ahead = ahead
+        tunnels.opened[-1].cut()
+        await until(lambda: len(down(tunnels)) == len(tunnels.opened))
+        tunnels.failures = [TunnelFailed("hd-2 is not connected")]
+        with pytest.raises(TunnelFailed):
+            await tunnels.call()
+        await tunnels.call()
+    tunnels.ahead = 29.6
+    await tunnels.call()
+    assert len(tunnels.opened) == 3
+
+
+async def test_a_proxy_that_was_restarted_when_two_tunnels_stood_teaches_nothing(
+    tunnels: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ended; that the newer one stood for a moment longer says nothing."""
+    monkeypatch.setattr("eps.channels.pool.CRASH_SECONDS", 0.05)
+    for ahead in (4.2, 8.4):
+        tunnels.ahead = ahead
+        await tunnels.call()
+        made = len(tunnels.opened) + 1
+        await until(lambda: len(tunnels.opened) == made)  # noqa: B023  # waited for at once
+        tunnels.opened[-2].cut()
+        await asyncio.sleep(0)
+        tunnels.opened[-1].cut()
+        await until(lambda: len(down(tunnels)) == len(tunnels.opened))
+        await asyncio.sleep(0.1)
+        tunnels.failures = [TunnelFailed("the relay is not there")]
+        with pytest.raises(TunnelFailed):
+            await tunnels.call()
+        await tunnels.call()
+    tunnels.ahead += 3.4  # 4.2 s is no lesson
+    await tunnels.call()
+    await asyncio.sleep(0)
+    assert len(tunnels.opened) == 5
+
+
+async def test_a_cut_while_the_next_tunnel_stands_is_a_lesson_if_that_one_lives_on(
+    tunnels: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.pool.CRASH_SECONDS", 0.05)
+    made_at = 0.0
+    for _ in range(2):
+        tunnels.ahead = made_at + 4.2
+        await tunnels.call()
+        count = len(tunnels.opened) + 1
+        await until(lambda: len(tunnels.opened) == count)  # noqa: B023  # waited for at once
+        tunnels.ahead, made_at = made_at + 5.0, tunnels.ahead
+        tunnels.opened[-2].cut()
+        await until(lambda: down(tunnels))
+        await asyncio.sleep(0.1)
+    tunnels.ahead = made_at + 3.6  # before a lesson this is no doubtful age; now the next is made
+    await tunnels.call()
+    await until(lambda: len(tunnels.opened) == 4)
+
+
+async def test_a_tunnel_in_its_doubtful_age_is_used_as_long_as_the_next_does_not_stand(tunnels: Setup) -> None:
+    tunnels.gate = asyncio.Event()  # who is asked for the next one does not answer
+    tunnels.ahead = 5.3
+    began = time.monotonic()
+    await asyncio.gather(*(tunnels.call(timeout=5.0) for _ in range(5)))
+    assert time.monotonic() - began < 1.0
+    assert [connection.calls for connection in tunnels.opened] == [6]
+    tunnels.gate.set()
+
+
+async def test_a_tunnel_that_is_cut_in_its_doubtful_age_gives_its_calls_to_the_next(tunnels: Setup) -> None:
+    tunnels.gate = asyncio.Event()
+    tunnels.ahead = 4.6
+    call = asyncio.create_task(tunnels.call())
+    await asyncio.sleep(0.01)
+    tunnels.opened[0].cut()
+    tunnels.gate.set()
+    await call
+    assert [connection.calls for connection in tunnels.opened] == [1, 1]
 
 
 async def test_a_tunnel_that_ended_gracefully_teaches_nothing(tunnels: Setup) -> None:

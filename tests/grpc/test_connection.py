@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -554,6 +555,25 @@ async def test_a_peer_that_does_not_answer_pings_is_dead() -> None:
         call = asyncio.create_task(connection.call(ping(), 30))
         with pytest.raises(OutcomeUnknown, match=r"hd-2 did not answer a ping within 0\.5 s"):
             await soon(call)
+        await soon(connection.closed)
+        assert not connection.was_cut, "nobody has ended it: nothing came through any more"
+
+
+@pytest.mark.parametrize(
+    ("error", "cut"),
+    [(None, True), (ConnectionResetError(104, "reset"), True), (TimeoutError(errno.ETIMEDOUT, "timed out"), False),
+     (OSError(errno.EHOSTUNREACH, "no route"), False)],
+    ids=["end", "reset", "timeout", "no route"],
+)  # fmt: skip
+async def test_only_an_end_that_somebody_made_counts_as_cut(error: OSError | None, cut: bool) -> None:
+    async def script(raw: Raw) -> None:
+        await raw.start()
+        await until_gone(raw)
+
+    async with against(script) as connection:
+        link = connection.wire.link
+        link.connection_lost(error)
+        assert connection.was_cut is cut
 
 
 async def test_a_peer_that_does_not_read_costs_no_more_than_its_buffers() -> None:

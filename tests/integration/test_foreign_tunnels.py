@@ -89,7 +89,7 @@ async def test_proxies_that_cut_after_five_seconds_cost_not_even_the_first_call(
                 if answer.error is not None:
                     failed.append(answer.error)
 
-        for cuts in (2, 3):
+        for cuts in (3, 4):  # the second one teaches
             async with ours(network, HD_1, keeping=keeping) as caller:
                 await asyncio.gather(*(call_without_a_pause(caller, cuts) for _ in range(8)))
         assert failed == []
@@ -103,11 +103,11 @@ async def test_the_constant_age_of_tunnels_is_learned() -> None:
         proxy = network.run_proxy(cut_after=2.0)
         await foreign_b(network)
         async with ours(network, HD_1) as caller:
-            failures = [0] * 4  # by how many tunnels had been cut when the failure came: the last of these it was
+            failures = [0] * 5  # by how many tunnels had been cut when the failure came: the last of these it was
 
             async def call_without_a_pause(name: str) -> None:
                 number = 0
-                while proxy.relay.cut < 3:
+                while proxy.relay.cut < 4:
                     number += 1
                     answer = await caller.call("hd-2.echo", {}, f"{name}-{number}")
                     if answer.error is not None:
@@ -115,8 +115,8 @@ async def test_the_constant_age_of_tunnels_is_learned() -> None:
                         failures[proxy.relay.cutting] += 1
 
             await asyncio.gather(*(call_without_a_pause(name) for name in ("a", "b", "c")))
-            assert failures[1] <= 3  # those in flight when the first tunnel was cut
-            assert [failures[0], *failures[2:]] == [0, 0, 0]
+            assert max(failures[1:3]) <= 3  # those in flight when the first two tunnels were cut
+            assert [failures[0], *failures[3:]] == [0, 0, 0]
 
 
 async def test_a_call_in_flight_when_the_tunnel_is_cut_has_an_unknown_outcome_and_is_not_repeated() -> None:

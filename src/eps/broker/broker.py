@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from eps.broker.internal_methods import InternalMethods
+from eps.broker.internal_methods import CONNECTION_REQUEST, InternalMethods, proxy_of
+from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
 from eps.core.address import Address
 from eps.core.defaults import CALL_SECONDS
@@ -93,6 +94,7 @@ class Broker:
         self._internal = internal
         self._emit = emit
         self._limits = limits = limits or BrokerLimits()
+        self._second_look = SecondLook(source)
         self._outstanding: set[Address] = set()
         self._doubtful: Recent[Address, float] = Recent(limits.max_doubtful)  # until when
         self._warnings = WarnRate()
@@ -147,6 +149,8 @@ class Broker:
                 hint=f"send the call to {recipient}'s own server",
             )
         directory = await self._directory_with(sender, recipient)
+        if sender != self._name and request.address.method == CONNECTION_REQUEST:
+            directory = await self._directory_for_tunnel(directory, sender)
         sender_entry = self._entry(directory, sender, "sender")
         recipient_entry = self._entry(directory, recipient, "recipient")
         if sender != self._name:
@@ -168,6 +172,18 @@ class Broker:
             await self._source.refresh()
             directory = self._source.current
         return directory
+
+    async def _directory_for_tunnel(self, directory: Directory, proxy: Operator) -> Directory:
+        """The directory; asked for news if it speaks against a tunnel of ``proxy``, who may know a newer one."""
+
+        def is_contradicted(known: Directory) -> bool:
+            sender, own = known.entry(proxy), known.entry(self._name)
+            may = sender and own and not isinstance(may_call(sender, own, CONNECTION_REQUEST), Denied)
+            return not may or proxy_of(known, self._name) != proxy
+
+        if not is_contradicted(directory):
+            return directory
+        return await self._second_look(proxy, is_contradicted, time.monotonic())
 
     def _entry(self, directory: Directory, operator: Operator, role: str) -> Entry:
         entry = directory.entry(operator)

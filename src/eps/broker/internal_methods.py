@@ -19,6 +19,8 @@ from eps.core.names import Object, Operator
 from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
 from eps.grpc import codec
 
+CONNECTION_REQUEST = "_connectionRequest"
+
 SEARCH_SECONDS = 0.01
 """How long a search of the directory keeps all other calls waiting: then it is their turn."""
 
@@ -48,7 +50,7 @@ class InternalMethods:
         self._methods = {
             "_ping": self._ping,
             "_directory": self._directory,
-            "_connectionRequest": self._connection_request,
+            CONNECTION_REQUEST: self._connection_request,
         }
 
     def handles(self, method: str) -> bool:
@@ -91,9 +93,7 @@ class InternalMethods:
     async def _connection_request(self, params: Object, sender: Operator, directory: Directory) -> Object:
         """Steps 3 and 4 at B: our proxy asks us to connect to its endpoint with a one-time token."""
         channel, endpoint, token = parse_connection_request(params)
-        own = directory.entry(self._name)
-        server = own.grpc_server if own is not None else None
-        proxy = server.proxy if server is not None else ""
+        proxy = proxy_of(directory, self._name)
         if sender != proxy:
             raise NotPermitted(
                 f"{sender} asked {self._name} to open a tunnel, but the directory names "
@@ -108,6 +108,13 @@ class InternalMethods:
             )
         await acceptor.accept_tunnel(endpoint, token, sender)
         return {}
+
+
+def proxy_of(directory: Directory, own: Operator) -> str:
+    """The operator that brings tunnels to ``own``; empty if the directory names none."""
+    entry = directory.entry(own)
+    server = entry.grpc_server if entry is not None else None
+    return server.proxy if server is not None else ""
 
 
 async def _in_slices(directory: Directory, operator: str) -> AsyncIterator[Entry]:

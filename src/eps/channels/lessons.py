@@ -1,7 +1,10 @@
-"""What was learned of each proxy's tunnels, kept in the state folder: a small file of JSON.
+"""What was learned of each proxy's tunnels: from which ends, and where it is kept.
 
-It must never keep a server from starting or running: what can't be read is learned again, and what can't be written
-is said once.
+A proxy with the habit of cutting tunnels is there, and so is the peer: the next tunnel can be made at once. Where that
+fails, or the next tunnel ended with the last, the peer has crashed or the proxy was restarted, and nothing is learned.
+
+The file in the state folder is a small one of JSON. It must never keep a server from starting or running: what can't
+be read is learned again, and what can't be written is said once.
 """
 
 import asyncio
@@ -11,10 +14,19 @@ from pathlib import Path
 import orjson
 
 from eps.core.event import Emit, Level, Notice
-from eps.core.lifetime import Lifetimes
+from eps.core.lifetime import Cut, Lifetimes
+from eps.core.names import Operator
+from eps.core.recent import Recent
 from eps.datastores.state_file import read_state, write_state
 
 VERSION = 1
+
+AT_ONCE = 2.0
+"""Seconds after a cut within which the next tunnel must stand for the cut to count: a program that was restarted needs
+about one to be back, but then some attempt has failed in between, if there was any."""
+
+MAX_OPEN_CUTS = 1_000
+"""Peers whose last cut is not judged yet; as many as proxies of which something is remembered."""
 
 
 class Lessons:
@@ -29,11 +41,30 @@ class Lessons:
 
     def __init__(self, path: Path | None, emit: Emit) -> None:
         self.lifetimes = Lifetimes()
+        self._open_cuts: Recent[Operator, tuple[Operator, Cut]] = Recent(MAX_OPEN_CUTS)
         self._path = path
         self._emit = emit
         self._written = self._text()
         self._writing = threading.Lock()
         self._complained = False
+
+    # Which ends are lessons
+
+    def was_cut(self, peer: Operator, proxy: Operator, cut: Cut) -> None:
+        """The only tunnel to ``peer`` was cut: what becomes of the next one, says whether that is a lesson."""
+        self._open_cuts.put(peer, (proxy, cut))
+
+    def reached(self, peer: Operator, proxy: Operator, now: float) -> bool:
+        """A tunnel to ``peer`` was made; whether that showed something about an earlier end."""
+        of, cut = self._open_cuts.get(peer) or ("", None)
+        self._open_cuts.drop(peer)
+        return cut is not None and of == proxy and now - cut.at <= AT_ONCE and self.lifetimes.cut(proxy, cut)
+
+    def not_reached(self, peer: Operator) -> None:
+        """No tunnel to ``peer`` could be made."""
+        self._open_cuts.drop(peer)
+
+    # The file
 
     async def load(self) -> None:
         """Remember what the file says, if there is one."""

@@ -19,11 +19,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eps.channels.lessons import Lessons
 from eps.core.defaults import TUNNEL_IDLE_SECONDS
 from eps.core.event import Emit, PeerChanged
-from eps.core.lifetime import Fitness
+from eps.core.lifetime import Cut, Fitness
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
 from eps.errors import NoRoute, NotSent, Unreachable
@@ -36,6 +37,9 @@ ATTEMPTS = 3
 
 OPEN_TIMEOUT = 15.0
 """Seconds for brokering, dialling, TLS and the peer's SETTINGS. Above the 10 s that a proxy keeps half a tunnel."""
+
+CRASH_SECONDS = 0.5
+"""How long the next tunnel must outlive the one that was cut: what ends both is no habit of the proxy."""
 
 DRAIN_GRACE = 30.0
 """Seconds that calls in flight may take on a connection that left its slot: the usual deadline of a call. Where calls
@@ -201,12 +205,12 @@ class Pool:
             assert connection is not None
             slot.renewed, slot.last_used = connection, self._clock()
             return connection
-        try:
-            return await self._wait_for_opening(operator, opening, timeout)
-        except NotSent:
-            if connection is None or slot.connection is not connection or not connection.usable:
-                raise
-            return connection  # it may be cut, but there is no other
+        deadline = asyncio.get_running_loop().time() + timeout
+        if fitness is Fitness.SPENT and connection is not None:
+            doubt = self._lifetimes.doubtful_until(route.proxy) - (self._clock() - slot.begun_at)
+            if await _outlasts(connection, opening, min(doubt, timeout / 2)) and slot.connection is connection:
+                return connection  # it may be cut, but there is no other
+        return await self._wait_for_opening(operator, opening, self._remaining(deadline))
 
     def _fitness(self, slot: Slot, route: Route) -> Fitness | None:
         """What the slot's connection is good for; None if there is none that new calls may use."""
@@ -249,13 +253,19 @@ class Pool:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 connection = await self._open(operator, route)
         except TimeoutError:
+            self._lessons.not_reached(operator)
             raise Unreachable(
                 f"no connection to {operator} within {OPEN_TIMEOUT:.0f} s",
                 hint=f"check that {operator}'s server and, if it has one, its proxy run",
             ) from None
+        except BaseException:
+            self._lessons.not_reached(operator)
+            raise
         finally:
             if slot.opening is me:
                 slot.opening = None
+        if self._lessons.reached(operator, route.proxy, self._clock()):
+            self._learned()
         if slot.route == route and not self._closing:
             self._take_over(operator, slot, connection, begun_at)
         else:  # the directory changed while it was being opened; who waits for it opens the next
@@ -285,10 +295,23 @@ class Pool:
                 connection.abort("this server is stopping")
         if slot.connection is connection:
             slot.connection = None
-        if route.proxy and connection.was_cut and self._lifetimes.cut(route.proxy, self._clock() - begun_at):
-            self._learned()
+        if route.proxy and connection.was_cut:
+            now = self._clock()
+            self._judge_cut(operator, slot.connection, route.proxy, Cut(now - begun_at, now))
         link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=False, reason=reason))
+
+    def _judge_cut(self, operator: Operator, standing: ClientConnection | None, proxy: Operator, cut: Cut) -> None:
+        if standing is None:
+            self._lessons.was_cut(operator, proxy, cut)
+        else:
+            self._tasks.start(self._judge_by(standing, proxy, cut), f"cut {operator}")
+
+    async def _judge_by(self, standing: ClientConnection, proxy: Operator, cut: Cut) -> None:
+        """A tunnel was cut when the next one stood: whether that one lives on, shows what it was."""
+        await asyncio.wait({standing.closed}, timeout=CRASH_SECONDS)
+        if not standing.closed.done() and self._lifetimes.cut(proxy, cut):
+            self._learned()
 
     def _outlived(self, proxy: Operator, age: float) -> None:
         if self._lifetimes.outlived(proxy, age):
@@ -342,6 +365,15 @@ class Pool:
     @staticmethod
     def _remaining(deadline: float) -> float:
         return max(deadline - asyncio.get_running_loop().time(), 0.0)
+
+
+async def _outlasts(connection: ClientConnection, opening: "asyncio.Task[ClientConnection]", doubt: float) -> bool:
+    """A tunnel is in its doubtful age, for ``doubt`` seconds more, and the next is being made: whether calls have to go
+    on with it, since the next can't be made, or not in that time."""
+    waited_for: set[asyncio.Future[Any]] = {opening, connection.closed}
+    await asyncio.wait(waited_for, timeout=max(doubt, 0.0), return_when=asyncio.FIRST_COMPLETED)
+    stands = opening.done() and not opening.cancelled() and opening.exception() is None
+    return not stands and connection.usable
 
 
 def _retrieve(task: "asyncio.Task[ClientConnection]") -> None:

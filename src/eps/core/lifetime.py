@@ -3,14 +3,18 @@
 Theory of operation. Proxies in use cut every joined connection 5 s after they accepted it, also while data flows
 (PROTOCOL.md section 9), and a call in flight then ends with an unknown outcome. So a tunnel is judged by its age:
 
-    the proxy has      a tunnel is FIT     it is AGEING: the next is made    it is SPENT: new calls take the next
-    shown nothing      else                at 4.0 to 4.5 s                   at 4.5 to 5.5 s
-    cut one at age T   until T - 1.5 s     until T - 1 s                     from T - 1 s on
-    let one live 6 s   always              never                             never
+    the proxy has        a tunnel is FIT     it is AGEING: the next is made    it is SPENT: new calls take the next
+    shown nothing        else                at 4.0 to 4.5 s                   at 4.5 to 5.5 s
+    cut two at age T     until T - 1.5 s     until T - 1 s                     from T - 1 s on
+    let one live 6 s     always              never                             never
 
-A cut teaches its age. The lesson may be wrong (a proxy that was restarted cuts its tunnels too), so a tunnel that was
-set aside is left open until it has proved something: one that outlives the lesson wipes it out, one that lives for 6 s
-shows that its proxy lets tunnels live. A wrong lesson so costs one more brokering, a right one saves a call each time.
+One cut teaches nothing: a peer that crashed and a proxy that was restarted end tunnels too, each at some age. Two at
+nearly the same age, one after the other, are a habit; cuts at the same moment are one, since a restart ends all tunnels
+at once. (``channels.lessons`` tells what is a cut: whoever was cut off finds the way open right behind it.)
+
+A lesson may be wrong all the same, so a tunnel that was set aside is left open until it has proved something: one that
+outlives the lesson wipes it out, one that lives for 6 s shows that its proxy lets tunnels live. A wrong lesson so costs
+one more brokering, a right one saves a call each time.
 
 An age counts from the moment at which the proxy was asked: it accepts the first of the two connections soon after
 that, and cuts both when that one's time is up.
@@ -18,6 +22,7 @@ that, and cuts both when that one's time is up.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -34,7 +39,11 @@ ENDURED = 6.0
 """Seconds after which a tunnel that still lives shows that its proxy has not that habit."""
 
 TOLERANCE = 0.6
-"""Seconds by which a tunnel must outlive the lesson to disprove it: dialling and scheduling vary by less."""
+"""Seconds by which a tunnel must outlive the lesson to disprove it, and by which two cuts of one habit may differ:
+dialling and scheduling vary by less."""
+
+SAME_MOMENT = 1.0
+"""Seconds within which all cuts of one proxy are one event: a program's end reaches its peers within less."""
 
 MARGIN = 1.0
 """Seconds before the expected cut in which no new call is begun."""
@@ -63,11 +72,25 @@ class Fitness(Enum):
     SPENT = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A tunnel was ended, neither by us nor with a goodbye.
+
+    Attributes:
+        age: seconds that the tunnel had lived.
+        at: when, on the clock that is passed in everywhere.
+    """
+
+    age: float
+    at: float
+
+
 class Lifetimes:
     """What is known of each proxy: the age at which it cuts tunnels, infinite for one that does not."""
 
     def __init__(self) -> None:
         self._known: Recent[str, float] = Recent(MAX_PROXIES)
+        self._last_cuts: Recent[str, Cut] = Recent(MAX_PROXIES)
 
     def judge(self, proxy: str, age: float) -> Fitness:
         """What a tunnel of ``age`` seconds is good for."""
@@ -87,16 +110,30 @@ class Lifetimes:
             return ENDURED
         return lifetime + TOLERANCE if math.isfinite(lifetime) else None
 
-    def cut(self, proxy: str, age: float) -> bool:
-        """A tunnel was ended at ``age`` seconds, not by us; whether that was news."""
-        if not SHORTEST <= age <= LONGEST:
+    def doubtful_until(self, proxy: str) -> float:
+        """The age behind which a tunnel that is SPENT, and still lives, may be used again."""
+        lifetime = self._known.get(proxy)
+        return SUSPECTED + SUSPECTED_MARGIN if lifetime is None else lifetime + TOLERANCE
+
+    def cut(self, proxy: str, cut: Cut) -> bool:
+        """One more tunnel was cut; whether something was learned from it."""
+        if not SHORTEST <= cut.age <= LONGEST:
             return False
-        before = self._known.get(proxy)
+        before = self._last_cuts.get(proxy)
+        if before is not None and abs(cut.at - before.at) < SAME_MOMENT:
+            return False
+        self._last_cuts.put(proxy, cut)
+        if before is None or abs(before.age - cut.age) > TOLERANCE:
+            return False
+        known, age = self._known.get(proxy), min(before.age, cut.age)
         self._known.put(proxy, age)
-        return before is None or abs(before - age) > NEWS
+        return known is None or abs(known - age) > NEWS
 
     def outlived(self, proxy: str, age: float) -> bool:
         """A tunnel was seen alive at ``age`` seconds; whether that was news."""
+        last = self._last_cuts.get(proxy)
+        if last is not None and age >= last.age + TOLERANCE:
+            self._last_cuts.drop(proxy)
         proof = self.proof_age(proxy)
         if proof is None or age < proof:
             return False
@@ -114,5 +151,5 @@ class Lifetimes:
         for proxy, age in lessons.items():
             if age is None:
                 self._known.put(proxy, math.inf)
-            elif isinstance(age, int | float) and not isinstance(age, bool):
-                self.cut(proxy, float(age))
+            elif isinstance(age, int | float) and not isinstance(age, bool) and SHORTEST <= age <= LONGEST:
+                self._known.put(proxy, float(age))

@@ -4,6 +4,7 @@ Whoever ends a connection gives a reason; the first one counts, and is what ever
 """
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
@@ -18,6 +19,9 @@ from eps.transport.tls import PeerIdentity, peer_certificate
 
 CLOSE_GRACE = 1.0
 """Seconds for the last bytes and TLS's goodbye; then the socket is aborted."""
+
+_NO_WAY = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
+"""How the kernel says that nothing comes through: no end that somebody has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ class Link(asyncio.Protocol):
         up: resolved with None at the peer's first SETTINGS; fails with TlsFailed or what ``explain`` says.
         closed: resolved with the reason when the socket is gone. Wait for it under asyncio.shield.
         leaving: resolved with the reason as soon as the connection takes no new streams. As ``closed``.
-        graceful: whether it was leaving, by a GOAWAY or by our own will, before it ended.
+        graceful: whether it was leaving, by a GOAWAY or by our own will, before it ended, or ended because nothing came
+            through any more: otherwise somebody has cut it.
         reason: why the connection ended; empty while it lives.
         timers: what is to be done later, by name.
         last_ping: when we pinged last, as event loop time; 0 if never.
@@ -170,6 +175,8 @@ class Link(asyncio.Protocol):
         self._speaker.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, OSError) and exc.errno in _NO_WAY:
+            self.leave(_loss(self.peer_name, exc))  # nobody has cut it: the way there is gone
         self._lost(_loss(self.peer_name, exc), exc)
         for timer in self.timers.values():
             timer.cancel()
@@ -209,7 +216,8 @@ class Link(asyncio.Protocol):
             self.leave(f"{self.peer_name} closed the connection", announced=False)
 
     def abort(self, reason: str) -> None:
-        """End at once, without a word: for a peer that failed or froze."""
+        """End at once, without a word: for a peer that failed or froze. Our own will: nobody has cut it."""
+        self.leave(reason)
         self._lost(reason, None)
         if self._transport is not None:
             self._transport.abort()
