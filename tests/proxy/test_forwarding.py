@@ -12,7 +12,7 @@ from eps.core.names import Operator
 from eps.proxy import forwarding
 from eps.proxy.forwarding import Forwarder, RawForwarder
 from support.ports import PortBlock
-from support.sockets import recv, recv_exactly, reset, send, tcp_pair
+from support.sockets import recv, recv_exactly, recv_until_reset, reset, send, tcp_pair
 from support.testing import Events
 
 P = Operator("public-proxy-1.ga")
@@ -115,6 +115,6 @@ async def test_a_side_that_breaks_off() -> None:
         await RawForwarder(address, emit=events).forward(near, DOMAIN, P)
         inside, _ = await asyncio.get_running_loop().sock_accept(server)
         reset(inside)
-        assert await recv(far) == b""
+        assert await recv_until_reset(far) == b""
         far.close()
         assert (await events.wait_for(TunnelFinished)).outcome == "reset"

@@ -57,6 +57,22 @@ async def recv_all(sock: socket.socket) -> bytes:
     return bytes(data)
 
 
+async def recv_until_reset(sock: socket.socket, *, pause: float = 0.0) -> bytes:
+    """All that comes before the reset, which must come.
+
+    Args:
+        pause: seconds after each piece: a slow reader.
+    """
+    data = bytearray()
+    try:
+        while chunk := await recv(sock, 1 << 14 if pause else 1 << 18):
+            data += chunk
+            await asyncio.sleep(pause)
+    except ConnectionResetError:
+        return bytes(data)
+    raise AssertionError(f"an end of stream came after {len(data)} bytes, and no reset")
+
+
 def fill(sock: socket.socket, chunk: bytes = b"x" * 65536) -> int:
     """Send until the kernel takes no more; how many bytes it took."""
     sent = 0

@@ -20,7 +20,7 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.transport import splice as splice_module
 from eps.transport.pipes import COPY_BYTES, PIPE_BYTES, Carrier, CopyCarrier, PipePool, SpliceCarrier, splice_works
 from eps.transport.splice import Relay, SpliceResult
-from support.sockets import fill, open_files, recv, recv_all, recv_exactly, reset, send, tcp_pair
+from support.sockets import fill, open_files, recv, recv_all, recv_exactly, recv_until_reset, reset, send, tcp_pair
 
 BOTH_LOOPS = True
 
@@ -189,14 +189,48 @@ async def test_a_direction_ends_alone(tunnels: Tunnels, size: int) -> None:
     assert (await tunnel.result()).outcome is TunnelOutcome.FINISHED
 
 
-async def test_a_reset_ends_both_sides(tunnels: Tunnels) -> None:
+@pytest.mark.parametrize("broken", [0, 1], ids=["first", "second"])
+async def test_a_reset_is_one_at_the_other_side(tunnels: Tunnels, broken: int) -> None:
     tunnel = tunnels()
-    await send(tunnel.first, b"x")
-    await recv_exactly(tunnel.second, 1)
-    reset(tunnel.first)
-    assert await recv(tunnel.second) == b""
-    tunnel.second.close()
+    dying, healthy = (tunnel.first, tunnel.second)[:: -1 if broken else 1]
+    await send(dying, b"x")
+    await recv_exactly(healthy, 1)
+    reset(dying)
+    assert await recv_until_reset(healthy) == b""
     assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+@pytest.mark.parametrize("size", [10, 200_000, 3_000_000])
+async def test_no_byte_before_a_reset_is_lost_on_a_slow_reader(tunnels: Tunnels, size: int) -> None:
+    """Bytes wait in three kernels' queues when the sender breaks off: the reset comes behind the last of them."""
+    tunnel = tunnels(sndbuf=65536, rcvbuf=65536)
+    data = random.Random(size).randbytes(size)
+    tunnel.first.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * size)
+    sending = asyncio.create_task(send(tunnel.first, data))
+    got = bytearray(await recv(tunnel.second, 5))
+    while not sending.done() or queued(tunnel.first, termios.TIOCOUTQ):
+        await asyncio.sleep(0.001)
+        if len(got) < size - 200_000:
+            got += await recv(tunnel.second, 50_000)
+    reset(tunnel.first)
+    got += await recv_until_reset(tunnel.second, pause=0.001)
+    assert got == data
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+async def test_a_side_that_is_gone_behind_its_end_resets_who_still_sends(tunnels: Tunnels) -> None:
+    """As on a direct connection: an end of stream comes first, and a reset once bytes come that nobody reads."""
+    tunnel = tunnels()
+    await send(tunnel.first, b"last words")
+    tunnel.first.close()
+    assert await recv_all(tunnel.second) == b"last words"
+    await send(tunnel.second, b"too late")
+    await until(lambda: over(tunnel.inside[0]))  # the relay meets it when it writes next
+    await send(tunnel.second, b"too late")
+    assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+    await until(lambda: over(tunnel.second))  # reset, for only one side had ended it
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        await send(tunnel.second, b"too late")
 
 
 async def test_what_was_sent_before_a_reset_arrives(tunnels: Tunnels) -> None:
@@ -206,10 +240,7 @@ async def test_what_was_sent_before_a_reset_arrives(tunnels: Tunnels) -> None:
     await until(lambda: has_bytes(tunnel.first))
     await send(tunnel.first, b"last words")
     tunnel.first.close()  # with unread bytes: the kernel sends RST
-    assert await recv_exactly(tunnel.second, 10) == b"last words"
-    assert await recv(tunnel.second) == b""
-    await send(tunnel.second, b"too late" * 1000)
-    tunnel.second.close()
+    assert await recv_until_reset(tunnel.second) == b"last words"
     result = await tunnel.result()
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
 
@@ -219,9 +250,7 @@ async def test_bytes_and_a_reset_that_come_at_once(tunnels: Tunnels) -> None:
     tunnel = tunnels()
     tunnel.first.send(b"last words")
     reset(tunnel.first)
-    assert await recv_exactly(tunnel.second, 10) == b"last words"
-    assert await recv(tunnel.second) == b""
-    tunnel.second.close()
+    assert await recv_until_reset(tunnel.second) == b"last words"
     result = await tunnel.result()
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 10)
 
@@ -241,8 +270,7 @@ async def test_bytes_and_a_reset_that_a_write_meets_first(tunnels: Tunnels, monk
             break
         time.sleep(0.01)
     reset(tunnel.first)
-    assert len(await recv_all(tunnel.second)) == size
-    tunnel.second.close()
+    assert len(await recv_until_reset(tunnel.second)) == size
     result = await tunnel.result()
     assert (result.outcome, result.first_bytes) == (TunnelOutcome.RESET, 1 + size)
 
@@ -258,9 +286,8 @@ async def test_a_reset_that_a_write_meets_while_the_other_way_waits_for_room(
     in_flight = sent - queued(tunnel.first, termios.TIOCOUTQ) - there
     tunnel.second.send(b"?")
     reset(tunnel.first)
-    received = await recv_all(tunnel.second)
+    received = await recv_until_reset(tunnel.second)
     assert len(received) >= in_flight + there
-    tunnel.second.close()
     assert (await tunnel.result()).outcome is TunnelOutcome.RESET
 
 
@@ -284,6 +311,11 @@ def test_an_error_that_passes_is_no_reset(error: int, state: int, is_reset: bool
         assert splice_module._was_reset(sock) is is_reset
 
 
+def over(sock: socket.socket) -> bool:
+    """Whether the connection is gone altogether."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == splice_module.TCP_CLOSE
+
+
 def has_bytes(sock: socket.socket) -> bool:
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
@@ -292,29 +324,28 @@ def has_bytes(sock: socket.socket) -> bool:
 
 
 async def test_bytes_for_a_dead_side_are_read_and_dropped(tunnels: Tunnels) -> None:
-    """The healthy side may be writing when the other dies: it must not be reset before it has read all."""
+    """The healthy side may be writing when the other dies: what it had been sent, it can read all the same."""
     tunnel = tunnels()
     taken = fill(tunnel.second)  # more than the relay and the dead side hold
     await until(lambda: has_bytes(tunnel.first))
     await send(tunnel.first, b"bye")
     reset(tunnel.first)
-    assert await recv_all(tunnel.second) == b"bye"
-    tunnel.second.shutdown(socket.SHUT_WR)
+    assert await recv_until_reset(tunnel.second) == b"bye"
     result = await tunnel.result()
     assert result.outcome is TunnelOutcome.RESET
     assert result.second_bytes <= taken
 
 
-async def test_a_healthy_side_that_hangs_on_to_a_dead_one_is_cut(
+async def test_a_healthy_side_that_does_not_read_is_reset_in_the_end(
     tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splice_module, "LINGER", 0.05)
-    tunnel = tunnels()
-    await send(tunnel.second, b"x")
-    await recv_exactly(tunnel.first, 1)
+    tunnel = tunnels(sndbuf=262_144, rcvbuf=4096)
+    await send(tunnel.first, bytes(100_000))
+    await until(lambda: queued(tunnel.inside[1], termios.TIOCOUTQ) > 50_000 and not has_bytes(tunnel.inside[0]))
     reset(tunnel.first)
-    assert await recv(tunnel.second) == b""  # and does not close
     assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+    assert len(await recv_until_reset(tunnel.second)) < 50_000
 
 
 async def test_idle_tunnels_are_closed(tunnels: Tunnels) -> None:

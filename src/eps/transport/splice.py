@@ -13,14 +13,18 @@ so a flow that has read looks whether its source is broken, and if so reads on b
 How a relay ends:
 - A side's end of stream is passed on once all its bytes are out; the other direction goes on. When both have ended,
   the relay has finished.
-- A side that breaks off (reset) ends its direction like an end of stream, since what it sent before must still arrive.
-  What is sent to it is read and thrown away, for closing a socket with unread bytes would make the kernel destroy bytes
-  that are on their way to the healthy side. A broken relay gets only ``LINGER`` seconds without progress.
+- A side that breaks off (reset) is passed on as a reset, so that nobody takes half a message for a whole one; but only
+  when the healthy side's kernel has every byte that came before (its send queue is empty), or takes none any more for
+  ``LINGER`` seconds. Until then, what is sent to the broken side is read and thrown away, so that its sender can end.
 - No byte either way for the idle limit: both are closed.
 """
 
 import asyncio
+import fcntl
 import socket
+import struct
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +34,12 @@ from eps.transport.pipes import GIVE_UP_ON_SPLICE, Carrier, CopyCarrier, best_ca
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
+
+FIRST_LOOK, LONGEST_PAUSE = 0.001, 0.1
+"""Seconds until a send queue is looked at again: no event tells that it is empty. Most are after one round trip."""
+
+ABORTIVE = struct.pack("ii", 1, 0)
+"""SO_LINGER: close with a reset."""
 
 TCP_CLOSE = 7
 """The state of a connection that is over (tcp_states.h)."""
@@ -61,7 +71,10 @@ class Relay:
         make_carrier: what moves the bytes; tests choose.
     """
 
-    __slots__ = ("_broken", "_flows", "_idle", "_on_end", "_sockets", "_started_at", "_timer", "last_progress", "loop")
+    __slots__ = (
+        *("_broken", "_flows", "_idle", "_on_end", "_queue_timer", "_queued", "_sockets", "_started_at", "_timer"),
+        *("_to_reset", "last_progress", "loop"),
+    )
 
     def __init__(
         self,
@@ -85,6 +98,9 @@ class Relay:
         self._broken = False
         self._on_end: Callable[[SpliceResult], None] | None = on_end
         self._timer: asyncio.TimerHandle | None = None
+        self._to_reset: socket.socket | None = None
+        self._queued = 0
+        self._queue_timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to forward. If that fails, both sides are closed."""
@@ -102,8 +118,8 @@ class Relay:
 
     def flow_ended(self) -> None:
         """A direction is through; called by the flows."""
-        if all(flow.ended for flow in self._flows):
-            self._end(TunnelOutcome.RESET if self._broken else TunnelOutcome.FINISHED)
+        if all(flow.ended for flow in self._flows) and self._to_reset is None:
+            self._end(TunnelOutcome.FINISHED)
 
     def side_broke(self) -> None:
         """A side was reset; called by the flows."""
@@ -122,6 +138,26 @@ class Relay:
             if other is not flow:
                 other.source_broke()
 
+    def pass_on_reset(self, healthy: socket.socket) -> None:
+        """All that the broken side sent is in the send queue of ``healthy``; called by the flows."""
+        self.side_broke()
+        if self._to_reset is None:
+            self._to_reset, self._queued = healthy, unacknowledged(healthy)
+            self._look_at_queue(FIRST_LOOK)
+        elif self._to_reset is not healthy:  # that one is broken, too
+            self._end(TunnelOutcome.RESET)
+
+    def _look_at_queue(self, pause: float) -> None:
+        """Once the healthy side's kernel has everything, a reset destroys nothing: what was received stays readable."""
+        assert self._to_reset is not None
+        left = unacknowledged(self._to_reset)
+        if not left:
+            self._end(TunnelOutcome.RESET)
+            return
+        if left < self._queued:
+            self._queued, self.last_progress = left, self.loop.time()
+        self._queue_timer = self.loop.call_later(pause, self._look_at_queue, min(pause * 2, LONGEST_PAUSE))
+
     def _check_idle(self) -> None:
         due = self.last_progress + self._idle
         if self.loop.time() < due:
@@ -133,12 +169,15 @@ class Relay:
         on_end, self._on_end = self._on_end, None
         if on_end is None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._queue_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._queue_timer = None
         for flow in self._flows:
             flow.detach()
         for sock in self._sockets:
+            if outcome is TunnelOutcome.RESET:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
             sock.close()
         first, second = (flow.moved for flow in self._flows)
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
@@ -198,7 +237,9 @@ class _Flow:
         except OSError as error:
             self._cannot_take(error)
             return
-        if not taken:
+        if not taken and self._source_broke:
+            self._break_off()
+        elif not taken:
             self._finish()
         elif self._discarding:
             self._carrier.drop()
@@ -211,8 +252,10 @@ class _Flow:
 
     def source_broke(self) -> None:
         """Read by itself from now on, to the end: the event loop may not call any more."""
-        if not self.ended:
-            self._source_broke = True
+        self._source_broke = True
+        if self.ended:  # its end had been passed on
+            self._relay.pass_on_reset(self._sink)
+        else:
             self._loop.call_soon(self._on_readable)
 
     def _look_for_reset(self) -> None:
@@ -245,8 +288,7 @@ class _Flow:
             self._carrier = CopyCarrier()
             self._loop.call_soon(self._on_readable)  # the bytes are still there, and the event loop may not call again
             return
-        self._relay.side_broke()
-        self._finish()
+        self._break_off()
 
     def _discard(self) -> None:
         """The sink is gone: from now on read and throw away, until the source ends too."""
@@ -254,6 +296,12 @@ class _Flow:
         self._carrier, self._after_head = CopyCarrier(), None
         self._discarding = True
         self._relay.sink_broke(self)
+
+    def _break_off(self) -> None:
+        """The source was reset and nothing is pending: pass the reset on."""
+        self._loop.remove_reader(self._source_fd)
+        self.ended = True
+        self._relay.pass_on_reset(self._sink)
 
     def _finish(self) -> None:
         """The source has ended and nothing is pending: pass the end on."""
@@ -264,6 +312,11 @@ class _Flow:
         except OSError:
             pass  # the sink is gone; the flow that reads from it finds out
         self._relay.flow_ended()
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """How many bytes the peer's kernel has not confirmed yet (SIOCOUTQ, tcp(7))."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _was_reset(sock: socket.socket) -> bool:
