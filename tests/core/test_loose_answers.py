@@ -83,6 +83,8 @@ def test_errors_that_say_little(body: bytes, error: Error, flaws: list[Flaw]) ->
 def test_a_result_that_was_left_out_is_an_empty_one() -> None:
     assert read(b'{"jsonrpc":"2.0"}') == (Response("1", {}), [NO_ID])
     assert read(b'{"jsonrpc":"2.0"}', 404) is None
+    assert read(b"{}") == (Response("1", {}), [NO_ID])
+    assert read(b"{}", 404) is None
 
 
 @pytest.mark.parametrize("status", [200, 404])

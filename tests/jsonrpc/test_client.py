@@ -30,8 +30,9 @@ from eps.errors import (
 )
 from eps.http1.client import open_connection
 from eps.jsonrpc import client as module
+from eps.jsonrpc.answers import in_steps
 from eps.jsonrpc.callee import Callee
-from eps.jsonrpc.client import ClientLimits, JsonRpcClient, in_steps
+from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.pki import Authority
 from eps.transport.tls import server_context
 from support.testing import jsonrpc_server, tls_files
@@ -579,7 +580,7 @@ async def test_an_answer_over_the_limit_names_its_size(declared: bool) -> None:
     [
         (http(b"<html>no such page</html>", "404 Not Found"), DeliveryError, "HTTP 404"),
         (http(b"<html>hello</html>"), OutcomeUnknown, "but 18 bytes of HTML: "),
-        (http(b'{"message":"not found"}', "404 Not Found"), DeliveryError, "but 23 bytes: its id is"),
+        (http(b'{"message":"not found"}', "404 Not Found"), DeliveryError, "but 23 bytes: it has neither"),
         (http(b"", "302 Found", "Location: http://elsewhere.invalid/\r\n"), DeliveryError, "HTTP 302"),
         (http(b'{"jsonrpc":"2.0","result":{},"id":"other"}'), OutcomeUnknown, "its id is another text, not"),
         (http(b"\x1f\x8b", extra="Content-Encoding: gzip\r\n"), OutcomeUnknown, "not JSON"),

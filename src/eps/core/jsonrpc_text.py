@@ -41,7 +41,12 @@ SEARCHED_BYTES = 64 * 1024
 
 EXPECTED_CONTENT_TYPE = "application/json"
 
+_IS_IT_ONE = "check that the endpoint, with its path, is that of a JSON-RPC server"
+_ENVELOPE = ("jsonrpc", "id", "result", "error", "Result", "Error")
+_WRAP_IT = "its programmer must put what it answers under result, beside jsonrpc and id; and check the endpoint's path"
+
 _INT_ID = re.compile(r"n:-?[0-9]+")
+_KINDS = (((b"<!doctype html", b"<html"), "HTML"), ((b"<",), "XML"), ((b"\x1f\x8b",), "compressed data"))
 _ESCAPED_ID = re.compile(r"(n+):-?[0-9]+")
 
 
@@ -231,6 +236,8 @@ def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, statu
     answered, error = answer.get("id"), answer.get("error")
     if is_request(answer):
         no_answer(body, source, status, "it is a request, with a method and without result or error")
+    if answer.keys().isdisjoint(_ENVELOPE):
+        no_answer(body, source, status, "it has neither result nor error", _WRAP_IT)
     if error is not None and answered in (request_id, None):
         return Response(request_id, error=parse_error(error, body, source, status))
     if answered != request_id:
@@ -286,13 +293,13 @@ def _told_exactly(body: bytes) -> BadRequest | None:
     return first_problem(value, "", MAX_NESTING + 1)
 
 
-def no_answer(body: bytes, source: str, status: int, why: str) -> NoReturn:
+def no_answer(body: bytes, source: str, status: int, why: str, hint: str = _IS_IT_ONE) -> NoReturn:
     """Raise the error for an HTTP body that answers nothing; see :func:`parse_response`. It says what kind of body it
     is, and quotes none of it: it goes to whoever called, and into logs."""
     kind = OutcomeUnknown if 200 <= status < 300 else DeliveryError
     raise kind(
         f"{source} answered HTTP {status} with no JSON-RPC answer to our request, but {_described(body)}: {why}",
-        hint="check that the endpoint, with its path, is that of a JSON-RPC server",
+        hint=hint,
     )
 
 
@@ -300,7 +307,7 @@ def _described(body: bytes) -> str:
     start = body[:SHOWN_CHARS].lstrip().lower()
     if not start:
         return "an empty body" if not body else f"{len(body):,} bytes of nothing but space"
-    kind = "HTML" if start.startswith((b"<!doctype html", b"<html")) else "XML" if start.startswith(b"<") else ""
+    kind = next((kind for begins, kind in _KINDS if start.startswith(begins)), "")
     return f"{len(body):,} bytes" + f" of {kind}" * bool(kind)
 
 

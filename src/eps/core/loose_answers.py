@@ -41,6 +41,8 @@ class Flaw(Enum):
     OTHER_ID = "answers with another id than the request's", "repeat the request's id in each answer, as it came"
     CASE = "names members of its answers in another case, such as Result", "write result, error and id in small letters"
     BARE = "answers errors without a code or a message", "give each error an integer code and a message"
+    PACKED = "compresses its answers, though it was asked not to", "send them as they are: Accept-Encoding is identity"
+    NOT_PACKED = "says that its answers are compressed, which they are not", "leave out the header Content-Encoding"
     STATUS = "sends its answers with another HTTP status than 200", "answer JSON-RPC with HTTP status 200"
 
     @property
@@ -79,7 +81,7 @@ def read_loosely(
     members = _in_small_letters(answer, _MEMBERS)
     if members is None or not travels([members.get("result"), members.get("error")], MAX_NESTING + 1):
         return None
-    response = _response(members, request_id, status)
+    response = _response(members, request_id, status, is_empty=not answer)
     if response is None:
         return None
     is_spelled_otherwise = any(name not in answer for name in members)
@@ -103,7 +105,7 @@ def _in_small_letters(given: Any, names: tuple[str, ...]) -> Object | None:
     return members
 
 
-def _response(answer: Object, request_id: str, status: int) -> Response | None:
+def _response(answer: Object, request_id: str, status: int, *, is_empty: bool) -> Response | None:
     """What ``answer`` answers; None if it is no JSON-RPC answer."""
     if is_request(answer):
         return None
@@ -118,7 +120,7 @@ def _response(answer: Object, request_id: str, status: int) -> Response | None:
     is_good = 200 <= status < 300
     if "result" in answer:
         return Response(request_id, result=answer["result"]) if is_good or is_ours or says_so else None
-    return Response(request_id, result={}) if is_good and (is_ours or says_so) else None
+    return Response(request_id, result={}) if is_good and (is_ours or says_so or is_empty) else None
 
 
 def _completed(error: Any) -> Any:

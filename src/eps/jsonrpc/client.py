@@ -2,6 +2,7 @@
 
     call → _post → a connection (http1.client): kept, or new: TCP, HTTP proxy, TLS
                  → request and answer on it (http1.exchange)
+       → what the answer says (jsonrpc.answers)
 
 What went wrong is told apart by one fact: whether a byte of the request was handed to the socket. Kept connections are
 looked at in that very moment, and one that the other side has closed meanwhile is left for the next. After that moment
@@ -13,29 +14,19 @@ import re
 import secrets
 import socket
 import ssl
-from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import h11
 
 from eps.core.defaults import CALL_SECONDS, KEEP_ALIVE_SECONDS
-from eps.core.json_steps import count_values, exhaust, load_in_steps
-from eps.core.jsonrpc_text import (
-    Load,
-    parse_response,
-    read_answer,
-    refused_answer,
-    render_request,
-)
+from eps.core.jsonrpc_text import Load, render_request
 from eps.core.limits import MAX_MESSAGE_BYTES
-from eps.core.loose_answers import Flaw, read_loosely
 from eps.core.message import Response
 from eps.core.names import Object
+from eps.core.packed import coding_of
 from eps.errors import (
-    BadRequest,
     DeliveryError,
     NotSent,
     OutcomeUnknown,
@@ -45,8 +36,8 @@ from eps.errors import (
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
+from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
-from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason
 
@@ -61,9 +52,6 @@ WRITE_BYTES = 256 * 1024
 """A larger body is handed to the socket in pieces of this size, each when the last has left, while the answer is waited
 for: encrypting 10 MB at once would hold up everything for 50 ms."""
 
-LARGE_ANSWER = 1024 * 1024
-"""From this size on an answer is parsed in a thread, in steps: at once it would take more than some 10 ms."""
-
 MAX_VALUES = 1_000_000
 """Of one answer, where the caller sets no other limit; they take 250 MiB at most."""
 
@@ -74,10 +62,6 @@ _TLS_HINT = "check the tls settings and names"
 _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
-T = TypeVar("T")
-
-Tolerate = Callable[[Flaw], None]
-"""Called with each looseness of an answer that was understood all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +125,7 @@ class JsonRpcClient:
         self._server_name = server_name
         self._limits = limits
         self._side = callee.side
-        self._load = load
+        self._reader = AnswerReader(self.label, limits.max_answer, limits.max_values, load)
         self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=limits.keep_alive)
         self._head = request_head(self._url, self._proxy)
         self._keep_alive_header = ""
@@ -161,8 +145,8 @@ class JsonRpcClient:
         Args:
             request_id: sent as it is; "" for a random one. The response's ``id`` repeats what was sent.
             timeout: seconds for everything, from connecting to the answer's last byte.
-            tolerate: take also answers that follow JSON-RPC loosely (``core.loose_answers``), and call this with each
-                looseness; None: such are no answers.
+            tolerate: take also answers that follow JSON-RPC loosely (``core.loose_answers``), or are compressed though
+                nobody asked for that, and call this with each looseness; None: such are no answers.
 
         Raises:
             Unreachable, TlsFailed, NotSent: no byte of the request was sent.
@@ -180,10 +164,10 @@ class JsonRpcClient:
         try:
             try:
                 async with asyncio.timeout(seconds):
-                    status, answer = await self._post(body, sent)
+                    answer = await self._post(body, sent)
             except TimeoutError:
                 raise self._too_slow(seconds, sent) from None
-            return await self._understood(answer, request_id, status, tolerate)
+            return await self._reader.read(answer, request_id, tolerate)
         except DeliveryError as error:
             raise self._fit_to_tell(error) from error.__cause__
 
@@ -199,8 +183,7 @@ class JsonRpcClient:
 
     # One exchange
 
-    async def _post(self, body: bytes, sent: "_Sent") -> tuple[int, bytes]:
-        """The answer's status and body."""
+    async def _post(self, body: bytes, sent: "_Sent") -> Answer:
         connection = await self._connections.take()
         exchange: Exchange | None = None
         writing: asyncio.Task[None] | None = None
@@ -229,8 +212,8 @@ class JsonRpcClient:
         connection.acknowledge_soon()
         return None
 
-    async def _answer(self, exchange: Exchange) -> tuple[int, bytes]:
-        """Its status and body; more than ``max_answer`` is not kept."""
+    async def _answer(self, exchange: Exchange) -> Answer:
+        """It; more than ``max_answer`` is not kept."""
         head = await exchange.next()
         while not isinstance(head, h11.Response):  # 1xx: the answer is still to come (RFC 9110, section 15.2)
             head = await exchange.next()
@@ -248,41 +231,12 @@ class JsonRpcClient:
                     size += len(event.data)
             if size > self._limits.max_answer:
                 raise self._too_much(size)
-        return head.status_code, bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        body = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        return Answer(head.status_code, body, coding_of(fields.get(b"content-encoding", b"")))
 
     def _too_much(self, size: int) -> OutcomeUnknown:
         text = f"answered with {size} bytes or more, the limit is {self._limits.max_answer}"
         return self._error(OutcomeUnknown, text, "ask for less")
-
-    async def _understood(self, answer: bytes, request_id: str, status: int, tolerate: Tolerate | None) -> Response:
-        try:
-            return await self._parsed(answer, request_id, status)
-        except DeliveryError:
-            if tolerate is None:
-                raise
-            steps = read_loosely(answer, request_id, status=status, max_bytes=self._limits.max_answer, load=self._load)
-            understood = await (in_steps(steps) if len(answer) <= LARGE_BYTES else aside(exhaust, steps))
-            if understood is None:
-                raise
-        response, flaws = understood
-        for flaw in flaws:
-            tolerate(flaw)
-        return response
-
-    async def _parsed(self, answer: bytes, request_id: str, status: int) -> Response:
-        if len(answer) <= LARGE_ANSWER or self._load is None:
-            parse = partial(parse_response, answer, request_id, source=self.label, status=status, load=self._load)
-            parse = partial(parse, max_bytes=self._limits.max_answer)
-            return parse() if len(answer) <= LARGE_BYTES else await aside(parse)
-        try:
-            value = await aside(self._load_large, answer)
-        except BadRequest as refused:
-            refused_answer(answer, self.label, status, refused)
-        return read_answer(value, answer, request_id, source=self.label, status=status)
-
-    def _load_large(self, answer: bytes) -> Any:
-        exhaust(count_values(answer, self._limits.max_values))
-        return exhaust(load_in_steps(answer, max_bytes=self._limits.max_answer, load=self._load))
 
     # A new connection
 
@@ -384,14 +338,3 @@ def _ssl_error(error: BaseException | None) -> ssl.SSLError | None:
 def _is_refusal(error: ssl.SSLError) -> bool:
     """Whether the server refused our certificate: in TLS 1.3 that arrives after we have sent our first bytes."""
     return "CERTIFICATE" in (error.reason or "") or "UNKNOWN_CA" in (error.reason or "")
-
-
-async def in_steps(steps: Generator[None, None, T]) -> T:
-    """What ``steps`` return at their end; other work gets its turn between them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from eps.core.loose_answers import Flaw
 
 
 class Tolerance:
-    """Tells each kind of looseness of one application once. A ``client.Tolerate``.
+    """Tells each kind of looseness of one application once. An ``answers.Tolerate``.
 
     Args:
         who: the application, for the log (``JsonRpcClient.label``).

@@ -505,11 +505,25 @@ WIRES = (
         "core/test_jsonrpc_text.py::test_size_is_checked_before_anything_is_parsed",
     ),
     Guard(
-        "no HTTP body is decompressed",
+        "no request's body is decompressed",
         "jsonrpc/http_connection.py",
         "auto_decompress=False,",
         "auto_decompress=True,",
         "attacks/test_compressed.py::test_a_compressed_body_is_not_unpacked",
+    ),
+    Guard(
+        "no more of a compressed answer is unpacked than allowed",
+        "core/packed.py",
+        "if size > max_bytes:",
+        "if False:",
+        "core/test_packed.py::test_no_more_of_a_bomb_is_unpacked_than_allowed",
+    ),
+    Guard(
+        "an answer is unpacked slice by slice",
+        "core/packed.py",
+        "undo.decompress(given, SLICE_BYTES)",
+        "undo.decompress(given)",
+        "core/test_packed.py::test_no_more_of_a_bomb_is_unpacked_than_allowed",
     ),
     Guard(
         "a body that says it is too long is not read",

@@ -476,6 +476,15 @@ WIRES = (
         ),
     ),
     Attack(
+        "An application's or internal server's compressed answer that is a bomb",
+        "outcome unknown: it is unpacked slice by slice, up to the limit of answers",
+        NOTHING,
+        (
+            "jsonrpc/test_answers.py::test_a_bomb_costs_no_more_than_the_limit",
+            "core/test_packed.py::test_no_more_of_a_bomb_is_unpacked_than_allowed",
+        ),
+    ),
+    Attack(
         "JSON-RPC bodies over the limit, in chunks without end, or byte by byte",
         "code 400 or -32600, then the end",
         NOTHING,
