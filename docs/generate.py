@@ -54,6 +54,7 @@ _WORDS = (
     (fields.UrlPath, "path in a URL", ""),
     (fields.OperatorName, "name of an operator", "names of operators"),
     (fields.Seconds, "seconds", ""),
+    (fields.Date, "date", ""),
     (fields.Bytes, "bytes", ""),
     (fields.Count, "number", ""),
     (fields.Flag, "true or false", ""),

@@ -17,13 +17,14 @@ from eps.core.record import (
     SignedRecord,
     parse_change_record,
     parse_signed_record,
-    signed_payload_hash,
+    signed_payload,
 )
 from eps.core.signature import TrustStore
 from eps.core.structure import structured_bytes
 from eps.errors import BadParams, RecordError, StaleRecord
 from support import certs
 from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
+from support.record_tools import without_canonical
 from support.vectors import load, pem
 
 VECTOR_NOW = datetime(2026, 11, 22, 11, tzinfo=UTC)
@@ -47,7 +48,7 @@ def link(
     value = {"name": name, "section": section, "data": list(data), "created_at": instant_of(at).text}
     record = parse_change_record(value)
     parent_hash = parent.hash if parent else NO_PARENT
-    signature = by.signer.sign(signed_payload_hash(record.hash(), parent_hash, record))
+    signature = by.signer.sign(signed_payload(record.hash(), parent_hash, record))
     return SignedRecord(record.hash(), parent_hash, record, signature)
 
 
@@ -169,8 +170,9 @@ def test_what_is_signed_but_says_something_else_is_refused() -> None:
     value = honest.record.to_json() | {"name": moved.removeprefix(b"string").decode(), "data": []}
     forged = dataclasses.replace(honest, record=parse_change_record(value))
     assert forged.record.hash() == honest.hash
-    refused(EMPTY, [forged], "what was signed says something else than this record: name: must be")
-    assert EMPTY.extend([honest], NOW).directory.pins("hd-2")
+    refused(EMPTY, [forged], "the canonical signature is not one that hd-1 made over this content")
+    refused(EMPTY, without_canonical([forged]), "what was signed says something else than this record: name: must be")
+    assert EMPTY.extend(without_canonical([honest]), NOW).directory.pins("hd-2")
 
 
 def test_a_record_that_is_of_no_use_stops_nothing() -> None:

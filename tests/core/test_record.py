@@ -18,10 +18,10 @@ from eps.core.record import (
     parse_section,
     parse_signed_record,
     sendable_section,
-    signed_payload_hash,
-    structured_hash,
+    signed_payload,
 )
 from eps.core.record_text import Number
+from eps.core.structure import structured_hash
 from eps.errors import BadParams
 from support.strategies import DATA, VALUES
 from support.vectors import load
@@ -49,8 +49,8 @@ def test_vector(vector: Any) -> None:
     parsed = parse_change_record(vector["record"])
     assert json.dumps(parsed.to_json()) == json.dumps(vector["normalized"])  # in the order of their keys, too
     assert parsed.hash() == vector["hash"]
-    assert signed_payload_hash(parsed.hash(), "", parsed).hex() == vector["signed_payload_sha256"]
-    with_parent = signed_payload_hash(parsed.hash(), vector["parent_hash"], parsed)
+    assert structured_hash(signed_payload(parsed.hash(), "", parsed)).hex() == vector["signed_payload_sha256"]
+    with_parent = structured_hash(signed_payload(parsed.hash(), vector["parent_hash"], parsed))
     assert with_parent.hex() == vector["signed_payload_sha256_with_parent"]
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from eps.core.certificate import subject_of
 from eps.core.names import Object
-from eps.core.record import ChangeRecord, Signature, parse_change_record, signed_payload_hash
+from eps.core.record import ChangeRecord, Signature, parse_change_record, signed_payload
 from eps.core.signature import (
     MAX_CACHED_LEAVES,
     TrustStore,
@@ -41,7 +41,7 @@ from support.certs import (
 )
 from support.vectors import load, pem
 
-DIGEST = bytes(range(32))
+PAYLOAD = {"a": ["1", 2, None]}
 
 
 @pytest.mark.parametrize("vector", load("certificates.json"), ids=lambda vector: vector["common_name"])
@@ -61,8 +61,8 @@ def test_vector(vector: Any) -> None:
 
 
 def test_what_is_signed_verifies_and_names_its_signer() -> None:
-    signature = HD_1.signer.sign(DIGEST)
-    subject = verify(DIGEST, signature, NOW, trust())
+    signature = HD_1.signer.sign(PAYLOAD)
+    subject = verify(PAYLOAD, signature, NOW, trust())
     assert (subject.name, subject.groups, subject.dns_names) == ("hd-1", ("sd-admin",), ("hd-1",))
     assert str(subject) == "hd-1"
     assert len(subject.fingerprint) == 64
@@ -71,23 +71,23 @@ def test_what_is_signed_verifies_and_names_its_signer() -> None:
 
 @pytest.mark.parametrize("changes", [{"r": "1" * 100}, {"s": "0" * 10}, {"r": "0" * 100}, {"s": "12345678901"}])
 def test_wrong_numbers_do_not_verify(changes: dict[str, str]) -> None:
-    signature = dataclasses.replace(HD_1.signer.sign(DIGEST), **changes)
+    signature = dataclasses.replace(HD_1.signer.sign(PAYLOAD), **changes)
     with pytest.raises(RecordError, match="not one that hd-1 made"):
-        verify(DIGEST, signature, NOW, trust())
+        verify(PAYLOAD, signature, NOW, trust())
 
 
 def test_another_digest_does_not_verify() -> None:
     with pytest.raises(RecordError, match="not one that hd-1 made"):
-        verify(bytes(32), HD_1.signer.sign(DIGEST), NOW, trust())
+        verify({"a": []}, HD_1.signer.sign(PAYLOAD), NOW, trust())
 
 
 @pytest.mark.parametrize("at", [START - minutes(6), END + minutes(6)])
 def test_the_certificate_is_judged_at_the_given_time(at: datetime) -> None:
-    signature = HD_1.signer.sign(DIGEST)
-    assert verify(DIGEST, signature, START - minutes(4), trust())
-    assert verify(DIGEST, signature, END + minutes(4), trust())
+    signature = HD_1.signer.sign(PAYLOAD)
+    assert verify(PAYLOAD, signature, START - minutes(4), trust())
+    assert verify(PAYLOAD, signature, END + minutes(4), trust())
     with pytest.raises(RecordError, match=r"is not valid at .*only from 2026-01-01 00:00:00 to 2027-01-01 00:00:00"):
-        verify(DIGEST, signature, at, trust())
+        verify(PAYLOAD, signature, at, trust())
 
 
 def broken_san() -> Made:
@@ -143,9 +143,9 @@ UNFIT = {
 
 @pytest.mark.parametrize(("reason", "made"), [(reason, made) for reason, mades in UNFIT.items() for made in mades])
 def test_unfit_certificates_are_refused_with_the_reason(reason: str, made: Made) -> None:
-    signature = dataclasses.replace(HD_1.signer.sign(DIGEST), c=made.pem.decode())
+    signature = dataclasses.replace(HD_1.signer.sign(PAYLOAD), c=made.pem.decode())
     with pytest.raises(RecordError, match=reason) as caught:
-        verify(DIGEST, signature, NOW, trust())
+        verify(PAYLOAD, signature, NOW, trust())
     assert caught.value.hint
 
 
@@ -162,7 +162,7 @@ def test_unfit_certificates_are_refused_with_the_reason(reason: str, made: Made)
 )
 def test_what_is_no_certificate_is_refused(text: str) -> None:
     with pytest.raises(RecordError, match="can't be read"):
-        verify(DIGEST, dataclasses.replace(HD_1.signer.sign(DIGEST), c=text), NOW, trust())
+        verify(PAYLOAD, dataclasses.replace(HD_1.signer.sign(PAYLOAD), c=text), NOW, trust())
 
 
 def test_a_leaf_is_judged_once_and_strangers_cannot_fill_the_memory() -> None:
@@ -197,7 +197,7 @@ def test_trust_from_files_with_several_certificates() -> None:
         {"roots": ROOT.pem + pem("root.crt")}, {"a": INTERMEDIATE.pem, "b": pem("intermediate.crt")}
     )
     assert (len(store.roots), len(store.intermediates)) == (2, 2)
-    assert verify(DIGEST, HD_1.signer.sign(DIGEST), NOW, store)
+    assert verify(PAYLOAD, HD_1.signer.sign(PAYLOAD), NOW, store)
 
 
 def test_trust_needs_readable_files_and_a_root() -> None:
@@ -295,7 +295,7 @@ def test_signing_is_no_way_to_a_change_record(disguise: Any, parent: str) -> Non
 
 def test_a_change_record_is_no_signed_object_of_another_kind() -> None:
     record, covered = admins_groups()
-    signature = HD_1.signer.sign(signed_payload_hash(record.hash(), covered["parent_hash"], record)).to_json()
+    signature = HD_1.signer.sign(signed_payload(record.hash(), covered["parent_hash"], record)).to_json()
     verify_object({"signature": signature, "data": covered}, "hd-1", NOW, trust())  # it is what it says
     for data in (as_one_text(covered), covered | {"record": "x"}, covered | {"more": 1, "zero": 0}):
         with pytest.raises(RecordError):

@@ -15,11 +15,13 @@ import eps.directory.api as module
 import eps.directory.endpoints as endpoints_module
 import eps.directory.rounds as rounds
 from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
+from eps.core.instant import parse_instant
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.new_root import TrustedRoot
 from eps.core.record import SignedRecord, parse_change_record
+from eps.core.signature import TrustStore
 from eps.core.structure import structured_bytes
 from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
@@ -44,6 +46,7 @@ from support.record_tools import (
     signer,
     signing_pin_record,
     trust,
+    without_canonical,
 )
 
 LATER = NOW + timedelta(seconds=1)
@@ -113,9 +116,9 @@ class World:
         self.clients.append(FakeClients(call, [f"https://sd-{index}" for index in range(endpoints)]))
         options = {"pace": QUICK, "now": Clock(LATER)} | options
         path = str(self.path) if cache else None
-        directory = ApiDirectory(
-            self.clients[-1], trust(), emit=self.events.append, files=KeptFiles(path, trusted_roots), **options
-        )
+        given = options.pop("trust", trust())
+        files = KeptFiles(path, trusted_roots)
+        directory = ApiDirectory(self.clients[-1], given, emit=self.events.append, files=files, **options)
         self._made.append(directory)
         return directory
 
@@ -127,15 +130,22 @@ class World:
     def of(self, kind: type[Event]) -> list[str]:
         return [event.message() for event in self.events if isinstance(event, kind)]
 
-    async def failure(self) -> str:
-        """Wait for the first DirectoryFailed."""
-        return await self.event(DirectoryFailed)
+    async def failure(self, number: int = 1) -> str:
+        """Wait for the first DirectoryFailed, or a later one."""
+        return await self.event(DirectoryFailed, number)
 
-    async def event(self, kind: type[Event]) -> str:
+    async def notice(self, part: str) -> str:
+        """Wait for a notice with these words."""
         async with asyncio.timeout(30):
-            while not self.of(kind):
+            while not (found := [text for text in self.of(Notice) if part in text]):
                 await asyncio.sleep(0.001)
-        return self.of(kind)[0]
+        return found[0]
+
+    async def event(self, kind: type[Event], number: int = 1) -> str:
+        async with asyncio.timeout(30):
+            while len(self.of(kind)) < number:
+                await asyncio.sleep(0.001)
+        return self.of(kind)[number - 1]
 
     async def close(self) -> None:
         for directory in self._made:
@@ -176,7 +186,7 @@ async def test_a_forged_revocation_is_refused_and_asked_for_again(world: World) 
     """The record that takes a stolen certificate away is shown as another one, with its hash and signature."""
     pin = {"name": "op", "section": "certificates", "created_at": NOW.isoformat()}
     stolen, mine = ({"fingerprint": letter * 64, "key_usage": "encryption"} for letter in "ab")
-    chain = sign_chain([pin | {"data": [stolen]}, pin | {"data": [mine]}])
+    chain = without_canonical(sign_chain([pin | {"data": [stolen]}, pin | {"data": [mine]}]))
     world.sd.shows(chain[:1])
     directory = await world.started(cache=True, pace=replace(QUICK, thorough_every=0.05))
     await until(directory, chain[0].hash)
@@ -188,8 +198,109 @@ async def test_a_forged_revocation_is_refused_and_asked_for_again(world: World) 
     assert directory.current.pins("op") == {"b" * 64}
 
 
+ODD = {"p": {"a": "1"}, "q": "z"}
+SHOWN = {"q": {"a": "1", "z": "p"}}
+"""The same bytes."""
+
+
+def setting(value: Object, name: str = "op") -> Object:
+    return group_record(name) | {"section": "settings", "data": [{"settings": value}]}
+
+
+def demanding() -> TrustStore:
+    """Demands canonical signatures from :data:`NOW` on."""
+    return TrustStore(trust().roots, trust().intermediates, canonical_from=parse_instant("2026-11-22T12:00:00Z"))
+
+
+def shown_otherwise(honest: SignedRecord, value: Object) -> SignedRecord:
+    """``honest`` as whoever hands it on can show it: with another value of the same bytes, hash and signature."""
+    forged = replace(honest, record=parse_change_record({**honest.record.to_json(), **setting(value)}))
+    assert forged.record.hash() == honest.hash
+    return forged
+
+
+async def test_a_free_form_value_is_shown_in_another_way(world: World) -> None:
+    """Where canonical signatures are demanded it is refused, with or without that signature; and told elsewhere."""
+    honest = sign_chain([setting(ODD)])
+    forged = shown_otherwise(honest[0], SHOWN)
+    world.sd.shows([forged])
+    directory = await world.started(trust=demanding(), pace=replace(QUICK, thorough_every=0.05))
+    assert "the canonical signature is not one that admin made over this content" in await world.failure()
+    world.sd.shows(without_canonical([forged]))
+    assert "bears no canonical signature, which require_canonical_signatures demands" in await world.failure(2)
+    assert not directory.current.entries
+    world.sd.shows(honest)
+    await until(directory, honest[0].hash)
+    assert directory.current.service_settings("op", "", "x") == ODD
+    assert not any("could be read in another way" in text for text in world.of(Notice))
+    await directory.close()
+    world.sd.shows(without_canonical([forged]))
+    careless = await world.started()
+    await until(careless, forged.hash)
+    await world.notice("could be read in another way from the same signature")
+
+
+async def test_an_endpoint_that_drops_canonical_signatures_is_told_at_the_start(world: World) -> None:
+    records = chain_of(2)
+    await world.sd.submit(records)
+    directory = await world.started(cache=True, trust=demanding())
+    await until(directory, records[-1].hash)
+    await settled(directory, world.sd)
+    await directory.close()
+    assert world.sd.count("getRules") == 1
+    assert not any("canonical" in text for text in world.of(Notice)), "ours keeps them"
+    world.sd.shows(without_canonical(records))
+    directory = await world.started(cache=True)
+    dropped = await world.notice("drops canonical signatures")
+    assert dropped.startswith(
+        f"the service directory at https://sd-0 drops canonical signatures: it shows record {records[-1].hash[:12]} "
+        "without the one it had ("
+    )
+    await settled(directory, world.sd)
+    await directory.close()
+    world.sd.answers["getRules"] = lambda _: Response("1", error=Error(-32601, "unknown method"))
+    world.events.clear()
+    directory = await world.started(cache=True, trust=demanding())
+    kept = await world.notice("does not keep canonical signatures")
+    assert kept.partition(" (")[0].endswith(
+        "which require_canonical_signatures demands from 2026-11-22T12:00:00Z on: of records from then "
+        "on it is not believed"
+    )
+    assert directory.current.version == records[-1].hash
+    await settled(directory, world.sd)
+    assert len([text for text in world.of(Notice) if "canonical" in text]) == 2, "each finding once"
+
+
+async def test_what_an_endpoint_keeps_is_asked_until_it_says_so(world: World) -> None:
+    records = chain_of(1)
+    await world.sd.submit(records)
+    answers: list[Any] = [Response("1", error=Error(-32603, "busy")), {"canonical_signatures": True}]
+    world.sd.answers["getRules"] = lambda _: answers.pop(0)
+    directory = await world.started(trust=demanding())
+    async with asyncio.timeout(30):
+        while answers:
+            await directory.refresh()
+    await settled(directory, world.sd)
+    assert world.sd.count("getRules") == 2
+    assert not any("canonical" in text for text in world.of(Notice))
+
+
+async def test_who_stops_signing_canonically_is_told_once(world: World) -> None:
+    records = chain_of(6)
+    mixed = [*records[:2], *without_canonical(records[2:4]), records[4], *without_canonical(records[5:])]
+    world.sd.shows(mixed[:3])
+    directory = await world.started()
+    await until(directory, records[2].hash)
+    for count in (4, 5, 6):
+        world.sd.shows(mixed[:count])
+        await until(directory, records[count - 1].hash)
+    told = [text for text in world.of(Notice) if "bears no canonical signature" in text]
+    assert [text[:19] for text in told] == [f"record {records[at].hash[:12]}" for at in (2, 5)]
+    assert "signed by admin" in told[0] and "though earlier ones of admin do" in told[0]
+
+
 async def test_odd_records_are_followed_and_told_once(world: World) -> None:
-    settings = group_record("op") | {"section": "settings", "data": [{"settings": {"p": {"a": "1"}, "q": "z"}}]}
+    settings = setting(ODD)
     chain = sign_chain(
         [
             group_record("op", "a"),
@@ -199,6 +310,7 @@ async def test_odd_records_are_followed_and_told_once(world: World) -> None:
             *[group_record(f"odd-{number}", "") for number in range(12)],
         ]
     )
+    chain = without_canonical(chain)
     world.sd.shows(chain)
     directory = await world.started()
     await until(directory, chain[-1].hash)

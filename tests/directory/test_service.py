@@ -121,11 +121,14 @@ async def test_what_servers_in_use_cannot_read_is_refused(network: Network) -> N
     refusal = await network.refused(chain)
     assert "record 0 (x, services, " in refusal
     assert "data[0].methods[0].parameters: must be a list" in refusal and "foreign_peers: false" in refusal
-    assert await network.ask("getRules") == {"foreign_peers": True}
+    assert await network.ask("getRules") == {"foreign_peers": True, "canonical_signatures": True}
     alone = ServiceDirectory(network.store, trust(), network.clock, network.events.append, foreign_peers=False)
     response = await alone.handle(Call("submitRecords", {"records": as_json(chain)}, "1"))
     assert response.result == "ok"
-    assert (await alone.handle(Call("getRules", {}, "1"))).result == {"foreign_peers": False}
+    assert (await alone.handle(Call("getRules", {}, "1"))).result == {
+        "foreign_peers": False,
+        "canonical_signatures": True,
+    }
     await alone.close()
     await network.restart()  # what is in a chain is followed
     assert (await network.ask("getEntry", {"name": "x"}))["services"][0]["methods"][0]["parameters"] == {"a": 1}

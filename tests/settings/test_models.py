@@ -137,6 +137,20 @@ def test_eps(folder: Path) -> None:
     assert settings.jsonrpc_client.endpoint == "http://localhost:80/jsonrpc"
 
 
+@pytest.mark.parametrize(
+    ("given", "date"),
+    [
+        ("2027-01-01", "2027-01-01T00:00:00Z"),
+        ("2027-01-01T12:30:00.50+02:00", "2027-01-01T12:30:00.5+02:00"),
+        (None, None),
+    ],
+)
+def test_a_date_is_a_day_or_a_point_in_time(folder: Path, given: str | None, date: str | None) -> None:
+    directory = eps(folder, changed(EPS, _directory(require_canonical_signatures=given))).settings.directory
+    assert isinstance(directory, ApiDirectory)
+    assert directory.settings.require_canonical_signatures == date
+
+
 def test_an_eps_without_channels(folder: Path) -> None:
     value = changed(EPS, lambda v: v.pop("channels"))
     value["directory"] = {"type": "json", "settings": {"path": "."}}
@@ -313,6 +327,16 @@ URL = "must be a URL that begins with http:// or https:// (as in https://localho
 NO_FILE = "(paths are relative to the working directory; $DIR stands for the settings file's folder)"
 
 BAD_EPS: list[tuple[Callable[[Any], object], str]] = [
+    (
+        _directory(require_canonical_signatures="next year"),
+        "directory.settings.require_canonical_signatures: must be a date of the form 2026-11-22T10:44:19.5Z (RFC 3339) "
+        "(a day, as in 2027-01-01, counts in UTC)",
+    ),
+    (
+        _directory(require_canonical_signatures="2027-02-29"),
+        "directory.settings.require_canonical_signatures: holds a day that does not exist "
+        "(a day, as in 2027-01-01, counts in UTC)",
+    ),
     (lambda v: v.pop("name"), "name: is missing"),
     (lambda v: v.update(name=5), f"name: must be text, not a whole number {QUOTES}"),
     (lambda v: v.update(name=True), f"name: must be text, not true or false {QUOTES}"),

@@ -1,13 +1,13 @@
 """Signed records for tests: a small certificate authority, an administrator, and chains that she signs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eps.core.entries import Entry
 from eps.core.names import Object, Operator
-from eps.core.record import SECTIONS, SignedRecord, parse_change_record, signed_payload_hash
+from eps.core.record import SECTIONS, SignedRecord, parse_change_record, signed_payload
 from eps.core.signature import Signer, TrustStore, load_signer
 from eps.pki import Authority
 
@@ -47,7 +47,7 @@ def sign_chain(records: Sequence[Object], parent: str = "", by: Signer = ADMIN) 
     for value in records:
         record = parse_change_record(value)
         record_hash = record.hash()
-        signature = by.sign(signed_payload_hash(record_hash, parent, record))  # type: ignore[arg-type]  # a plain str
+        signature = by.sign(signed_payload(record_hash, parent, record))  # type: ignore[arg-type]  # a plain str
         chain.append(SignedRecord(record_hash, parent, record, signature))  # type: ignore[arg-type]
         parent = record_hash
     return chain
@@ -59,6 +59,11 @@ def chain_of(
     """``count`` records of ``count`` operators, a microsecond apart."""
     step = timedelta(microseconds=1)
     return sign_chain([group_record(f"{name}-{i}", "g", at=at + i * step) for i in range(count)], parent, by)
+
+
+def without_canonical(records: Sequence[SignedRecord]) -> list[SignedRecord]:
+    """``records`` as they come through a service directory that drops what it doesn't know."""
+    return [replace(one, signature=replace(one.signature, canonical=None)) for one in records]
 
 
 def entry_of(value: Object) -> Entry:

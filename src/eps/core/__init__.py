@@ -9,6 +9,7 @@ structure     the structured hash → record (change records) → signature (who
 exact         what typed data may be → reading (the one reading of a record's bytes) → verdict (what a record does)
 age           how old what is known of the directory is
 high_water    how far a directory had come, and whether what is there now is less
+canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded
 second_reading  free-form values that could be read in another way
 new_root      which root may replace a chain               shared_records  the records of one, shared as it grows
 pem           PEM files                                     certificate    what one says and is good for

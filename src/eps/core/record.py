@@ -58,15 +58,33 @@ class ChangeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Ecdsa:
+    """The two numbers of an ECDSA signature, in decimal."""
+
+    r: str
+    s: str
+
+    def to_json(self) -> Object:
+        return {"r": self.r, "s": self.s}
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
-    """An ECDSA signature: ``r`` and ``s`` in decimal, ``c`` the PEM of the signer's leaf certificate."""
+    """An ECDSA signature: ``r`` and ``s`` in decimal, ``c`` the PEM of the signer's leaf certificate.
+
+    Attributes:
+        canonical: with the same key, over the canonical JSON of what is signed (PROTOCOL.md section 10); None: there
+            is none, as from servers in use.
+    """
 
     r: str
     s: str
     c: str
+    canonical: Ecdsa | None = None
 
     def to_json(self) -> Object:
-        return {"r": self.r, "s": self.s, "c": self.c}
+        signature: Object = {"r": self.r, "s": self.s, "c": self.c}
+        return signature if self.canonical is None else signature | {"canonical": self.canonical.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +114,9 @@ NO_PARENT = RecordHash("")
 """The ``parent_hash`` of a root."""
 
 
-def signed_payload_hash(record_hash: RecordHash, parent_hash: RecordHash, record: ChangeRecord) -> bytes:
-    """The 32 bytes that a record's signature covers: its place in the chain as well as its content."""
-    return structured_hash({"hash": record_hash, "parent_hash": parent_hash, "record": record.to_json()})
+def signed_payload(record_hash: RecordHash, parent_hash: RecordHash, record: ChangeRecord) -> Object:
+    """What a record's signatures cover: its place in the chain as well as its content."""
+    return {"hash": record_hash, "parent_hash": parent_hash, "record": record.to_json()}
 
 
 # Reading
@@ -159,11 +177,19 @@ def parse_signature(value: object, place: str = "signature") -> Signature:
         BadParams: naming the place and what is wrong there.
     """
     fields = _object(value, place)
-    r, s = (_decimal(fields.get(key), _within(place, key)) for key in ("r", "s"))
+    first = _ecdsa(fields, place)
     certificate = _text(fields.get("c"), _within(place, "c"))
     if len(certificate) > MAX_CERTIFICATE_CHARS:
         _refuse(_within(place, "c"), f"is longer than {MAX_CERTIFICATE_CHARS} characters")
-    return Signature(r, s, sys.intern(certificate))  # thousands of records have few signers: one string for each
+    canonical, inside = fields.get("canonical"), _within(place, "canonical")
+    second = None if canonical is None else _ecdsa(_object(canonical, inside), inside)
+    # Thousands of records have few signers: one string for each.
+    return Signature(first.r, first.s, sys.intern(certificate), second)
+
+
+def _ecdsa(fields: Object, place: str) -> Ecdsa:
+    r, s = (_decimal(fields.get(key), _within(place, key)) for key in ("r", "s"))
+    return Ecdsa(r, s)
 
 
 def _record_hash(value: object, place: str) -> RecordHash:

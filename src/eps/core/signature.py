@@ -19,14 +19,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from eps.core.canonical import canonical_json
 from eps.core.certificate import Span, Subject, fits, path_spans, signing_flaw, subject_of
 from eps.core.free_form import MAX_LEVELS, levels
+from eps.core.instant import Instant
 from eps.core.names import Object
 from eps.core.pem import UNREADABLE, certificates_in, key_in
 from eps.core.reading import may_sign_a_record
 from eps.core.recent import Recent
-from eps.core.record import Signature, parse_change_record, parse_signature
-from eps.core.structure import structured_bytes
+from eps.core.record import Ecdsa, Signature, parse_change_record, parse_signature
+from eps.core.structure import structured_bytes, structured_hash
 from eps.core.verdict import unfit
 from eps.errors import BadParams, RecordError, StartError
 
@@ -62,18 +64,25 @@ class TrustStore:
     Attributes:
         pinned_only: of change records, believe only signers whose certificate the directory pins; until one of those
             has signed, the root's signer, too.
+        canonical_from: of change records, believe those of this date and behind only with a canonical signature.
     """
 
     roots: Sequence[x509.Certificate]
     intermediates: Sequence[x509.Certificate]
     pinned_only: bool = False
+    canonical_from: Instant | None = None
     _leaves: Recent[str, Leaf] = field(
         default_factory=lambda: Recent(MAX_CACHED_LEAVES), init=False, repr=False, compare=False
     )
 
     @classmethod
     def from_pem(
-        cls, roots: Mapping[str, bytes], intermediates: Mapping[str, bytes], *, pinned_only: bool = False
+        cls,
+        roots: Mapping[str, bytes],
+        intermediates: Mapping[str, bytes],
+        *,
+        pinned_only: bool = False,
+        canonical_from: Instant | None = None,
     ) -> "TrustStore":
         """From the contents of PEM files, by name; each may hold several certificates.
 
@@ -81,7 +90,7 @@ class TrustStore:
             StartError: one can't be read, or there is no root.
         """
         known = _load_all(roots, "ca_certificate_files"), _load_all(intermediates, INTERMEDIATE_SETTING)
-        store = cls(*known, pinned_only)
+        store = cls(*known, pinned_only, canonical_from)
         if not store.roots:
             raise StartError("no root certificate is configured", hint="set ca_certificate_files")
         return store
@@ -119,8 +128,11 @@ def _judge(pem: str, trust: TrustStore) -> Leaf:
     return Leaf("", subject, key, spans)
 
 
-def verify(digest: bytes, signature: Signature, at: datetime, trust: TrustStore) -> Subject:
-    """Whose signature over ``digest`` (32 bytes) this is, judged at the time ``at`` (with a time zone).
+def verify(payload: Object, signature: Signature, at: datetime, trust: TrustStore) -> Subject:
+    """Whose signature this is, judged at the time ``at`` (with a time zone).
+
+    Args:
+        payload: what was signed: its structured hash, and, where there is a second signature, its canonical JSON.
 
     Raises:
         RecordError: it is nobody's to believe; the message says why.
@@ -129,21 +141,27 @@ def verify(digest: bytes, signature: Signature, at: datetime, trust: TrustStore)
     if leaf.flaw:
         raise RecordError(leaf.flaw, hint="sign with the NAME-sign certificate of an administrator of this network")
     assert leaf.subject is not None
-    assert leaf.key is not None
     if not trust.valid(signature.c, at):
         raise RecordError(
             f"the certificate of {leaf.subject}, or one above it, is not valid at {at:%Y-%m-%d %H:%M:%S} UTC, "
             f"only from {leaf.spans[0].start:%Y-%m-%d %H:%M:%S} to {leaf.spans[0].end:%Y-%m-%d %H:%M:%S}",
             hint="renew the certificate, or check the clock of the machine that signed",
         )
+    _verify_one(structured_hash(payload), Ecdsa(signature.r, signature.s), leaf, "signature")
+    if signature.canonical is not None:  # only now: nobody but who signed the rest makes us write JSON
+        _verify_one(sha256(canonical_json(payload)).digest(), signature.canonical, leaf, "canonical signature")
+    return leaf.subject
+
+
+def _verify_one(digest: bytes, numbers: Ecdsa, leaf: Leaf, which: str) -> None:
+    assert leaf.key is not None
     try:
-        leaf.key.verify(encode_dss_signature(int(signature.r), int(signature.s)), digest, _ECDSA)
+        leaf.key.verify(encode_dss_signature(int(numbers.r), int(numbers.s)), digest, _ECDSA)
     except InvalidSignature:
         raise RecordError(
-            f"the signature is not one that {leaf.subject} made over this content",
+            f"the {which} is not one that {leaf.subject} made over this content",
             hint="the content was changed after signing, or signed with another key",
         ) from None
-    return leaf.subject
 
 
 # Signing
@@ -157,10 +175,15 @@ class Signer:
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     subject: Subject
 
-    def sign(self, digest: bytes) -> Signature:
-        """Sign the 32 bytes ``digest`` as they are."""
+    def sign(self, payload: Object) -> Signature:
+        """Both signatures over ``payload``, which can be hashed: over its structured hash, which is signed as it is,
+        and over its canonical JSON."""
+        first, second = self._sign(structured_hash(payload)), self._sign(sha256(canonical_json(payload)).digest())
+        return Signature(first.r, first.s, self.certificate_pem, second)
+
+    def _sign(self, digest: bytes) -> Ecdsa:
         r, s = decode_dss_signature(self.key.sign(digest, _ECDSA))
-        return Signature(str(r), str(s), self.certificate_pem)
+        return Ecdsa(str(r), str(s))
 
 
 def load_signer(
@@ -221,13 +244,12 @@ def sign_object(data: Object, signer: Signer) -> Object:
         BadParams: ``data`` holds a value that can't be hashed: a number that is no double, half a surrogate pair; or
             it could be shown as a change record.
     """
-    covered = _covered(data)
-    if may_sign_a_record(covered):
+    if may_sign_a_record(_covered(data)):
         raise BadParams(
             "data: a signature over it could be shown as one under a change record",
             hint="change records are signed by submit-records; call the keys hash and record by other names",
         )
-    return {"signature": signer.sign(sha256(covered).digest()).to_json(), "data": data}
+    return {"signature": signer.sign(data).to_json(), "data": data}
 
 
 def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) -> None:
@@ -246,7 +268,7 @@ def verify_object(signed: object, name: str, at: datetime, trust: TrustStore) ->
             "what was signed may be a change record, and these data only look like it to the signature",
             hint="don't believe it, whoever signed",
         )
-    subject = verify(sha256(covered).digest(), parse_signature(signed.get("signature")), at, trust)
+    subject = verify(signed["data"], parse_signature(signed.get("signature")), at, trust)
     if name not in subject.dns_names:
         raise RecordError(
             f"signed by {subject}, whose certificate has no DNS name {name!r}",

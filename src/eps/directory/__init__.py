@@ -8,6 +8,7 @@ api          what was verified last, kept (cache) and told (reports), asked anew
 rounds       one question: who is asked (endpoints: several service directories), whose answer is believed (slices:
              verified without holding up the event loop)
 trusted_roots  new roots that were accepted by hand
+rules, keeping  what a service directory says that it takes and keeps, and which of them drop canonical signatures
 findings     what is said about records that are believed, but not as they should be
 confirmed    when what is known was confirmed last, and what follows when that is too long ago
 high_water   tells a service directory that its store was set back

@@ -169,6 +169,7 @@ class ApiDirectory:
         self._reports.succeeded(heard.endpoint, self.current)
         for reason, hint in heard.passed_over:  # told once: from now on the good one is asked first
             self._reports.passed_over(reason, hint)
+        await self._rounds.ask_what_is_kept(self._chain.trust.canonical_from)
 
     def _judge_age(self) -> None:
         """Use the directory, or nothing of it, as its age and the settings say."""

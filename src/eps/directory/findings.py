@@ -1,7 +1,8 @@
 """What is said about records that were believed, and yet are not as they should be: once, when they come.
 
 A section that is not what its last record says, a record that is dated ahead, a free-form value that could be read in
-another way from the same signature. Nobody is refused for them here (``core.verdict``).
+another way from the same signature, a signer whose canonical signatures have stopped. Nobody is refused for them here
+(``core.verdict``).
 """
 
 import asyncio
@@ -28,7 +29,8 @@ def new_records(before: Chain, after: Chain) -> Sequence[SignedRecord]:
 
 
 def tell(before: Chain, after: Chain, now: datetime, emit: Emit) -> None:
-    """Report the sections that ``after`` marks and ``before`` did not, and what is dated ahead."""
+    """Report what ``after`` shows and ``before`` did not: marked sections, what is dated ahead, signers who have
+    stopped to sign canonically."""
     known = {mark for entry in before.directory.entries.values() for mark in entry.marks}
     marked = [
         f"the section {mark.section} of {entry.name} is {_STATES[mark.state]}, since its record {mark.record[:12]} "
@@ -44,6 +46,12 @@ def tell(before: Chain, after: Chain, now: datetime, emit: Emit) -> None:
         for signed in dated_ahead(new_records(before, after), now)
     ]
     _emit_some(ahead, "it counts all the same; the clock of the machine that signed it, or ours, is wrong", emit)
+    lapsed = [
+        f"record {lapse.record[:12]}, signed by {lapse.signer}, bears no canonical signature, though earlier ones of "
+        f"{lapse.signer} do: a service directory dropped it, or it was signed with another program"
+        for lapse in sorted(after.canonical.lapses - before.canonical.lapses)
+    ]
+    _emit_some(lapsed, "require_canonical_signatures refuses such records, see explanation-trust.md", emit)
 
 
 _STATES = {"emptied": "empty", "kept": "what it was before"}
@@ -62,8 +70,12 @@ class Searches:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, records: Sequence[SignedRecord]) -> None:
-        """Search these, too."""
-        self._waiting += [signed for signed in records if signed.record.section in FREE_SECTIONS]
+        """Search these, too, unless a canonical signature says which reading was meant: it was verified."""
+        self._waiting += [
+            signed
+            for signed in records
+            if signed.record.section in FREE_SECTIONS and signed.signature.canonical is None
+        ]
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._search(), name="second readings")
 
@@ -78,7 +90,7 @@ class Searches:
             records, self._waiting = self._waiting, []
             found, left = await asyncio.to_thread(_doubtful, records)
             texts = [f"{place} could be read in another way from the same signature" for place in found]
-            _emit_some(texts, "only who hands it on is to be trusted there, see explanation-trust.md", self._emit)
+            _emit_some(texts, "whoever hands it on chooses; sign it anew with eps sd submit-records", self._emit)
             if left:
                 text = (
                     f"{left} records were not searched for values that could be read in another way, for lack of time"

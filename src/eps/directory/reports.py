@@ -62,6 +62,11 @@ class Reports:
         """An endpoint is not believed, but another one had a good answer."""
         self._emit(Notice(text=reason, hint=hint, level=Level.WARN))
 
+    def drops_signatures(self, endpoint: str, what: str) -> None:
+        """An endpoint does not hand on canonical signatures."""
+        hint = "use one that keeps them; until then free-form settings are not protected, see explanation-trust.md"
+        self._emit(Notice(text=f"the service directory at {endpoint} {what}", hint=hint, level=Level.WARN))
+
     def succeeded(self, endpoint: str, directory: Directory) -> None:
         """``endpoint`` gave a good answer; ``directory`` is what is known now."""
         if self._failures:

@@ -15,9 +15,11 @@ from datetime import datetime
 from typing import Any
 
 from eps.core.chain import Chain
+from eps.core.instant import Instant
 from eps.core.names import Object
 from eps.core.new_root import TrustedRoot
 from eps.directory.endpoints import Clients, Endpoints
+from eps.directory.keeping import Keeping
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.directory.trusted_roots import TrustedRootsFile
@@ -71,11 +73,22 @@ class Rounds:
         self._reports = reports
         self._thorough_every = thorough_every
         self._now = now
+        self._keeping = Keeping(self._endpoints, reports)
         self._refused: dict[int, _Refusal] = {}
         self._next_thorough = 0.0
 
     async def close(self) -> None:
         await self._endpoints.close()
+
+    async def ask_what_is_kept(self, since: Instant | None) -> None:
+        """Ask the endpoint that was good last whether it keeps canonical signatures, if they are demanded; it is told
+        once if it doesn't.
+
+        Args:
+            since: from which date on they are; None: they aren't.
+        """
+        if since is not None:
+            await self._keeping.ask(self._endpoints.order()[0], since)
 
     async def ask(self, chain: Chain, *, thorough: bool) -> Heard | None:
         """Ask once; all endpoints in turn until one has an answer that can be believed.
@@ -127,6 +140,8 @@ class Rounds:
             raise
         tip = _tip_hash(answer)
         if tip == chain.tip:
+            if chain.records:
+                self._keeping.compare(index, chain.records[-1], answer)
             return index, chain
         refused = self._refused.get(index)
         if refused is not None and refused.holds(

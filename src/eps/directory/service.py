@@ -30,6 +30,7 @@ from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
 from eps.directory.reports import changed_sections
+from eps.directory.rules import rules
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import (
     BadParams,
@@ -45,9 +46,6 @@ from eps.transport.tls import shown
 
 MAX_WAITING = 16
 """Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""
-
-FOREIGN_PEERS = "foreign_peers"
-"""The key in the answer to ``getRules``, named as the setting."""
 
 SUBMIT_SECONDS = 60.0
 """How long a submission may take, waiting included, before its sender is told that the outcome isn't known yet."""
@@ -186,8 +184,8 @@ class ServiceDirectory:
         return held[1]
 
     async def _get_rules(self, call: Call) -> Object:
-        """What is taken here: ours asks before it signs; other service directories have no such method."""
-        return {FOREIGN_PEERS: self._foreign_peers}
+        """What is taken and kept here: our programs ask before they sign, or rely on it."""
+        return rules(foreign_peers=self._foreign_peers)
 
     # Writing
 

@@ -1,6 +1,6 @@
 """Reading and verifying many records without holding up the event loop.
 
-A record costs a few tenths of a millisecond (an ECDSA verification and three hashes). Whoever has a thousand of them
+A record costs a few tenths of a millisecond (two ECDSA verifications and three hashes). Whoever has a thousand of them
 works through them here: after each slice the loop gets its turn, and nothing is visible until all are verified.
 """
 

@@ -11,6 +11,7 @@ from eps.settings.fields import (
     AsList,
     BindAddress,
     Bytes,
+    Date,
     Endpoint,
     ExistingFile,
     ExistingFiles,
@@ -59,6 +60,14 @@ class ApiDirectorySettings(Model):
 
     Until a pinned signer has signed, the root's signer counts, too. Without this, an administrator whom the directory
     pins no certificate of signs with any that the authority gave out.
+    """
+
+    require_canonical_signatures: Date | None = Field(default=None, examples=["2027-01-01"])
+    """Believe change records only with a canonical signature: from the first one that is dated on this day or later.
+
+    From then on free-form values have one reading, too. Set a day from which on all administrators sign with
+    `eps sd submit-records`, and all `endpoints` keep those signatures. All records behind that first one need them,
+    whatever their date. A time of day may follow: `2027-01-01T12:00:00Z`.
     """
 
     cache_entries_for: Seconds = Field(default=DIRECTORY_SECONDS, examples=[30])

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from eps.core.host_port import parse_host_port
+from eps.core.instant import parse_instant
 from eps.core.limits import MAX_NAME_CHARS
 from eps.errors import BadParams
 from eps.settings.problems import Loc
@@ -198,6 +199,19 @@ OperatorName = Annotated[str, AfterValidator(_operator)]
 
 Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 """A time span."""
+
+
+def _date(text: str) -> str:
+    try:
+        return parse_instant(text if "T" in text else f"{text}T00:00:00Z").text
+    except ValueError as error:
+        raise bad(
+            str(error).replace("is not a date", "must be a date"), "a day, as in 2027-01-01, counts in UTC"
+        ) from None
+
+
+Date = Annotated[str, AfterValidator(_date)]
+"""A day, or a point in time; RFC 3339 once validated."""
 
 Bytes = Annotated[StrictInt, Field(gt=0)]
 """A size."""

@@ -13,6 +13,7 @@ import pytest
 import eps.programs.admin.records as module
 from eps.core import record_text
 from eps.core.chain import Chain
+from eps.core.instant import instant_of
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object
@@ -21,7 +22,19 @@ from eps.directory.service import ServiceDirectory
 from eps.errors import EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
 from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
 from support.promptness import A_THOUSAND_RECORDS
-from support.record_tools import ADMIN, NOW, STRANGER, Clock, as_json, chain_of, group_record, sign_chain, signer, trust
+from support.record_tools import (
+    ADMIN,
+    NOW,
+    STRANGER,
+    Clock,
+    as_json,
+    chain_of,
+    group_record,
+    sign_chain,
+    signer,
+    trust,
+    without_canonical,
+)
 
 
 class Sd:
@@ -163,6 +176,49 @@ async def test_what_could_be_read_in_another_way_is_said(sd: Sd, tmp_path: Path)
     await sd.submit(file_of(tmp_path / "1.json", odd), tell=told.append)
     assert len(told) == 1
     assert told[0].startswith(f"{tmp_path}/1.json: records[0].data[0].settings: could be read in another way")
+    assert told[0].endswith("except to servers that require canonical signatures")
+
+
+async def test_both_signatures_are_made_and_kept(sd: Sd, tmp_path: Path) -> None:
+    told: list[str] = []
+    await sd.submit(file_of(tmp_path / "1.json", group_record("b")), tell=told.append, demanded=instant_of(NOW))
+    (stored,) = sd.service.chain.records
+    assert stored.signature.canonical is not None
+    shown = (await sd.call("getRecords", {"after": ""})).result
+    assert shown == as_json([stored])
+    assert told == []
+
+
+async def test_a_service_directory_that_drops_canonical_signatures_is_told_of(sd: Sd, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def dropping(method: str, params: Object) -> Response:
+        if method == "getRules":
+            return Response("1", error=Error(-32601, "unknown method"))
+        if method == "submitRecords":
+            params = orjson.loads(orjson.dumps(params))
+            for record in params["records"]:
+                del record["signature"]["canonical"]
+        return await sd.call(method, params)
+
+    file = file_of(tmp_path / "1.json", group_record("b"))
+    options: dict[str, Any] = {"reset": False, "signer": ADMIN, "now": sd.clock, "tell": told.append}
+    with pytest.raises(RecordError, match="does not keep canonical signatures, which require_canonical_sig") as caught:
+        await submit_records([file], call=dropping, demanded=instant_of(NOW), **options)
+    assert caught.value.hint.startswith("nothing was signed")
+    assert (sd.calls, told) == ([], [])
+    await submit_records([file], call=dropping, **options)
+    assert len(told) == 1
+    assert told[0].startswith("the service directory has dropped the canonical signatures of these records: ")
+    assert without_canonical(sd.service.chain.records) == list(sd.service.chain.records)
+
+
+async def test_nothing_is_said_of_what_cannot_be_seen(sd: Sd, tmp_path: Path) -> None:
+    """Somebody else has submitted meanwhile, or the service directory is gone: the batch is stored all the same."""
+    told: list[str] = []
+    sd.before = {"getTip": [lambda: None, fails(DOWN)]}
+    done = await sd.submit(file_of(tmp_path / "1.json", group_record("b")), tell=told.append)
+    assert (done.tip, told) == (sd.service.chain.tip, [])
 
 
 async def test_a_refusal_names_file_and_record(sd: Sd, tmp_path: Path) -> None:
@@ -211,7 +267,7 @@ async def test_a_real_race_is_seen_as_stale(sd: Sd, tmp_path: Path) -> None:
     await sd.store(sign_chain([group_record("x")], sd.service.chain.tip))
     sd.before = {"getTip": [lambda: Response("1", old_tip)]}
     await sd.submit(file_of(tmp_path / "1.json", group_record("a")))
-    assert sd.calls == ["getTip", "submitRecords"] * 2
+    assert sd.calls == [*["getTip", "submitRecords"] * 2, "getTip"]
 
 
 @pytest.mark.parametrize("data", [{"reason": "stale"}, {}, "text"])

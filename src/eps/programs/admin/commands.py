@@ -135,9 +135,18 @@ async def submit_records(
     settings = settings or own_settings()
     signer = signer_of(settings)
     verified = await verified_copy(settings, _warn) if not reset else None
+    demanded = directory_trust(api_settings(settings)).canonical_from
     async with directory_of(settings) as call:
         done = await directory_commands.submit_records(
-            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn, verified=verified
+            files,
+            reset=reset,
+            signer=signer,
+            call=call,
+            now=now,
+            wait=wait,
+            tell=_warn,
+            verified=verified,
+            demanded=demanded,
         )
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))

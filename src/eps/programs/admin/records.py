@@ -16,13 +16,13 @@ import orjson
 
 from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
-from eps.core.instant import instant_of
+from eps.core.instant import Instant, instant_of
 from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
-from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload_hash
+from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
 from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
-from eps.directory.service import FOREIGN_PEERS
+from eps.directory.rules import all_can_read_more, keeps_canonical, lacks_canonical
 from eps.directory.slices import read_records
 from eps.errors import (
     BadParams,
@@ -74,6 +74,7 @@ async def submit_records(
     wait: float = 0.0,
     tell: Callable[[str], None] = lambda text: None,
     verified: Chain | None = None,
+    demanded: Instant | None = None,
 ) -> Submitted:
     """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
 
@@ -85,6 +86,7 @@ async def submit_records(
         wait: seconds for which a service directory that can't be reached yet is tried again.
         tell: is given sentences about what is doubtful and signed all the same.
         verified: the last chain that this operator verified: what doesn't go on from it is not signed onto.
+        demanded: from which date on our server demands canonical signatures; None: it doesn't.
 
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
@@ -96,6 +98,7 @@ async def submit_records(
     deadline = asyncio.get_running_loop().time() + wait
     await asyncio.to_thread(scrutiny.check_fit, found)
     await _check_readable(found, call, deadline)
+    await _check_kept(call, deadline, demanded)
     for doubt in await asyncio.to_thread(scrutiny.doubts, found):
         tell(doubt)
     for attempt in range(1, STALE_ATTEMPTS + 1):
@@ -106,6 +109,7 @@ async def submit_records(
         chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
         error = await _submit(call, chain, deadline)
         if error is None:
+            await _tell_if_dropped(call, deadline, chain[-1], tell)
             return Submitted(len(chain), chain[-1].hash)
         if not _is_stale(error) or reset or attempt == STALE_ATTEMPTS:
             raise _refusal(error, found)
@@ -198,7 +202,7 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
     for index, item in enumerate(found):
         record = replace(item.record, created_at=instant_of(now + index * STEP).text)
         record_hash = record.hash()
-        signature = signer.sign(signed_payload_hash(record_hash, parent, record))
+        signature = signer.sign(signed_payload(record_hash, parent, record))
         chain.append(SignedRecord(record_hash, parent, record, signature))
         parent = record_hash
     return chain
@@ -209,8 +213,33 @@ async def _check_readable(found: Sequence[FileRecord], call: CallDirectory, dead
     refusal = scrutiny.foreign_refusal(found)
     if refusal is not None:
         rules = await _reach(call, "getRules", {}, deadline)  # an error, if it is not ours
-        if not isinstance(rules.result, dict) or rules.result.get(FOREIGN_PEERS) is not False:
+        if not all_can_read_more(rules.result):
             raise refusal
+
+
+async def _check_kept(call: CallDirectory, deadline: float, since: Instant | None) -> None:
+    """Refuse to sign for a service directory that drops canonical signatures, where these are demanded."""
+    if since is not None and not keeps_canonical((await _reach(call, "getRules", {}, deadline)).result):
+        raise RecordError(
+            "the service directory does not keep canonical signatures, which require_canonical_signatures demands from "
+            f"{since.text} on: our server would believe none of these records",
+            hint="nothing was signed; use a service directory that keeps them, or set a later date",
+        )
+
+
+async def _tell_if_dropped(
+    call: CallDirectory, deadline: float, last: SignedRecord, tell: Callable[[str], None]
+) -> None:
+    """Look at what was just stored: whether its canonical signature still is there."""
+    try:
+        shown = (await _reach(call, "getTip", {}, deadline)).result
+    except DeliveryError:
+        return  # it is stored; servers that follow will say the rest
+    if _tip_hash(shown) == last.hash and lacks_canonical(shown):
+        tell(
+            "the service directory has dropped the canonical signatures of these records: their free-form values are "
+            "not protected, and servers with require_canonical_signatures refuse them from that date on"
+        )
 
 
 async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: float) -> Error | None:

@@ -32,9 +32,10 @@ def foreign_refusal(found: Sequence[FileRecord]) -> SettingsError | None:
 
 
 def doubts(found: Sequence[FileRecord]) -> list[str]:
-    """A sentence for each free-form value that somebody could show in another way under the same signature."""
+    """A sentence for each free-form value that somebody could show in another way under the first signature."""
     return [
-        f"{item}.{place}: could be read in another way from the same signature, by whoever hands the record on"
+        f"{item}.{place}: could be read in another way from the same signature, by whoever hands the record on, "
+        "except to servers that require canonical signatures"
         for item in found
         for place in doubtful_places(item.record)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from eps.core.instant import Instant, parse_instant
 from eps.core.names import Operator
 from eps.core.signature import INTERMEDIATE_SETTING, TrustStore
 from eps.settings import models
@@ -36,17 +37,33 @@ def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFile
 def directory_trust(given: models.ApiDirectorySettings | models.SdDirectorySettings) -> TrustStore:
     """Whose change records count; raises StartError naming a file that can't be used."""
     return trust_store(
-        given.ca_certificate_files, given.ca_intermediate_certificate_files, pinned_only=given.require_pinned_signers
+        given.ca_certificate_files,
+        given.ca_intermediate_certificate_files,
+        pinned_only=given.require_pinned_signers,
+        canonical_from=_canonical_from(given),
     )
 
 
-def trust_store(roots: Sequence[str], intermediates: Sequence[str], *, pinned_only: bool = False) -> TrustStore:
+def _canonical_from(given: models.ApiDirectorySettings | models.SdDirectorySettings) -> Instant | None:
+    """Who follows demands canonical signatures; a service directory only keeps them."""
+    date = given.require_canonical_signatures if isinstance(given, models.ApiDirectorySettings) else None
+    return parse_instant(date) if date is not None else None
+
+
+def trust_store(
+    roots: Sequence[str],
+    intermediates: Sequence[str],
+    *,
+    pinned_only: bool = False,
+    canonical_from: Instant | None = None,
+) -> TrustStore:
     """Whose signatures count; raises StartError naming a file that can't be used."""
     setting, below = "ca_certificate_files", INTERMEDIATE_SETTING
     return TrustStore.from_pem(
         {path: read_file(path, setting) for path in roots},
         {path: read_file(path, below) for path in intermediates},
         pinned_only=pinned_only,
+        canonical_from=canonical_from,
     )
 
 
