@@ -351,6 +351,27 @@ def test_every_id_comes_back_as_it_was(written: str | int) -> None:
     assert caller_id(inside) == (written if written != "" else None)
 
 
+@pytest.mark.parametrize("zero", ["-0", "-0.0", "-0e5"])
+@pytest.mark.parametrize("around", ['{{"v":{}}}', '{{"v": {} , "w":1}}', '{{"v":[{}]}}', '{{"v":[1,{}\n]}}'])
+def test_a_negative_zero_keeps_its_sign(zero: str, around: str) -> None:
+    """It is the double that servers in use read; as an integer it would become 0."""
+    value = strict_loads(around.format(zero).encode())["v"]
+    value = value[-1] if isinstance(value, list) else value
+    assert repr(value) == "-0.0" and b"-0.0" in render_request("f", {"v": value}, "1")
+    request = f'{{"jsonrpc":"2.0","method":"f","id":{zero},"params":{around.format(zero)}}}'.encode()
+    call = parse_request(request, JSON)
+    assert b"-0.0" in render_request("f", call.params, "1") and call.id == "n:0"
+
+
+def test_what_looks_like_a_negative_zero_stays() -> None:
+    text = {"2024-0": "-0", "a": '\\"-0,', "b": ["x-0,", -0.5, -1, 0, '"', -0.0]}
+    assert repr(strict_loads(json.dumps(text).encode())) == repr(text)
+    with pytest.raises(NotJson):
+        strict_loads(b'{"v":-0 0}')
+    with pytest.raises(NotJson):
+        strict_loads(b'{"v":-00,"w":-0}')
+
+
 def test_an_integer_written_as_a_float_is_that_integer() -> None:
     assert network_id(7.0) == "n:7"
 

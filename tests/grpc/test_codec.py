@@ -64,7 +64,7 @@ def test_a_struct_says_what_protobufs_own_json_says(value: dict[str, Any]) -> No
 def test_integers_stay_integers_within_2_to_the_53() -> None:
     result = travelled({"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3.0, "f": True, "g": -0.0})
     assert result == {"a": 2**53, "b": -(2**53), "c": 1.5, "d": 1e300, "e": 3, "f": True, "g": 0}
-    assert [type(result[key]) for key in "abcdefg"] == [int, int, float, float, int, bool, int]
+    assert [type(result[key]) for key in "abcdefg"] == [int, int, float, float, int, bool, float]
 
 
 class Word(enum.StrEnum):
@@ -165,7 +165,7 @@ def test_numbers_that_json_lacks_are_refused_from_the_wire(number: float) -> Non
     params = Struct()
     params.fields["a"].number_value = number
     message = pb.Request(method="hd-2._ping", id="hd-2._ping(1)", params=params.SerializeToString())
-    with pytest.raises(BadRequest, match=r"params holds .* not a JSON number"):
+    with pytest.raises(BadRequest, match=r"params holds a number that JSON doesn't know"):
         decode_request(message)
 
 

@@ -73,7 +73,7 @@ def test_nothing_with_a_number_that_is_none_is_kept(bad: float) -> None:
     struct.update({"entry": {"text": "x" * 600, "number": bad}})
     memory = Memory()
     for _ in range(2):
-        with pytest.raises(BadRequest, match=r"params holds .*not a JSON number"):
+        with pytest.raises(BadRequest, match=r"params holds a number that JSON doesn't know"):
             decoded(struct.SerializeToString(), memory)
 
 
@@ -175,3 +175,7 @@ def test_a_key_behind_its_value_and_one_that_is_left_out() -> None:
     nameless = field(0x0A, field(0x12, field(0x32, field(0x0A, b"\x20\x01") + field(0x0A, b"\x11" + bytes(8)))))
     null = field(0x0A, field(0x0A, b"n") + field(0x12, b"\x08\x00"))
     assert decoded(backwards + nameless + null, Memory()) == {"a": "x", "": [True, 0], "n": None}
+
+
+def test_zeros_keep_their_sign() -> None:
+    assert repr(decode_struct(encode_struct({"a": [-0.0, 0.0, 0]}))) == "{'a': [-0.0, 0, 0]}"

@@ -1,4 +1,4 @@
-"""How deep params and results may be, between servers of ours and with others, each way there is."""
+"""How deep params and results may be, between servers of ours and with others, each way there is; the sign of zeros."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,6 +43,13 @@ async def network(request: pytest.FixtureRequest) -> AsyncIterator[Network]:
             await made.proxy()
         await made.ready()
         yield made
+
+
+async def test_a_negative_zero_keeps_its_sign_both_ways(network: Network) -> None:
+    a, b = network.nodes[HD_1], network.nodes[HD_2]
+    b.application.answer = lambda request: {"v": [-0.0, 0, request.params["v"]]}
+    answer = await a.call("hd-2.echo", {"v": -0.0})
+    assert repr(answer.result) == "{'v': [-0.0, 0, -0.0]}"
 
 
 @pytest.mark.parametrize("kinds", [*NINETY, "o" * MAX_NESTING, "l" * 90, "l" * MAX_NESTING])

@@ -18,6 +18,7 @@ import orjson
 from eps.core.json_pieces import DeeperThan, is_heavy, parse_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
 from eps.core.message import Error, Response, unwrap
+from eps.core.minus_zero import show_minus_zeros
 from eps.core.names import Object
 from eps.core.place import place_below
 from eps.core.travel import SHOWN_CHARS, TOO_DEEP_AT, cut, first_problem, too_deep, travels
@@ -330,7 +331,9 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
     if len(body) > max_bytes:
         raise TooLarge(f"{len(body)} bytes of JSON, the limit is {max_bytes}", hint="send less at once")
     try:
-        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+        return jiter.from_json(
+            show_minus_zeros(body), allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
+        )
     except ValueError as error:
         reason = str(error)
     if "recursion limit" in reason:

@@ -20,6 +20,7 @@ import orjson
 
 from eps.core.jsonrpc_text import parse_json
 from eps.core.limits import MAX_EXACT_INTEGER
+from eps.core.minus_zero import MINUS_ZERO, show_minus_zeros
 from eps.errors import BadRequest, NotJson, TooDeep, TooLarge
 
 MAX_LEVELS = 16_384
@@ -32,10 +33,6 @@ what is around it. Large answers are read piece by piece, so that this is for ea
 
 _ODD_NUMBER = re.compile(rb'(?:"[ \t\r\n]*+:|[\[,]|\A)[ \t\r\n]*+(?:-0|-?\d{16}|-?\d++[.eE])')
 """Where a number may stand that is no plain integer. One found inside a text costs time only."""
-
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-0(?![0-9.eE])', re.DOTALL)
-_MINUS_ZERO = b"-0e0"
-"""How ``-0`` is shown to the parser, which knows no negative zero among integers."""
 
 
 class Number(float):
@@ -102,8 +99,7 @@ def _written(value: object) -> orjson.Fragment:
 
 def _parse(text: bytes) -> Any:
     """As :func:`parse_json`, with the text of every number that has a fraction, an exponent or is ``-0``."""
-    if b"-0" in text:
-        text = _TOKEN.sub(lambda match: _MINUS_ZERO if match[0] == b"-0" else match[0], text)
+    text = show_minus_zeros(text)
     try:
         return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="lossless-float")
     except ValueError:
@@ -115,7 +111,7 @@ def _number(text: str) -> Any:
     number = float(text)
     if not math.isfinite(number):
         raise NotJson(f"the number {text[:40]} is beyond what a double can hold", hint="write it as a string")
-    if text == _MINUS_ZERO.decode():
+    if text == MINUS_ZERO.decode():
         return Number("-0")
     if text.lstrip("-").isdigit() and text != "-0" and abs(number) < MAX_EXACT_INTEGER:
         return int(text)

@@ -182,9 +182,9 @@ def _long(encoded: bytes, position: int, first: int) -> tuple[int, int]:
 
 def _json_number(number: float, place: str) -> int | float:
     if number.is_integer() and -MAX_EXACT_INTEGER <= number <= MAX_EXACT_INTEGER:
-        return int(number)
+        return int(number) or (0 if math.copysign(1.0, number) > 0 else number)
     if not math.isfinite(number):
-        raise BadRequest(f"{place or 'the message'} holds {number}, which is not a JSON number")
+        raise BadRequest(f"{place or 'the message'} holds a number that JSON doesn't know (infinite, or none at all)")
     return number
 
 
