@@ -55,6 +55,7 @@ _WORDS = (
     (fields.OperatorName, "name of an operator", "names of operators"),
     (fields.Seconds, "seconds", ""),
     (fields.Date, "date", ""),
+    (fields.SecondsOrNone, "seconds", ""),
     (fields.Bytes, "bytes", ""),
     (fields.Count, "number", ""),
     (fields.Flag, "true or false", ""),

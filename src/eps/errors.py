@@ -21,10 +21,12 @@
     ├─ NotFound                      404  call        ours       not_sent
     └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
        ├─ NotSent                    500  call        peer       not_sent  certainly not executed
-       │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there
+       │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there now
+       │  │  └─ NoWay                                                       nor will one, as things are set up: final
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
        │  ├─ TlsFailed               500  tls         peer       not_sent  handshake, name or pin
        │  └─ TunnelFailed            500  relay       proxy      not_sent  the proxy brought no tunnel
+       │     └─ TunnelRefused                                              and said that it won't: final
        ├─ AnswerRefused              500  call        peer       executed  it ran, but its answer can't be passed on
        └─ OutcomeUnknown             500  call        peer       unknown   it may have been executed
 
@@ -230,11 +232,22 @@ class DeliveryError(EpsError):
 
 
 class NotSent(DeliveryError):
+    """The call may be tried again.
+
+    Attributes:
+        final: not within seconds, since nothing but an administrator, or less load, will change the answer.
+    """
+
     outcome = Outcome.NOT_SENT
+    final = False
 
 
 class NoRoute(NotSent):
     stage = Stage.BROKER
+
+
+class NoWay(NoRoute):
+    final = True
 
 
 class Unreachable(NotSent):
@@ -248,6 +261,10 @@ class TlsFailed(NotSent):
 class TunnelFailed(NotSent):
     stage = Stage.RELAY
     side = Side.PROXY
+
+
+class TunnelRefused(TunnelFailed):
+    final = True
 
 
 class AnswerRefused(DeliveryError):

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eps.broker.internal_methods import CONNECTION_REQUEST, InternalMethods, proxy_of
+from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
 from eps.core.address import Address
@@ -32,6 +33,7 @@ from eps.errors import (
     InternalError,
     NoRoute,
     NotPermitted,
+    NoWay,
     OutcomeUnknown,
     Stage,
     UnknownOperator,
@@ -59,11 +61,13 @@ class BrokerLimits:
 
     Attributes:
         call_timeout: seconds from a call's arrival to its answer.
+        patience: seconds that a call which was certainly not sent is held and tried again; 0: it fails at once.
         doubt: see :data:`DOUBT_SECONDS`.
         max_doubtful: see :data:`MAX_DOUBTFUL`.
     """
 
     call_timeout: float = CALL_SECONDS
+    patience: float = 0.0
     doubt: float = DOUBT_SECONDS
     max_doubtful: int = MAX_DOUBTFUL
 
@@ -94,6 +98,7 @@ class Broker:
         self._internal = internal
         self._emit = emit
         self._limits = limits = limits or BrokerLimits()
+        self._patience = Patience(limits.patience)
         self._second_look = SecondLook(source)
         self._outstanding: set[Address] = set()
         self._doubtful: Recent[Address, float] = Recent(limits.max_doubtful)  # until when
@@ -238,15 +243,22 @@ class Broker:
         return until is not None
 
     async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
+        """Held and tried again for as long as it is certain that it was not sent (``patience``)."""
+        return await self._patience.call(
+            recipient.name, lambda: self._try_channels(request, recipient, sender, deadline), deadline
+        )
+
+    async def _try_channels(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
         for channel in self._outbound:
             way = channel.way_to(recipient.name)
             if way is not None:
                 return await way(request, sender, max(deadline - time.monotonic(), 0.0))
-        raise self._no_route(recipient)
+        # Since the call was held, the directory may have named another way, or none.
+        raise self._no_route(self._source.current.entry(recipient.name) or recipient)
 
     def _no_route(self, recipient: Entry) -> NoRoute:
         if recipient.name == self._name:
-            return NoRoute(
+            return NoWay(
                 f"{self._name} has no channel that takes calls for its own services",
                 hint="add a jsonrpc_client channel with the endpoint of your service to the settings",
             )
@@ -261,8 +273,10 @@ class Broker:
                 "it connects again by itself, within a minute at the latest"
             )
         else:
-            why = f"{self._name} has no grpc_client channel that may dial it"
-            hint = "add a grpc_client channel to the settings (with useProxy, if the operator is behind a proxy)"
+            return NoWay(
+                f"{recipient.name} is not connected: {self._name} has no grpc_client channel that may dial it",
+                hint="add a grpc_client channel to the settings (with useProxy, if the operator is behind a proxy)",
+            )
         return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
 
     def _report(

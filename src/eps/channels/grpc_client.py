@@ -25,7 +25,7 @@ from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.directory import DirectorySource
-from eps.errors import DeliveryError, NoRoute, Outcome, Side, TunnelFailed
+from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, TunnelFailed, TunnelRefused
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
@@ -34,6 +34,11 @@ from eps.transport.tunnel import RelaySettings, dial_relay
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one dial, and for one TLS handshake with the peer's SETTINGS."""
+
+
+FINAL_CODES = frozenset({1, 400, 403, 404, -32600, -32601, -32602})
+"""Codes of answers to our question for a tunnel that asking again would not change: no such operator or channel, no
+right, a question that is not understood."""
 
 
 class GrpcClientChannel:
@@ -152,7 +157,7 @@ class GrpcClientChannel:
         """Step 2, over our own direct connection to the proxy's operator."""
         route = self._route(proxy)
         if route is None or route.proxy:
-            raise NoRoute(
+            raise NoWay(
                 f"{operator} is reached through {proxy}, which we can't dial: the directory names "
                 + (f"a proxy before it ({route.proxy})" if route is not None else "no gRPC server of it"),
                 hint=f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy",
@@ -163,7 +168,8 @@ class GrpcClientChannel:
         try:
             response = await self._call(route, request, self._name, CONNECT_TIMEOUT)
         except DeliveryError as error:  # whatever became of this question, the call itself has not left us
-            raise TunnelFailed(
+            is_final = isinstance(error, NotSent) and error.final
+            raise (TunnelRefused if is_final else TunnelFailed)(
                 f"{operator} is reached through the proxy {proxy}, which was not asked for a tunnel: {error.message}"
                 if error.outcome is Outcome.NOT_SENT
                 else f"{proxy} brought no tunnel to {operator}: {error.message}",
@@ -198,4 +204,6 @@ def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelF
     """Why the proxy brought no tunnel; nothing of the call has left us."""
     data = error.data if isinstance(error.data, dict) else {}
     hint = str(data.get("hint") or f"look into the logs of {proxy} and {operator}")
-    return TunnelFailed(f"{proxy} brought no tunnel to {operator}: {error.message}", hint=hint)
+    is_final = error.code in FINAL_CODES or data.get("reason") == "busy"
+    text = f"{proxy} brought no tunnel to {operator}: {error.message}"
+    return (TunnelRefused if is_final else TunnelFailed)(text, hint=hint)

@@ -27,7 +27,7 @@ from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
-from eps.errors import NoRoute, NotSent, Unreachable
+from eps.errors import NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.transport.tasks import Tasks
@@ -185,7 +185,7 @@ class Pool:
     def _current_route(self, operator: Operator) -> Route:
         route = self._route_of(operator)
         if route is None:
-            raise NoRoute(f"the directory names no gRPC server of {operator} that we may dial")
+            raise NoWay(f"the directory names no gRPC server of {operator} that we may dial")
         return route
 
     async def _connection(self, operator: Operator, timeout: float, route: Route) -> ClientConnection:

@@ -26,3 +26,11 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 
 MAX_SUBMISSION_BYTES = 64 * 1024 * 1024
 """Of one submission to it."""
+
+DRAIN_SECONDS = 10.0
+"""What runs when a server is told to stop has so long to end: most calls take far less, and whoever waits for a restart
+should not wait longer."""
+
+PATIENCE_SECONDS = 3.0
+"""How long a call that was certainly not sent is held and tried again: a restarted program is back in one or two; a
+caller who waits for a peer that stays away should know it soon."""

@@ -6,7 +6,14 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from eps.core.age import DAY
-from eps.core.defaults import CALL_SECONDS, DIRECTORY_SECONDS, MAX_ANSWER_BYTES, TUNNEL_IDLE_SECONDS
+from eps.core.defaults import (
+    CALL_SECONDS,
+    DIRECTORY_SECONDS,
+    DRAIN_SECONDS,
+    MAX_ANSWER_BYTES,
+    PATIENCE_SECONDS,
+    TUNNEL_IDLE_SECONDS,
+)
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -21,6 +28,7 @@ from eps.settings.fields import (
     Model,
     OperatorName,
     Seconds,
+    SecondsOrNone,
     Url,
     bad,
 )
@@ -248,9 +256,14 @@ class EpsSettings(Model):
     """Folder for what the server keeps: the directory that it verified last. Default: `$STATE_DIRECTORY` (systemd sets
     it), else `.eps/NAME` in the working directory."""
 
-    drain_timeout: Seconds = Field(default=10.0, examples=[30])
+    drain_timeout: Seconds = Field(default=DRAIN_SECONDS, examples=[30])
     """When the server is told to stop (SIGTERM, Ctrl-C), it takes no new calls, and those that run have this long to
     end and be answered."""
+
+    patience: SecondsOrNone = Field(default=PATIENCE_SECONDS, examples=[0])
+    """A call that was certainly not sent, since the peer, its proxy or our application can't be reached, is held and
+    tried again so long, within `call_timeout`; 0: it fails at once. What will not change within seconds (no right, no
+    such operator, too busy) is told at once. Nothing runs twice."""
 
     call_timeout: Seconds = Field(default=CALL_SECONDS, examples=[60])
     """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service

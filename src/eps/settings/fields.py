@@ -200,6 +200,9 @@ OperatorName = Annotated[str, AfterValidator(_operator)]
 Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 """A time span."""
 
+SecondsOrNone = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+"""A time span; 0: none."""
+
 
 def _date(text: str) -> str:
     try:

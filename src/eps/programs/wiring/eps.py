@@ -109,7 +109,9 @@ def _broker(
             tunnels[SERVER_CHANNEL] = channel
     internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
-    return Broker(name, source, outbound, internal, emit=emit, limits=BrokerLimits(settings.call_timeout))
+    return Broker(
+        name, source, outbound, internal, emit=emit, limits=BrokerLimits(settings.call_timeout, settings.patience)
+    )
 
 
 def _channel(

@@ -1,0 +1,31 @@
+"""One program after another is restarted, as on the day of an update, and no call fails."""
+
+import asyncio
+
+import pytest
+
+from support.application import Application
+from support.load import load
+from support.machine import Machine
+
+CALLERS = 8
+
+
+async def restarted(machine: Machine, role: str) -> None:
+    """As a service manager does it: SIGTERM, and when it has ended, started again."""
+    assert await machine.stop(role) == 0
+    await machine.start(role)
+
+
+@pytest.mark.parametrize("role", ["sd-1", "public-proxy-eps-1", "hd-2"])
+async def test_a_program_is_restarted_under_load(machine: Machine, role: str) -> None:
+    async with Application(seconds=0.01) as application:
+        application.serve(machine)
+        await machine.ready()
+        async with load(machine, CALLERS) as book:
+            await asyncio.sleep(0.5)
+            await restarted(machine, role)
+            await asyncio.sleep(1.0)
+    book.balance(application)
+    assert book.failed == {}
+    assert book.longest < 8.0
