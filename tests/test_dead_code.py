@@ -32,7 +32,6 @@ ALLOWED = {
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",
     "eps.jsonrpc.server.JsonRpcServer.in_progress": "requests that are being answered, for tests that wait for them",
     "eps.proxy.public.PublicProxy.tunnels": "what a proxy holds, for tests that wait until it holds it",
-    "eps.proxy.public.PublicProxy.waiting": "as tunnels",
 }
 """Used all the same, and why."""
 
