@@ -382,6 +382,22 @@ async def test_a_server_from_another_authority_is_refused(tmp_path: Path) -> Non
         assert reason == "its certificate is not from one of our ca_certificate_files"
 
 
+@pytest.mark.parametrize("lists_intermediate", [True, False])
+async def test_a_leaf_alone_is_taken_by_who_lists_its_intermediate(tmp_path: Path, lists_intermediate: bool) -> None:
+    """So a start says that the others refuse it, and goes on."""
+    issued = certificates().issued("hd-2")
+    leaf, authorities = tmp_path / "leaf.crt", tmp_path / "authorities.crt"
+    leaf.write_bytes(issued.leaf_pem)
+    authority = certificates().authority
+    authorities.write_bytes(authority.root_pem + authority.intermediate_pem * lists_intermediate)
+    client = client_context(replace(tls_files("hd-1"), ca_certificate_files=(str(authorities),)))
+    async with server(server_context(replace(tls_files("hd-2"), certificate_file=str(leaf)))) as (port, _):
+        if lists_intermediate:
+            await hello(port, client, "hd-2")
+        else:
+            assert "not from one of our ca_certificate_files" in await refused(hello(port, client, "hd-2"))
+
+
 async def test_an_intermediate_may_be_what_is_trusted(tmp_path: Path) -> None:
     intermediate = tmp_path / "intermediate.crt"
     intermediate.write_bytes(certificates().authority.intermediate_pem)

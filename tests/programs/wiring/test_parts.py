@@ -9,6 +9,7 @@ from eps.core.names import Operator
 from eps.datastores.redis_link import RedisPlace
 from eps.errors import StartError
 from eps.pki import Authority
+from eps.programs.admin.check import check
 from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import open_datastore, redis_place, settings_from
 from eps.settings import load_eps, models
@@ -71,11 +72,25 @@ def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypat
     assert (warning.level, warning.text.startswith("eps.yml: unknown")) == (Level.WARN, True)
 
 
-def test_what_is_doubtful_about_certificates_is_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "level", "text"),
+    [
+        ("superfluous", Level.WARN, "own.crt: not needed on the way from hd-1 to its authority"),
+        ("leaf alone", Level.ERROR, "own.crt does not lead to any of the CAs named beside it"),
+        ("another CA's", Level.ERROR, "own.crt does not lead to any of the CAs named beside it"),
+        ("another name", Level.ERROR, "own.crt is for hd-2, *.hd-2.local, not for hd-1"),
+    ],
+)
+def test_a_start_says_once_what_config_check_says_of_certificates(
+    kind: str, level: Level, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And goes on: whom peers trust is theirs to say."""
     authority, stranger = Authority.create(fast=True), Authority.create(fast=True)
     (tmp_path / "ca.crt").write_bytes(authority.root_pem)
-    issued = authority.issue_tls("hd-1")
-    (tmp_path / "own.crt").write_bytes(issued.cert_pem + stranger.root_pem)
+    issuer = stranger if kind == "another CA's" else authority
+    issued = issuer.issue_tls("hd-2" if kind == "another name" else "hd-1")
+    own = issued.leaf_pem if kind == "leaf alone" else issued.cert_pem
+    (tmp_path / "own.crt").write_bytes(own + stranger.root_pem * (kind == "superfluous"))
     (tmp_path / "own.key").write_bytes(issued.key_pem)
     tls = "{ca_certificate_files: [ca.crt], certificate_file: own.crt, key_file: own.key}"
     channels = ", ".join(f"{{type: grpc_{side}, settings: {{tls: {tls}}}}}" for side in ("server", "client"))
@@ -86,7 +101,7 @@ def test_what_is_doubtful_about_certificates_is_logged_once(tmp_path: Path, monk
     monkeypatch.setenv("EPS_SETTINGS", "eps.yml")
     events = Events()
     settings_from(load_eps, events)
-    (warning,) = events.of(Notice)
-    assert warning.level is Level.WARN
-    assert f"{tmp_path}/own.crt: not needed on the way from hd-1 to its authority" in warning.text
-    assert warning.hint
+    (told,) = events.of(Notice)
+    assert (told.level, told.text.startswith(f"{tmp_path}/{text}")) == (level, True), told.text
+    (problem,) = check("eps", {"EPS_SETTINGS": "eps.yml"}, tmp_path).problems
+    assert (problem.severity, problem.text, problem.hint) == (level.replace("warn", "warning"), told.text, told.hint)

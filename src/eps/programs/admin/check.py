@@ -1,7 +1,7 @@
 """``config check``: all that can be known about settings without starting the program.
 
-Beyond what loading settings does, it loads the certificates and keys that they name, by the functions that a start
-loads them with, and asks what a start doesn't: do they lead to a CA that the settings trust, and name the operator?
+Beyond what loading settings does, it loads the certificates and keys that they name, and judges them, by the functions
+that a start has for that (``wiring.certificates``); and those for signing, which no server loads.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,25 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eps.core.certificate import OWN, Doubt, about_authority, about_dates, subject_of
-from eps.core.pem import UNREADABLE, certificates_in
+from eps.core.certificate import OWN, about_dates
 from eps.core.signature import Signer, load_signer, signing_certificate
 from eps.errors import StartError
-from eps.programs.wiring.credentials import tls_files, tls_sections, trust_store
+from eps.programs.wiring.certificates import Certificates, Finding, authority_files, found
+from eps.programs.wiring.credentials import trust_store
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
-from eps.settings.models import EpsSettings, MutualTlsSettings, SigningSettings, TlsSettings
+from eps.settings.models import SigningSettings, TlsSettings
 from eps.settings.node import locate
 from eps.settings.problems import Loc, Problem, Severity, describe_problems, render_path
 from eps.settings.validate import walk
 from eps.settings.variables import Prompt
 from eps.transport.credentials import read_file
-from eps.transport.rehearsal import refusal
-from eps.transport.tls import examine
-
-Finding = tuple[Loc, str, str, Severity]
-
-_AUTHORITIES = ("ca_certificate_file", "ca_certificate_files", "ca_intermediate_certificate_files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,8 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the program could start; warnings may remain."""
+        """Whether the program could start, and peers with the same authorities take its certificate; warnings may
+        remain."""
         return all(problem.severity is not Severity.ERROR for problem in self.problems)
 
     def describe(self) -> str:
@@ -86,96 +81,27 @@ def check(
     problems = list(reading.problems)
     certificates: list[str] = []
     for finding in _findings(reading.settings, now or datetime.now(UTC), certificates) if reading.settings else ():
-        loc, text, hint, severity = finding
-        way, node, _ = locate(reading.tree, loc)
+        way, node, _ = locate(reading.tree, finding.loc)
         # One file is named in many places; once is enough.
-        if not any(problem.text == text for problem in problems):
-            problems.append(Problem(node.origin.file, node.origin.line, render_path(way), text, hint, severity))
+        if not any(problem.text == finding.text for problem in problems):
+            place = (node.origin.file, node.origin.line, render_path(way))
+            problems.append(Problem(*place, finding.text, finding.hint, finding.severity))
     return CheckReport(program, reading.files, tuple(dict.fromkeys(certificates)), tuple(problems))
 
 
 def _findings(settings: Model, now: datetime, certificates: list[str]) -> Iterator[Finding]:
-    operator = settings.name if isinstance(settings, EpsSettings) else None
-    sections = {loc: server for loc, _, server in tls_sections(settings)}
+    judging = Certificates(settings, now)
     for loc, model in walk(settings):
-        authorities = list(_authority_files(model))
-        certificates += [name for _, name in authorities]
+        certificates += [name for _, name in authority_files(model)]
         if isinstance(model, TlsSettings | SigningSettings) and model.certificate_file:
             certificates.append(model.certificate_file)
-        if loc in sections and isinstance(model, TlsSettings):
-            yield from _check_tls(loc, model, now, server=sections[loc])
-        elif not isinstance(model, TlsSettings):
-            for key, name in authorities:
-                yield from _check_signers_authority((*loc, *key), name, now)
+        yield from judging.about(loc, model)
         if isinstance(model, SigningSettings):
             yield from _check_signing(loc, model, now)
-        if isinstance(model, SigningSettings | MutualTlsSettings) and operator is not None:
-            yield from _check_name((*loc, OWN), model, operator)
+            yield from judging.about_name(loc, model)
 
 
-def _authority_files(model: Model) -> Iterator[tuple[Loc, str]]:
-    for key in _AUTHORITIES:
-        value = getattr(model, key, None)
-        if isinstance(value, str):
-            yield (key,), value
-        elif isinstance(value, tuple):
-            yield from (((key, index), name) for index, name in enumerate(value))
-
-
-# TLS: as a start loads it
-
-
-def _check_tls(loc: Loc, tls: TlsSettings, now: datetime, *, server: bool) -> Iterator[Finding]:
-    files = tls_files(tls)
-    doubts = examine(files, server=server, now=now)
-    yield from (_finding(loc, tls, doubt) for doubt in doubts)
-    if not files.certificate_file or any(doubt.fatal for doubt in doubts):
-        return
-    # Between EPS servers both sides have the same authorities, so what doesn't lead there is an error. A JSON-RPC
-    # server may well trust other authorities than its own certificate's. Without a list there is nothing to compare.
-    reason = refusal(files, now, server=server) if files.ca_certificate_files else ""
-    if reason:
-        hint = "peers will refuse it; is it from another CA, or is the intermediate certificate missing from the file?"
-        severity = Severity.ERROR if isinstance(tls, MutualTlsSettings) else Severity.WARNING
-        yield (*loc, OWN), f"{files.certificate_file} {reason}", hint, severity
-
-
-def _finding(loc: Loc, model: Model, doubt: Doubt) -> Finding:
-    """A doubt, with the place of its file in the settings."""
-    place: Loc = (*loc, doubt.setting)
-    files = getattr(model, doubt.setting)
-    if isinstance(files, tuple) and doubt.file in files:
-        place = (*place, files.index(doubt.file))
-    return place, doubt.text, doubt.hint, Severity.ERROR if doubt.fatal else Severity.WARNING
-
-
-def _check_name(place: Loc, model: SigningSettings | MutualTlsSettings, operator: str) -> Iterator[Finding]:
-    file = model.certificate_file
-    try:
-        subject = subject_of(certificates_in(read_file(file, OWN), file, OWN)[0])
-    except (StartError, *UNREADABLE):  # told already
-        return
-    names = subject.tls_names if isinstance(model, MutualTlsSettings) else [subject.name] * bool(subject.name)
-    if operator not in names:
-        text = f"{file} is for {', '.join(names) or 'nobody'}, not for {operator}"
-        yield place, text, "an operator's certificate carries the operator's name", Severity.ERROR
-
-
-# Signatures: as records are signed and verified
-
-
-def _check_signers_authority(place: Loc, name: str, now: datetime) -> Iterator[Finding]:
-    try:
-        setting = render_path(place)
-        certificates = certificates_in(read_file(name, setting), name, setting)
-    except StartError as error:
-        yield place, error.message, error.hint, Severity.ERROR
-        return
-    # Signatures are judged at their record's date, so what has expired may be right, and needed.
-    hint = "name the new one too; this one is needed as long as the directory has records of its time"
-    for certificate in certificates:
-        for doubt in about_authority(certificate, name, now, hint):
-            yield place, doubt.text, doubt.hint, Severity.WARNING
+# Signatures: as records are signed
 
 
 def _check_signing(loc: Loc, model: SigningSettings, now: datetime) -> Iterator[Finding]:
@@ -184,14 +110,14 @@ def _check_signing(loc: Loc, model: SigningSettings, now: datetime) -> Iterator[
         content = read_file(file, f"signing.{OWN}")
         certificate, _ = signing_certificate(content, file)
     except StartError as error:
-        yield place, error.message, error.hint, Severity.ERROR
+        yield Finding(place, error.message, error.hint, Severity.ERROR)
         return
     for doubt in about_dates(certificate, file, now, OWN, fatal=True):
-        yield _finding(loc, model, doubt)
+        yield found(loc, model, doubt)
     try:
         signer = load_signer(content, read_file(key_file, "signing.key_file"), certificate_file=file, key_file=key_file)
     except StartError as error:
-        yield (*loc, "key_file"), error.message, error.hint, Severity.ERROR
+        yield Finding((*loc, "key_file"), error.message, error.hint, Severity.ERROR)
     else:
         yield from _check_signers_chain(place, model, signer)
 
@@ -206,4 +132,4 @@ def _check_signers_chain(place: Loc, model: SigningSettings, signer: Signer) -> 
     flaw = trust.leaf(signer.certificate_pem).flaw
     if flaw:
         hint = "its signatures will be refused; is it from another CA, or is an intermediate certificate not listed?"
-        yield place, f"{model.certificate_file}: {flaw}", hint, Severity.ERROR
+        yield Finding(place, f"{model.certificate_file}: {flaw}", hint, Severity.ERROR)

@@ -6,6 +6,7 @@ sd          SdServer            datastore, service → metrics → JSON-RPC serv
 proxy       PublicProxyServer   metrics → relay → datastore, announcements, TLS listener → JSON-RPC server
             PrivateProxyServer  metrics → forwarder → datastore, announcements, private proxy → JSON-RPC server
 composite   parts that start in order and close in the reverse
-credentials the certificates that settings name, and what is to say of them
+credentials the certificates that settings name, as plain values
+certificates  what is to be said of them, at a start and by ``config check``
 parts       what several programs have: clients, datastores, metrics, from their settings
 """

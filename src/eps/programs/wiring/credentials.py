@@ -1,7 +1,6 @@
-"""The certificates that settings name, and what a start and ``config check`` say of them: the same."""
+"""Certificates that settings name, as plain values: for TLS, and whose signatures count."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from eps.core.instant import Instant, parse_instant
 from eps.core.names import Operator
@@ -11,7 +10,7 @@ from eps.settings.fields import Model
 from eps.settings.problems import Loc
 from eps.settings.validate import walk
 from eps.transport.credentials import read_file
-from eps.transport.tls import TlsFiles, examine
+from eps.transport.tls import TlsFiles
 
 _SERVERS = (models.GrpcServerSettings, models.JsonRpcServerSettings, models.InternalEndpointSettings)
 """Settings with a section ``tls`` that is a server's."""
@@ -80,13 +79,3 @@ def tls_sections(settings: Model) -> Iterator[tuple[Loc, models.TlsSettings, boo
         tls, place = getattr(model, "tls", None), (*loc, "tls")
         if isinstance(tls, models.TlsSettings) and place not in unused:
             yield place, tls, isinstance(model, _SERVERS)
-
-
-def warnings_of(settings: Model, now: datetime) -> tuple[tuple[str, str], ...]:
-    """Texts and hints of what is doubtful, each once. None if something is fatal: that is the start's one line then."""
-    doubts = [
-        doubt for _, tls, server in tls_sections(settings) for doubt in examine(tls_files(tls), server=server, now=now)
-    ]
-    if any(doubt.fatal for doubt in doubts):
-        return ()
-    return tuple(dict.fromkeys((doubt.text, doubt.hint) for doubt in doubts))

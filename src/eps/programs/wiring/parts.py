@@ -26,9 +26,11 @@ from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import Handler, JsonRpcServer, ServerLimits
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.running.runtime import Build, Server
+from eps.programs.wiring.certificates import at_a_start
 from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.credentials import tls_files, warnings_of
+from eps.programs.wiring.credentials import tls_files
 from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
+from eps.settings.problems import Severity
 from eps.transport.listener import RateLimit
 
 if TYPE_CHECKING:
@@ -178,6 +180,7 @@ def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Em
     loaded = load(os.environ, Path.cwd())
     for warning in loaded.warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
-    for text, hint in warnings_of(loaded.settings, now()):
-        emit(Notice(level=Level.WARN, text=text, hint=hint))
+    for finding in at_a_start(loaded.settings, now()):
+        level = Level.ERROR if finding.severity is Severity.ERROR else Level.WARN
+        emit(Notice(level=level, text=finding.text, hint=finding.hint))
     return loaded.settings
