@@ -148,6 +148,12 @@ async def test_without_any_directory_it_says_so() -> None:
     answer = await setup.call("hd-2.f(1)")
     assert answer.error is not None
     assert "no verified directory yet" in answer.error.message
+    setup.source.refused = "the directory was confirmed 3 days ago, so nobody is trusted"
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error is not None
+    assert answer.error.message.endswith(f"not even hd-1: {setup.source.refused}")
+    assert answer.error.data["hint"].startswith("see why no service directory")
+    assert answer.error.data["stage"] == "directory"
 
 
 async def test_the_first_channel_that_can_delivers() -> None:

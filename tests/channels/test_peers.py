@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from eps.channels.peers import DirectoryPins, answer_request, from_peer
+from eps.channels.peers import DirectoryPins, answer_request, from_peer, sender_of
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Operator
-from eps.errors import TlsFailed
+from eps.errors import EpsError, NotFound, TlsFailed
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.pki import Authority
-from eps.transport.tls import PeerIdentity, identify
+from eps.transport.tls import PeerIdentity, identify, no_longer_pinned
 from support.fakes import FakeSource, network_directory
 
 
@@ -77,3 +77,22 @@ def test_a_pin_failure_says_how_old_the_directory_is() -> None:
         identify(der, DirectoryPins(source))
     with pytest.raises(TlsFailed, match=r"for none of its names \(hd-1[^)]*\) \(if"):
         identify(der, lambda name: frozenset())
+    with pytest.raises(
+        NotFound, match=r"does not prove the clientName 'hd-9'; the directory is a test's \(a server may"
+    ):
+        sender_of(PeerIdentity((Operator("hd-1"),), Fingerprint("a")), "hd-9", DirectoryPins(source))
+
+
+def test_a_refusal_for_the_directorys_age_says_so_and_what_to_do() -> None:
+    source = FakeSource(network_directory(empty=True))
+    source.refused = "the directory was confirmed 3 days ago, so nobody is trusted"
+    pins = DirectoryPins(source)
+    der = Authority.create(fast=True).issue_tls("hd-1").certificate.public_bytes(Encoding.DER)
+    peer = PeerIdentity((Operator("hd-1"),), Fingerprint("a"))
+    for ask in (lambda: identify(der, pins), lambda: sender_of(peer, "", pins)):
+        with pytest.raises(EpsError, match="; the directory was confirmed 3 days ago, so nobody is trusted") as caught:
+            ask()
+        assert caught.value.hint.startswith("see why no service directory of directory.settings.endpoints answers")
+    assert no_longer_pinned(pins).startswith(
+        "the directory no longer pins its certificate; the directory was confirmed"
+    )

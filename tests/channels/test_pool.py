@@ -232,7 +232,15 @@ async def test_a_new_address_drains_a_lost_pin_cuts(setup: Setup) -> None:
     setup.route = Route("b:2", Operator(""), frozenset({Fingerprint("bb")}))
     setup.source.current = network_directory()
     await until(lambda: setup.opened[1].closed.done())
-    assert "no longer pins" in setup.opened[1].closed.result()
+    assert setup.opened[1].closed.result() == (
+        "the directory no longer pins this certificate or names this server; the directory is a test's"
+    )
+    setup.source.refused = "it is too old"
+    await setup.call()
+    setup.route = None
+    setup.source.current = network_directory(empty=True)
+    await until(lambda: setup.opened[2].closed.done())
+    assert setup.opened[2].closed.result().endswith("; it is too old")
 
 
 async def test_an_unchanged_route_keeps_its_connection(setup: Setup) -> None:

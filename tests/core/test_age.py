@@ -2,7 +2,7 @@
 
 import pytest
 
-from eps.core.age import DAY, spoken, worth_saying
+from eps.core.age import DAY, spoken, spoken_roughly, worth_saying
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,19 @@ def test_a_line_is_due_beyond_the_maximum_and_daily(before: float, age: float, m
 )
 def test_it_is_said_in_whole_units(seconds: float, text: str) -> None:
     assert spoken(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "less than a minute"),
+        (59, "less than a minute"),
+        (60, "less than an hour"),
+        (3599, "less than an hour"),
+        (3600, "more than an hour"),
+        (7200, "2 hours"),
+        (3 * DAY, "3 days"),
+    ],
+)
+def test_what_is_told_again_when_it_changes_is_said_in_hours(seconds: float, text: str) -> None:
+    assert spoken_roughly(seconds) == text

@@ -524,12 +524,14 @@ async def test_a_directory_that_is_too_old_is_not_used_until_it_is_confirmed(wor
     await world.sd.submit(chain)
     directory = await world.started(cache=True, now=clock, age_limit=AgeLimit(3600.0, refuse=True))
     await until(directory, chain[-1].hash)
-    assert directory.as_of() == "the directory was confirmed less than a second ago"
+    assert directory.as_of() == "the directory was confirmed less than a minute ago"
+    assert directory.too_old() == ""
     seen, world.sd.up = directory.current, False
     clock.time += timedelta(hours=3)
     empty = await asyncio.wait_for(directory.changed(seen), 30)
     assert not empty.entries
-    assert "confirmed 3 hours ago, which is longer than maximum_age" in directory.as_of()
+    assert directory.as_of() == "the directory was confirmed 3 hours ago"
+    assert "confirmed 3 hours ago, which is longer than maximum_age, so nobody is trusted" in directory.too_old()
     world.sd.up = True
     assert (await asyncio.wait_for(directory.changed(empty), 30)).version == chain[-1].hash
 

@@ -74,16 +74,23 @@ async def test_below_the_maximum_it_only_tells_daily(world: World) -> None:
 async def test_refuse_uses_nothing_that_is_too_old_or_of_unknown_age(world: World) -> None:
     confirmed = await world.start(AgeLimit(3600.0, refuse=True))
     assert confirmed.refused
+    assert confirmed.too_old() == (
+        "no service directory has confirmed the directory yet, so nobody is trusted (when_too_old: refuse)"
+    )
     confirmed.look()
     await confirmed.confirm()
     assert not confirmed.refused
+    assert confirmed.too_old() == ""
     world.clock.time += HOUR
     assert confirmed.refused
     confirmed.look()
     ((level, text),) = world.said
     assert level is Level.WARN
     assert text.endswith("longer than maximum_age: it is not used until one does, and nobody is trusted")
-    assert confirmed.as_of().endswith("longer than maximum_age, so nothing in it counts")
+    assert confirmed.too_old() == (
+        "the directory was confirmed more than an hour ago, which is longer than maximum_age, so nobody is trusted "
+        "(when_too_old: refuse)"
+    )
 
 
 async def test_it_is_written_now_and_then_and_nothing_fails_if_it_can_t_be(world: World, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class FakeSource:
         self._changed = asyncio.Event()
         self.next: Directory | None = None
         self.refreshes = 0
+        self.refused = ""
 
     @property
     def current(self) -> Directory:
@@ -68,6 +69,9 @@ class FakeSource:
 
     def as_of(self) -> str:
         return "the directory is a test's"
+
+    def too_old(self) -> str:
+        return self.refused
 
     async def start(self) -> None:
         return None

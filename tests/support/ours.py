@@ -62,6 +62,9 @@ class NetworkDirectory:
     def as_of(self) -> str:
         return "the directory is a test's"
 
+    def too_old(self) -> str:
+        return ""
+
     async def start(self) -> None:
         """It has been read."""
 

@@ -18,6 +18,7 @@ from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
 from eps.core.address import Address
+from eps.core.age import TOO_OLD_HINT
 from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
@@ -194,6 +195,9 @@ class Broker:
         entry = directory.entry(operator)
         if entry is not None:
             return entry
+        if too_old := self._source.too_old():
+            text = f"{self._name} knows no operator at present, not even {operator}: {too_old}"
+            raise DirectoryUnavailable(text, hint=TOO_OLD_HINT)
         if not directory.entries:
             raise DirectoryUnavailable(
                 f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",

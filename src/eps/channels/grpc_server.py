@@ -22,7 +22,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
-from eps.transport.tls import PeerIdentity
+from eps.transport.tls import PeerIdentity, no_longer_pinned
 from eps.transport.tunnel import RelaySettings, dial_relay
 
 TUNNEL_TIMEOUT = 10.0
@@ -148,7 +148,7 @@ class GrpcServerChannel:
             for connection in self.endpoint.connections:
                 peer = connection.peer
                 if not all(peer.fingerprint in seen.pins(name) for name in peer.names):
-                    connection.abort("the directory no longer pins its certificate")
+                    connection.abort(no_longer_pinned(self._pins))
 
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:

@@ -11,7 +11,7 @@ from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitt
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.transport.aside import LARGE_BYTES, aside, has_few
-from eps.transport.tls import PeerIdentity, Pins, shown
+from eps.transport.tls import PeerIdentity, Pins, pin_failure, shown
 
 
 async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins) -> pb.Response:
@@ -93,6 +93,9 @@ class DirectoryPins:
     def as_of(self) -> str:
         return self._source.as_of()
 
+    def too_old(self) -> str:
+        return self._source.too_old()
+
 
 def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
     """The operator that sends: ``clientName``, if the certificate proves it, else (if empty) the certificate's first.
@@ -107,10 +110,10 @@ def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
         return pinned[0]
     if client_name in pinned:
         return Operator(client_name)
-    raise NotFound(
-        f"the certificate of {shown(peer.names)} does not prove the clientName {client_name[:60]!r}",
-        hint="a server may send only in the name of an operator whose directory entry pins its certificate",
-    )
+    text = f"the certificate of {shown(peer.names)} does not prove the clientName {client_name[:60]!r}"
+    hint = "a server may send only in the name of an operator whose directory entry pins its certificate"
+    text, hint = pin_failure(text, hint, pins)
+    raise NotFound(text, hint=hint)
 
 
 def from_peer(response: Response) -> Response:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eps.channels.lessons import Lessons
+from eps.channels.peers import DirectoryPins
 from eps.core.defaults import TUNNEL_IDLE_SECONDS
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
@@ -31,6 +32,7 @@ from eps.errors import NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.transport.tasks import Tasks
+from eps.transport.tls import pin_failure
 
 ATTEMPTS = 3
 """Connections that one call tries while it is certain that it was not sent: the kept one, a new one, one more."""
@@ -349,7 +351,8 @@ class Pool:
                     continue
                 if route is None or connection.peer.fingerprint not in route.pins:
                     slot.connection = None
-                    connection.abort("the directory no longer pins this certificate or names this server")
+                    text = "the directory no longer pins this certificate or names this server"
+                    connection.abort(pin_failure(text, "", DirectoryPins(self._source))[0])
                 else:
                     self._retire(operator, connection)
 

@@ -23,3 +23,19 @@ def spoken(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{int(seconds // unit)} {name}s"
     return "1 second" if seconds >= 1 else "less than a second"
+
+
+def spoken_roughly(seconds: float) -> str:
+    """The same for texts that are told again when they change: in steps of an hour, behind the first minute."""
+    if seconds < 60.0:
+        return "less than a minute"
+    if seconds < 3600.0:
+        return "less than an hour"
+    return spoken(seconds) if seconds >= 7200.0 else "more than an hour"
+
+
+TOO_OLD_HINT = (
+    "see why no service directory of directory.settings.endpoints answers; until one does, a longer maximum_age, or "
+    "when_too_old: warn, lets the old directory count"
+)
+"""What to do where a directory is refused for its age."""

@@ -32,6 +32,10 @@ class DirectorySource(Protocol):
         """How old the state is, for messages about pins; "" if it can't grow old."""
         ...
 
+    def too_old(self) -> str:
+        """Why nothing in it counts, its age being what it is; "" while it does."""
+        ...
+
     async def start(self) -> None:
         """Load what was verified before and begin to follow; never waits for the service directory."""
         ...

@@ -108,6 +108,9 @@ class ApiDirectory:
     def as_of(self) -> str:
         return self._confirmed.as_of()
 
+    def too_old(self) -> str:
+        return self._confirmed.too_old()
+
     @property
     def pause(self) -> float:
         """Seconds until the next question: few while something is wrong or missing."""

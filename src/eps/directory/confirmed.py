@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from eps.core.age import DAY, spoken, worth_saying
+from eps.core.age import DAY, spoken, spoken_roughly, worth_saying
 from eps.core.event import DirectoryConfirmed, Emit, Level, Notice
 from eps.datastores.state_file import read_state, write_state
 
@@ -82,8 +82,14 @@ class Confirmed:
         age = self.age
         if age is None:
             return "no service directory has confirmed the directory yet"
-        refused = ", which is longer than maximum_age, so nothing in it counts" if self.refused else ""
-        return f"the directory was confirmed {spoken(age)} ago{refused}"
+        return f"the directory was confirmed {spoken_roughly(age)} ago"
+
+    def too_old(self) -> str:
+        """Why nothing in the directory counts; "" while it does."""
+        if not self.refused:
+            return ""
+        longer = "" if self.age is None else ", which is longer than maximum_age"
+        return f"{self.as_of()}{longer}, so nobody is trusted (when_too_old: refuse)"
 
     def look(self) -> None:
         """Say how old it is, if that is due."""

@@ -88,6 +88,9 @@ class JsonDirectory:
         """Files are what they are."""
         return ""
 
+    def too_old(self) -> str:
+        return ""
+
     async def start(self) -> None:
         """Read the files.
 

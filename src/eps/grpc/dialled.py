@@ -15,7 +15,7 @@ from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import WireStream
-from eps.transport.tls import PeerIdentity, Pins, identify, plain_reason, shown
+from eps.transport.tls import PeerIdentity, Pins, identify, pin_failure, plain_reason, shown
 
 REFUSED_HINT = (
     "check that the directory pins our certificate (submit its fingerprint), "
@@ -116,10 +116,12 @@ class Dialled:
         except TlsFailed as error:
             raise TlsFailed(f"{self._operator} is not who answers there: {error.message}", hint=error.hint) from error
         if self._operator not in identity.names:
-            raise TlsFailed(
+            text, hint = pin_failure(
                 f"{self._operator} is not who answers there: the certificate is pinned for {shown(identity.names)}",
-                hint=f"check the address of {self._operator} in the directory",
+                f"check the address of {self._operator} in the directory",
+                self._pins,
             )
+            raise TlsFailed(text, hint=hint)
         return identity
 
     def _never_up(self, reason: str, exc: Exception | None) -> Exception:

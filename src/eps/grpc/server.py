@@ -12,7 +12,7 @@ from eps.core.warn_rate import sparing
 from eps.grpc.accepted import Accepted, OnCall, OnStream, ServerLimits, Serving
 from eps.grpc.admission import PeerMemory
 from eps.grpc.streams import ServerStream
-from eps.transport.tls import PeerIdentity, Pins, plain_reason
+from eps.transport.tls import PeerIdentity, Pins, no_longer_pinned, plain_reason
 
 __all__ = ["ServerConnection", "ServerEndpoint", "ServerLimits", "ServerStream"]
 
@@ -115,7 +115,7 @@ class ServerEndpoint:
             return
         # Who cuts connections when pins are withdrawn has not seen this one if that happened during the last moments.
         if not all(peer.fingerprint in self._pins(name) for name in peer.names):
-            link.abort("the directory no longer pins its certificate")
+            link.abort(no_longer_pinned(self._pins))
             self._refused(one, "pin", link.reason)
             return
         if not self._make_room(one, peer.fingerprint):

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from cryptography import x509
 
+from eps.core.age import TOO_OLD_HINT
 from eps.core.certificate import Doubt, fingerprint, subject_of
 from eps.core.names import Fingerprint, Operator
 from eps.core.pem import UNREADABLE
@@ -43,6 +44,20 @@ class DatedPins(Protocol):
     def as_of(self) -> str:
         """In words, for messages; "" if they can't grow old."""
         ...
+
+    def too_old(self) -> str:
+        """Why none of them counts, in words; "" while they do."""
+        ...
+
+
+def pin_failure(text: str, hint: str, pins: Pins) -> tuple[str, str]:
+    """``text``, about a certificate that is not pinned, with how old the pins are; and what to do about it, which is
+    something else than ``hint`` where they don't count for their age."""
+    if not isinstance(pins, DatedPins):
+        return text, hint
+    too_old = pins.too_old()
+    age = too_old or pins.as_of()
+    return f"{text}; {age}" if age else text, TOO_OLD_HINT if too_old else hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +190,17 @@ def identify(der: bytes, pins: Pins) -> PeerIdentity:
     matching = tuple(Operator(name) for name in names if mark in pins(Operator(name)))
     if matching:
         return PeerIdentity(matching, mark)
-    as_of = pins.as_of() if isinstance(pins, DatedPins) else ""
-    raise TlsFailed(
-        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})"
-        + (f"; {as_of}" if as_of else ""),
-        hint="if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
+    text, hint = pin_failure(
+        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})",
+        "if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
+        pins,
     )
+    raise TlsFailed(text, hint=hint)
+
+
+def no_longer_pinned(pins: Pins) -> str:
+    """Why a connection is cut whose certificate was pinned, and isn't any more."""
+    return pin_failure("the directory no longer pins its certificate", "", pins)[0]
 
 
 def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> bytes | None:
