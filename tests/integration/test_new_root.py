@@ -64,6 +64,27 @@ async def test_a_lost_key_is_recovered_from_as_the_how_to_says(machine: Machine)
     await hd_2.wait_for(kind="directory", tip=json.loads(done.out)["tip"], timeout=20)
 
 
+async def test_an_administrator_may_go_on_from_a_root_that_was_accepted_by_hand(machine: Machine) -> None:
+    """Though the own server, which would follow it, does not run."""
+    await machine.start("sd-1", "hd-1")
+    await machine.setup_directory()
+    await machine.processes["hd-1"].wait_for(kind="directory", records=30)
+    await machine.stop("hd-1")
+    await machine.stop("sd-1")
+    pin_it(machine, take_other_key(machine))
+    (store,) = machine.folder.rglob("records.sqlite")
+    store.rename(store.with_name("records.old"))
+    await machine.start("sd-1")
+    assert (await machine.run("eps", "sd", "submit-records", "--reset", DIRECTORY)).code == 0
+    more = [{"name": "new", "section": "groups", "data": ["g"]}]
+    refused = await machine.submit(more)
+    assert refused.code == 1
+    (command,) = re.findall(r"eps (sd trust-root [0-9a-f]{64})", refused.err)
+    assert (await machine.run("eps", *command.split())).code == 0
+    done = await machine.submit(more)
+    assert done.code == 0, done
+
+
 async def test_what_trust_root_takes(machine: Machine) -> None:
     for arguments in (["x"], ["A" * 64], ["0" * 64, "--signer", "x"]):
         refused = await machine.run("eps", "sd", "trust-root", *arguments)

@@ -21,6 +21,7 @@ from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
 from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
+from eps.programs.admin.set_back import OwnServer
 from support.promptness import A_THOUSAND_RECORDS
 from support.record_tools import (
     ADMIN,
@@ -181,7 +182,9 @@ async def test_what_could_be_read_in_another_way_is_said(sd: Sd, tmp_path: Path)
 
 async def test_both_signatures_are_made_and_kept(sd: Sd, tmp_path: Path) -> None:
     told: list[str] = []
-    await sd.submit(file_of(tmp_path / "1.json", group_record("b")), tell=told.append, demanded=instant_of(NOW))
+    await sd.submit(
+        file_of(tmp_path / "1.json", group_record("b")), tell=told.append, own=OwnServer(demanded=instant_of(NOW))
+    )
     (stored,) = sd.service.chain.records
     assert stored.signature.canonical is not None
     shown = (await sd.call("getRecords", {"after": ""})).result
@@ -204,7 +207,7 @@ async def test_a_service_directory_that_drops_canonical_signatures_is_told_of(sd
     file = file_of(tmp_path / "1.json", group_record("b"))
     options: dict[str, Any] = {"reset": False, "signer": ADMIN, "now": sd.clock, "tell": told.append}
     with pytest.raises(RecordError, match="does not keep canonical signatures, which require_canonical_sig") as caught:
-        await submit_records([file], call=dropping, demanded=instant_of(NOW), **options)
+        await submit_records([file], call=dropping, own=OwnServer(demanded=instant_of(NOW)), **options)
     assert caught.value.hint.startswith("nothing was signed")
     assert (sd.calls, told) == ([], [])
     await submit_records([file], call=dropping, **options)
@@ -383,7 +386,7 @@ async def test_submit_records_signs_nothing_onto_a_directory_that_was_set_back(s
     sd.clock.time += timedelta(seconds=1)
 
     async def submit(*, reset: bool = False) -> int:
-        return (await sd.submit(file, reset=reset, verified=verified)).count
+        return (await sd.submit(file, reset=reset, own=OwnServer(verified))).count
 
     with pytest.raises(RecordError, match="the service directory is empty"):
         await submit()

@@ -7,10 +7,11 @@ import pytest
 
 from eps.core.chain import Chain
 from eps.core.names import RecordHash
+from eps.core.new_root import TrustedRoot
 from eps.core.record import SignedRecord
 from eps.errors import RecordError
 from eps.programs.admin.set_back import check_not_set_back
-from support.record_tools import NOW, STRANGER, as_json, chain_of, signer, trust
+from support.record_tools import NOW, STRANGER, as_json, chain_of, sign_chain, signer, signing_pin_record, trust
 
 LATER = NOW + timedelta(seconds=1)
 RECORDS = chain_of(4)
@@ -50,6 +51,20 @@ async def test_what_is_the_same_or_goes_on_is_good() -> None:
 async def test_a_new_root_is_followed(forgets: bool) -> None:
     newer = chain_of(1, name="new", at=LATER)
     assert (await Shown(newer, forgets=forgets).check()).tip == newer[0].hash
+
+
+async def test_a_root_counts_that_was_accepted_by_hand() -> None:
+    """The administrator has lost the key, and accepted the new one for the own server before it was started again."""
+    old, new = signer(), signer("other")
+    verified = Chain.empty(trust()).extend(sign_chain([signing_pin_record(old)], by=old), NOW)
+    shown = Shown(chain_of(2, name="new", at=LATER, by=new))
+    tip = shown.records[-1].hash
+    with pytest.raises(
+        RecordError, match=r"a new root by other, .* for whom the present directory pins no certificate"
+    ):
+        await check_not_set_back(verified, tip, shown.ask, LATER)
+    trusted = [TrustedRoot(shown.records[0].hash, new.subject.fingerprint)]
+    assert (await check_not_set_back(verified, tip, shown.ask, LATER, trusted)).tip == tip
 
 
 async def test_an_empty_or_older_one_is_refused() -> None:

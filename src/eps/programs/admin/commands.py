@@ -21,6 +21,7 @@ from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
+from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
 from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.client import JsonRpcClient
@@ -28,6 +29,8 @@ from eps.programs.admin import records as directory_commands
 from eps.programs.admin import roots
 from eps.programs.admin.check import check
 from eps.programs.admin.recovery import verified_copy
+from eps.programs.admin.set_back import OwnServer
+from eps.programs.admin.stores import say
 from eps.programs.running.runtime import EXIT_FAILED, run
 from eps.programs.wiring.credentials import directory_trust, tls_files, trust_store
 from eps.programs.wiring.parts import directory_clients, now
@@ -134,24 +137,26 @@ async def submit_records(
     """Sign, submit, and print what was stored."""
     settings = settings or own_settings()
     signer = signer_of(settings)
-    verified = await verified_copy(settings, _warn) if not reset else None
-    demanded = directory_trust(api_settings(settings)).canonical_from
+    own = await own_server(settings, reset=reset)
     async with directory_of(settings) as call:
         done = await directory_commands.submit_records(
-            files,
-            reset=reset,
-            signer=signer,
-            call=call,
-            now=now,
-            wait=wait,
-            tell=_warn,
-            verified=verified,
-            demanded=demanded,
+            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn, own=own
         )
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))
     else:
         print(f"submitted {done.count} record{'s' if done.count != 1 else ''}; the directory's tip is now {done.tip}")
+
+
+async def own_server(settings: EpsSettings, *, reset: bool) -> OwnServer:
+    """What our server, running or not, makes of a submission; of one that begins anew, whatever it has verified."""
+    given = api_settings(settings)
+    trusted = TrustedRootsFile(Path(settings.state_path) / trusted_roots.FILE, say)
+    return OwnServer(
+        await verified_copy(settings, _warn) if not reset else None,
+        await trusted.read(),
+        directory_trust(given).canonical_from,
+    )
 
 
 def _warn(text: str) -> None:

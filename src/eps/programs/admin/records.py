@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from eps.core import record_text
-from eps.core.chain import Chain, pick_newest_root
+from eps.core.chain import pick_newest_root
 from eps.core.instant import Instant, instant_of
 from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
@@ -36,7 +36,7 @@ from eps.errors import (
 )
 from eps.programs.admin import scrutiny
 from eps.programs.admin.roots import record_values, verified_chain
-from eps.programs.admin.set_back import check_not_set_back
+from eps.programs.admin.set_back import OwnServer, check_not_set_back
 
 CallDirectory = Callable[[str, Object], Awaitable[Response]]
 """Ask the service directory: method and params. Raises EpsError if no answer came."""
@@ -73,8 +73,7 @@ async def submit_records(
     now: Callable[[], datetime],
     wait: float = 0.0,
     tell: Callable[[str], None] = lambda text: None,
-    verified: Chain | None = None,
-    demanded: Instant | None = None,
+    own: OwnServer = OwnServer(),  # noqa: B008  # frozen
 ) -> Submitted:
     """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
 
@@ -85,8 +84,7 @@ async def submit_records(
         now: the time, with a time zone; every record's ``created_at``.
         wait: seconds for which a service directory that can't be reached yet is tried again.
         tell: is given sentences about what is doubtful and signed all the same.
-        verified: the last chain that this operator verified: what doesn't go on from it is not signed onto.
-        demanded: from which date on our server demands canonical signatures; None: it doesn't.
+        own: what our server believes: what doesn't go on from that, or that it would not believe, is not signed.
 
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
@@ -98,14 +96,15 @@ async def submit_records(
     deadline = asyncio.get_running_loop().time() + wait
     await asyncio.to_thread(scrutiny.check_fit, found)
     await _check_readable(found, call, deadline)
-    await _check_kept(call, deadline, demanded)
+    await _check_kept(call, deadline, own.demanded)
     for doubt in await asyncio.to_thread(scrutiny.doubts, found):
         tell(doubt)
+    verified = own.verified
     for attempt in range(1, STALE_ATTEMPTS + 1):
         tip = _tip_hash(await _patiently(call, "getTip", {}, deadline))
         if verified is not None and verified.tip and not reset:
             ask = partial(_records_after, call, deadline)
-            verified = await check_not_set_back(verified, tip, ask, now())
+            verified = await check_not_set_back(verified, tip, ask, now(), own.trusted)
         chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
         error = await _submit(call, chain, deadline)
         if error is None:

@@ -5,11 +5,14 @@ A record that follows another one than servers know is believed by none of them,
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from eps.core.chain import Chain
 from eps.core.high_water import HighWater
+from eps.core.instant import Instant
 from eps.core.names import RecordHash
+from eps.core.new_root import TrustedRoots
 from eps.directory.slices import last_chain, read_records
 from eps.errors import BadParams, RecordError
 
@@ -22,8 +25,28 @@ HINT = (
 )
 
 
-async def check_not_set_back(verified: Chain, tip: RecordHash, ask: AskRecords, now: datetime) -> Chain:
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """What the server of the operator who signs believes, and would believe.
+
+    Attributes:
+        verified: the last chain that it verified; None: that isn't known.
+        trusted: the roots that were accepted by hand for it.
+        demanded: from which date on it demands canonical signatures; None: it doesn't.
+    """
+
+    verified: Chain | None = None
+    trusted: TrustedRoots = ()
+    demanded: Instant | None = None
+
+
+async def check_not_set_back(
+    verified: Chain, tip: RecordHash, ask: AskRecords, now: datetime, trusted: TrustedRoots = ()
+) -> Chain:
     """Refuse a service directory whose ``tip`` doesn't go on from ``verified``.
+
+    Args:
+        trusted: the roots that were accepted by hand.
 
     Returns:
         The chain up to the service directory's tip, verified.
@@ -38,9 +61,10 @@ async def check_not_set_back(verified: Chain, tip: RecordHash, ask: AskRecords, 
     try:
         # Servers in use answer [] to a hash that they know from an older chain: then all of it is asked for.
         news = await read_records(await ask(verified.tip) or await ask(""))
-        chain = await last_chain(verified.accepting(news, now), verified)
+        chain = await last_chain(verified.accepting(news, now, trusted), verified)
     except (BadParams, RecordError) as error:
-        raise RecordError(f"the service directory is not believed: {error.message}", hint=HINT) from None
+        hint = f"{error.hint}; {HINT}" if error.hint else HINT
+        raise RecordError(f"the service directory is not believed: {error.message}", hint=hint) from None
     if chain.records.position(tip) is None:
         raise RecordError(
             f"the service directory says that its last record is {tip[:12]}, but does not show it", hint=HINT
