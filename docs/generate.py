@@ -232,7 +232,12 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("joined and requested tunnels of a proxy", "code 500, stage relay", "proxy.public.MAX_TUNNELS", ""),
     ("requests for tunnels that wait", "code 500, stage relay", "core.rendezvous.MAX_OPEN_OFFERS", ""),
     ("the same, of one operator", "code 500, stage relay", "core.rendezvous.MAX_OFFERS_PER_CALLER", ""),
-    ("connections to a relay without a token yet", "the oldest is closed", "transport.arrivals.MAX_ARRIVING", ""),
+    (
+        "connections of a port without a finished handshake, a token or a first request",
+        "the oldest is closed, of the source with the most; `silent`, at a relay `no_token`",
+        "transport.arrivals.MAX_ARRIVING",
+        "",
+    ),
     ("a ClientHello", "closed, `too_long`", "core.clienthello.MAX_HELLO_BYTES", "B"),
     ("time for a ClientHello", "closed, `too_slow`", "proxy.passthrough.HELLO_SECONDS", "s"),
     (

@@ -17,6 +17,7 @@ from eps.core.clienthello import (
     HelloOutcome,
     HelloRefusal,
     RefusedHello,
+    first_record_bytes,
 )
 from support import hellos
 from support.vectors import load
@@ -430,3 +431,18 @@ def test_how_a_stream_is_cut_never_matters(stream: bytes) -> None:
 def test_the_corpus_has_no_line_twice() -> None:
     lines = [json.loads(line)["hex"] for line in hellos.CORPUS.read_text().splitlines()]
     assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("begun", "size"),
+    [
+        pytest.param(b"", 5, id="nothing"),
+        pytest.param(b"\x16\x03\x01\x00", 5, id="part-of-a-header"),
+        pytest.param(b"\x16\x03\x01\x01\x02", 5 + 0x102, id="a-header"),
+        pytest.param(b"\x16\x03\x01\x40\x00", 5 + 2**14, id="the-longest"),
+        pytest.param(b"\x16\x03\x01\x40\x01", 5, id="too-long"),
+        pytest.param(b"GET", 1, id="plain"),
+    ],
+)
+def test_how_much_a_first_record_needs(begun: bytes, size: int) -> None:
+    assert first_record_bytes(begun) == size

@@ -5,6 +5,7 @@ import contextlib
 import ssl
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import h2.events as h2e
 import pytest
@@ -29,7 +30,8 @@ from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.guard import PREFACE
 from eps.grpc.server import ServerStream
-from eps.transport.tls import PeerIdentity, client_context
+from eps.pki import Authority
+from eps.transport.tls import PeerIdentity, client_context, plain_reason
 from support.grpc_rig import (
     HD_1,
     Hanging,
@@ -149,6 +151,58 @@ async def test_silence_instead_of_tls_ends_at_the_deadline() -> None:
         await soon(it.endpoint.accept(far))
         assert it.events.of(Refused)[0].detail == "no TLS within 0.1 s"
         near.close()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [("", "it requires a client certificate"), ("stranger", "it doesn't know the authority of our certificate")],
+)
+async def test_a_client_that_is_refused_in_the_handshake_reads_why(
+    certificate: str, reason: str, tmp_path: Path
+) -> None:
+    Authority.create(fast=True).issue_tls("hd-1").write(tmp_path, "stranger")
+    own = [str(tmp_path / f"stranger.{end}") if certificate else "" for end in ("crt", "key")]
+    files = replace(tls_files("hd-1"), certificate_file=own[0], key_file=own[1])
+    async with rig() as it:
+        near, far = socket_pair()
+        accepting = asyncio.create_task(it.endpoint.accept(far))
+        context = client_context(files, ["h2"])
+        reader, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+        with pytest.raises(ssl.SSLError) as raised:  # in TLS 1.3 behind the client's side of the handshake
+            await soon(reader.read())
+        await soon(accepting)
+        assert reason in plain_reason(raised.value)
+        assert it.events.of(Refused)[0].why == "tls"
+        writer.transport.abort()
+
+
+async def test_who_asks_for_nothing_gives_way_to_new_ones() -> None:
+    async with rig(limits=server_limits(max_arriving=2)) as it:
+        busy = await it.connect()
+        await busy.call(ping(), 5)
+        silent = [await (await it.raw_client()).start() for _ in range(3)]
+        assert await soon(silent[0].goaway()) == (-1, -1)
+        refused = await it.events.wait_for(Refused)
+        assert refused.why == "silent"
+        assert "hd-1 asked for nothing: 2 newer connections" in refused.detail
+        for raw in silent[1:]:
+            call(raw)
+            await raw.flush()
+            assert (await answer(raw))[0] == "0"
+        await busy.call(ping(), 5)
+        for raw in silent:
+            await raw.close()
+
+
+async def test_half_a_first_frame_is_no_request() -> None:
+    async with rig(limits=server_limits(max_arriving=1)) as it:
+        half = await it.raw_client()
+        half.writer.write(PREFACE[:10])
+        other = await it.raw_client()
+        assert await soon(half.goaway()) == (-1, -1)
+        assert (await it.events.wait_for(Refused)).why == "silent"
+        for raw in (half, other):
+            await raw.close()
 
 
 async def test_accepting_can_be_cancelled() -> None:

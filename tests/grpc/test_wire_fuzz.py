@@ -36,6 +36,7 @@ from eps.grpc.guard import PREFACE
 from eps.grpc.link import WireLimits
 from eps.grpc.server import ServerStream
 from eps.grpc.service import SpokenName
+from eps.transport.arrivals import Arrivals
 from eps.transport.tls import PeerIdentity
 from support.grpc_rig import Raw, echo, ping, pins, prefixed
 from support.testing import Events, certificates
@@ -165,7 +166,11 @@ async def on_stream(_peer: PeerIdentity, stream: ServerStream) -> None:
 async def serve(pieces: list[bytes], *, prefaced: bool) -> None:
     events = Events()
     memory = PeerMemory()
-    accepted = Accepted(Serving(pins(), echo, on_stream, events, lambda _: memory, ServerLimits()), "fuzz")
+    accepted = Accepted(
+        Serving(pins(), echo, on_stream, events, lambda _: memory, ServerLimits()),
+        "fuzz",
+        Arrivals().enter("fuzz", int),
+    )
     wire, link = accepted.wire, accepted.link
     link.connection_made(Pipe())
     for piece in (opening() if prefaced else []) + pieces:

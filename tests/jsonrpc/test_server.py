@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from aiohttp.web_protocol import RequestPayloadError
 
-from eps.core.event import Notice
+from eps.core.event import Notice, Refused
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
@@ -78,6 +78,39 @@ async def connected(server: JsonRpcServer, tls: TlsFiles | None = None) -> Async
 
 def request(**changes: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "method": "a.b", "params": {}, "id": "1", **changes}).encode()
+
+
+# --- who asks for nothing ---
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("begun", [0, 40], ids=["nothing", "half-head"])
+async def test_who_asks_for_nothing_gives_way_to_new_ones(begun: int, tls: bool) -> None:
+    body = request()
+    head = f"POST /jsonrpc HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: {len(body)}\n\n"
+    events = Events()
+    files = tls_files("hd-1") if tls else None
+    own = tls_files("app") if tls else None
+    async with (
+        jsonrpc_server(echo, tls=files, limits=ServerLimits(max_arriving=2), emit=events) as server,
+        connected(server, own) as busy,
+    ):
+        busy.post(request())
+        assert (await busy.answer())[0] == 200
+        async with connected(server, own) as first, connected(server, own) as second:
+            for each in (first, second):
+                each.send(head[:begun])
+            await asyncio.sleep(0.05)
+            async with connected(server, own) as third:
+                third.post(request())
+                assert (await third.answer())[0] == 200
+            assert await first.ended()
+            refused = await events.wait_for(Refused)
+            assert (refused.why, refused.source) == ("silent", "127.0.0.1")
+            second.send(head[begun:], body)
+            assert (await second.answer())[0] == 200
+        busy.post(request())
+        assert (await busy.answer())[0] == 200
 
 
 # --- who may call ---

@@ -275,3 +275,18 @@ def _vector(message: bytes, position: int, width: int, end: int) -> tuple[int, i
     if start > end or stop > end:
         raise _Refused("a length inside the hello is wrong")
     return start, stop
+
+
+def first_record_bytes(begun: bytes) -> int:
+    """How many bytes of a stream must be there so that its first TLS record is whole; no more than are there if it is
+    none, or a forbidden one: whoever reads it will refuse it.
+
+    Args:
+        begun: the stream's beginning, as far as it has come.
+    """
+    if begun and begun[0] != _HANDSHAKE_RECORD:
+        return 1
+    if len(begun) < _RECORD_HEADER_BYTES:
+        return _RECORD_HEADER_BYTES
+    size = int.from_bytes(begun[3:5])
+    return _RECORD_HEADER_BYTES + (size if size <= MAX_FRAGMENT_BYTES else 0)

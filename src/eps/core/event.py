@@ -289,7 +289,7 @@ class Refused(Event):
 
     Attributes:
         listener: the listener's name (``grpc``, ``jsonrpc``, ``relay``).
-        why: a short fixed word for the metric (``rate_limit``, ``pin``, ``tls``, ``token``, ``guard``…).
+        why: a short fixed word for the metric (``rate_limit``, ``pin``, ``tls``, ``token``, ``guard``, ``silent``…).
     """
 
     listener: str

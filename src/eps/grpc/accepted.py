@@ -31,6 +31,7 @@ from eps.grpc.service import CALL, METHODS
 from eps.grpc.streams import STREAM_METADATA, ServerStream, end_with_status
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import StreamLost, WireStream
+from eps.transport.arrivals import MAX_ARRIVING, Arrival
 from eps.transport.tls import PeerIdentity, Pins, identify
 
 MAX_TASKS = 1_000
@@ -68,6 +69,7 @@ class ServerLimits:
             theirs sooner; peers in use open one for each call.
         max_age: so old, a connection is ended (GOAWAY), give or take a tenth, so that they don't all end at once.
         age_grace: what runs then may take that long.
+        max_arriving: connections without a finished handshake or a first request; of each source's, the oldest goes.
         max_connections: of one certificate. Peers in use open one for each call; a tenth of what a listener takes, so
             that one operator can't lock out all others. The oldest idle one makes room for a new one.
         wire: see there. Servers ping after 60 s (PROTOCOL.md section 3).
@@ -78,6 +80,7 @@ class ServerLimits:
     idle_timeout: float = 3_600.0
     max_age: float = 86_400.0
     age_grace: float = 60.0
+    max_arriving: int = MAX_ARRIVING
     max_connections: int = 1_000
     wire: WireLimits = field(default_factory=lambda: WireLimits(ping_interval=60.0))
 
@@ -108,6 +111,7 @@ class Accepted:
 
     Args:
         source: the peer's address, for messages.
+        arrival: what it is among those that have asked for nothing yet; settled at its first request.
 
     Attributes:
         wire, link: HTTP/2 and what it goes over; ``link.peer`` says who it is.
@@ -115,8 +119,9 @@ class Accepted:
         memory: what the peer makes us hold.
     """
 
-    def __init__(self, serving: Serving, source: str) -> None:
+    def __init__(self, serving: Serving, source: str, arrival: Arrival) -> None:
         self.source = source
+        self.arrival = arrival
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.memory = PeerMemory()
         self._serving = serving
@@ -139,6 +144,7 @@ class Accepted:
 
     def on_request(self, stream: WireStream) -> None:
         headers = stream.headers or {}
+        self.arrival.settle()
         self.memory.streams += 1
         if self._refusing or len(self.tasks) >= MAX_TASKS or self.memory.streams > MAX_PEER_STREAMS:
             stream.reset(ErrorCodes.REFUSED_STREAM, "no new streams")

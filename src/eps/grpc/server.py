@@ -9,10 +9,14 @@ from weakref import WeakValueDictionary
 from eps.core.event import Emit, Level, PeerChanged, Refused
 from eps.core.names import Fingerprint
 from eps.core.warn_rate import sparing
+from eps.errors import TlsFailed
 from eps.grpc.accepted import Accepted, OnCall, OnStream, ServerLimits, Serving
 from eps.grpc.admission import PeerMemory
+from eps.grpc.link import Link
 from eps.grpc.streams import ServerStream
-from eps.transport.tls import PeerIdentity, Pins, no_longer_pinned, plain_reason
+from eps.transport.arrivals import SILENT, Arrival, SaidNothing
+from eps.transport.incoming import Entrance
+from eps.transport.tls import PeerIdentity, Pins, no_longer_pinned
 
 __all__ = ["ServerConnection", "ServerEndpoint", "ServerLimits", "ServerStream"]
 
@@ -66,6 +70,7 @@ class ServerEndpoint:
         self._accepted: set[Accepted] = set()
         self._by_certificate: dict[Fingerprint, dict[Accepted, None]] = {}  # oldest first
         self._memory: WeakValueDictionary[Fingerprint, PeerMemory] = WeakValueDictionary()
+        self._entrance = Entrance(self._limits.max_arriving, self._limits.handshake_timeout)
         self._closing = False
 
     def _memory_of(self, fingerprint: Fingerprint) -> PeerMemory:
@@ -85,29 +90,38 @@ class ServerEndpoint:
         if self._closing:
             sock.close()
             return
-        one = Accepted(self._serving, _source(sock))
-        link, timeout = one.link, self._limits.handshake_timeout
+        source, made = _source(sock), list[Accepted]()
+
+        def begin(arrival: Arrival) -> Link:
+            made.append(Accepted(self._serving, source, arrival))
+            return made[0].link
+
         try:
-            await link.loop.connect_accepted_socket(
-                lambda: link, sock, ssl=self._context, ssl_handshake_timeout=timeout, ssl_shutdown_timeout=1.0
-            )
+            await self._entrance.to_protocol(begin, sock, self._context, end=lambda _: self._gives_way(made[0]))
         except asyncio.CancelledError:
-            link.abort("the server is closing")
-            raise
-        except (OSError, ssl.SSLError) as error:
             sock.close()
-            why = f"no TLS within {timeout:g} s" if isinstance(error, ConnectionAbortedError) else plain_reason(error)
-            self._refused(one, "tls", why)
+            raise
+        except TlsFailed as error:
+            self._refused(source, SILENT if isinstance(error, SaidNothing) else "tls", error.message)
             return
+        self._shaken_hands(made[0])
+
+    def _shaken_hands(self, one: Accepted) -> None:
+        link = one.link
+        link.closed.add_done_callback(lambda _: one.arrival.settle())
         if link.peer is None or self._closing:
             link.abort("the server is closing")
             if link.peer is None:
-                self._refused(one, "pin", link.reason)
+                self._refused(one.source, "pin", link.reason)
             return
         self._adopt(one, link.peer)
 
-    def _refused(self, one: Accepted, why: str, detail: str) -> None:
-        self._emit(Refused(listener="grpc", why=why, source=one.source, detail=detail))
+    def _gives_way(self, one: Accepted) -> None:
+        one.link.abort(f"{one.link.peer_name} asked for nothing: {self._entrance.arrivals.text}")
+        self._refused(one.source, SILENT, one.link.reason)
+
+    def _refused(self, source: str, why: str, detail: str) -> None:
+        self._emit(Refused(listener="grpc", why=why, source=source, detail=detail))
 
     def _adopt(self, one: Accepted, peer: PeerIdentity) -> None:
         link = one.link
@@ -116,11 +130,11 @@ class ServerEndpoint:
         # Who cuts connections when pins are withdrawn has not seen this one if that happened during the last moments.
         if not all(peer.fingerprint in self._pins(name) for name in peer.names):
             link.abort(no_longer_pinned(self._pins))
-            self._refused(one, "pin", link.reason)
+            self._refused(one.source, "pin", link.reason)
             return
         if not self._make_room(one, peer.fingerprint):
             link.abort(f"{link.peer_name} has {self._limits.max_connections} connections in use already")
-            self._refused(one, "connections", link.reason)
+            self._refused(one.source, "connections", link.reason)
             return
         self._accepted.add(one)
         self._emit(PeerChanged(link="incoming", peer=link.peer_name, up=True, level=Level.DEBUG))

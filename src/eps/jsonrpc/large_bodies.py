@@ -6,15 +6,14 @@ which lasts until its answer is known, and the memory is given back to the syste
 """
 
 import asyncio
-import ctypes
-import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from eps.core.json_steps import RECORDS, count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import Load
 from eps.errors import InternalError
+from eps.transport.memory import give_back_memory
 
 LARGE = 1024 * 1024
 """Bytes from which on a body has to wait for its turn."""
@@ -96,11 +95,3 @@ class LargeBodies:
 
 def _busy(why: str) -> InternalError:
     return InternalError(why, hint="nothing was done; send it again in a minute")
-
-
-def give_back_memory() -> None:
-    """What was freed goes back to the system, where the C library can do that at all (glibc); also what is held in
-    cycles, as refusals hold what was refused."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -29,9 +29,11 @@ from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
 from eps.jsonrpc.requests import Requests
+from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
 from eps.transport.aside import LARGE_BYTES, aside
+from eps.transport.incoming import Entrance
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
-from eps.transport.tls import TlsFiles, accept_tls, certificate_names, peer_certificate, server_context, shown
+from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, server_context, shown
 
 HANDSHAKE_SECONDS = 10.0
 """A TLS handshake takes milliseconds of work and a few round trips."""
@@ -78,12 +80,14 @@ class ServerLimits:
     Attributes:
         rate_limits: new connections per source address.
         max_connections: open at a time.
+        max_arriving: open at a time without a finished handshake or a first request; of each source's, the oldest goes.
         max_body: bytes of a request.
         grace: seconds that calls in flight may go on for when the server closes.
     """
 
     rate_limits: Sequence[RateLimit] = ()
     max_connections: int = MAX_CONNECTIONS
+    max_arriving: int = MAX_ARRIVING
     max_body: int = MAX_MESSAGE_BYTES
     grace: float = GRACE_SECONDS
 
@@ -122,6 +126,7 @@ class JsonRpcServer:
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()
+        self._entrance = Entrance(limits.max_arriving, HANDSHAKE_SECONDS if tls is not None else KEEP_ALIVE_SECONDS)
         self._listener: Listener | None = None
         if bind_address is not None:
             self._listener = Listener(
@@ -195,22 +200,28 @@ class JsonRpcServer:
         http = self._http
         assert http is not None, "nothing is accepted before start"
 
-        def made() -> RequestHandler:
+        def made(arrival: Arrival) -> "_Connection":
             connection = http()
-            if isinstance(connection, _Connection):
-                connection.on_end = on_end
+            assert isinstance(connection, _Connection), "it makes no others"
+            connection.arrival = arrival
+            connection.on_end = on_end
             return connection
 
-        if self._context is not None:
-            await accept_tls(made, accepted, self._context, timeout=HANDSHAKE_SECONDS)
-        else:
-            await asyncio.get_running_loop().connect_accepted_socket(made, accepted)
+        await self._entrance.to_protocol(made, accepted, self._context, end=self._gives_way)
+
+    def _gives_way(self, connection: "_Connection") -> None:
+        if connection.transport is not None:
+            source = str((connection.transport.get_extra_info("peername") or ["a connection that is gone"])[0])
+            connection.transport.abort()
+            self._emit(Refused(listener=self._name, why=SILENT, source=source, detail=self._entrance.arrivals.text))
 
     async def _exchange(self, request: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request to its end; aiohttp calls this in a task of its own."""
         task = asyncio.current_task()
         assert task is not None
         self._exchanges.add(task)
+        if isinstance(request.protocol, _Connection):
+            request.protocol.settle()
         try:
             answer = await self._answer(request)
             size = answer.content_length or 0
@@ -354,10 +365,18 @@ class _Connection(HttpConnection):
     """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
 
     client_names: tuple[str, ...] = ()
+    arrival: Arrival | None = None
     on_end: OnEnd | None = None
+
+    def settle(self) -> None:
+        """Its first request has come."""
+        if self.arrival is not None:
+            self.arrival.settle()
+            self.arrival = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self.settle()
         if self.on_end is not None:
             self.on_end(exc)
 

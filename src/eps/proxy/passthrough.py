@@ -42,8 +42,8 @@ from eps.core.rendezvous import Offer
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError
 from eps.proxy.announcements import AnnouncementBook, Key
-from eps.proxy.public import Half, PublicProxy, source_of
-from eps.transport.arrivals import MAX_ARRIVING, Arrivals
+from eps.proxy.public import Half, PublicProxy
+from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
@@ -194,7 +194,7 @@ class Passthrough:
             OSError: the client hung up.
         """
         parser = ClientHelloParser()
-        async with self._arrivals.deadline(self._limits.hello_seconds):
+        async with self._arrivals.deadline(self._limits.hello_seconds, source_of(sock)):
             while True:
                 try:
                     received = sock.recv(READ_BYTES)

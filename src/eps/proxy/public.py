@@ -34,7 +34,7 @@ from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
-from eps.transport.arrivals import MAX_ARRIVING, Arrivals
+from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.splice import Relay, SpliceResult
@@ -264,7 +264,7 @@ class PublicProxy:
     async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
         if _is_whole(sock, token):
             return  # mostly it comes with the connection, and needs no deadline
-        async with self._arrivals.deadline(self.limits.accept_timeout):
+        async with self._arrivals.deadline(self.limits.accept_timeout, source_of(sock)):
             while not _is_whole(sock, token):
                 await readable(sock)
 
@@ -390,10 +390,3 @@ def _is_whole(sock: socket.socket, token: bytearray) -> bool:
 def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:
     """Whether a TLS client is waiting there rather than an operator that will show a token."""
     return isinstance(verdict, Join) and bool(verdict.second.head)
-
-
-def source_of(sock: socket.socket) -> str:
-    try:
-        return str(sock.getpeername()[0])
-    except OSError:
-        return "a connection that is gone"

@@ -5,7 +5,9 @@ tls        contexts, and who a certificate is, given the directory's pins as a f
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
 aside      long computations, in a thread of their own
 dial       connects, for every client; race: to the first of several addresses
-arrivals   deadlines for connections that have not shown yet what they want
+arrivals   deadlines and a limit for connections that have not shown yet what they want
+incoming   from an accepted socket, through TLS, to its protocol
+memory     what was freed goes back to the system
 tunnel     dials a relay and writes the token
 splice     joins two sockets until both sides have ended (the relay's data path), on pipes
 tasks      background tasks that somebody owns and ends

@@ -24,13 +24,14 @@ from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.host_port import parse_host_port
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, StartError
+from eps.transport.arrivals import SILENT, SaidNothing
 from eps.transport.dial import LiteralAddress, literal_address, tune
 
 BACKLOG = 1024
 """Connections that the kernel completes while we are busy; the kernel caps it at net.core.somaxconn."""
 
-ACCEPTS_PER_TURN = 64
-"""Sockets taken in one go before the event loop's other work gets its turn."""
+ACCEPTS_PER_TURN = 16
+"""Sockets taken in one go before the event loop's other work gets its turn: as many as may begin a handshake in one."""
 
 MAX_CONNECTIONS = 10_000
 """Open sockets of one listener; at some 20 KiB each 200 MiB. More than a network has operators by two orders."""
@@ -226,7 +227,8 @@ class Listener:
             accepted.close()
             raise
         except EpsError as error:
-            self._refuse(accepted, source, error.stage.value, str(error))
+            why = SILENT if isinstance(error, SaidNothing) else error.stage.value
+            self._refuse(accepted, source, why, str(error))
         except Exception as error:  # noqa: BLE001  # one connection's surprise must not become the listener's
             self._refuse(accepted, source, "error", f"{type(error).__name__}: {error}")
 

@@ -116,6 +116,18 @@ TUNNELS = (
             "proxy/test_passthrough.py::test_silent_clients_give_way_to_new_ones",
         ),
     ),
+    Attack(
+        "Thousands of connections to a gRPC or JSON-RPC port: silent, with half a ClientHello, or without a request",
+        "beyond 1,000 the oldest of the source with the most is closed for the newest",
+        "`refused`: `silent`",
+        (
+            "grpc/test_server.py::test_who_asks_for_nothing_gives_way_to_new_ones",
+            "grpc/test_server.py::test_half_a_first_frame_is_no_request",
+            "jsonrpc/test_server.py::test_who_asks_for_nothing_gives_way_to_new_ones",
+            "transport/test_incoming.py::test_half_a_hello_begins_no_handshake",
+            "faults/test_floods.py::test_an_honest_client_beside_silent_connections",
+        ),
+    ),
 )
 
 CALLS = (
@@ -390,7 +402,7 @@ RECORDS = (
 WIRES = (
     Attack(
         "TLS below 1.2",
-        "the end of the connection; at JSON-RPC ports with the alert that says why",
+        "the end of the connection, with the alert that says why",
         "`refused`: `tls`",
         (
             "attacks/test_tls_versions.py::test_no_port_speaks_tls_below_1_2",

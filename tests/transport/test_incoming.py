@@ -1,0 +1,185 @@
+"""From an accepted socket to its protocol: what a connection gets before it has said something, and when."""
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+import pytest
+
+from eps.errors import TlsFailed
+from eps.transport.arrivals import Arrival, SaidNothing
+from eps.transport.incoming import Entrance, HandshakeTurns, has_spoken
+from eps.transport.tls import client_context, server_context
+from support.testing import socket_pair, tls_files
+
+HELLO = b"\x16\x03\x01\x00\x04abcd"
+
+
+def hello() -> bytes:
+    """What a client of ours says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        client_context(tls_files("hd-1")).wrap_bio(incoming, outgoing, server_hostname="hd-2").do_handshake()
+    return outgoing.read()
+
+
+class Port:
+    """An entrance, and what came of those who entered."""
+
+    def __init__(self, most: int = 10, seconds: float = 30.0, *, tls: bool = True) -> None:
+        self.entrance = Entrance(most, seconds)
+        self.context = server_context(tls_files("hd-2")) if tls else None
+        self.protocols: list[asyncio.Protocol] = []
+        self.ended: list[asyncio.Protocol] = []
+
+    def accept(self) -> tuple[socket.socket, "asyncio.Task[asyncio.Protocol]"]:
+        near, far = socket_pair()
+        entering = self.entrance.to_protocol(self._made, far, self.context, end=self.ended.append)
+        return near, asyncio.create_task(entering)
+
+    def _made(self, _arrival: Arrival) -> asyncio.Protocol:
+        self.protocols.append(asyncio.Protocol())
+        return self.protocols[-1]
+
+
+async def some_turns(number: int = 20) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, len(HELLO) - 1])
+async def test_a_record_that_is_not_whole_is_waited_for(size: int) -> None:
+    near, far = socket_pair()
+    with near, far:
+        near.send(HELLO[:size])
+        waiting = asyncio.create_task(has_spoken(far, tls=True))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        near.send(HELLO[size:])
+        assert await waiting
+        assert far.recv(100) == HELLO  # nothing was read
+
+
+@pytest.mark.parametrize(
+    "sent", [HELLO + b"more", b"GET / HTTP/1.1", b"\x16\x03\x01\xff\xff"], ids=["whole", "plain", "long"]
+)
+async def test_what_needs_no_more_is_not_waited_for(sent: bytes) -> None:
+    near, far = socket_pair()
+    with near, far:
+        near.send(sent)
+        assert await has_spoken(far, tls=True)
+
+
+async def test_bytes_beyond_a_record_are_read_one_by_one_afterwards() -> None:
+    near, far = socket_pair()
+    with near, far:
+        near.send(HELLO[:7])
+        waiting = asyncio.create_task(has_spoken(far, tls=True))
+        await asyncio.sleep(0.02)
+        near.send(HELLO[7:])
+        assert await waiting
+        assert far.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("sent", [b"", HELLO[:3], HELLO[:-1]])
+async def test_who_hangs_up_before_has_not_spoken(sent: bytes, tls: bool) -> None:
+    near, far = socket_pair()
+    with far:
+        waiting = asyncio.create_task(has_spoken(far, tls=tls))
+        await asyncio.sleep(0.01)
+        near.send(sent)
+        near.close()
+        assert await waiting is (not tls and bool(sent))
+
+
+async def test_who_breaks_off_has_not_spoken() -> None:
+    near, far = socket_pair()
+    with far:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+        near.close()
+        assert not await has_spoken(far, tls=True)
+
+
+async def test_half_a_hello_begins_no_handshake() -> None:
+    port = Port()
+    begun: list[ssl.SSLObject] = []
+
+    class Counted(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            begun.append(self)
+            super().do_handshake()
+
+    assert port.context is not None
+    port.context.sslobject_class = Counted
+    near, entering = port.accept()
+    with near:
+        whole = hello()
+        near.send(whole[:-1])
+        await asyncio.sleep(0.05)
+        assert not begun
+        near.send(whole[-1:])
+        await asyncio.sleep(0.05)
+        assert begun
+        assert not port.protocols  # made behind the handshake
+        near.close()
+        with pytest.raises(TlsFailed, match="closed during the TLS handshake"):
+            await entering
+
+
+@pytest.mark.parametrize("sent", [b"", HELLO[:7], hello()], ids=["nothing", "half", "hello"])
+async def test_who_does_not_go_on_gives_way(sent: bytes) -> None:
+    port = Port(most=1)
+    first, entering = port.accept()
+    first.send(sent)
+    await asyncio.sleep(0.05)
+    second, other = port.accept()
+    with first, second:
+        with pytest.raises(SaidNothing, match="newer connections"):
+            await entering
+        second.close()
+        with pytest.raises(TlsFailed):
+            await other
+
+
+async def test_who_asks_for_nothing_without_tls_gives_way_by_its_end() -> None:
+    port = Port(most=1, tls=False)
+    first, entering = port.accept()
+    with first:
+        first.send(b"x")
+        assert await entering is port.protocols[0]
+        assert len(port.entrance.arrivals) == 1
+        second, other = port.accept()
+        second.close()
+        await other
+        assert port.ended == [port.protocols[0]]
+
+
+async def test_silence_has_an_end() -> None:
+    plain, secret = Port(seconds=0.02, tls=False), Port(seconds=0.02)
+    for port, kind, text in (
+        (plain, SaidNothing, "nothing came within 0.02 s"),
+        (secret, TlsFailed, "no TLS within 0.02 s"),
+    ):
+        near, entering = port.accept()
+        with near, pytest.raises(kind, match=text):
+            await entering
+
+
+async def test_a_few_handshakes_begin_in_a_turn_the_newest_first() -> None:
+    turns, begun = HandshakeTurns(2), list[int]()
+
+    async def begin(number: int) -> None:
+        await turns.turn()
+        begun.append(number)
+
+    tasks = [asyncio.create_task(begin(number)) for number in range(7)]
+    await asyncio.sleep(0)
+    assert begun == [0, 1]
+    tasks[6].cancel()
+    await some_turns()
+    assert begun == [0, 1, 5, 4, 3, 2]
+    await begin(7)
+    assert begun[-1] == 7
+    await asyncio.gather(*tasks, return_exceptions=True)
