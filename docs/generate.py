@@ -376,9 +376,14 @@ def render_table(model: type[Model]) -> str:
         info = model.model_fields[name]
         # The loader works out where state lies; its meaning says how.
         default = "see right" if name == "state_path" else default_of(info)
-        meaning = MEANINGS[model.__name__][name]
+        meaning = MEANINGS[model.__name__][name] + (" ↻" if is_alive(model, name) else "")
         rows.append(f"| `{info.alias or name}` | {kind_of(hints[name])} | {default} | {meaning} | {example_of(info)} |")
     return "\n".join(rows) + "\n"
+
+
+def is_alive(model: type[Model], name: str) -> bool:
+    """Whether a running program takes a new value over: of a section's own fields, those say it."""
+    return name in (model.alive or ()) and kind_of(get_type_hints(model, include_extras=True)[name])[:1] != "["
 
 
 def own_fields(model: type[Model]) -> list[str]:

@@ -26,7 +26,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.dev"},
     {"programs.entry", "programs.spelling"},
     {"programs.cli"},
-    {"programs.stores"},
+    {"programs.stores", "programs.serving"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

@@ -12,7 +12,7 @@ from eps.core.names import Fingerprint, Operator
 from eps.core.warn_rate import WARN_SECONDS
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
-from eps.grpc.streams import STREAM_METADATA
+from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA
 from eps.transport.tls import PeerIdentity
 from support.testing import Events
 
@@ -213,3 +213,24 @@ async def test_closing_ends_streams_with_a_reason(setup: Setup) -> None:
     with pytest.raises(NotSent):
         await connected.call(pb.Request(id="1"), 1.0)
     connected.end("again")  # ending twice changes nothing
+
+
+async def test_an_older_stream_ends_when_all_that_went_down_is_answered_if_the_newer_one_says_so(setup: Setup) -> None:
+    older = await setup.open()
+    slow = setup.call("slow")
+    await older.sent.get()
+    newer = await setup.open(metadata={**STREAM_METADATA, **BESIDE_METADATA})
+    fast = setup.call("fast")
+    assert (await newer.sent.get()).id == "fast"
+    assert not older.aborted
+    older.answers.put_nowait(pb.Response(id="slow"))
+    newer.answers.put_nowait(pb.Response(id="fast"))
+    assert [(await slow).id, (await fast).id] == ["slow", "fast"]
+    assert "newer stream" in older.aborted
+    assert not newer.aborted
+
+
+async def test_an_older_stream_without_calls_ends_at_once(setup: Setup) -> None:
+    older = await setup.open()
+    await setup.open(metadata={**STREAM_METADATA, **BESIDE_METADATA})
+    assert "newer stream" in older.aborted

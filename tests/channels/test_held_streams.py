@@ -14,7 +14,7 @@ from eps.errors import NotSent, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.framing import PREFIX_BYTES
-from eps.grpc.streams import STREAM_METADATA
+from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA
 from eps.grpc.struct_decoder import decode_struct
 from eps.grpc.struct_encoder import encode_struct
 from eps.transport.tls import PeerIdentity
@@ -90,17 +90,23 @@ class Setup:
         self.defects: set[str] = set()
         self.handled: list[str] = []
         self.answer_size = 0
+        self.connections: list[SimpleNamespace] = []
         self.held = HeldStreams(HD_1, self.source, self.connect, self.answer, self.events)
 
     async def connect(self, operator: Operator, timeout: float) -> ClientConnection:
         assert operator == PROXY
         if self.failures:
             raise self.failures.pop(0)
-        return SimpleNamespace(open_stream=self.open_stream, peer=PeerIdentity((PROXY,), Fingerprint("aa")))  # type: ignore[return-value]  # what HeldStreams uses of it
+        futures = {name: asyncio.get_running_loop().create_future() for name in ("leaving", "closed")}
+        peer = PeerIdentity((PROXY,), Fingerprint("aa"))
+        self.connections.append(SimpleNamespace(open_stream=self.open_stream, peer=peer, **futures))
+        return self.connections[-1]  # type: ignore[return-value]  # what HeldStreams uses of it
 
     def open_stream(self, metadata: dict[str, str]) -> FakeStream:
-        assert metadata == STREAM_METADATA
-        assert not any(stream.open for stream in self.streams), "the old stream ends before the next is opened"
+        assert metadata.items() >= STREAM_METADATA.items()
+        beside = metadata.items() >= BESIDE_METADATA.items()
+        assert beside == any(stream.open for stream in self.streams), "who holds two streams says so"
+        assert self.ours or not beside, "servers in use know one stream of each operator"
         stream = FakeStream(ours=self.ours)
         self.streams.append(stream)
         self.opened.put_nowait(stream)
@@ -296,3 +302,48 @@ async def turns() -> None:
     """Let everything that can go on do so: nothing here waits for time or for a socket."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def test_the_next_stream_is_opened_while_the_old_one_still_answers(setup: Setup) -> None:
+    old = await setup.next_stream()
+    setup.gates["slow"] = asyncio.Event()
+    old.ask("slow")
+    setup.connections[0].leaving.set_result("it was renewed")
+    new = await setup.next_stream()
+    assert old.open
+    new.ask("fast")
+    assert await answers(new, 1) == ["fast"]
+    setup.gates["slow"].set()
+    assert await answers(old, 1) == ["slow"]
+    old.requests.put_nowait(None)  # the server ends it, now that nothing is under way
+    async with asyncio.timeout(30):
+        while old.open:
+            await asyncio.sleep(0)
+    assert not setup.events.of(Notice)
+
+
+async def test_to_a_server_in_use_the_next_stream_is_opened_when_nothing_is_under_way(setup: Setup) -> None:
+    setup.ours = False
+    old = await setup.next_stream()
+    setup.gates["slow"] = asyncio.Event()
+    old.ask("slow")
+    await asyncio.sleep(0.05)
+    setup.connections[0].leaving.set_result("it was renewed")
+    await asyncio.sleep(0.05)
+    assert old.open
+    setup.gates["slow"].set()
+    assert await answers(old, 1) == ["slow"]
+    new = await setup.next_stream()
+    assert not old.open
+    assert new.open
+    assert not setup.events.of(Notice)
+
+
+async def test_a_connection_that_broke_is_no_renewal(setup: Setup) -> None:
+    old = await setup.next_stream()
+    setup.connections[0].closed.set_result("broken")
+    setup.connections[0].leaving.set_result("broken")
+    await asyncio.sleep(0.05)
+    assert len(setup.streams) == 1
+    old.requests.put_nowait(None)
+    await setup.next_stream()

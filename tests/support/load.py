@@ -38,6 +38,13 @@ class Book:
             assert answer.result == {"call": name}, "an answer was crossed"
             self.answered.add(name)
 
+    async def more(self, calls: int) -> None:
+        """Wait until so many more calls have ended."""
+        wanted = self.made + calls
+        async with asyncio.timeout(60):
+            while self.made < wanted:
+                await asyncio.sleep(0.01)
+
     def balance(self, application: Application) -> None:
         """No call ran twice; all that were answered ran; none that is said not to have been sent did."""
         assert set(application.ran.values()) <= {1}
@@ -50,9 +57,9 @@ class Book:
 
 
 @asynccontextmanager
-async def load(machine: Machine, callers: int, *, pause: float = 0.02) -> AsyncIterator[Book]:
-    """hd-1's application calls without end, from so many places at once; all calls are over when this is left."""
-    book, over, client = Book(), asyncio.Event(), machine.application("hd-1")
+async def load(machine: Machine, callers: int, *, pause: float = 0.02, operator: str = "hd-1") -> AsyncIterator[Book]:
+    """An operator's application calls without end, from so many places; all calls are over when this is left."""
+    book, over, client = Book(), asyncio.Event(), machine.application(operator)
 
     async def calls(caller: int) -> None:
         number = 0

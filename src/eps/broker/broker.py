@@ -107,6 +107,10 @@ class Broker:
         self._running = 0
         self._ended = asyncio.Event()
 
+    def limit(self, limits: BrokerLimits) -> None:
+        """Other limits from the next call on."""
+        self._limits = limits
+
     @property
     def running(self) -> int:
         """Calls that have no answer yet."""

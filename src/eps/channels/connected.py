@@ -15,7 +15,7 @@ from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
-from eps.grpc.streams import answers_unordered
+from eps.grpc.streams import answers_unordered, is_beside_another
 from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0
@@ -37,6 +37,7 @@ class ConnectedStream:
         self._stream = stream
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
         self._ended = ""
+        self._leaving = ""
         is_ours = answers_unordered(stream.client_metadata)
         self._back_within = "seconds" if is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
 
@@ -60,6 +61,8 @@ class ConnectedStream:
             ) from None
         finally:
             del self._waiting[request.id]
+            if self._leaving and not self._waiting:
+                self.abort(self._leaving)
             if answer.done() and not answer.cancelled():
                 answer.exception()
 
@@ -91,6 +94,12 @@ class ConnectedStream:
                         hint=f"the call may have been executed; it connects again by itself within {self._back_within}",
                     )
                 )
+
+    def leave(self, reason: str) -> None:
+        """End the stream as soon as no call waits for an answer on it; new ones take another."""
+        self._leaving = reason
+        if not self._waiting:
+            self.abort(reason)
 
     def abort(self, reason: str) -> None:
         """End the stream itself, with a status that makes peers in use come back."""
@@ -132,7 +141,10 @@ class Connected:
         self._streams[operator] = connected
         if older is not None:
             reason = f"{operator} opened a newer stream"
-            older.abort(reason)
+            if is_beside_another(stream.client_metadata):
+                older.leave(reason)
+            else:  # it may well be dead: who waits on it must learn so
+                older.abort(reason)
             self._changed(operator, up=False, reason=reason)
         self._changed(operator, up=True)
         try:

@@ -84,6 +84,23 @@ class GrpcClientChannel:
         await self._pool.start()
         self._streams.start()
 
+    @property
+    def stale(self) -> list[Operator]:
+        """To whom connections are open from before the last renewal."""
+        return self._pool.stale
+
+    def renew(self, context: ssl.SSLContext, *, relays: RelaySettings, use_proxy: bool, is_other: bool) -> None:
+        """Dial as these say from now on; see the class for them.
+
+        Args:
+            is_other: the context holds another certificate, or other authorities: then what is open is opened anew.
+        """
+        self._relays, self._use_proxy = relays, use_proxy
+        self._routes_from = None
+        if is_other:
+            self._context = context
+            self._pool.renew()
+
     async def stop(self) -> None:
         """Take no new calls from those to whom we hold streams."""
         self._streams.stop()

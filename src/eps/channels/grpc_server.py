@@ -92,6 +92,20 @@ class GrpcServerChannel:
         await self._listener.start()
         self._tasks.start(self._watch_directory(), "grpc_server: directory")
 
+    def renew(
+        self, context: ssl.SSLContext, *, rate_limits: Sequence[RateLimit], relays: RelaySettings, is_other: bool
+    ) -> None:
+        """Accept as these say from now on; see the class for them.
+
+        Args:
+            is_other: the context holds another certificate, or other authorities: then clients are sent away, who
+                come back on new connections.
+        """
+        self._relays = relays
+        self._listener.limit(rate_limits)
+        if is_other:
+            self.endpoint.renew(context)
+
     async def stop(self) -> None:
         """Take no new calls, connections or tunnels. Streams held to us stay: running calls may need them."""
         self._stopping = True

@@ -1,7 +1,9 @@
 """The ``ServerCall`` streams that we hold open to others, so that they can call us though they can't dial us.
 
-PROTOCOL.md section 3. One ``_Holder`` per operator keeps one stream, ends the old one before it opens the next, and
-answers what comes down. How answers go back depends on who asks (section 9): a server like ours says in its metadata
+PROTOCOL.md section 3. ``_hold`` keeps one stream for each operator, and answers what comes down. When the connection
+under it goes away in good order (a new certificate, a server's GOAWAY), the next stream is opened on the next one: to a
+server like ours while the old one still answers, to others when nothing is under way, since those know one stream only.
+How answers go back depends on who asks (section 9): a server like ours says in its metadata
 that it takes answers in any order, so a slow call delays no other; any other server takes the next message as the
 answer to its last request, so each request is answered exactly once and in the order received.
 """
@@ -20,7 +22,7 @@ from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
 from eps.grpc.connection import ClientConnection, ReverseStream
-from eps.grpc.streams import STREAM_METADATA, answers_unordered, framed
+from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA, answers_unordered, framed
 from eps.transport.tasks import Tasks
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -46,6 +48,12 @@ LAST_ANSWERS_SECONDS = 1.0
 HANDLING_FAILED = -100
 """The code of such an answer (PROTOCOL.md section 3)."""
 
+MOVES = "it moves to another connection"
+"""Why a stream ended that is opened again at once: no failure."""
+
+_End = tuple[str, str, bool]
+"""Why a stream ended, what to do about it, and whether the service's name was wrong."""
+
 Answer = Callable[[ClientConnection, pb.Request], Coroutine[Any, Any, pb.Response]]
 """Handles one request of the connection's peer; failures are answers."""
 
@@ -68,6 +76,7 @@ class HeldStreams:
         self._holders: dict[Operator, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._hands: set[Budget] = set()
+        self._older = Tasks()
         self._stopping = False
 
     def start(self) -> None:
@@ -86,6 +95,7 @@ class HeldStreams:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._older.close()
         self._holders.clear()
 
     async def _follow(self) -> None:
@@ -103,31 +113,50 @@ class HeldStreams:
     async def _hold(self, operator: Operator) -> None:
         """Open the stream again and again; a failure is told once until it changes."""
         pause, reported, renamed = FIRST_PAUSE, "", False
+        older: asyncio.Task[_End] | None = None
         while True:
             started = asyncio.get_running_loop().time()
-            reason, hint, other_name = await self._one_stream(operator)
-            renamed = other_name and not renamed
-            if renamed:
-                continue  # at once, but once only: the next stream asks for the service by its other name
+            held = _Held(beside=older is not None and not older.done())
+            serving = self._older.start(self._one_stream(operator, held), f"stream {operator}")
+            await self._until_over_or_left(serving, held)
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it had been up
-            if reason != reported:
-                reported = reason
-                text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
-                self._emit(Notice(level=Level.WARN, text=text, hint=hint))
-            await asyncio.sleep(pause)
+            if not serving.done():
+                older = serving  # it ends when all that came down is answered
+            else:
+                reason, hint, other_name = serving.result()
+                renamed = other_name and not renamed
+                if renamed:
+                    continue  # at once, but once only: the next stream asks for the service by its other name
+                if reason not in (reported, MOVES):
+                    reported = reason
+                    text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
+                    self._emit(Notice(level=Level.WARN, text=text, hint=hint))
+            if serving.done() or pause > FIRST_PAUSE:
+                await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _one_stream(self, operator: Operator) -> tuple[str, str, bool]:
-        """Hold one stream until it ends; why it did, what to do about it, and whether the service's name was wrong."""
+    @staticmethod
+    async def _until_over_or_left(serving: "asyncio.Task[_End]", held: "_Held") -> None:
+        both: list[asyncio.Future[Any]] = [serving, held.left]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            raise
+
+    async def _one_stream(self, operator: Operator, held: "_Held") -> _End:
+        """Hold one stream until it ends."""
         up, hint, other_name = False, "", False
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
-            async with connection.open_stream(STREAM_METADATA) as stream:
+            beside = BESIDE_METADATA if held.beside else {}
+            async with connection.open_stream({**STREAM_METADATA, **beside}) as stream:
                 await stream.send(announcement(self._name))
                 up = True
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
-                await self._serve(connection, stream)
+                await self._serve(connection, stream, held)
                 reason, other_name = stream.reason, stream.other_name
         except EpsError as error:
             reason, hint = error.message, error.hint
@@ -137,7 +166,7 @@ class HeldStreams:
             self._emit(PeerChanged(link="stream", peer=operator, up=False, reason=reason))
         return reason, hint, other_name
 
-    async def _serve(self, connection: ClientConnection, stream: ReverseStream) -> None:
+    async def _serve(self, connection: ClientConnection, stream: ReverseStream, held: "_Held") -> None:
         tasks, hand = Tasks(), Budget(MAX_BYTES_IN_HAND)
 
         async def body(request: pb.Request) -> bytes:
@@ -153,7 +182,18 @@ class HeldStreams:
             await stream.over()
             hand.end()  # a reader that waits for room, too, learns it
 
+        async def move() -> None:
+            await asyncio.shield(connection.leaving)
+            if self._stopping or connection.closed.done():
+                return
+            if answers_unordered(await stream.server_metadata()):
+                held.leave()
+            else:
+                await hand.take(hand.limit)  # nothing is under way, as far as we know
+                stream.abort(MOVES)
+
         tasks.start(watch(), "stream: end")
+        tasks.start(move(), "stream: move")
         self._hands.add(hand)
         try:
             server: _Unordered | _InOrder | None = None
@@ -191,6 +231,24 @@ class HeldStreams:
     def _failed(request: pb.Request, why: str, hint: str) -> pb.Response:
         failed = InternalError(why, code=HANDLING_FAILED, hint=hint)
         return codec.encode_response(error_response("", failed), request.id)
+
+
+class _Held:
+    """A stream as the next one sees it.
+
+    Attributes:
+        beside: the one before it still answers.
+        left: done when the next one is to be opened though this one has not ended.
+    """
+
+    def __init__(self, *, beside: bool = False) -> None:
+        self.beside = beside
+        self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def leave(self) -> None:
+        """Have the next one opened."""
+        if not self.left.done():
+            self.left.set_result(None)
 
 
 class _Unordered:

@@ -45,6 +45,10 @@ class JsonRpcClientChannel:
             return replace(answer, result=unwrap(answer.result))
         return answer
 
+    def become(self, client: JsonRpcClient) -> None:
+        """Deliver by ``client`` from now on, which belongs to this channel."""
+        self._client.become(client)
+
     async def close(self) -> None:
         """End the connections to the application."""
         await self._client.close()

@@ -30,6 +30,11 @@ class JsonRpcServerChannel:
         """Where it listens, once started."""
         return self._server.port
 
+    @property
+    def server(self) -> JsonRpcServer:
+        """What listens."""
+        return self._server
+
     async def start(self, deliver: Deliver) -> None:
         """Bind and begin; raises StartError when it can't."""
         self._deliver = deliver

@@ -48,6 +48,14 @@ DRAIN_GRACE = 30.0
 have longer ones, those count."""
 
 
+RENEW_SECONDS, RENEW_PAUSE = 20.0, 0.1
+"""Over how many seconds all connections are opened anew, and the longest pause between two: within a minute they are
+to be new, and what is in flight on the old ones may take 30 s."""
+
+RENEW_AGAIN_SECONDS = 5.0
+"""Until those are tried again that could not be opened anew: a peer that doesn't pin the new certificate yet, say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """How an operator is reached, as the directory has it. Two equal routes share a connection.
@@ -131,6 +139,9 @@ class Pool:
         self._clock = clock
         self._grace = DRAIN_GRACE
         self._tasks = Tasks()
+        self._generation = 0
+        self._stale: set[ClientConnection] = set()  # to be opened anew
+        self._renewing: asyncio.Task[None] | None = None
         self._closing = False
 
     async def start(self) -> None:
@@ -147,6 +158,19 @@ class Pool:
                 slot.connection.abort("this server is stopping")
         await self._tasks.close()
         await self._lessons.save()
+
+    def renew(self) -> None:
+        """Open all connections anew: each stays in use until the next one stands, and then ends with its last call."""
+        self._generation += 1
+        self._stale.update(slot.connection for slot in self._slots.values() if slot.connection is not None)
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._renewing = self._tasks.start(self._renew(), "pool: renew")
+
+    @property
+    def stale(self) -> list[Operator]:
+        """To whom connections are open that are to be opened anew, or come to their end."""
+        return sorted(connection.operator for connection in self._stale)
 
     async def call(self, operator: Operator, request: pb.Request, timeout: float, route: Route) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
@@ -250,7 +274,7 @@ class Pool:
 
     async def _fill(self, operator: Operator, slot: Slot, route: Route) -> ClientConnection:
         """Open the slot's next connection; the task that all waiting calls share."""
-        me, begun_at = asyncio.current_task(), self._clock()
+        me, begun_at, generation = asyncio.current_task(), self._clock(), self._generation
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 connection = await self._open(operator, route)
@@ -272,6 +296,8 @@ class Pool:
             self._take_over(operator, slot, connection, begun_at)
         else:  # the directory changed while it was being opened; who waits for it opens the next
             self._tasks.start(connection.drain(0.0), f"drain {operator}")
+        if generation != self._generation:
+            self._stale.add(connection)
         link = "tunnel" if route.proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
         self._tasks.start(self._until_closed(operator, slot, connection, route, begun_at), f"watch {operator}")
@@ -295,6 +321,7 @@ class Pool:
         finally:
             if not connection.closed.done():  # the pool closes, and this one may have left its slot
                 connection.abort("this server is stopping")
+        self._stale.discard(connection)
         if slot.connection is connection:
             slot.connection = None
         if route.proxy and connection.was_cut:
@@ -321,6 +348,18 @@ class Pool:
 
     def _learned(self) -> None:
         self._tasks.start(self._lessons.save(), "pool: lessons")
+
+    async def _renew(self) -> None:
+        """Put something new in the place of all that is stale; what can't be had is tried again and again."""
+        opened_before = self._clock() + OPEN_TIMEOUT  # until then one may come that was begun before
+        while self._stale or self._clock() < opened_before:
+            waiting = [(operator, slot) for operator, slot in self._slots.items() if slot.connection in self._stale]
+            for operator, slot in waiting:
+                route = self._route_of(operator)
+                if slot.connection in self._stale and route is not None and route == slot.route:
+                    self._opening(operator, slot, route)
+                await asyncio.sleep(min(RENEW_SECONDS / len(waiting), RENEW_PAUSE))
+            await asyncio.sleep(RENEW_AGAIN_SECONDS)
 
     def _retire(self, operator: Operator, connection: ClientConnection) -> None:
         """No new call uses ``connection``; those in flight may finish."""

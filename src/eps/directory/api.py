@@ -29,7 +29,9 @@ from eps.directory.endpoints import Clients
 from eps.directory.pace import Pace, Refreshes
 from eps.directory.reports import Reports
 from eps.directory.rounds import Rounds
+from eps.directory.slices import last_chain
 from eps.directory.trusted_roots import TrustedRootsFile
+from eps.errors import RecordError
 
 LOAD_SECONDS = 2.0
 """How long ``start`` waits for the cache to be verified; some 10,000 records. The rest is done behind it."""
@@ -86,9 +88,8 @@ class ApiDirectory:
     ) -> None:
         self._emit = emit
         self._reports = Reports(emit, own_name)
-        self._rounds = Rounds(
-            clients, TrustedRootsFile(files.trusted_roots, emit), self._reports, pace.thorough_every, now
-        )
+        roots = TrustedRootsFile(files.trusted_roots, emit)
+        self._rounds = Rounds(clients, roots, self._reports, pace.thorough_every, now)
         self._cache = ChainCache(files.cache, emit)
         self._searches = findings.Searches(emit)
         self._refreshes = Refreshes(pace)
@@ -97,6 +98,7 @@ class ApiDirectory:
         self._chain = Chain.empty(trust)
         self._confirmed = Confirmed(files.confirmed, age_limit, now, emit)
         self._withheld = self._confirmed.refused
+        self._renewal: tuple[Clients, TrustStore] | None = None
         self._news = asyncio.Event()
         self._loaded = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -125,6 +127,22 @@ class ApiDirectory:
         if self._task is not None and not self._task.done():
             await self._refreshes.wish()
 
+    async def refuses(self, trust: TrustStore) -> str:
+        """Why the directory that is in use could not be believed with ``trust``; "" if it could.
+
+        Some time passes with many records; nothing else waits for that.
+        """
+        try:
+            await self._verified_by(trust)
+        except RecordError as error:
+            return error.message
+        return ""
+
+    def renew(self, clients: Clients, trust: TrustStore) -> None:
+        """Ask by ``clients`` from the next question on, which comes at once, and believe whom ``trust`` says."""
+        self._renewal = (clients, trust)  # clients before these have asked nothing, so hold no connection
+        self._refreshes.hurry()
+
     async def changed(self, seen: Directory) -> Directory:
         while self.current is seen:
             await self._news.wait()
@@ -139,6 +157,8 @@ class ApiDirectory:
         await self._searches.close()
         await self._cache.close()
         await self._rounds.close()
+        if self._renewal is not None:
+            await self._renewal[0].close()
 
     # Following
 
@@ -152,12 +172,32 @@ class ApiDirectory:
         while True:
             asked = self._refreshes.begin()
             try:
+                await self._take_renewal()
                 await self._poll(thorough=asked is not None)
             except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
                 self._reports.failed(f"unexpected {type(error).__name__}: {error}", "please report this")
             self._judge_age()
             self._refreshes.end(asked)
             await self._refreshes.pause(self.pause)
+
+    async def _take_renewal(self) -> None:
+        if self._renewal is None:
+            return
+        (clients, trust), self._renewal = self._renewal, None
+        before, self._rounds = self._rounds, self._rounds.renewed(clients)
+        await before.close()
+        if trust == self._chain.trust:
+            return
+        try:
+            self._chain = await self._verified_by(trust)
+        except RecordError as error:  # it was asked before (refuses), but records came in between
+            self._reports.failed(f"the former authorities stay in use: {error.message}", error.hint)
+        else:
+            self._wake_watchers()
+
+    async def _verified_by(self, trust: TrustStore) -> Chain:
+        empty = Chain.empty(trust)
+        return await last_chain(empty.extending(tuple(self._chain.records), self._now()), empty)
 
     async def _poll(self, *, thorough: bool) -> None:
         """Ask once, and use what was heard."""

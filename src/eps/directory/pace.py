@@ -71,6 +71,10 @@ class Refreshes:
             self._wake.set()
         await asyncio.wait([self._round], timeout=self._pace.refresh_seconds)
 
+    def hurry(self) -> None:
+        """Have the next question asked now, though nobody waits for its answer."""
+        self._wake.set()
+
     def begin(self) -> "asyncio.Future[None] | None":
         """The round that the question beginning now answers, for :meth:`end`; None if nobody has a wish."""
         self._wake.clear()

@@ -77,6 +77,10 @@ class Rounds:
         self._refused: dict[int, _Refusal] = {}
         self._next_thorough = 0.0
 
+    def renewed(self, clients: Clients) -> "Rounds":
+        """As these, by other clients, and with nothing remembered of what the former said."""
+        return Rounds(clients, self._trusted_roots, self._reports, self._thorough_every, self._now)
+
     async def close(self) -> None:
         await self._endpoints.close()
 

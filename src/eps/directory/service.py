@@ -139,6 +139,22 @@ class ServiceDirectory:
                 data["index"] = error.index
             return Response(call.id, error=Error(error.code, error.message, data))
 
+    async def renew(self, trust: TrustStore, *, foreign_peers: bool) -> None:
+        """Believe whom ``trust`` says from the next submission on.
+
+        Raises:
+            StartError: what is in the store does not verify with it; nothing is changed.
+        """
+        if trust != self._trust:
+            async with self._lock:
+                empty = Chain.empty(trust)
+                try:
+                    chain = await last_chain(empty.extending(tuple(self._chain.records), self._now()), empty)
+                except RecordError as error:
+                    raise self._broken(f"with the new authorities, {error.message}") from error
+                self._trust, self._chain = trust, chain
+        self._foreign_peers = foreign_peers
+
     async def close(self) -> None:
         """Wait a little for submissions under way, then end them. The store can be closed afterwards."""
         if self._submissions:

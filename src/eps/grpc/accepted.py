@@ -126,6 +126,7 @@ class Accepted:
         self.memory = PeerMemory()
         self._serving = serving
         self._refusing = False
+        self._aged = False
         self._idle_since = asyncio.get_running_loop().time()
         self._max_age = serving.limits.max_age * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnections, no secret
         self.wire = Wire(self, client=False, verify=self._identify, peer_name=source, limits=serving.limits.wire)
@@ -297,12 +298,11 @@ class Accepted:
             if stream.id not in self.tasks and now - stream.created >= limits.request_timeout:
                 text = f"the request did not arrive within {limits.request_timeout:g} s"
                 self._answer_status(stream, Status.DEADLINE_EXCEEDED, text)
-        if self.link.leaving.done():
-            return
-        if now - self.link.created_at >= self._max_age:
+        if not self._aged and now - self.link.created_at >= self._max_age:
+            self._aged = True  # also one that was sent away, and whose peer keeps a stream on it
             self.drain("the connection reached its greatest age")
             self.link.after("age", limits.age_grace, lambda: self.link.end("the connection reached its greatest age"))
-        elif not self.wire.streams and now - self._idle_since >= limits.idle_timeout:
+        elif not self.link.leaving.done() and not self.wire.streams and now - self._idle_since >= limits.idle_timeout:
             self.drain(f"idle for {limits.idle_timeout:g} s")
 
     def on_cut(self, reason: str) -> None:

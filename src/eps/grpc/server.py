@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
+from functools import partial
 from weakref import WeakValueDictionary
 
 from eps.core.event import Emit, Level, PeerChanged, Refused
@@ -17,6 +18,12 @@ from eps.grpc.streams import ServerStream
 from eps.transport.arrivals import SILENT, Arrival, SaidNothing
 from eps.transport.incoming import Entrance
 from eps.transport.tls import PeerIdentity, Pins, no_longer_pinned
+
+RENEW_SECONDS = 20.0
+"""Over how many seconds the clients are sent away whose connections are to be renewed, so that they don't all come back
+at once. All is to be done within a minute, and what runs then may take 30 s."""
+
+RENEWED = "the server has a new certificate"
 
 __all__ = ["ServerConnection", "ServerEndpoint", "ServerLimits", "ServerStream"]
 
@@ -68,6 +75,7 @@ class ServerEndpoint:
         self._limits = limits or ServerLimits()
         self._serving = Serving(pins, on_call, on_stream, self._emit, self._memory_of, self._limits)
         self._accepted: set[Accepted] = set()
+        self._stale: set[Accepted] = set()
         self._by_certificate: dict[Fingerprint, dict[Accepted, None]] = {}  # oldest first
         self._memory: WeakValueDictionary[Fingerprint, PeerMemory] = WeakValueDictionary()
         self._entrance = Entrance(self._limits.max_arriving, self._limits.handshake_timeout)
@@ -90,23 +98,23 @@ class ServerEndpoint:
         if self._closing:
             sock.close()
             return
-        source, made = _source(sock), list[Accepted]()
+        source, made, context = _source(sock), list[Accepted](), self._context
 
         def begin(arrival: Arrival) -> Link:
             made.append(Accepted(self._serving, source, arrival))
             return made[0].link
 
         try:
-            await self._entrance.to_protocol(begin, sock, self._context, end=lambda _: self._gives_way(made[0]))
+            await self._entrance.to_protocol(begin, sock, context, end=lambda _: self._gives_way(made[0]))
         except asyncio.CancelledError:
             sock.close()
             raise
         except TlsFailed as error:
             self._refused(source, SILENT if isinstance(error, SaidNothing) else "tls", error.message)
             return
-        self._shaken_hands(made[0])
+        self._shaken_hands(made[0], is_stale=context is not self._context)
 
-    def _shaken_hands(self, one: Accepted) -> None:
+    def _shaken_hands(self, one: Accepted, *, is_stale: bool) -> None:
         link = one.link
         link.closed.add_done_callback(lambda _: one.arrival.settle())
         if link.peer is None or self._closing:
@@ -115,6 +123,9 @@ class ServerEndpoint:
                 self._refused(one.source, "pin", link.reason)
             return
         self._adopt(one, link.peer)
+        if is_stale and one in self._accepted:
+            self._stale.add(one)
+            one.drain(RENEWED)
 
     def _gives_way(self, one: Accepted) -> None:
         one.link.abort(f"{one.link.peer_name} asked for nothing: {self._entrance.arrivals.text}")
@@ -154,12 +165,29 @@ class ServerEndpoint:
 
     def _lost(self, one: Accepted, fingerprint: Fingerprint) -> None:
         self._accepted.discard(one)
+        self._stale.discard(one)
         same = self._by_certificate.get(fingerprint, {})
         same.pop(one, None)
         if not same:
             self._by_certificate.pop(fingerprint, None)
         link = one.link
         self._emit(PeerChanged(link="incoming", peer=link.peer_name, up=False, reason=link.reason, level=Level.DEBUG))
+
+    @property
+    def stale(self) -> list[str]:
+        """Whose connections are still those from before the last renewal."""
+        return sorted(one.link.peer_name for one in self._stale & self._accepted)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Accept with ``context`` from now on, and send away, one by one, those who were accepted with another.
+
+        Who is sent away (GOAWAY) opens the next connection first; what runs on the old one comes to its end.
+        """
+        self._context = context
+        self._stale |= self._accepted
+        old = [one for one in self._accepted if not one.link.leaving.done()]
+        for number, one in enumerate(old):
+            one.link.after("renew", RENEW_SECONDS * number / len(old), partial(one.drain, RENEWED))
 
     def stop(self) -> None:
         """Take no more connections, nor calls on those that are there: GOAWAY to everyone. What runs goes on."""

@@ -25,6 +25,18 @@ STREAM_METADATA = {STREAMS_KEY: STREAMS_UNORDERED}
 """What ours say."""
 
 
+BESIDE_KEY = "eps-older-stream"
+BESIDE_MARK = "answers"
+BESIDE_METADATA = {BESIDE_KEY: BESIDE_MARK}
+"""What ours say besides, where the stream takes the place of one that they still hold: what was sent down that one is
+answered on it, new requests come down the newer one."""
+
+
+def is_beside_another(metadata: Mapping[str, str]) -> bool:
+    """Whether the peer answers, on the older stream that it holds, what came down there."""
+    return metadata.get(BESIDE_KEY) == BESIDE_MARK
+
+
 def answers_unordered(metadata: Mapping[str, str]) -> bool:
     """Whether a peer that sent ``metadata`` takes answers in any order and has several requests under way."""
     return metadata.get(STREAMS_KEY) == STREAMS_UNORDERED

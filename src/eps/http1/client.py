@@ -101,6 +101,7 @@ class Connections:
         self._places = asyncio.Semaphore(limit) if limit is not None else None
         self._unused: list[Connection] = []
         self._used: set[Connection] = set()
+        self._retired = False
 
     async def take(self, *, fresh: bool = False) -> Connection:
         """A connection for one exchange; to be given back, whatever happens.
@@ -139,7 +140,13 @@ class Connections:
         self._leave()
         if exchange is None or not (exchange.is_read and exchange.is_written):
             connection.abort()
-        elif self.keep_alive <= 0 or not exchange.can_go_on or exchange.rest or not connection.may_be_kept:
+        elif (
+            self._retired
+            or self.keep_alive <= 0
+            or not exchange.can_go_on
+            or exchange.rest
+            or not connection.may_be_kept
+        ):
             connection.close()
         else:
             self._keep(connection)
@@ -158,6 +165,19 @@ class Connections:
     def _leave(self) -> None:
         if self._places is not None:
             self._places.release()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether an exchange is in progress on one of them."""
+        return bool(self._used)
+
+    def retire(self) -> None:
+        """Keep none any more: unused ones end now, the others with the exchange in progress."""
+        self._retired = True
+        while self._unused:
+            connection = self._unused.pop()
+            connection.expiry.cancel()
+            connection.close()
 
     async def close(self) -> None:
         """End all connections; exchanges in progress fail."""

@@ -129,6 +129,8 @@ class JsonRpcClient:
         self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=limits.keep_alive)
         self._head = request_head(self._url, self._proxy)
         self._keep_alive_header = ""
+        self._successor: JsonRpcClient | None = None
+        self._before: list[Connections] = []
         self._closed = False
 
     async def call(
@@ -155,6 +157,8 @@ class JsonRpcClient:
             DeliveryError: the answer is a failure that is no JSON-RPC answer, e.g. an HTML page with status 404.
             InternalError: ``params`` can't be written as JSON.
         """
+        if self._successor is not None:
+            return await self._successor.call(method, params, request_id=request_id, timeout=timeout, tolerate=tolerate)
         request_id = request_id or secrets.token_hex(16)
         body = render_request(method, params, request_id)
         if self._closed:
@@ -174,12 +178,25 @@ class JsonRpcClient:
     @property
     def kept_for(self) -> float:
         """Seconds for which an unused connection is kept, as the server said last."""
-        return self._connections.keep_alive
+        return self._successor.kept_for if self._successor is not None else self._connections.keep_alive
+
+    def become(self, other: "JsonRpcClient") -> None:
+        """Make all further calls as ``other`` does, which belongs to this one from now on.
+
+        Calls in progress come to their end on the connections that they have.
+        """
+        before = self._successor or self
+        self._successor, self.label = other, other.label
+        before._connections.retire()
+        self._before = [kept for kept in (*self._before, before._connections) if kept.in_use]
 
     async def close(self) -> None:
         """End all connections; calls in flight fail."""
         self._closed = True
-        await self._connections.close()
+        if self._successor is not None:
+            await self._successor.close()
+        for connections in (*self._before, self._connections):
+            await connections.close()
 
     # One exchange
 

@@ -57,6 +57,8 @@ GRACE_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 0.1
 """After all calls have ended: for connections that are only being read to their body's end, or closed."""
 
+HTTP_ALPN = ("http/1.1",)
+
 MAX_HEADER_LINE = 8190
 """aiohttp's and Apache's default."""
 
@@ -127,6 +129,7 @@ class JsonRpcServer:
         self._http: _Http | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()
         self._entrance = Entrance(limits.max_arriving, HANDSHAKE_SECONDS if tls is not None else KEEP_ALIVE_SECONDS)
+        self._generation = 0
         self._listener: Listener | None = None
         if bind_address is not None:
             self._listener = Listener(
@@ -162,10 +165,36 @@ class JsonRpcServer:
             StartError: a certificate file is missing or wrong, or the port is taken.
         """
         self._requests.cors.check()
-        self._context = server_context(self._tls, ["http/1.1"]) if self._tls else None
+        self._context = server_context(self._tls, HTTP_ALPN) if self._tls else None
         self._http = _Http(self._exchange)
         if self._listener is not None:
             await self._listener.start()
+
+    def renew(
+        self,
+        context: ssl.SSLContext | None,
+        *,
+        requests: Requests,
+        tls: TlsFiles | None,
+        limits: ServerLimits,
+    ) -> None:
+        """Serve as these say from the next request on; see the class for them.
+
+        Open connections go on to their next answer, which says that it is their last: so no request is lost.
+
+        Args:
+            context: made of ``tls``.
+        """
+        self.end_tls_with(context, tls)
+        self._requests, self._limits = requests, limits
+        self._path = "/" + requests.path.lstrip("/")
+        if self._listener is not None:
+            self._listener.limit(limits.rate_limits)
+
+    def end_tls_with(self, context: ssl.SSLContext | None, tls: TlsFiles | None) -> None:
+        """As :meth:`renew`, for TLS alone."""
+        self._context, self._tls = context, tls
+        self._generation += 1
 
     async def stop(self) -> None:
         """Accept no more; connections end when the request in progress on them is answered."""
@@ -200,11 +229,14 @@ class JsonRpcServer:
         http = self._http
         assert http is not None, "nothing is accepted before start"
 
+        generation = self._generation
+
         def made(arrival: Arrival) -> "_Connection":
             connection = http()
             assert isinstance(connection, _Connection), "it makes no others"
             connection.arrival = arrival
             connection.on_end = on_end
+            connection.generation = generation
             return connection
 
         await self._entrance.to_protocol(made, accepted, self._context, end=self._gives_way)
@@ -224,6 +256,8 @@ class JsonRpcServer:
             request.protocol.settle()
         try:
             answer = await self._answer(request)
+            if isinstance(request.protocol, _Connection) and request.protocol.generation != self._generation:
+                answer.force_close()
             size = answer.content_length or 0
             if size <= NEVER_WAITS and request.transport and not request.transport.get_write_buffer_size():
                 return await _send(request, answer)
@@ -353,6 +387,8 @@ async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse
         await answer.write_eof()
         return answer
     pieces = _Nameless(status=answer.status, headers=answer.headers)
+    if answer.keep_alive is False:
+        pieces.force_close()
     pieces.content_length = len(body)
     await pieces.prepare(request)
     for start in range(0, len(body), WRITE_BYTES):
@@ -367,6 +403,7 @@ class _Connection(HttpConnection):
     client_names: tuple[str, ...] = ()
     arrival: Arrival | None = None
     on_end: OnEnd | None = None
+    generation = 0
 
     def settle(self) -> None:
         """Its first request has come."""

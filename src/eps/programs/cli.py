@@ -79,7 +79,9 @@ def _common(
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version_option),
     ] = False,
 ) -> None:
-    context.obj = Options(level=level, format=style, profile=profile, log_file=log_file)
+    source = context.get_parameter_source("level")
+    given = source is not None and source.name != "DEFAULT"
+    context.obj = Options(level=level, level_given=given, format=style, profile=profile, log_file=log_file)
 
 
 def print_version() -> None:

@@ -37,11 +37,11 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON o
 @server.command("run", short_help="Run the EPS server.")
 def server_run(context: typer.Context) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
+    from eps.programs.serving import serve
     from eps.programs.wiring.eps import EpsServer
-    from eps.programs.wiring.parts import from_settings
     from eps.settings import load_eps
 
-    guarded(lambda: run_server("EPS", options_of(context), from_settings(load_eps, EpsServer)))
+    serve(context, "eps", "EPS", load_eps, EpsServer)
 
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")

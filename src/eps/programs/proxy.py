@@ -2,8 +2,7 @@
 
 import typer
 
-from eps.programs.cli import guarded, make_app, options_of
-from eps.programs.running.runtime import run_server
+from eps.programs.cli import make_app
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -18,21 +17,21 @@ app.add_typer(run)
 @run.command("public", short_help="Run the public proxy.")
 def run_public(context: typer.Context) -> None:
     """Run the public proxy, through which operators are reached that nobody can dial, until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring.parts import from_settings
+    from eps.programs.serving import serve
     from eps.programs.wiring.proxy import PublicProxyServer
     from eps.settings import load_proxy
 
-    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, PublicProxyServer)))
+    serve(context, "proxy", "PRO", load_proxy, PublicProxyServer)
 
 
 @run.command("private", short_help="Run the private proxy.")
 def run_private(context: typer.Context) -> None:
     """Run the private proxy, through which TLS clients reach a server in our network, until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring.parts import from_settings
+    from eps.programs.serving import serve
     from eps.programs.wiring.proxy import PrivateProxyServer
     from eps.settings import load_proxy
 
-    guarded(lambda: run_server("PRO", options_of(context), from_settings(load_proxy, PrivateProxyServer)))
+    serve(context, "proxy", "PRO", load_proxy, PrivateProxyServer)
 
 
 add_store_commands(app, "proxy")

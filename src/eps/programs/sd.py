@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import guarded, make_app, options_of
+from eps.programs.cli import guarded, make_app
 from eps.programs.running.runtime import run as run_command
-from eps.programs.running.runtime import run_server
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -20,11 +19,11 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    from eps.programs.wiring.parts import from_settings
+    from eps.programs.serving import serve
     from eps.programs.wiring.sd import SdServer
     from eps.settings import load_sd
 
-    guarded(lambda: run_server("SD_", options_of(context), from_settings(load_sd, SdServer)))
+    serve(context, "sd", "SD_", load_sd, SdServer)
 
 
 store = add_store_commands(app, "sd")

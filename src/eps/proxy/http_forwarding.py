@@ -93,6 +93,10 @@ class HttpForwarder:
         """Load the certificate; raises StartError if it can't be used."""
         self._context = server_context(self._tls, ["http/1.1"])
 
+    def renew(self, context: ssl.SSLContext, tls: TlsFiles) -> None:
+        """End TLS with ``context``, made of ``tls``, on new connections; those that are open go on."""
+        self._context, self._tls = context, tls
+
     async def close(self) -> None:
         """Let requests in flight end, then end all connections."""
         clients = list(self._clients)

@@ -49,6 +49,15 @@ class JsonRpcForwarder:
         """Load the certificate; raises StartError if it can't be used."""
         await self._server.start()
 
+    @property
+    def server(self) -> JsonRpcServer:
+        """What clients talk to."""
+        return self._server
+
+    def become(self, client: JsonRpcClient) -> None:
+        """Call by ``client`` from now on, which belongs to this forwarder."""
+        self._client.become(client)
+
     async def close(self) -> None:
         """Let calls in flight end, then end all connections."""
         await self._server.close()

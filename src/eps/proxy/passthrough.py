@@ -122,6 +122,10 @@ class Passthrough:
         """Where TLS clients connect."""
         return self._listener.addresses
 
+    def limit(self, rate_limits: Sequence[RateLimit]) -> None:
+        """Other rate limits from now on."""
+        self._listener.limit(rate_limits)
+
     async def start(self) -> None:
         """Begin to listen; raises StartError if the address can't be bound."""
         await self._listener.start()

@@ -133,6 +133,10 @@ class PrivateProxy:
             "incomingConnection": self._incoming,
         }
 
+    def renew(self, relays: RelaySettings) -> None:
+        """Dial relays as ``relays`` says from now on."""
+        self._relays = relays
+
     async def start(self) -> None:
         """Begin to repeat what the book holds."""
         self._watch_all()

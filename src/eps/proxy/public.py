@@ -152,6 +152,10 @@ class PublicProxy:
         """How many offers wait for one side or both."""
         return self._rendezvous.open
 
+    def limit(self, rate_limits: Sequence[RateLimit]) -> None:
+        """Other rate limits from now on."""
+        self._listener.limit(rate_limits)
+
     async def start(self) -> None:
         """Begin to listen; raises StartError if the address can't be bound."""
         await self._listener.start()

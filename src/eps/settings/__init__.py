@@ -9,6 +9,8 @@ load_eps, load_sd, load_proxy          what programs call
     models     what can be set: eps_server, service_directory and proxies, and parts, which several of them share
     fields     kinds of values: files, addresses, times
   problems   the one form of errors and warnings
+changes    what differs between two readings, and what of it a running program takes over
+answers    what was asked for at the terminal, for the second reading
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from typing import Generic, TypeVar
 
 from eps.errors import SettingsError
 from eps.settings.fields import Model
-from eps.settings.loader import read_settings
+from eps.settings.loader import places_in, read_settings
 from eps.settings.models import EpsSettings, ProxySettings, SdSettings
 from eps.settings.node import Node, child
 from eps.settings.problems import Problem, Severity, describe_problems
@@ -38,6 +40,7 @@ __all__ = [
     "load_eps",
     "load_proxy",
     "load_sd",
+    "places_of",
     "read_program",
 ]
 
@@ -110,6 +113,11 @@ def load_sd(environment: Mapping[str, str], folder: Path, prompt: Prompt | None 
 def load_proxy(environment: Mapping[str, str], folder: Path, prompt: Prompt | None = None) -> Loaded[ProxySettings]:
     """The proxy's settings, from ``PROXY_SETTINGS``. See :func:`load_eps`."""
     return _loaded(read_program("proxy", ProxySettings, environment, folder, prompt))
+
+
+def places_of(program: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The files and folders that a program's variable names."""
+    return tuple(places_in(PROGRAMS[program].variable, environment))
 
 
 def _loaded(reading: Reading[S]) -> Loaded[S]:

@@ -1,7 +1,7 @@
 """What can be set for an EPS server: ``eps server run``, ``eps sd …``, ``eps call``."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -37,6 +37,7 @@ from eps.settings.parts import (
     JsonRpcClientOptions,
     JsonRpcClientSettings,
     JsonRpcServerSettings,
+    LogLevel,
     MetricsSettings,
     MutualTlsSettings,
     RateLimits,
@@ -45,6 +46,18 @@ from eps.settings.parts import (
 
 class ApiDirectorySettings(Model):
     """Follow a service directory."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {
+            "ca_certificate_files",
+            "ca_intermediate_certificate_files",
+            "endpoints",
+            "max_answer",
+            "require_canonical_signatures",
+            "require_pinned_signers",
+            "server_names",
+        }
+    )
 
     endpoints: Annotated[tuple[Url, ...], AsList, Field(min_length=1)] = Field(
         examples=[["https://sd.example.org:3322/jsonrpc"]]
@@ -126,6 +139,8 @@ DirectorySettings = Annotated[ApiDirectory | JsonDirectory, Field(discriminator=
 class GrpcServerSettings(Model):
     """Where other operators connect, directly or through a tunnel."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"internal_endpoints", "proxy_url", "tcp_rate_limits"})
+
     bind_address: BindAddress = Field(default="localhost:4444", examples=[":4444"])
     """Where other operators connect; `localhost` if everybody comes through a proxy."""
 
@@ -149,6 +164,8 @@ class GrpcServerSettings(Model):
 
 class GrpcClientSettings(Model):
     """How other operators are called."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"proxy_url", "use_proxy"})
 
     tls: MutualTlsSettings
     """Our certificate, and the authorities of other operators' certificates."""
@@ -221,6 +238,10 @@ Channels = Annotated[
 class SigningSettings(Model):
     """The key that signs change records, and what signatures are checked against on the command line."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {"ca_certificate_file", "ca_intermediate_certificate_files", "certificate_file", "key_file"}
+    )
+
     certificate_file: ExistingFile = Field(examples=["hd-1-sign.crt"])
     """Our signing certificate (ECDSA P-256, key usage digitalSignature)."""
 
@@ -237,6 +258,8 @@ class SigningSettings(Model):
 class EpsSettings(Model):
     """An EPS server."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"call_timeout", "drain_timeout", "log_level", "signing"})
+
     name: OperatorName = Field(examples=["hd-1"])
     """Our operator's name, as the directory and our certificates spell it."""
 
@@ -248,6 +271,9 @@ class EpsSettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    log_level: LogLevel | None = Field(default=None, examples=["debug"])
+    """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
 
     signing: SigningSettings | None = None
     """Only for `eps sd submit-records`, `sign` and `verify`."""

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -40,6 +40,9 @@ class Model(BaseModel):
     """Base of all settings: immutable; unknown keys are ignored here and warned about by eps.settings.validate."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    alive: ClassVar[frozenset[str] | None] = frozenset()
+    """The fields whose new values a running program takes over; None: nothing in here, however deep."""
 
 
 def _list(value: Any) -> Any:

@@ -68,11 +68,8 @@ def read_settings(
         the merged tree and the report. Never raises for what the files hold.
     """
     report = Report()
-    other = OTHER_NAMES.get(variable, "")
-    if variable not in environment and other in environment:
-        variable = other
-    value = environment.get(variable, "")
-    places = [place for place in value.split(":") if place]
+    variable = _variable(variable, environment)
+    places = places_in(variable, environment)
     if not places:
         state = "is empty" if variable in environment else "is not set"
         example = f"{variable}=settings/dev/roles/{EXAMPLES.get(variable, 'hd-1')}"
@@ -85,6 +82,16 @@ def read_settings(
             if patch is not None:
                 tree = _composed(tree, patch, report)
     return tree, report
+
+
+def places_in(variable: str, environment: Mapping[str, str]) -> list[str]:
+    """The files and folders that an environment variable lists; see also OTHER_NAMES."""
+    return [place for place in environment.get(_variable(variable, environment), "").split(":") if place]
+
+
+def _variable(variable: str, environment: Mapping[str, str]) -> str:
+    other = OTHER_NAMES.get(variable, "")
+    return other if variable not in environment and other in environment else variable
 
 
 def _files_of(place: str, folder: Path, report: Report) -> list[tuple[str, Path]]:

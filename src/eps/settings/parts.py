@@ -3,7 +3,7 @@
 ``models`` puts them together, and gives their names on; programs read them from there.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,19 @@ from eps.settings.fields import (
 
 class TlsSettings(Model):
     """TLS of a client, where even a certificate is optional. The fields are those of transport.tls.TlsFiles."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {
+            "allowed_names",
+            "ca_certificate_files",
+            "certificate_file",
+            "insecure_skip_verify",
+            "key_file",
+            "request_client_cert",
+            "server_name",
+            "verify_client",
+        }
+    )
 
     ca_certificate_files: ExistingFiles = Field(default=(), examples=[["root.crt"]])
     """Authorities of the other side's certificate."""
@@ -98,6 +111,8 @@ class ServerTlsSettings(TlsSettings):
 class RateLimitSettings(Model):
     """At most ``limit`` new connections per source address in each calendar second, minute or hour (UTC)."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"limit", "type"})
+
     type: Literal["second", "minute", "hour"] = Field(examples=["minute"])
     """The calendar window (UTC)."""
 
@@ -110,6 +125,8 @@ RateLimits = Annotated[tuple[RateLimitSettings, ...], AsList]
 
 class CorsSettings(Model):
     """Which web pages may call. ``allowed_hosts`` are regular expressions, searched in the Origin header."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"allowed_headers", "allowed_hosts", "allowed_methods"})
 
     allowed_hosts: Annotated[tuple[RegularExpression, ...], AsList] = Field(
         default=(), examples=[[r"^https://app\.example$"]]
@@ -125,6 +142,8 @@ class CorsSettings(Model):
 
 class JsonRpcServerSettings(Model):
     """Where local applications, or the proxy's EPS server, call."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"cors", "path", "tcp_rate_limits", "tls"})
 
     bind_address: BindAddress = Field(examples=["localhost:5555"])
     """Where to listen."""
@@ -145,6 +164,8 @@ class JsonRpcServerSettings(Model):
 class JsonRpcClientOptions(Model):
     """How to call a JSON-RPC server."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"keep_alive", "local", "proxy_url", "tls"})
+
     tls: TlsSettings | None = None
     """Our certificate and the server's authorities; for `https` only."""
 
@@ -163,6 +184,8 @@ class JsonRpcClientOptions(Model):
 
 class JsonRpcClientSettings(JsonRpcClientOptions):
     """A JSON-RPC server to call."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"endpoint", "keep_alive", "local", "proxy_url", "tls"})
 
     endpoint: Url = Field(examples=["http://localhost:6666/jsonrpc"])
     """What to call."""
@@ -225,22 +248,30 @@ def _nothing() -> Any:
 
 
 class SqliteDatastore(Model):
+    alive: ClassVar[frozenset[str] | None] = None
+
     type: Literal["sqlite"]
     settings: SqliteSettings = Field(default_factory=_nothing, validate_default=True)
 
 
 class RedisDatastore(Model):
+    alive: ClassVar[frozenset[str] | None] = None
+
     type: Literal["redis"]
     settings: RedisSettings
 
 
 class FileDatastore(Model):
+    alive: ClassVar[frozenset[str] | None] = None
+
     type: Literal["file"]
     settings: FileSettings
 
 
 class MemoryDatastore(Model):
     """Forgets everything when the program ends: for tests."""
+
+    alive: ClassVar[frozenset[str] | None] = None
 
     type: Literal["memory"]
     settings: EmptySettings = EmptySettings()
@@ -252,6 +283,9 @@ Datastore = Annotated[SqliteDatastore | RedisDatastore | FileDatastore | MemoryD
 def sqlite_by_default() -> Any:
     """The embedded store, where none is named. Not yet a model, so that its path is seen from ``state_path``."""
     return {"type": "sqlite"}
+
+
+LogLevel = Literal["panic", "fatal", "error", "warn", "info", "debug", "trace"]
 
 
 class MetricsSettings(Model):

@@ -1,6 +1,6 @@
 """What can be set for the proxies: ``proxy run public | private``."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,7 @@ from eps.settings.parts import (
     Datastore,
     JsonRpcClientSettings,
     JsonRpcServerSettings,
+    LogLevel,
     MetricsSettings,
     RateLimits,
     ServerTlsSettings,
@@ -30,6 +31,8 @@ from eps.settings.parts import (
 
 class PublicProxySettings(Model):
     """A proxy that operators behind firewalls are reached through."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"tcp_rate_limits"})
 
     name: OperatorName = Field(examples=["public-proxy-1.ga"])
     """Our operator's name."""
@@ -84,6 +87,8 @@ class InternalEndpointSettings(Model):
 class PrivateProxySettings(Model):
     """The private proxy, through which TLS clients reach a server in our network."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"internal_endpoints", "proxy_url"})
+
     name: OperatorName = Field(examples=["private-proxy-1.ga"])
     """Our operator's name."""
 
@@ -117,6 +122,8 @@ class PrivateProxySettings(Model):
 class ProxySettings(Model):
     """A proxy; ``public``, ``private`` or both are given, and ``proxy run`` names the one to run."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"log_level"})
+
     public: PublicProxySettings | None = None
     """For `proxy run public`."""
 
@@ -125,6 +132,9 @@ class ProxySettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    log_level: LogLevel | None = Field(default=None, examples=["debug"])
+    """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
 
     state_path: FolderPath = Field(examples=["/var/lib/proxy"])
     """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/NAME-proxy` in the working

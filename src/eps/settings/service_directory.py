@@ -1,16 +1,18 @@
 """What can be set for a service directory: ``sd run``."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from eps.core.defaults import MAX_SUBMISSION_BYTES
 from eps.settings.fields import Bytes, ExistingFiles, Flag, FolderPath, Model
-from eps.settings.parts import Datastore, JsonRpcServerSettings, MetricsSettings
+from eps.settings.parts import Datastore, JsonRpcServerSettings, LogLevel, MetricsSettings
 
 
 class SdJsonRpcServerSettings(JsonRpcServerSettings):
     """Where operators ask for records and submit them."""
+
+    alive: ClassVar[frozenset[str] | None] = frozenset({"cors", "max_request_body", "path", "tcp_rate_limits", "tls"})
 
     max_request_body: Bytes = MAX_SUBMISSION_BYTES
     """Of one submission.
@@ -20,6 +22,10 @@ class SdJsonRpcServerSettings(JsonRpcServerSettings):
 
 
 class SdDirectorySettings(Model):
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {"ca_certificate_files", "ca_intermediate_certificate_files", "foreign_peers", "require_pinned_signers"}
+    )
+
     datastore: Datastore
     """Where the chain of records is kept."""
 
@@ -47,6 +53,8 @@ class SdDirectorySettings(Model):
 class SdSettings(Model):
     """A service directory."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"log_level"})
+
     jsonrpc_server: SdJsonRpcServerSettings
     """Where operators ask for records and submit them."""
 
@@ -55,6 +63,9 @@ class SdSettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    log_level: LogLevel | None = Field(default=None, examples=["debug"])
+    """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
 
     state_path: FolderPath = Field(examples=["/var/lib/sd"])
     """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/sd` in the working directory."""

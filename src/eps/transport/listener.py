@@ -121,6 +121,7 @@ class Listener:
         self._name = name
         self._bind_address = bind_address
         self._on_socket = on_socket
+        self._rate_limits = tuple(rate_limits)
         self._limiter = RateLimiter(rate_limits)
         self._emit = sparing(emit, time.monotonic)
         self._max_connections = max_connections
@@ -144,6 +145,12 @@ class Listener:
         self._sockets = await bind(self._name, self._bind_address)
         for bound in self._sockets:
             asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
+
+    def limit(self, rate_limits: Sequence[RateLimit]) -> None:
+        """Other rate limits from now on; the counts of the present windows begin anew if they differ."""
+        if tuple(rate_limits) != self._rate_limits:
+            self._rate_limits = tuple(rate_limits)
+            self._limiter = RateLimiter(rate_limits)
 
     async def close(self) -> None:
         """Stop listening, and cancel what ``on_socket`` is still doing. Sockets handed over are not touched."""

@@ -79,6 +79,10 @@ class LogWriter:
         except (OSError, ValueError):
             return
 
+    def set_level(self, level: Level) -> None:
+        """The least severe level that is written from now on."""
+        self._least = SEVERITY[level]
+
     def line(self, event: Event) -> str:
         """``event`` as it is written, with the line's end, whatever its level."""
         return self._render(event) + "\n"

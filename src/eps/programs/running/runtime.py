@@ -33,9 +33,14 @@ EXIT_CANNOT_START = 2
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options before the command, the same for all programs."""
+    """The options before the command, the same for all programs.
+
+    Attributes:
+        level_given: the command line names ``level``, so it has the last word.
+    """
 
     level: Level = Level.INFO
+    level_given: bool = False
     format: Format = Format.TEXT
     profile: str = ""
     log_file: str = ""
@@ -61,8 +66,16 @@ Build = Callable[[Emit, "Metrics"], Server]
 """Makes the server from its settings; raises SettingsError or StartError."""
 
 
-def run_server(service: str, options: Options, build: Build) -> int:
-    """Run a server until SIGINT or SIGTERM; the program's exit code."""
+def _ignore(_: object) -> None:
+    """Nobody wants it."""
+
+
+def run_server(service: str, options: Options, build: Build, with_log: Callable[[LogWriter], None] = _ignore) -> int:
+    """Run a server until SIGINT or SIGTERM; the program's exit code.
+
+    Args:
+        with_log: is given the log, before ``build`` is called.
+    """
     open_standard_streams()
     try:
         lines = LineQueue(options.log_file or sys.stderr, lambda lost: log.line(LogLinesLost(lines=lost)))
@@ -71,15 +84,18 @@ def run_server(service: str, options: Options, build: Build) -> int:
         fail(refusal)
         return _exit_code(refusal)
     log = LogWriter(service, options.level, options.format, stream=lines)
+    with_log(log)
     with lines:
-        _heed_log_signals(lines)
+        _heed_signals(lines)
         return _run(build, options, log)
 
 
-def _heed_log_signals(lines: LineQueue) -> None:
-    """SIGUSR1 opens the log file anew, as log rotation asks for; SIGUSR2 means nothing and ends nothing."""
+def _heed_signals(lines: LineQueue) -> None:
+    """SIGUSR1 opens the log file anew, as log rotation asks for; SIGUSR2 means nothing and ends nothing; nor does
+    SIGHUP before a server is up that heeds it: what it asks for, to read the settings, is still being done."""
     signal.signal(signal.SIGUSR1, lambda *_: lines.reopen())
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _run(build: Build, options: Options, log: LogWriter) -> int:

@@ -1,6 +1,6 @@
 """Parts that are started in order and closed in the reverse: what every server of ours is."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Protocol
 
@@ -14,6 +14,16 @@ class Part(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+Apply = Callable[[], Awaitable[None]]
+"""Takes prepared settings over: what could fail has been done."""
+
+
+async def apply_all(steps: Iterable[Callable[[], object]]) -> None:
+    """An :data:`Apply` of plain steps, with :func:`functools.partial`."""
+    for step in steps:
+        step()
 
 
 class Composite:

@@ -1,6 +1,8 @@
 """Certificates that settings name, as plain values: for TLS, and whose signatures count."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
 
 from eps.core.instant import Instant, parse_instant
 from eps.core.names import Operator
@@ -14,6 +16,15 @@ from eps.transport.tls import TlsFiles
 
 _SERVERS = (models.GrpcServerSettings, models.JsonRpcServerSettings, models.InternalEndpointSettings)
 """Settings with a section ``tls`` that is a server's."""
+
+
+_FILES = (
+    "certificate_file",
+    "key_file",
+    "ca_certificate_file",
+    "ca_certificate_files",
+    "ca_intermediate_certificate_files",
+)
 
 
 def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
@@ -31,6 +42,31 @@ def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFile
         insecure_skip_verify=given.insecure_skip_verify,
         allowed_names=allowed,
     )
+
+
+def content_digest(files: TlsFiles) -> bytes:
+    """Tells TLS files with one content from those with another, also where the settings are the same.
+
+    Raises:
+        StartError: one of them can't be read.
+    """
+    found = sha256(repr(replace(files, allowed_names=None)).encode())
+    named = (("certificate_file", files.certificate_file), ("key_file", files.key_file))
+    authorities = (("ca_certificate_files", path) for path in files.ca_certificate_files)
+    for setting, path in (*named, *authorities):
+        if path:
+            found.update(sha256(read_file(path, setting)).digest())
+    return found.digest()
+
+
+def named_files(settings: Model) -> tuple[str, ...]:
+    """Every file with certificates or keys that settings name."""
+    found: list[str] = []
+    for _, model in walk(settings):
+        for name in _FILES:
+            value = getattr(model, name, None)
+            found += [value] if isinstance(value, str) else value or ()
+    return tuple(dict.fromkeys(found))
 
 
 def directory_trust(given: models.ApiDirectorySettings | models.SdDirectorySettings) -> TrustStore:

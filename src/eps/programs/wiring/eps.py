@@ -1,7 +1,8 @@
 """The EPS server: directory source → channels → broker; the source starts first, then the channels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from eps.directory.api import ApiDirectory, KeptFiles
 from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
-from eps.errors import Side
+from eps.errors import Side, StartError
+from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.metrics import Metrics
-from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.credentials import directory_trust, tls_files
+from eps.programs.wiring.composite import Apply, Composite, apply_all
+from eps.programs.wiring.credentials import content_digest, directory_trust, tls_files
 from eps.programs.wiring.parts import (
     add_metrics,
     directory_cache,
@@ -36,7 +38,9 @@ from eps.programs.wiring.parts import (
     jsonrpc_server_options,
     now,
     rate_limits,
+    renewed_jsonrpc_server,
 )
+from eps.programs.wiring.renewal import Renewal
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context, server_context
 from eps.transport.tunnel import RelaySettings
@@ -59,12 +63,15 @@ class EpsServer(Composite):
     def __init__(self, settings: EpsSettings, emit: Emit, metrics: Metrics) -> None:
         super().__init__(settings.name)
         self.name = Operator(settings.name)
+        self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)
         self.channels = [_channel(channel, self.name, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
         self._drain_timeout = settings.drain_timeout
         self.add(self.source)
         add_metrics(self, settings.metrics, metrics, emit)
+        self._renewal = Renewal(self._stale, emit)
+        self.add_open(self._renewal.close)
         for channel, given in zip(self.channels, settings.channels, strict=True):
             self._add_channel(channel, self._broker.deliver)
             self._tell_listening(channel, given)
@@ -80,6 +87,50 @@ class EpsServer(Composite):
                     await channel.stop()
             await self._broker.settled(self._drain_timeout)
         await super().close()
+
+    async def prepare(self, settings: EpsSettings) -> Apply:
+        """Make ready what of other settings a running server takes over; see ``Model.alive``.
+
+        Raises:
+            StartError: a file that they name can't be used; nothing has changed.
+        """
+        digests = _digests(settings)
+        steps: list[Callable[[], object]] = []
+        given: dict[str, models.Channel] = {channel.type: channel for channel in settings.channels}
+        for channel in self.channels:
+            steps += _renewed_channel(channel, given, settings, self.name, self._digests != digests)
+        steps += await self._renewed_directory(settings)
+        if self._digests != digests:
+            steps.append(self._renewal.begin)
+        steps += [partial(self._broker.limit, _broker_limits(settings)), partial(self._remember, settings)]
+        return partial(apply_all, steps)
+
+    async def _renewed_directory(self, settings: EpsSettings) -> list[Callable[[], object]]:
+        if not isinstance(settings.directory, models.ApiDirectory) or not isinstance(self.source, ApiDirectory):
+            return []
+        given = settings.directory.settings
+        trust = directory_trust(given)
+        refusal = await self.source.refuses(trust)
+        if refusal:
+            raise StartError(
+                f"with the new authorities, the directory that is in use could not be believed: {refusal}",
+                hint="keep the former ones in directory.settings until a chain under the new ones is followed",
+            )
+        return [partial(self.source.renew, directory_clients(given), trust)]
+
+    def _stale(self) -> list[str]:
+        """With whom connections are open that were made with another certificate than the present one."""
+        found: set[str] = set()
+        for channel in self.channels:
+            if isinstance(channel, GrpcClientChannel):
+                found.update(channel.stale)
+            elif isinstance(channel, GrpcServerChannel):
+                found.update(channel.endpoint.stale)
+        return sorted(found)
+
+    def _remember(self, settings: EpsSettings) -> None:
+        self._digests = _digests(settings)
+        self._drain_timeout = settings.drain_timeout
 
     def channel(self, kind: type[Any]) -> Any:
         """The channel of that class."""
@@ -100,6 +151,10 @@ class EpsServer(Composite):
                 self.listens("JSON-RPC", given.settings.bind_address, lambda: channel.port)
 
 
+def _broker_limits(settings: EpsSettings) -> BrokerLimits:
+    return BrokerLimits(settings.call_timeout, settings.patience)
+
+
 def _broker(
     name: Operator, source: DirectorySource, channels: Sequence[Channel], settings: EpsSettings, emit: Emit
 ) -> Broker:
@@ -109,9 +164,7 @@ def _broker(
             tunnels[SERVER_CHANNEL] = channel
     internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
-    return Broker(
-        name, source, outbound, internal, emit=emit, limits=BrokerLimits(settings.call_timeout, settings.patience)
-    )
+    return Broker(name, source, outbound, internal, emit=emit, limits=_broker_limits(settings))
 
 
 def _channel(
@@ -141,10 +194,49 @@ def _channel(
         case models.JsonRpcServerChannel(settings=given):
             return JsonRpcServerChannel(name, given.bind_address, **jsonrpc_server_options(given, name, emit))
         case models.JsonRpcClientChannel(settings=given):
-            client = jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
-            return JsonRpcClientChannel(name, client, emit)
+            return JsonRpcClientChannel(name, _application_client(given, name), emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
+
+
+def _renewed_channel(
+    channel: Channel, given: Mapping[str, models.Channel], settings: EpsSettings, name: Operator, is_other: bool
+) -> list[Callable[[], object]]:
+    """What has a channel take its new settings over; nothing if they have none for it any more."""
+    match channel, given.get(_TYPES[type(channel)]):
+        case GrpcClientChannel(), models.GrpcClientChannel(settings=new):
+            context = client_context(tls_files(new.tls), ALPN)
+            relays = _relays(settings, new.proxy_url)
+            return [partial(channel.renew, context, relays=relays, use_proxy=new.use_proxy, is_other=is_other)]
+        case GrpcServerChannel(), models.GrpcServerChannel(settings=new):
+            context = server_context(tls_files(new.tls), ALPN)
+            relays, limits = _relays(settings, new.proxy_url), rate_limits(new.tcp_rate_limits)
+            return [partial(channel.renew, context, rate_limits=limits, relays=relays, is_other=is_other)]
+        case JsonRpcServerChannel(), models.JsonRpcServerChannel(settings=new):
+            return [renewed_jsonrpc_server(channel.server, new, name)]
+        case JsonRpcClientChannel(), models.JsonRpcClientChannel(settings=new):
+            return [partial(channel.become, _application_client(new, name))]
+        case _:
+            return []
+
+
+_TYPES: Mapping[type[Any], str] = {
+    GrpcClientChannel: "grpc_client",
+    GrpcServerChannel: "grpc_server",
+    JsonRpcServerChannel: "jsonrpc_server",
+    JsonRpcClientChannel: "jsonrpc_client",
+    StdoutChannel: "stdout",
+}
+
+
+def _digests(settings: EpsSettings) -> tuple[bytes, ...]:
+    """Of the files with which other operators are spoken to."""
+    channels = (settings.grpc_client, settings.grpc_server)
+    return tuple(content_digest(tls_files(given.tls)) for given in channels if given is not None)
+
+
+def _application_client(given: models.JsonRpcClientSettings, name: Operator) -> JsonRpcClient:
+    return jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
 
 
 def _relays(settings: EpsSettings, proxy_url: str | None) -> RelaySettings:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eps.core.event import Emit, Level, Notice
+from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Load
 from eps.core.limits import MAX_MESSAGE_BYTES
@@ -23,20 +24,23 @@ from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import Handler, JsonRpcServer, ServerLimits
+from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits
 from eps.programs.running.metrics import Metrics, MetricsServer
-from eps.programs.running.runtime import Build, Server
 from eps.programs.wiring.certificates import at_a_start
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import tls_files
-from eps.settings import EpsSettings, Loaded, ProxySettings, SdSettings, models
+from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings, models
 from eps.settings.problems import Severity
 from eps.transport.listener import RateLimit
+from eps.transport.tls import server_context
 
 if TYPE_CHECKING:
     from eps.datastores.redis_link import RedisPlace
 
-S = TypeVar("S", EpsSettings, SdSettings, ProxySettings)
+S = TypeVar("S", bound=EpsSettings | SdSettings | ProxySettings)
+
+Loads = Callable[[Mapping[str, str], Path, Prompt | None], Loaded[S]]
+"""``load_eps``, ``load_sd`` or ``load_proxy``."""
 
 
 def now() -> datetime:
@@ -76,6 +80,21 @@ def jsonrpc_server_options(
         "limits": ServerLimits(rate_limits(given.tcp_rate_limits), max_body=reads.max_body),
         "emit": emit,
     }
+
+
+def renewed_jsonrpc_server(
+    server: JsonRpcServer, given: models.JsonRpcServerSettings, own: Operator | None, reads: Reads | None = None
+) -> Callable[[], None]:
+    """Have a running server serve as other settings say; they are made ready here, and take effect with the result.
+
+    Raises:
+        StartError: as a start does.
+    """
+    options = jsonrpc_server_options(given, own, ignore, reads)
+    del options["emit"]
+    options["requests"].cors.check()
+    context = server_context(options["tls"], HTTP_ALPN) if options["tls"] is not None else None
+    return partial(server.renew, context, **options)
 
 
 def jsonrpc_client(given: models.JsonRpcClientSettings, called: str, side: Side = Side.PEER) -> JsonRpcClient:
@@ -164,20 +183,13 @@ def add_jsonrpc_server(
     return rpc
 
 
-def from_settings(
-    load: Callable[[Mapping[str, str], Path], Loaded[S]], build: Callable[[S, Emit, Metrics], Server]
-) -> Build:
-    """What ``runtime.run_server`` starts: read a program's settings, then build its server of them (its class)."""
-    return lambda emit, metrics: build(settings_from(load, emit), emit, metrics)
-
-
-def settings_from(load: Callable[[Mapping[str, str], Path], Loaded[S]], emit: Emit) -> S:
+def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> S:
     """A program's settings, from the files that its environment names; what is doubtful about them is logged.
 
     Args:
         load: ``load_eps``, ``load_sd`` or ``load_proxy``; raises SettingsError.
     """
-    loaded = load(os.environ, Path.cwd())
+    loaded = load(os.environ, Path.cwd(), prompt)
     for warning in loaded.warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
     for finding in at_a_start(loaded.settings, now()):

@@ -1,6 +1,8 @@
 """The two proxies."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from eps.core.announcement import Keeper
 from eps.core.event import Emit
@@ -10,9 +12,9 @@ from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.errors import StartError
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer
 from eps.programs.running.metrics import Metrics
-from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
@@ -22,6 +24,7 @@ from eps.programs.wiring.parts import (
     now,
     open_datastore,
     rate_limits,
+    renewed_jsonrpc_server,
 )
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.forwarding import Forwarder, RawForwarder
@@ -31,6 +34,7 @@ from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy, RelayLimits
 from eps.settings import ProxySettings, models
+from eps.transport.tls import server_context
 from eps.transport.tunnel import RelaySettings
 
 Section = models.PublicProxySettings | models.PrivateProxySettings
@@ -46,9 +50,18 @@ class _ProxyServer(Composite):
         self._keeper = kind
         self._emit = emit
         self._store: Datastore | None = None
+        self.rpc: JsonRpcServer
         self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
         add_metrics(self, settings.metrics, metrics, emit)
         self.add_open(self._client.close)
+
+    def _renewed(self, section: Section) -> list[Callable[[], object]]:
+        """What both take over of other settings while they run."""
+        client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
+        return [
+            renewed_jsonrpc_server(self.rpc, section.jsonrpc_server, self.name),
+            partial(self._client.become, client),
+        ]
 
     async def call_network(self, method: str, params: Object, timeout: float) -> Response:
         """Call others through the EPS server; raises EpsError if no answer comes."""
@@ -126,6 +139,15 @@ class PublicProxyServer(_ProxyServer):
     async def _handle(self, call: Call) -> Response:
         return await self.passthrough.handle(call)
 
+    async def prepare(self, settings: ProxySettings) -> Apply:
+        """As :meth:`eps.programs.wiring.eps.EpsServer.prepare`."""
+        given = settings.public
+        if given is None:
+            return partial(apply_all, ())
+        limits = rate_limits(given.tcp_rate_limits)
+        steps = self._renewed(given)
+        return partial(apply_all, [*steps, partial(self.proxy.limit, limits), partial(self.passthrough.limit, limits)])
+
 
 class PrivateProxyServer(_ProxyServer):
     """A private proxy. Raises as :class:`PublicProxyServer` does."""
@@ -135,7 +157,7 @@ class PrivateProxyServer(_ProxyServer):
         if given is None:
             raise StartError("the settings have no section «private»", hint="or did you mean: proxy run public?")
         super().__init__(Keeper.PRIVATE, given, settings, emit, metrics)
-        self.relays = RelaySettings(given.internal_endpoints or (), http_proxies(given.proxy_url, os.environ))
+        self.relays = _relays(given)
         self.forwarder = _forwarder(given, emit)
         self._proxy: PrivateProxy | None = None
         self.add_open(self._close_store)
@@ -166,6 +188,37 @@ class PrivateProxyServer(_ProxyServer):
 
     async def _handle(self, call: Call) -> Response:
         return await self.proxy.handle(call)
+
+    async def prepare(self, settings: ProxySettings) -> Apply:
+        """As :meth:`eps.programs.wiring.eps.EpsServer.prepare`."""
+        given = settings.private
+        if given is None:
+            return partial(apply_all, ())
+        relays = _relays(given)
+        return partial(
+            apply_all,
+            [*self._renewed(given), *_renewed_forwarder(self.forwarder, given), partial(self.proxy.renew, relays)],
+        )
+
+
+def _relays(given: models.PrivateProxySettings) -> RelaySettings:
+    return RelaySettings(given.internal_endpoints or (), http_proxies(given.proxy_url, os.environ))
+
+
+def _renewed_forwarder(forwarder: Forwarder, settings: models.PrivateProxySettings) -> list[Callable[[], object]]:
+    inside = settings.internal_endpoint
+    match forwarder, inside.tls, inside.jsonrpc_client:
+        case HttpForwarder(), models.ServerTlsSettings() as given, None:
+            tls = tls_files(given)
+            return [partial(forwarder.renew, server_context(tls, HTTP_ALPN), tls)]
+        case JsonRpcForwarder(), models.ServerTlsSettings() as given, models.JsonRpcClientSettings() as called:
+            tls = tls_files(given)
+            return [
+                partial(forwarder.server.end_tls_with, server_context(tls, HTTP_ALPN), tls),
+                partial(forwarder.become, jsonrpc_client(called, called="the internal server")),
+            ]
+        case _:
+            return []
 
 
 def _forwarder(settings: models.PrivateProxySettings, emit: Emit) -> Forwarder:

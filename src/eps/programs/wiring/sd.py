@@ -10,7 +10,7 @@ from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
-from eps.programs.wiring.composite import Composite
+from eps.programs.wiring.composite import Apply, Composite
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import (
     Reads,
@@ -19,6 +19,7 @@ from eps.programs.wiring.parts import (
     jsonrpc_server_options,
     now,
     open_datastore,
+    renewed_jsonrpc_server,
 )
 from eps.settings import SdSettings, models
 
@@ -43,8 +44,26 @@ class SdServer(Composite):
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
-        reads = Reads(rpc.max_request_body, loads, LargeBodies(loads))
-        self.rpc = add_jsonrpc_server(self, rpc, self._handle, jsonrpc_server_options(rpc, None, emit, reads))
+        self._large = LargeBodies(loads)
+        options = jsonrpc_server_options(rpc, None, emit, self._reads(rpc))
+        self.rpc = add_jsonrpc_server(self, rpc, self._handle, options)
+
+    def _reads(self, given: models.SdJsonRpcServerSettings) -> Reads:
+        return Reads(given.max_request_body, loads, self._large)
+
+    async def prepare(self, settings: SdSettings) -> Apply:
+        """As :meth:`eps.programs.wiring.eps.EpsServer.prepare`."""
+        assert self._service is not None, "nothing is renewed before the start"
+        given, rpc = settings.directory, settings.jsonrpc_server
+        trust = directory_trust(given)
+        serve = renewed_jsonrpc_server(self.rpc, rpc, None, self._reads(rpc))
+        service = self._service
+
+        async def apply() -> None:
+            await service.renew(trust, foreign_peers=given.foreign_peers)
+            serve()
+
+        return apply
 
     async def _load(self) -> None:
         self._store = await open_datastore(self._given_store, self._emit)

@@ -1,0 +1,221 @@
+"""What the commands share that run a server: it is made of its settings, and takes over what changes in them.
+
+    SIGHUP, or a look every 10 s that finds other files → read → the checks of ``config check`` → prepared → applied
+                                                            └──────────── bad: said, and nothing changes ───────┘
+
+A certificate that is replaced before its key doesn't fit for a moment: that is bad settings like all others, and as
+soon as the key is there, too, the files are others again.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import typer
+
+from eps.core.event import Emit, Level, Notice, Started
+from eps.errors import EpsError, SettingsError
+from eps.programs.cli import guarded, options_of
+from eps.programs.running.logs import LogWriter
+from eps.programs.running.metrics import Metrics
+from eps.programs.running.runtime import Options, Server, run_server
+from eps.programs.wiring.composite import Apply
+from eps.programs.wiring.credentials import named_files
+from eps.programs.wiring.parts import Loads, S, settings_from
+from eps.settings import Severity, describe_problems, places_of
+from eps.settings.answers import answers_of_terminal
+from eps.settings.changes import changes
+
+LOOK_SECONDS = 10.0
+"""Between two looks at the files: a few calls of stat."""
+
+YOUNG_SECONDS = 2.0
+"""A file that was changed so shortly before a look may change again and look the same: so it is looked at again."""
+
+NO_CHANGE = "everything goes on as before"
+
+
+C = TypeVar("C", contravariant=True)
+
+
+class Renewable(Server, Protocol[C]):
+    """A server that takes settings over while it runs."""
+
+    async def prepare(self, settings: C) -> Apply:
+        """Make ready what changes; raises StartError if it can't be used, and then nothing has changed."""
+        ...
+
+
+Make = Callable[[S, Emit, Metrics], Renewable[S]]
+"""Makes a server of settings."""
+
+
+def serve(context: typer.Context, program: str, service: str, load: Loads[S], make: Make[S]) -> None:
+    """Run a server to its end, and leave with its exit code.
+
+    Args:
+        program: a key of ``settings.PROGRAMS``.
+        service: how the log calls it (PROTOCOL.md section 1).
+    """
+    living = _Living(program, options_of(context), load, make)
+    guarded(lambda: run_server(service, options_of(context), living.build, living.take_log))
+
+
+class _Living(Generic[S]):
+    """A server that takes over what changes in its files; for ``running.runtime``, a Server."""
+
+    def __init__(self, program: str, options: Options, load: Loads[S], make: Make[S]) -> None:
+        self._program = program
+        self._options = options
+        self._load = load
+        self._make = make
+        self._answers = answers_of_terminal()
+        self._hung_up = asyncio.Event()
+        self._said = ""
+
+    def take_log(self, log: LogWriter) -> None:
+        """Whose level settings may change."""
+        self._log = log
+
+    def build(self, emit: Emit, metrics: Metrics) -> Server:
+        """Read the settings and make the server; a ``runtime.Build``."""
+        self._emit = emit
+        self._seen = Look(places_of(self._program, os.environ))
+        self._settings = settings_from(self._load, emit, self._answers)
+        self._seen.add(named_files(self._settings))
+        self._set_level(self._settings)
+        self._server = self._make(self._settings, emit, metrics)
+        return self
+
+    async def start(self) -> None:
+        await self._server.start()
+        if self._answers is not None:
+            self._answers.close()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up.set)
+        self._following = asyncio.create_task(self._follow(), name="settings")
+
+    async def close(self) -> None:
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        await self._server.close()
+
+    def started(self) -> Started:
+        return self._server.started()
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hung_up.wait(), LOOK_SECONDS)
+            asked = self._hung_up.is_set()
+            self._hung_up.clear()
+            look = await asyncio.to_thread(Look, self._seen.files)
+            if asked or self._seen.is_young or look.files != self._seen.files:
+                await self._reread(look, asked=asked)
+
+    async def _reread(self, look: "Look", *, asked: bool) -> None:
+        before, self._seen = self._seen, look
+        try:
+            settings = await asyncio.to_thread(self._read)
+            apply = await self._server.prepare(settings)
+            await apply()
+        except EpsError as error:
+            self._refuse(error, asked=asked)
+            return
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the looking for good
+            self._refuse(SettingsError(f"unexpected {error!r}", hint="please report this"), asked=asked)
+            return
+        self._said = ""
+        self._tell(settings, look.others_than(before), asked=asked)
+        self._settings = settings
+        self._set_level(settings)
+
+    def _read(self) -> S:
+        """Read and check; in a thread.
+
+        Raises:
+            SettingsError: an error that ``config check`` finds.
+        """
+        from eps.programs.admin.check import check  # here: it is needed rarely
+
+        report = check(self._program, os.environ, Path.cwd(), self._answers)
+        self._seen.add((*report.files, *report.certificates))
+        errors = [problem for problem in report.problems if problem.severity is Severity.ERROR]
+        if errors:
+            raise SettingsError(describe_problems(errors))
+        settings = self._load(os.environ, Path.cwd(), self._answers).settings
+        self._seen.add(named_files(settings))
+        return settings
+
+    def _refuse(self, error: EpsError, *, asked: bool) -> None:
+        if error.message == self._said and not asked:
+            return  # it was told
+        self._said = error.message
+        self._emit(
+            Notice(
+                level=Level.ERROR,
+                text=f"the settings were read again and are not used, {NO_CHANGE}: {error.message}",
+                hint=error.hint
+                or f"they are looked at again when a file of theirs changes, or on SIGHUP; {self._check}",
+            )
+        )
+
+    @property
+    def _check(self) -> str:
+        return f"eps config check --program {self._program} says more"
+
+    def _tell(self, settings: S, files: Sequence[str], *, asked: bool) -> None:
+        found = changes(self._settings, settings)
+        credentials = set(named_files(settings))
+        renewed = [name for name in files if name in credentials]
+        parts = [f"changed settings in use now: {', '.join(found.now)}"] if found.now else []
+        parts += [f"changed certificates and keys in use now: {', '.join(renewed)}"] if renewed else []
+        if parts or (asked and not found.later):
+            text = "; ".join(parts) or f"nothing has changed that is used while it runs, {NO_CHANGE}"
+            self._emit(Notice(text=f"the settings were read again: {text}"))
+        if found.later:
+            text = f"changed settings that take effect at the next start: {', '.join(found.later)}"
+            self._emit(Notice(level=Level.WARN, text=text))
+
+    def _set_level(self, settings: S) -> None:
+        if not self._options.level_given:
+            wanted = settings.log_level
+            self._log.set_level(Level(wanted) if wanted is not None else self._options.level)
+
+
+class Look:
+    """How files look from outside.
+
+    Attributes:
+        files: path → what changes when its content does; None for one that isn't there.
+        is_young: one of them had been changed just before.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.files: dict[str, tuple[int, ...] | None] = {}
+        self.is_young = False
+        self.add(paths)
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Look at more files."""
+        now = time.time()
+        for path in paths:
+            if path not in self.files:
+                self.files[path] = stamp = _stamp(path)
+                self.is_young |= stamp is not None and abs(now - stamp[0] / 1e9) < YOUNG_SECONDS
+
+    def others_than(self, before: "Look") -> list[str]:
+        """The files that look different."""
+        return [path for path, stamp in self.files.items() if path in before.files and before.files[path] != stamp]
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
