@@ -21,6 +21,7 @@ import typer
 from eps.core.event import Emit, Level, Notice, Started
 from eps.errors import EpsError, SettingsError
 from eps.programs.cli import guarded, options_of
+from eps.programs.running import systemd
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.runtime import Options, Server, run_server
@@ -30,6 +31,8 @@ from eps.programs.wiring.parts import Loads, S, settings_from
 from eps.settings import Severity, describe_problems, places_of
 from eps.settings.answers import answers_of_terminal
 from eps.settings.changes import changes
+from eps.transport.inherited import SOCKETS, from_systemd
+from eps.transport.listener import sockets_in_use
 
 LOOK_SECONDS = 10.0
 """Between two looks at the files: a few calls of stat."""
@@ -93,13 +96,27 @@ class _Living(Generic[S]):
         return self
 
     async def start(self) -> None:
-        await self._server.start()
+        SOCKETS.adopt(from_systemd(os.environ, os.getpid()))
+        try:
+            await self._server.start()
+        finally:
+            self._close_unused()
+        systemd.tell_up(os.environ, sockets_in_use())
         if self._answers is not None:
             self._answers.close()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up.set)
         self._following = asyncio.create_task(self._follow(), name="settings")
 
+    def _close_unused(self) -> None:
+        unused = SOCKETS.close_unused()
+        systemd.forget(os.environ, [named.name for named in unused])
+        for named in unused:
+            text = f"a socket that was handed over is closed: no setting says to listen at {named.address}"
+            hint = "bind_address and ListenStream= of the socket unit have to name the same address"
+            self._emit(Notice(level=Level.WARN, text=text, hint=hint))
+
     async def close(self) -> None:
+        systemd.tell_stopping(os.environ)
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
         await self._server.close()

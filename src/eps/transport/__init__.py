@@ -1,6 +1,7 @@
 """Sockets: who may connect, who is at the other end, and bytes from one to the other. Nothing here knows a message.
 
 listener   accepts, for every server; hands each socket to its protocol
+inherited  sockets that listen already when a program starts
 tls        contexts, and who a certificate is, given the directory's pins as a function
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
 aside      long computations, in a thread of their own

@@ -26,6 +26,7 @@ from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, StartError
 from eps.transport.arrivals import SILENT, SaidNothing
 from eps.transport.dial import LiteralAddress, literal_address, tune
+from eps.transport.inherited import SOCKETS, Named
 
 BACKLOG = 1024
 """Connections that the kernel completes while we are busy; the kernel caps it at net.core.somaxconn."""
@@ -90,6 +91,15 @@ class RateLimiter:
         return None
 
 
+LISTENING: "WeakSet[Listener]" = WeakSet()
+"""All of this process that have started: whose sockets the next process takes over."""
+
+
+def sockets_in_use() -> list[Named]:
+    """The sockets at which this process listens."""
+    return [Named(listener.name, sock) for listener in LISTENING for sock in listener.sockets]
+
+
 OnSocket = Callable[[socket.socket], Awaitable[None]]
 """Takes over an accepted socket, which is as ``transport.dial.tune`` makes it. If it raises, the listener closes the
 socket and reports why."""
@@ -132,6 +142,25 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def name(self) -> str:
+        """For messages and metrics."""
+        return self._name
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The listening sockets; they stay this listener's."""
+        return list(self._sockets)
+
+    def rest(self) -> None:
+        """Accept nothing for the moment: what comes waits in the kernel, for whoever accepts there next."""
+        loop = asyncio.get_running_loop()
+        for timer in self._paused.values():
+            timer.cancel()
+        self._paused.clear()
+        for bound in self._sockets:
+            loop.remove_reader(bound.fileno())
+
+    @property
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each listening socket; empty before ``start`` and after ``close``."""
         return [bound.getsockname()[:2] for bound in self._sockets]
@@ -142,7 +171,11 @@ class Listener:
         Raises:
             StartError: the address is not one, can't be resolved, or is taken.
         """
-        self._sockets = await bind(self._name, self._bind_address)
+        self._sockets = SOCKETS.take(self._name, self._bind_address)
+        for inherited in self._sockets:
+            tune(inherited)
+        self._sockets = self._sockets or await bind(self._name, self._bind_address)
+        LISTENING.add(self)
         for bound in self._sockets:
             asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
 
@@ -154,13 +187,10 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening, and cancel what ``on_socket`` is still doing. Sockets handed over are not touched."""
-        loop = asyncio.get_running_loop()
-        for timer in self._paused.values():
-            timer.cancel()
-        self._paused.clear()
+        self.rest()
         sockets, self._sockets = self._sockets, []
+        LISTENING.discard(self)
         for bound in sockets:
-            loop.remove_reader(bound.fileno())
             bound.close()
         for task in self._tasks:
             task.cancel()

@@ -3,4 +3,5 @@
 runtime    event loop, signals, file limit, profiles
 logs       events as lines, which leave through log_queue: nobody waits for a reader
 metrics    events as numbers
+systemd    what systemd is told, and given to keep
 """

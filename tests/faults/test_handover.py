@@ -1,0 +1,90 @@
+"""The listening sockets outlive the program: kept by systemd, or handed from one process to the next."""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+from support.machine import Machine, Process, shell_environment
+
+START = """
+import os, sys
+count = int(sys.argv[1])
+for index in range(count):  # the descriptors behind ours, to where systemd has them
+    os.dup2(int(sys.argv[2 + index]), 3 + index, inheritable=True)
+os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), str(count)
+os.execvp(sys.argv[2 + count], sys.argv[2 + count:])
+"""
+"""What systemd does before it starts a program with sockets."""
+
+
+def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    sock.listen(1024)
+    return sock
+
+
+async def start_activated(machine: Machine, role: str, sockets: list[socket.socket], **environment: str) -> Process:
+    """Start a role's server as systemd does with these sockets."""
+    high = [os.dup(sock.fileno()) for sock in sockets]
+    command = ["eps", "--format", "json", "--level", "debug", "server", "run"]
+    arguments = [sys.executable, "-c", START, str(len(high)), *map(str, high), *command]
+    made = await asyncio.create_subprocess_exec(
+        *arguments,
+        cwd=machine.folder,
+        env=shell_environment(**{**machine.environment(role), **environment}),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=high,
+        limit=1 << 20,
+    )
+    for descriptor in high:
+        os.close(descriptor)
+    machine.processes[role] = Process(role, made)
+    await machine.processes[role].up()
+    return machine.processes[role]
+
+
+async def test_sockets_of_systemd_are_used_and_outlive_the_program(machine: Machine) -> None:
+    ports = machine.ports.of
+    sockets = [listen(ports[port]) for port in (8888, 5555, 2112)]
+    stranger = listen(0)
+    process = await start_activated(machine, "hd-1", [*sockets, stranger])
+    unused = await process.wait_for(level="warn", text="no setting says to listen at")
+    assert str(stranger.getsockname()[1]) in unused["text"]
+    assert sum("was handed over" in line.get("text", "") for line in process.lines) == 1
+    assert (await machine.call("hd-1._ping")).error is not None  # answered: there is no directory yet
+    assert await machine.stop("hd-1") == 0
+    with socket.create_connection(("127.0.0.1", ports[5555]), 5):
+        pass  # nobody runs, and nobody is refused
+    await start_activated(machine, "hd-1", sockets)
+    assert (await machine.call("hd-1._ping")).error is not None
+    for sock in (*sockets, stranger):
+        sock.close()
+
+
+async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        await machine.launch("hd-1", NOTIFY_SOCKET=str(tmp_path / "notify"))
+        await machine.processes["hd-1"].up()
+        kept: dict[str, list[socket.socket]] = {}
+        told = ""
+        while told != "READY=1":
+            message, descriptors, _, _ = socket.recv_fds(systemd, 1024, 4)
+            told = message.decode()
+            if descriptors:
+                assert told.startswith("FDSTORE=1\nFDNAME=")
+                kept.setdefault(told.partition("FDNAME=")[2], []).append(socket.socket(fileno=descriptors[0]))
+        assert set(kept) == {"grpc", "jsonrpc", "metrics"}
+        ports = {name: {sock.getsockname()[1] for sock in sockets} for name, sockets in kept.items()}
+        expected = {"grpc": 8888, "jsonrpc": 5555, "metrics": 2112}
+        assert ports == {name: {machine.ports.of[port]} for name, port in expected.items()}
+        for sockets in kept.values():
+            for sock in sockets:
+                sock.close()
