@@ -53,6 +53,7 @@ _WORDS = (
     (fields.RegularExpression, "regular expression", "regular expressions"),
     (fields.UrlPath, "path in a URL", ""),
     (fields.OperatorName, "name of an operator", "names of operators"),
+    (fields.FingerprintText, "SHA-256 of a certificate", "SHA-256 of certificates"),
     (fields.Seconds, "seconds", ""),
     (fields.Date, "date", ""),
     (fields.SecondsOrNone, "seconds", ""),

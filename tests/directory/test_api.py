@@ -516,6 +516,14 @@ async def test_a_refused_chain_is_tried_again_after_a_while(world: World) -> Non
     await until(directory, chain[0].hash)
 
 
+async def test_whoever_must_wait_until_the_cache_is_read_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.sd.submit(chain_of(2))
+    directory = await world.started(cache=True)
+    assert await directory.loaded()
+    monkeypatch.setattr(module, "LOADED_SECONDS", 0.01)
+    assert not await world.directory().loaded(), "it was never started"
+
+
 # Its age
 
 
@@ -530,6 +538,7 @@ async def test_a_directory_that_is_too_old_is_not_used_until_it_is_confirmed(wor
     clock.time += timedelta(hours=3)
     empty = await asyncio.wait_for(directory.changed(seen), 30)
     assert not empty.entries
+    assert directory.verified is seen, "who it is about is still known"
     assert directory.as_of() == "the directory was confirmed 3 hours ago"
     assert "confirmed 3 hours ago, which is longer than maximum_age, so nobody is trusted" in directory.too_old()
     world.sd.up = True

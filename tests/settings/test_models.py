@@ -133,6 +133,7 @@ def test_eps(folder: Path) -> None:
     assert settings.jsonrpc_server.path == "/jsonrpc"
     assert settings.jsonrpc_server.tls is not None
     assert settings.jsonrpc_server.tls.allowed_names == ("hd-1",)
+    assert settings.jsonrpc_server.tls.allowed_fingerprints is None
     assert settings.jsonrpc_client is not None
     assert settings.jsonrpc_client.endpoint == "http://localhost:80/jsonrpc"
 

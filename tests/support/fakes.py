@@ -67,6 +67,13 @@ class FakeSource:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    @property
+    def verified(self) -> Directory:
+        return self._current
+
+    async def loaded(self) -> bool:
+        return True
+
     def as_of(self) -> str:
         return "the directory is a test's"
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from eps.channels import Deliver
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, Unread, error_response
-from eps.core.names import Fingerprint, Object, Operator
+from eps.core.names import Fingerprint, Object, Operator, shown
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.transport.aside import LARGE_BYTES, aside, has_few
-from eps.transport.tls import PeerIdentity, Pins, pin_failure, shown
+from eps.transport.tls import PeerIdentity, Pins, pin_failure
 
 
 async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins) -> pb.Response:

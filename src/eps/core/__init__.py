@@ -16,7 +16,7 @@ new_root      which root may replace a chain               shared_records  the r
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them
-permission    may X call m on Y?
+permission    may X call m on Y?                             callers        who may call a JSON-RPC port?
 brokering     what the parties of a brokered connection tell each other
 rendezvous    the proxy's tokens: who may meet whom, as a table
 host_port     HOST:PORT                                      limits         what several rooms keep to

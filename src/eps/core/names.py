@@ -3,6 +3,7 @@
 ``NewType`` keeps mypy from letting one stand where another belongs; at run time they are plain ``str`` and ``bytes``.
 """
 
+from collections.abc import Sequence
 from typing import Any, NewType
 
 Operator = NewType("Operator", str)
@@ -22,3 +23,8 @@ TOKEN_BYTES = 32
 
 Object = dict[str, Any]
 """A JSON object as Python's json-like values: str, int, float, bool, None, list, dict."""
+
+
+def shown(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message: a certificate may carry hundreds."""
+    return ", ".join(name[:80] for name in names[:most]) + (", …" if len(names) > most else "") or "no name"

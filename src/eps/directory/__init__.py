@@ -7,6 +7,7 @@ service      keeps the chain of signed records; behind the sd program's JSON-RPC
 api          what was verified last, kept (cache) and told (reports), asked anew again and again (pace)
 rounds       one question: who is asked (endpoints: several service directories), whose answer is believed (slices:
              verified without holding up the event loop)
+callers      what it says of the certificates at the EPS server's JSON-RPC port
 trusted_roots  new roots that were accepted by hand
 rules, keeping  what a service directory says that it takes and keeps, and which of them drop canonical signatures
 findings     what is said about records that are believed, but not as they should be
@@ -26,6 +27,15 @@ class DirectorySource(Protocol):
     @property
     def current(self) -> Directory:
         """The last verified state; empty before the first one."""
+        ...
+
+    @property
+    def verified(self) -> Directory:
+        """The last verified state, also where it is too old to be used; empty before the first one."""
+        ...
+
+    async def loaded(self) -> bool:
+        """Wait until what was verified before the start is read; False if that takes too long."""
         ...
 
     def as_of(self) -> str:

@@ -36,6 +36,9 @@ from eps.errors import RecordError
 LOAD_SECONDS = 2.0
 """How long ``start`` waits for the cache to be verified; some 10,000 records. The rest is done behind it."""
 
+LOADED_SECONDS = 10.0
+"""How long whoever must not do without it waits for it; five times as many records."""
+
 CONFIRMED_FILE = "directory-confirmed.json"
 """Beside the cache: when a service directory last confirmed it."""
 
@@ -106,6 +109,16 @@ class ApiDirectory:
     @property
     def current(self) -> Directory:
         return NOBODY if self._withheld else self._chain.directory
+
+    @property
+    def verified(self) -> Directory:
+        return self._chain.directory
+
+    async def loaded(self) -> bool:
+        if not self._loaded.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._loaded.wait(), LOADED_SECONDS)
+        return self._loaded.is_set()
 
     def as_of(self) -> str:
         return self._confirmed.as_of()

@@ -22,7 +22,7 @@ from eps.core.event import DirectoryChanged, Emit, Level, Notice
 from eps.core.exact import FOREIGN_REASON, foreign_flaw
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
-from eps.core.names import Object, Operator, RecordHash
+from eps.core.names import Object, Operator, RecordHash, shown
 from eps.core.record import ChangeRecord, SignedRecord
 from eps.core.signature import TrustStore
 from eps.core.verdict import unfit
@@ -42,7 +42,6 @@ from eps.errors import (
     RecordError,
     StartError,
 )
-from eps.transport.tls import shown
 
 MAX_WAITING = 16
 """Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""

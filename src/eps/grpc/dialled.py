@@ -9,13 +9,13 @@ import ssl
 
 from h2.errors import ErrorCodes
 
-from eps.core.names import Operator
+from eps.core.names import Operator, shown
 from eps.errors import Side, Stage, TlsFailed, Unreachable
 from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import WireStream
-from eps.transport.tls import PeerIdentity, Pins, identify, pin_failure, plain_reason, shown
+from eps.transport.tls import PeerIdentity, Pins, identify, pin_failure, plain_reason
 
 REFUSED_HINT = (
     "check that the directory pins our certificate (submit its fingerprint), "

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,13 +19,15 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
+from eps.core.certificate import fingerprint
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
-from eps.errors import EpsError, InternalError, NotJson, NotPermitted, TlsFailed
+from eps.errors import EpsError, InternalError, NotJson, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
+from eps.jsonrpc.callers import Caller, Callers, Gate
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
@@ -33,7 +36,7 @@ from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.incoming import Entrance
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
-from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, server_context, shown
+from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, server_context
 
 HANDSHAKE_SECONDS = 10.0
 """A TLS handshake takes milliseconds of work and a few round trips."""
@@ -104,6 +107,7 @@ class JsonRpcServer:
         handler: see :data:`Handler`.
         requests: what it takes as a call.
         tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
+        callers: what is known of those who call, besides that.
         limits: see there.
     """
 
@@ -115,6 +119,7 @@ class JsonRpcServer:
         *,
         requests: Requests | None = None,
         tls: TlsFiles | None = None,
+        callers: Callers = Callers(),  # noqa: B008  # frozen
         limits: ServerLimits | None = None,
         emit: Emit = ignore,
     ) -> None:
@@ -125,6 +130,8 @@ class JsonRpcServer:
         self._tls = tls
         self._limits = limits = limits or ServerLimits()
         self._emit = sparing(emit, time.monotonic)
+        self._callers = callers
+        self._gate = Gate(name, tls, callers, self._emit)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
         self._exchanges: set[asyncio.Task[Any]] = set()
@@ -176,6 +183,7 @@ class JsonRpcServer:
         *,
         requests: Requests,
         tls: TlsFiles | None,
+        callers: Callers,
         limits: ServerLimits,
     ) -> None:
         """Serve as these say from the next request on; see the class for them.
@@ -185,6 +193,7 @@ class JsonRpcServer:
         Args:
             context: made of ``tls``.
         """
+        self._callers = callers
         self.end_tls_with(context, tls)
         self._requests, self._limits = requests, limits
         self._path = "/" + requests.path.lstrip("/")
@@ -194,6 +203,7 @@ class JsonRpcServer:
     def end_tls_with(self, context: ssl.SSLContext | None, tls: TlsFiles | None) -> None:
         """As :meth:`renew`, for TLS alone."""
         self._context, self._tls = context, tls
+        self._gate = Gate(self._name, tls, self._callers, self._emit)
         self._generation += 1
 
     async def stop(self) -> None:
@@ -285,8 +295,9 @@ class JsonRpcServer:
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
-            names = request.protocol.client_names if isinstance(request.protocol, _Connection) else ()
-            self._check_allowed(names)  # before anything is read: who may not call costs nothing
+            caller = request.protocol.caller if isinstance(request.protocol, _Connection) else Caller()
+            await self._gate.check(caller)  # before anything is read: who may not call costs nothing
+            names = caller.names
             body = RequestBody(request, self._limits.max_body)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
             if not await body.begin(LARGE if self._requests.large is not None else self._limits.max_body):
@@ -347,19 +358,6 @@ class JsonRpcServer:
         self._emit(Notice(level=Level.ERROR, text=text, hint="please report this"))
         return error_response(call_id, InternalError("an error inside this server", hint="its log says more"))
 
-    def _check_allowed(self, names: tuple[str, ...]) -> None:
-        allowed = self._tls.allowed_names if self._tls else None
-        if allowed is None or not set(allowed).isdisjoint(names):
-            return
-        which = f"only certificates of {shown(allowed)} may call here"
-        source = f"a certificate of {shown(names)}" if names else "a caller without a certificate"
-        self._emit(Refused(listener=self._name, why="name", source=source, detail=which))
-        who = f"your certificate carries {shown(names)}" if names else "you show no certificate"
-        raise NotPermitted(
-            f"{self._name}: {which}; {who}",
-            hint="call with such a certificate, or add the name to tls.allowed_names of this server's settings",
-        )
-
 
 class _Nameless(OwnFields):
     """An HTTP answer without aiohttp's name in it."""
@@ -400,7 +398,6 @@ async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse
 class _Connection(HttpConnection):
     """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
 
-    client_names: tuple[str, ...] = ()
     arrival: Arrival | None = None
     on_end: OnEnd | None = None
     generation = 0
@@ -418,12 +415,12 @@ class _Connection(HttpConnection):
             self.on_end(exc)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.caller = Caller()
         leaf = peer_certificate(transport.get_extra_info("ssl_object"))
         if leaf is not None:
-            try:
-                self.client_names = tuple(certificate_names(leaf))
-            except TlsFailed:
-                self.client_names = ()  # a certificate that can't be read names nobody
+            self.caller.fingerprint = fingerprint(leaf)
+            with suppress(TlsFailed):  # a certificate that can't be read names nobody
+                self.caller.names = tuple(certificate_names(leaf))
         super().connection_made(transport)
 
     def trouble(self, status: int, error: BaseException | None) -> web.Response:

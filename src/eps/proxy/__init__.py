@@ -1,5 +1,6 @@
 """The public and the private proxy, each one story told from top to bottom. Sockets, stores and time are given to them.
 
+callers             asks the EPS server whose certificates call the proxy
 public              brings two operators together (P's part, steps 3 to 6); behind the proxy program's JSON-RPC server
 
 TLS passthrough: a TLS client → passthrough (public) → private → forwarding (private) → an internal server

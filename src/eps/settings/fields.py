@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from eps.core.exact import is_fingerprint
 from eps.core.host_port import parse_host_port
 from eps.core.instant import parse_instant
 from eps.core.limits import MAX_NAME_CHARS
@@ -199,6 +200,17 @@ def _operator(text: str) -> str:
 
 OperatorName = Annotated[str, AfterValidator(_operator)]
 """An operator's name."""
+
+
+def _fingerprint(text: str) -> str:
+    found = text.replace(":", "").lower()
+    if not is_fingerprint(found):
+        raise bad("must be the SHA-256 fingerprint of a certificate", "64 hex digits, as openssl x509 prints them")
+    return found
+
+
+FingerprintText = Annotated[str, AfterValidator(_fingerprint)]
+"""A certificate's SHA-256: 64 hex digits, also with colons; in lower case and without them once validated."""
 
 Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 """A time span."""

@@ -15,6 +15,7 @@ from eps.settings.fields import (
     Endpoint,
     ExistingFile,
     ExistingFiles,
+    FingerprintText,
     Flag,
     KeptFile,
     Model,
@@ -34,6 +35,7 @@ class TlsSettings(Model):
 
     alive: ClassVar[frozenset[str] | None] = frozenset(
         {
+            "allowed_fingerprints",
             "allowed_names",
             "ca_certificate_files",
             "certificate_file",
@@ -69,6 +71,13 @@ class TlsSettings(Model):
     allowed_names: Annotated[tuple[str, ...], AsList] | None = Field(default=None, examples=[["demo-app"]])
     """JSON-RPC servers: names whose certificates may call, besides our operator's own. Missing: every certificate from
     those authorities may, and a warning says so."""
+
+    allowed_fingerprints: Annotated[tuple[FingerprintText, ...], AsList] | None = Field(
+        default=None, examples=[["905369dfb3c29ff3b312071514bd80be9c3bcb0924b76c4358b2e8b7d6fd0a9e"]]
+    )
+    """JSON-RPC servers: of the certificates that no name in the directory speaks for, only these (SHA-256) may call,
+    and only with a name of `allowed_names`, if that lists any. `openssl x509 -in app.crt -noout -fingerprint -sha256`
+    prints one. Missing: every certificate that carries such a name may."""
 
     @model_validator(mode="after")
     def _pair(self) -> "TlsSettings":

@@ -182,7 +182,7 @@ def _advice(settings: Model) -> Iterator[tuple[Loc, str, str]]:
             if not _is_loopback(model.bind_address):
                 text = "anybody who can connect may call, in the name of this operator"
                 yield (*loc, "bind_address"), text, "give it tls, or bind it to localhost"
-        elif model.tls.allowed_names is None:
+        elif model.tls.allowed_names is None and model.tls.allowed_fingerprints is None:
             text = "allowed_names is missing: every certificate from ca_certificate_files may call"
             yield (*loc, "tls"), text, "list the names of the applications that may, or [] for this operator's alone"
 

@@ -19,7 +19,7 @@ from cryptography import x509
 
 from eps.core.age import TOO_OLD_HINT
 from eps.core.certificate import Doubt, fingerprint, subject_of
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Fingerprint, Operator, shown
 from eps.core.pem import UNREADABLE
 from eps.errors import StartError, TlsFailed
 from eps.transport.credentials import load_authorities, load_own
@@ -74,6 +74,7 @@ class TlsFiles:
             one that it shows must be from those CAs.
         insecure_skip_verify: where we are the client: the server's chain and name are not checked. Pins still are.
         allowed_names: which certificate names may call a JSON-RPC server; None: any.
+        allowed_fingerprints: which certificates may, of those that the directory doesn't speak for; None: any.
     """
 
     ca_certificate_files: tuple[str, ...] = ()
@@ -84,6 +85,7 @@ class TlsFiles:
     request_client_cert: bool = False
     insecure_skip_verify: bool = False
     allowed_names: tuple[str, ...] | None = None
+    allowed_fingerprints: tuple[Fingerprint, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +208,6 @@ def no_longer_pinned(pins: Pins) -> str:
 def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> bytes | None:
     """The leaf that the peer has shown, DER; None if it showed none, or if the connection has no TLS."""
     return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
-
-
-def shown(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message: a certificate may carry hundreds."""
-    return ", ".join(name[:80] for name in names[:most]) + (", …" if len(names) > most else "") or "no name"
 
 
 def plain_reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from eps.datastores.redis_link import RedisPlace
 from eps.errors import StartError
 from eps.pki import Authority
 from eps.programs.admin.check import check
-from eps.programs.wiring.credentials import tls_files
+from eps.programs.wiring.credentials import own_fingerprints, tls_files
 from eps.programs.wiring.parts import open_datastore, redis_place, settings_from
 from eps.settings import load_eps, models
 from eps.transport.credentials import read_file
@@ -52,6 +52,33 @@ def test_our_own_name_is_always_allowed() -> None:
     assert tls_files(tls, Operator("hd-1")).allowed_names == ("hd-1", "demo-app")
     assert tls_files(tls).allowed_names == ("demo-app",)
     assert tls_files(models.TlsSettings(), Operator("hd-1")).allowed_names is None
+
+
+def test_fingerprints_are_given_in_any_spelling() -> None:
+    mark = "AB:" * 31 + "CD"
+    tls = models.TlsSettings(allowed_fingerprints=(mark,))
+    assert tls_files(tls).allowed_fingerprints == ("ab" * 31 + "cd",)
+
+
+def test_certificates_of_ours_are_those_that_settings_name(tmp_path: Path) -> None:
+    """Every one of them; a file that can't be used, which stands nowhere else, is none."""
+    authority = Authority.create(fast=True)
+    issued = {name: authority.issue_tls(name) for name in ("a", "b", "c")}
+    for name, certificate in issued.items():
+        certificate.write(tmp_path, name)
+    (tmp_path / "broken.crt").write_text("no certificate")
+
+    def tls(name: str) -> dict[str, str]:
+        return {"certificate_file": str(tmp_path / f"{name}.crt"), "key_file": str(tmp_path / f"{name}.key")}
+
+    channels = (
+        models.GrpcClientSettings.model_validate({"tls": {**tls("a"), "ca_certificate_files": ["x"]}}),
+        models.JsonRpcClientSettings.model_validate({"endpoint": "https://x", "tls": tls("b")}),
+        models.JsonRpcClientSettings.model_validate({"endpoint": "https://x", "tls": tls("broken")}),
+        models.JsonRpcClientSettings.model_validate({"endpoint": "https://x", "tls": tls("absent")}),
+        models.JsonRpcClientSettings.model_validate({"endpoint": "https://x"}),
+    )
+    assert own_fingerprints(*channels) == {issued["a"].fingerprint, issued["b"].fingerprint}
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -234,8 +234,47 @@ CALLS = (
     Attack(
         "A certificate that is not among `allowed_names` calls a JSON-RPC port",
         "code 403",
-        "`refused`: `name`",
+        "`refused`: `name`, with the fingerprint",
         ("jsonrpc/test_server.py::test_only_allowed_names_may_call",),
+    ),
+    Attack(
+        "A certificate of an operator's name that the directory doesn't pin for connections (another one of the "
+        "authority, the signing one, a revoked one) calls a JSON-RPC port of an EPS server or proxy",
+        "code 403",
+        "`refused`: `pin`, with the fingerprint and the record that would pin it",
+        (
+            "attacks/test_jsonrpc_callers.py::test_only_a_certificate_that_the_directory_pins_acts_as_its_operator",
+            "attacks/test_jsonrpc_callers.py::test_a_proxy_asks_its_eps_server_whom_the_directory_pins",
+            "core/test_callers.py::test_a_name_of_the_directory_counts_with_its_pin",
+        ),
+    ),
+    Attack(
+        "A certificate is revoked, and its holder goes on calling on a connection that is open",
+        "code 403, from the next request on",
+        "the same",
+        (
+            "attacks/test_jsonrpc_callers.py::"
+            "test_a_certificate_that_is_revoked_is_refused_on_the_connection_that_it_has",
+            "jsonrpc/test_callers.py::test_what_is_revoked_is_refused_on_the_same_connection",
+        ),
+    ),
+    Attack(
+        "The same, while a proxy can't ask its EPS server, or a directory is too old to be used",
+        "code 403",
+        "the same",
+        (
+            "proxy/test_callers.py::test_what_it_said_last_holds_while_it_can_not_be_asked",
+            "directory/test_callers.py::test_one_that_must_not_be_used_still_says_whose_names_these_are",
+        ),
+    ),
+    Attack(
+        "A certificate of an operator's name calls a server that never had a directory",
+        "what `allowed_names` say: with the operator's name among them, it is served",
+        "`notice`: no directory was verified yet; once",
+        (
+            "attacks/test_jsonrpc_callers.py::"
+            "test_while_no_directory_was_verified_names_alone_decide_and_the_log_says_so",
+        ),
     ),
     Attack(
         "Words of peers that forge lines or colours of the log",

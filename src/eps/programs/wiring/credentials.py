@@ -1,12 +1,16 @@
 """Certificates that settings name, as plain values: for TLS, and whose signatures count."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
+from eps.core.certificate import OWN, fingerprint_of
 from eps.core.instant import Instant, parse_instant
-from eps.core.names import Operator
+from eps.core.names import Fingerprint, Operator
+from eps.core.pem import certificates_in
 from eps.core.signature import INTERMEDIATE_SETTING, TrustStore
+from eps.errors import StartError
 from eps.settings import models
 from eps.settings.fields import Model
 from eps.settings.problems import Loc
@@ -29,7 +33,8 @@ _FILES = (
 
 def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFiles:
     """TLS settings as plain values; ``own`` is always among the allowed names."""
-    allowed = given.allowed_names
+    allowed, listed = given.allowed_names, given.allowed_fingerprints
+    fingerprints = tuple(map(Fingerprint, listed)) if listed is not None else None
     if allowed is not None and own is not None:
         allowed = tuple(dict.fromkeys((own, *allowed)))  # without repetitions: refusals list them
     return TlsFiles(
@@ -41,7 +46,22 @@ def tls_files(given: models.TlsSettings, own: Operator | None = None) -> TlsFile
         request_client_cert=given.request_client_cert,
         insecure_skip_verify=given.insecure_skip_verify,
         allowed_names=allowed,
+        allowed_fingerprints=fingerprints,
     )
+
+
+def own_fingerprints(*settings: Model) -> frozenset[Fingerprint]:
+    """Of the certificates that settings name as ours: whoever shows one has a key that our own programs have.
+
+    A file that can't be used is none of ours; where it is needed, the start says so.
+    """
+    found = set()
+    for _, tls in (item for part in settings for item in walk(part)):
+        if isinstance(tls, models.TlsSettings) and tls.certificate_file:
+            with suppress(StartError):
+                content = read_file(tls.certificate_file, OWN)
+                found.add(fingerprint_of(certificates_in(content, tls.certificate_file, OWN)[0]))
+    return frozenset(found)
 
 
 def content_digest(files: TlsFiles) -> bytes:
@@ -50,7 +70,7 @@ def content_digest(files: TlsFiles) -> bytes:
     Raises:
         StartError: one of them can't be read.
     """
-    found = sha256(repr(replace(files, allowed_names=None)).encode())
+    found = sha256(repr(replace(files, allowed_names=None, allowed_fingerprints=None)).encode())
     named = (("certificate_file", files.certificate_file), ("key_file", files.key_file))
     authorities = (("ca_certificate_files", path) for path in files.ca_certificate_files)
     for setting, path in (*named, *authorities):

@@ -22,14 +22,16 @@ from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory, KeptFiles
+from eps.directory.callers import DirectoryRegistry
 from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
 from eps.errors import Side, StartError
+from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite, apply_all
-from eps.programs.wiring.credentials import content_digest, directory_trust, tls_files
+from eps.programs.wiring.credentials import content_digest, directory_trust, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
     add_metrics,
     directory_cache,
@@ -96,9 +98,10 @@ class EpsServer(Composite):
         """
         digests = _digests(settings)
         steps: list[Callable[[], object]] = []
+        callers = _callers(settings, self.name, self.source)
         given: dict[str, models.Channel] = {channel.type: channel for channel in settings.channels}
         for channel in self.channels:
-            steps += _renewed_channel(channel, given, settings, self.name, self._digests != digests)
+            steps += _renewed_channel(channel, given, settings, callers, self._digests != digests)
         steps += await self._renewed_directory(settings)
         if self._digests != digests:
             steps.append(self._renewal.begin)
@@ -192,15 +195,20 @@ def _channel(
                 relays=_relays(settings, given.proxy_url),
             )
         case models.JsonRpcServerChannel(settings=given):
-            return JsonRpcServerChannel(name, given.bind_address, **jsonrpc_server_options(given, name, emit))
+            options = jsonrpc_server_options(given, _callers(settings, name, source), emit)
+            return JsonRpcServerChannel(name, given.bind_address, **options)
         case models.JsonRpcClientChannel(settings=given):
             return JsonRpcClientChannel(name, _application_client(given, name), emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
 
 
+def _callers(settings: EpsSettings, name: Operator, source: DirectorySource) -> Callers:
+    return Callers(name, own_fingerprints(*settings.channels, settings.directory), DirectoryRegistry(source))
+
+
 def _renewed_channel(
-    channel: Channel, given: Mapping[str, models.Channel], settings: EpsSettings, name: Operator, is_other: bool
+    channel: Channel, given: Mapping[str, models.Channel], settings: EpsSettings, callers: Callers, is_other: bool
 ) -> list[Callable[[], object]]:
     """What has a channel take its new settings over; nothing if they have none for it any more."""
     match channel, given.get(_TYPES[type(channel)]):
@@ -213,9 +221,9 @@ def _renewed_channel(
             relays, limits = _relays(settings, new.proxy_url), rate_limits(new.tcp_rate_limits)
             return [partial(channel.renew, context, rate_limits=limits, relays=relays, is_other=is_other)]
         case JsonRpcServerChannel(), models.JsonRpcServerChannel(settings=new):
-            return [renewed_jsonrpc_server(channel.server, new, name)]
+            return [renewed_jsonrpc_server(channel.server, new, callers)]
         case JsonRpcClientChannel(), models.JsonRpcClientChannel(settings=new):
-            return [partial(channel.become, _application_client(new, name))]
+            return [partial(channel.become, _application_client(new, Operator(settings.name)))]
         case _:
             return []
 

@@ -12,7 +12,6 @@ from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Load
 from eps.core.limits import MAX_MESSAGE_BYTES
-from eps.core.names import Operator
 from eps.datastores import Datastore
 from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
@@ -20,6 +19,7 @@ from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import Side
 from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
@@ -69,28 +69,29 @@ class Reads:
 
 
 def jsonrpc_server_options(
-    given: models.JsonRpcServerSettings, own: Operator | None, emit: Emit, reads: Reads | None = None
+    given: models.JsonRpcServerSettings, callers: Callers, emit: Emit, reads: Reads | None = None
 ) -> dict[str, Any]:
     """The keyword arguments of a ``JsonRpcServer``; what settings don't say of it, ``reads`` does."""
     cors = Cors(**dict(given.cors)) if given.cors is not None else Cors()
     reads = reads or Reads()
     return {
         "requests": Requests(given.path, cors, reads.load, reads.large),
-        "tls": tls_files(given.tls, own) if given.tls is not None else None,
+        "tls": tls_files(given.tls, callers.operator) if given.tls is not None else None,
+        "callers": callers,
         "limits": ServerLimits(rate_limits(given.tcp_rate_limits), max_body=reads.max_body),
         "emit": emit,
     }
 
 
 def renewed_jsonrpc_server(
-    server: JsonRpcServer, given: models.JsonRpcServerSettings, own: Operator | None, reads: Reads | None = None
+    server: JsonRpcServer, given: models.JsonRpcServerSettings, callers: Callers, reads: Reads | None = None
 ) -> Callable[[], None]:
     """Have a running server serve as other settings say; they are made ready here, and take effect with the result.
 
     Raises:
         StartError: as a start does.
     """
-    options = jsonrpc_server_options(given, own, ignore, reads)
+    options = jsonrpc_server_options(given, callers, ignore, reads)
     del options["emit"]
     options["requests"].cors.check()
     context = server_context(options["tls"], HTTP_ALPN) if options["tls"] is not None else None

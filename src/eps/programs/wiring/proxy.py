@@ -1,6 +1,7 @@
 """The two proxies."""
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,10 +13,11 @@ from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.errors import StartError
+from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite, apply_all
-from eps.programs.wiring.credentials import tls_files
+from eps.programs.wiring.credentials import own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
@@ -27,6 +29,7 @@ from eps.programs.wiring.parts import (
     renewed_jsonrpc_server,
 )
 from eps.proxy.announcements import AnnouncementBook
+from eps.proxy.callers import ProxyRegistry
 from eps.proxy.forwarding import Forwarder, RawForwarder
 from eps.proxy.http_forwarding import HttpForwarder
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
@@ -52,6 +55,7 @@ class _ProxyServer(Composite):
         self._store: Datastore | None = None
         self.rpc: JsonRpcServer
         self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
+        self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
         add_metrics(self, settings.metrics, metrics, emit)
         self.add_open(self._client.close)
 
@@ -59,7 +63,7 @@ class _ProxyServer(Composite):
         """What both take over of other settings while they run."""
         client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
         return [
-            renewed_jsonrpc_server(self.rpc, section.jsonrpc_server, self.name),
+            renewed_jsonrpc_server(self.rpc, section.jsonrpc_server, self._callers(section)),
             partial(self._client.become, client),
         ]
 
@@ -82,7 +86,14 @@ class _ProxyServer(Composite):
 
     def _serve(self) -> JsonRpcServer:
         given = self._section.jsonrpc_server
-        return add_jsonrpc_server(self, given, self._handle, jsonrpc_server_options(given, self.name, self._emit))
+        options = jsonrpc_server_options(given, self._callers(self._section), self._emit)
+        return add_jsonrpc_server(self, given, self._handle, options)
+
+    def _callers(self, section: Section) -> Callers:
+        """Who is ours: not who has the key of what a private proxy shows to clients on the Internet, since the server
+        behind it may have that, too."""
+        ours = own_fingerprints(section.jsonrpc_client, section.jsonrpc_server)
+        return Callers(self.name, ours, self._registry)
 
 
 class PublicProxyServer(_ProxyServer):

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from eps.core.event import Emit, Level, Notice
+from eps.core.names import shown
 from eps.transport.tasks import Tasks
-from eps.transport.tls import shown
 
 WITHIN_SECONDS = 60.0
 """Then all connections should be new; those that are not are named."""

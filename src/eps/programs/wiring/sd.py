@@ -8,6 +8,7 @@ from eps.core.message import Response
 from eps.core.record_text import loads
 from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
+from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite
@@ -45,7 +46,7 @@ class SdServer(Composite):
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
         self._large = LargeBodies(loads)
-        options = jsonrpc_server_options(rpc, None, emit, self._reads(rpc))
+        options = jsonrpc_server_options(rpc, Callers(), emit, self._reads(rpc))
         self.rpc = add_jsonrpc_server(self, rpc, self._handle, options)
 
     def _reads(self, given: models.SdJsonRpcServerSettings) -> Reads:
@@ -56,7 +57,7 @@ class SdServer(Composite):
         assert self._service is not None, "nothing is renewed before the start"
         given, rpc = settings.directory, settings.jsonrpc_server
         trust = directory_trust(given)
-        serve = renewed_jsonrpc_server(self.rpc, rpc, None, self._reads(rpc))
+        serve = renewed_jsonrpc_server(self.rpc, rpc, Callers(), self._reads(rpc))
         service = self._service
 
         async def apply() -> None:
