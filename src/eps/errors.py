@@ -21,6 +21,7 @@
     ├─ NotFound                      404  call        ours       not_sent
     └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
        ├─ NotSent                    500  call        peer       not_sent  certainly not executed
+       │  ├─ Busy                    500  call        peer       not_sent  too many calls already: later
        │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there now
        │  │  └─ NoWay                                                       nor will one, as things are set up: final
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
@@ -109,7 +110,7 @@ class EpsError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
-    def data(self) -> dict[str, str]:
+    def data(self) -> dict[str, str | int]:
         """What goes into ``error.data``."""
         return {
             "stage": self.stage.value,
@@ -201,7 +202,7 @@ class StaleRecord(RecordError):
     Certainly nothing was stored, so the batch may be chained anew. ``error.data`` says so to clients of ours.
     """
 
-    def data(self) -> dict[str, str]:
+    def data(self) -> dict[str, str | int]:
         return super().data() | {"reason": "stale"}
 
 
@@ -240,6 +241,27 @@ class NotSent(DeliveryError):
 
     outcome = Outcome.NOT_SENT
     final = False
+
+
+class Busy(NotSent):
+    """Whoever would do the work has as many calls as it can do well: this one was not begun, and may come again later.
+
+    ``error.data`` says so to clients: ``reason`` is ``busy``, and ``retry_after`` the seconds.
+
+    Args:
+        retry_after: whole seconds after which another attempt is worth it.
+        side: whose that is.
+    """
+
+    final = True
+
+    def __init__(self, message: str, retry_after: int, side: Side) -> None:
+        hint = f"try again in {retry_after} s, and where it is busy then, too, wait twice as long each time"
+        super().__init__(message, hint=hint, side=side)
+        self.retry_after = retry_after
+
+    def data(self) -> dict[str, str | int]:
+        return super().data() | {"reason": "busy", "retry_after": self.retry_after}
 
 
 class NoRoute(NotSent):

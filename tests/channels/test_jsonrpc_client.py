@@ -12,6 +12,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.loose_answers import Flaw
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
+from eps.core.overload import Fixed
 from eps.errors import Unreachable
 from eps.jsonrpc.client import JsonRpcClient
 from support.testing import Events, jsonrpc_server
@@ -20,7 +21,7 @@ LS_1, HD_1 = Operator("ls-1"), Operator("hd-1")
 
 
 def channel(port: int, emit: Emit = ignore) -> JsonRpcClientChannel:
-    return JsonRpcClientChannel(LS_1, JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None), emit)
+    return JsonRpcClientChannel(LS_1, JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None), Fixed(8), emit)
 
 
 async def test_the_application_gets_method_params_and_the_whole_address_as_id() -> None:

@@ -14,6 +14,7 @@ from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.core.limits import MAX_NESTING
 from eps.core.message import Response
 from eps.core.names import Object
+from eps.core.overload import Fixed
 from eps.grpc import eps_pb2 as pb
 from eps.jsonrpc.client import JsonRpcClient
 from support.foreign import messages
@@ -117,7 +118,7 @@ async def application() -> AsyncIterator[tuple[Application, str]]:
 async def test_an_application_behind_json_rpc(network: Network, kinds: str) -> None:
     a, b = network.nodes[HD_1], network.nodes[HD_2]
     async with application() as (behind, endpoint):
-        channel = JsonRpcClientChannel(HD_2, JsonRpcClient(endpoint, tls=None), b.events)
+        channel = JsonRpcClientChannel(HD_2, JsonRpcClient(endpoint, tls=None), Fixed(8), b.events)
         b.application.deliver = channel.deliver  # type: ignore[method-assign]
         behind.answer = nested(kinds)
         params = nested(kinds) if kinds.startswith("o") else {}
@@ -131,7 +132,7 @@ async def test_an_application_behind_json_rpc(network: Network, kinds: str) -> N
 async def test_an_applications_answer_that_is_too_deep_was_executed(network: Network, depth: int) -> None:
     a, b = network.nodes[HD_1], network.nodes[HD_2]
     async with application() as (behind, endpoint):
-        channel = JsonRpcClientChannel(HD_2, JsonRpcClient(endpoint, tls=None), b.events)
+        channel = JsonRpcClientChannel(HD_2, JsonRpcClient(endpoint, tls=None), Fixed(8), b.events)
         b.application.deliver = channel.deliver  # type: ignore[method-assign]
         behind.answer = nested("ol" * (depth // 2) + "o" * (depth % 2))
         error = (await a.call("hd-2.echo")).error

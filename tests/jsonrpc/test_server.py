@@ -294,7 +294,7 @@ async def test_a_body_that_can_not_be_decoded_is_not_json() -> None:
     request = Broken()
     request.content = request
     with pytest.raises(NotJson, match="bad chunk"):
-        await request_body.RequestBody(request, 100).begin(100)  # type: ignore[arg-type]  # stands for one
+        await request_body.RequestBody(request, 100, lambda size: None).begin(100)  # type: ignore[arg-type]  # stands for one
 
 
 async def test_a_compressed_body_is_not_json() -> None:
@@ -452,6 +452,78 @@ class Slow:
         finally:
             self.ended.set()
         return Response(call.id, "done")
+
+
+async def test_calls_beyond_the_limit_are_busy_and_never_begin() -> None:
+    slow = Slow()
+    async with (
+        jsonrpc_server(slow, limits=ServerLimits(max_calls=1)) as server,
+        connected(server) as first,
+        connected(server) as second,
+    ):
+        first.post(request())
+        await slow.begun.wait()
+        second.post(request(id="2"))
+        status, _, answer = await second.answer()
+        assert status == 400 and answer["id"] == "2"
+        assert answer["error"]["code"] == 500 and "is at 1 calls already" in answer["error"]["message"]
+        data = answer["error"]["data"]
+        assert (data["reason"], data["outcome"], data["retry_after"]) == ("busy", "not_sent", 1)
+        slow.go.set()
+        assert (await first.answer())[2]["result"] == "done"
+        second.post(request(id="3"))
+        assert (await second.answer())[2]["result"] == "done"
+
+
+async def test_requests_of_too_many_bytes_are_busy_while_others_are_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CALL_BYTES", 1_000)
+    slow = Slow()
+    long = request(params={"text": "x" * 1_500})
+    async with (
+        jsonrpc_server(slow, limits=ServerLimits(max_body=2_000)) as server,
+        connected(server) as first,
+        connected(server) as second,
+        connected(server) as third,
+    ):
+        first.post(long)
+        await slow.begun.wait()
+        second.post(long)
+        answer = (await second.answer())[2]
+        assert answer["error"]["data"]["reason"] == "busy" and "calls of 1,5" in answer["error"]["message"]
+        slow.go.set()
+        assert (await first.answer())[2]["result"] == "done"
+        third.post(long)
+        assert (await third.answer())[2]["result"] == "done", "what is answered is not in hand any more"
+
+
+async def test_a_call_whose_client_has_gone_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsing, go = asyncio.Event(), asyncio.Event()
+    begun: list[Call] = []
+
+    async def handler(call: Call) -> Response:
+        begun.append(call)
+        return Response(call.id, "done")
+
+    async def slowly(work: Any) -> Any:
+        parsing.set()
+        await go.wait()
+        return work()
+
+    monkeypatch.setattr(module, "LARGE_BYTES", 10)
+    monkeypatch.setattr(module, "aside", slowly)
+    async with jsonrpc_server(handler) as server:
+        async with connected(server) as client:
+            client.post(request())
+            await parsing.wait()
+            (connection,) = server.connections
+        async with asyncio.timeout(30):
+            while connection.transport is not None:
+                await asyncio.sleep(0.01)
+        go.set()
+        async with connected(server) as client:
+            client.post(request(id="2"))
+            assert (await client.answer())[2]["result"] == "done"
+    assert [call.id for call in begun] == ["2"]
 
 
 async def test_a_client_that_goes_away_does_not_stop_its_call() -> None:

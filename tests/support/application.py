@@ -21,12 +21,16 @@ class Application:
         ran: how often each call was begun.
         seconds: that each takes from now on.
         running: calls that are not answered yet.
+
+    Args:
+        workers: how many calls it works at; others wait inside it. 0: at all of them.
     """
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, workers: int = 0) -> None:
         self.ran: Counter[str] = Counter()
         self.seconds = seconds
         self.running = 0
+        self._workers = asyncio.Semaphore(workers or 1_000_000)
         self._news = asyncio.Event()
         self._server = JsonRpcServer("application", "127.0.0.1:0", self._answer, requests=Requests("/"))
 
@@ -54,21 +58,25 @@ class Application:
         self.running += 1
         self._news.set()
         try:
-            await asyncio.sleep(self.seconds)
+            async with self._workers:
+                await asyncio.sleep(self.seconds)
         finally:
             self.running -= 1
         return Response(call.id, {"call": name})
 
-    def serve(self, machine: Machine, *, first: str = "") -> None:
+    def serve(self, machine: Machine, *, first: str = "", **more: Any) -> None:
         """Put it behind hd-2: in its settings, and in the directory. Before the machine starts.
 
         Args:
             first: the type of the channel that the settings name first; "" leaves their order.
+            more: further settings of the channel that leads to it.
         """
         offer(machine)
         channels = channels_of(machine.dev / "roles" / "hd-2")
         printer = channels.pop()
-        channels.append({"name": "the application", "type": "jsonrpc_client", "settings": {"endpoint": self.endpoint}})
+        channels.append(
+            {"name": "the application", "type": "jsonrpc_client", "settings": {"endpoint": self.endpoint, **more}}
+        )
         put_first(channels, first)
         write_channels(machine.dev / "roles" / "hd-2", [*channels, printer])
 

@@ -5,6 +5,7 @@ and its answer returns the same way. Channels don't know each other: an inbound 
 started, an outbound one is asked by the broker.
 
 jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.jsonrpc)
+                                                 (turns: how many calls it gets at once)
 grpc_client      calls other operators: pool keeps the connections; held_streams keeps our streams to others
                  (lessons remembers how long each proxy's tunnels live)
 grpc_server      other operators call: connected calls those that hold a stream to us

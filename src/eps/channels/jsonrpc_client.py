@@ -1,11 +1,17 @@
 """The channel that delivers to our own application, by JSON-RPC (PROTOCOL.md section 2, «Channels»)."""
 
+import asyncio
+import math
+import time
 from dataclasses import replace
 
 from eps.channels import Way
+from eps.channels.turns import Turns
 from eps.core.event import Emit
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
+from eps.core.overload import Limit
+from eps.errors import AnswerRefused, OutcomeUnknown
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.tolerance import Tolerance
 
@@ -16,12 +22,14 @@ class JsonRpcClientChannel:
     Args:
         own: our operator.
         client: calls the application's endpoint; closed by :meth:`close`.
+        limit: how many calls it gets at once.
         emit: told once of each looseness of the application's answers.
     """
 
-    def __init__(self, own: Operator, client: JsonRpcClient, emit: Emit) -> None:
+    def __init__(self, own: Operator, client: JsonRpcClient, limit: Limit, emit: Emit) -> None:
         self._own = own
         self._client = client
+        self._turns = Turns(limit, f"the application of {own}")
         self._tolerate = Tolerance(client.label, emit)
 
     def way_to(self, operator: Operator) -> Way | None:
@@ -35,15 +43,35 @@ class JsonRpcClientChannel:
         answers are understood (``core.loose_answers``).
 
         Raises:
+            Busy: it has enough to do.
             DeliveryError: no answer came; see :meth:`eps.jsonrpc.client.JsonRpcClient.call`.
         """
-        address = request.address
-        answer = await self._client.call(
-            address.method, request.params, request_id=str(address), timeout=timeout, tolerate=self._tolerate
-        )
+        began = time.monotonic()
+        turn = await self._turns.begin(request.address.method)
+        took: float | None = None
+        try:
+            answer = await self._post(request, timeout - (time.monotonic() - began))
+            took = time.monotonic() - turn.at
+        except AnswerRefused:
+            took = time.monotonic() - turn.at
+            raise
+        except OutcomeUnknown:
+            took = math.inf if time.monotonic() - began >= timeout else None
+            raise
+        except asyncio.CancelledError:  # whoever asked has waited long enough
+            took = time.monotonic() - turn.at
+            raise
+        finally:
+            self._turns.end(turn, took)
         if answer.error is None and isinstance(answer.result, dict):
             return replace(answer, result=unwrap(answer.result))
         return answer
+
+    async def _post(self, request: Request, timeout: float) -> Response:
+        address = request.address
+        return await self._client.call(
+            address.method, request.params, request_id=str(address), timeout=max(timeout, 0.0), tolerate=self._tolerate
+        )
 
     def become(self, client: JsonRpcClient) -> None:
         """Deliver by ``client`` from now on, which belongs to this channel."""

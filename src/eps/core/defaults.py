@@ -27,6 +27,10 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 MAX_SUBMISSION_BYTES = 64 * 1024 * 1024
 """Of one submission to it."""
 
+MAX_CALLS = 2_000
+"""That run in a JSON-RPC server at once. One server answers as many within two seconds; those beyond would wait longer
+than that, and each takes some 20 KiB of memory."""
+
 DRAIN_SECONDS = 10.0
 """What runs when a server is told to stop has so long to end: most calls take far less, and whoever waits for a restart
 should not wait longer."""

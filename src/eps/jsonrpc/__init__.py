@@ -7,5 +7,5 @@ a service directory, and by the command line. Neither knows what a call means.
 server, ``cors`` which web pages may. ``tolerance`` tells what applications do loosely. ``http_connection`` is what
 every HTTP server here has of aiohttp for each client; ``aiohttp_parts`` is what of that is private. ``requests`` is
 what a server takes as a call: ``request_body`` reads a body as it arrives; ``large_bodies`` are those that wait for
-their turn.
+their turn; ``in_hand`` bounds what a server is at.
 """

@@ -73,12 +73,14 @@ class ClientLimits:
         max_values: of a large answer; counted before it is parsed.
         timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
+        max_connections: calls at once; further ones wait for one to become free.
     """
 
     max_answer: int = MAX_MESSAGE_BYTES
     max_values: int = MAX_VALUES
     timeout: float = CALL_SECONDS
     keep_alive: float = KEEP_ALIVE_SECONDS
+    max_connections: int = MAX_CONNECTIONS
 
 
 class JsonRpcClient:
@@ -126,7 +128,7 @@ class JsonRpcClient:
         self._limits = limits
         self._side = callee.side
         self._reader = AnswerReader(self.label, limits.max_answer, limits.max_values, load)
-        self._connections = Connections(self._dial, limit=MAX_CONNECTIONS, keep_alive=limits.keep_alive)
+        self._connections = Connections(self._dial, limit=limits.max_connections, keep_alive=limits.keep_alive)
         self._head = request_head(self._url, self._proxy)
         self._keep_alive_header = ""
         self._successor: JsonRpcClient | None = None

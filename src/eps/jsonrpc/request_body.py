@@ -26,12 +26,14 @@ class RequestBody:
 
     Args:
         max_bytes: of a whole body.
+        hold: told of bytes that come; raises Busy where all bodies together have too many.
     """
 
-    def __init__(self, request: web.BaseRequest, max_bytes: int) -> None:
+    def __init__(self, request: web.BaseRequest, max_bytes: int, hold: Callable[[int], None]) -> None:
         self._request = request
         self._content = request.content
         self._max_bytes = max_bytes
+        self._hold = hold
         self._seconds = BODY_SECONDS + max_bytes / BODY_BYTES_PER_SECOND
         self._parts: list[bytes] = []
         self._size = 0
@@ -41,6 +43,7 @@ class RequestBody:
 
         Raises:
             TooLarge: beyond ``max_bytes``.
+            Busy: too much is in hand already.
             BadRequest: it doesn't arrive in time.
             NotJson: it isn't coded as HTTP says.
         """
@@ -84,6 +87,7 @@ class RequestBody:
     def _take(self, part: bytes) -> None:
         self._size += len(part)
         self._check(self._size)
+        self._hold(len(part))
         self._parts.append(part)
 
     def _check(self, size: int) -> None:

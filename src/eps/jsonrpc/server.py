@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from eps.core.certificate import fingerprint
+from eps.core.defaults import MAX_CALLS
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
@@ -29,6 +30,7 @@ from eps.errors import EpsError, InternalError, NotJson, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
 from eps.jsonrpc.callers import Caller, Callers, Gate
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
+from eps.jsonrpc.in_hand import MAX_CALL_BYTES, Held, InHand
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
 from eps.jsonrpc.requests import Requests
@@ -87,6 +89,7 @@ class ServerLimits:
         max_connections: open at a time.
         max_arriving: open at a time without a finished handshake or a first request; of each source's, the oldest goes.
         max_body: bytes of a request.
+        max_calls: that run at a time; further ones are refused as busy.
         grace: seconds that calls in flight may go on for when the server closes.
     """
 
@@ -94,6 +97,7 @@ class ServerLimits:
     max_connections: int = MAX_CONNECTIONS
     max_arriving: int = MAX_ARRIVING
     max_body: int = MAX_MESSAGE_BYTES
+    max_calls: int = MAX_CALLS
     grace: float = GRACE_SECONDS
 
 
@@ -134,6 +138,7 @@ class JsonRpcServer:
         self._gate = Gate(name, tls, callers, self._emit)
         self._context: ssl.SSLContext | None = None
         self._http: _Http | None = None
+        self._in_hand = InHand(name, limits.max_calls, MAX_CALL_BYTES + limits.max_body)
         self._exchanges: set[asyncio.Task[Any]] = set()
         self._entrance = Entrance(limits.max_arriving, HANDSHAKE_SECONDS if tls is not None else KEEP_ALIVE_SECONDS)
         self._generation = 0
@@ -291,6 +296,13 @@ class JsonRpcServer:
         return self._rendered(await self._respond(request), headers)
 
     async def _respond(self, request: web.BaseRequest) -> Response:
+        held = Held(self._in_hand)
+        try:
+            return await self._respond_to(request, held)
+        finally:
+            held.free()
+
+    async def _respond_to(self, request: web.BaseRequest, held: Held) -> Response:
         call_id = ""
         try:
             if request.method != hdrs.METH_POST:
@@ -298,7 +310,7 @@ class JsonRpcServer:
             caller = request.protocol.caller if isinstance(request.protocol, _Connection) else Caller()
             await self._gate.check(caller)  # before anything is read: who may not call costs nothing
             names = caller.names
-            body = RequestBody(request, self._limits.max_body)
+            body = RequestBody(request, self._limits.max_body, held.hold)
             content_type = request.headers.get(hdrs.CONTENT_TYPE)
             if not await body.begin(LARGE if self._requests.large is not None else self._limits.max_body):
                 assert self._requests.large is not None, "without it nothing is larger than the whole"
@@ -306,6 +318,9 @@ class JsonRpcServer:
             text = body.take()
             call = await self._parsed(text, content_type, names)
             call_id = call.id
+            held.begin()
+            if request.transport is None:
+                raise ConnectionResetError("the client has gone before its call began")
             response = await self._handler(call)
         except EpsError as error:
             return error_response(call_id, error)

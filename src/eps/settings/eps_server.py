@@ -18,6 +18,7 @@ from eps.settings.fields import (
     AsList,
     BindAddress,
     Bytes,
+    Count,
     Date,
     Endpoint,
     ExistingFile,
@@ -201,10 +202,20 @@ class JsonRpcServerChannel(Model):
     settings: JsonRpcServerSettings
 
 
+class ApplicationSettings(JsonRpcClientSettings):
+    """Our application, which others call."""
+
+    max_concurrent: Count | None = Field(default=None, examples=[32])
+    """Calls that it gets at once; further ones wait for a moment, and are refused as busy then.
+
+    Default: found out by itself, from how long calls take, between 8 and 512. A number: exactly that many.
+    """
+
+
 class JsonRpcClientChannel(Model):
     type: Literal["jsonrpc_client"]
     name: str = "JSON-RPC client"
-    settings: JsonRpcClientSettings
+    settings: ApplicationSettings
 
 
 class StdoutChannel(Model):
@@ -308,7 +319,7 @@ class EpsSettings(Model):
         return next((c.settings for c in _of_type(self.channels, JsonRpcServerChannel)), None)
 
     @property
-    def jsonrpc_client(self) -> JsonRpcClientSettings | None:
+    def jsonrpc_client(self) -> ApplicationSettings | None:
         return next((c.settings for c in _of_type(self.channels, JsonRpcClientChannel)), None)
 
 

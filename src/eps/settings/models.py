@@ -14,6 +14,7 @@ could, it would cost every start 20 ms.
 from eps.settings.eps_server import (
     ApiDirectory,
     ApiDirectorySettings,
+    ApplicationSettings,
     Channel,
     Channels,
     DirectorySettings,
@@ -57,6 +58,7 @@ from eps.settings.service_directory import SdDirectorySettings, SdJsonRpcServerS
 __all__ = [
     "ApiDirectory",
     "ApiDirectorySettings",
+    "ApplicationSettings",
     "Channel",
     "Channels",
     "CorsSettings",

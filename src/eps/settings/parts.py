@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from eps.core.defaults import KEEP_ALIVE_SECONDS
+from eps.core.defaults import KEEP_ALIVE_SECONDS, MAX_CALLS
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -168,6 +168,9 @@ class JsonRpcServerSettings(Model):
 
     tcp_rate_limits: RateLimits = ()
     """New connections per source address."""
+
+    max_concurrent: Count = Field(default=MAX_CALLS, examples=[500])
+    """Calls that run at once; further ones are refused as busy."""
 
 
 class JsonRpcClientOptions(Model):

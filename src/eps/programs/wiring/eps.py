@@ -1,6 +1,7 @@
 """The EPS server: directory source → channels → broker; the source starts first, then the channels."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
+from eps.core.overload import Adaptive, Fixed
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory, KeptFiles
 from eps.directory.callers import DirectoryRegistry
@@ -198,7 +200,8 @@ def _channel(
             options = jsonrpc_server_options(given, _callers(settings, name, source), emit)
             return JsonRpcServerChannel(name, given.bind_address, **options)
         case models.JsonRpcClientChannel(settings=given):
-            return JsonRpcClientChannel(name, _application_client(given, name), emit)
+            limit = Fixed(given.max_concurrent) if given.max_concurrent is not None else Adaptive(time.monotonic())
+            return JsonRpcClientChannel(name, _application_client(given, name), limit, emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
 
@@ -243,8 +246,8 @@ def _digests(settings: EpsSettings) -> tuple[bytes, ...]:
     return tuple(content_digest(tls_files(given.tls)) for given in channels if given is not None)
 
 
-def _application_client(given: models.JsonRpcClientSettings, name: Operator) -> JsonRpcClient:
-    return jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS)
+def _application_client(given: models.ApplicationSettings, name: Operator) -> JsonRpcClient:
+    return jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS, at_once=given.max_concurrent)
 
 
 def _relays(settings: EpsSettings, proxy_url: str | None) -> RelaySettings:

@@ -20,7 +20,7 @@ from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import Side
 from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.callers import Callers
-from eps.jsonrpc.client import ClientLimits, JsonRpcClient
+from eps.jsonrpc.client import MAX_CONNECTIONS, ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
@@ -73,12 +73,12 @@ def jsonrpc_server_options(
 ) -> dict[str, Any]:
     """The keyword arguments of a ``JsonRpcServer``; what settings don't say of it, ``reads`` does."""
     cors = Cors(**dict(given.cors)) if given.cors is not None else Cors()
-    reads = reads or Reads()
+    reads, limits = reads or Reads(), rate_limits(given.tcp_rate_limits)
     return {
         "requests": Requests(given.path, cors, reads.load, reads.large),
         "tls": tls_files(given.tls, callers.operator) if given.tls is not None else None,
         "callers": callers,
-        "limits": ServerLimits(rate_limits(given.tcp_rate_limits), max_body=reads.max_body),
+        "limits": ServerLimits(limits, max_body=reads.max_body, max_calls=given.max_concurrent),
         "emit": emit,
     }
 
@@ -98,15 +98,21 @@ def renewed_jsonrpc_server(
     return partial(server.renew, context, **options)
 
 
-def jsonrpc_client(given: models.JsonRpcClientSettings, called: str, side: Side = Side.PEER) -> JsonRpcClient:
+def jsonrpc_client(
+    given: models.JsonRpcClientSettings, called: str, side: Side = Side.PEER, at_once: int | None = None
+) -> JsonRpcClient:
     """A client as settings describe it. What goes wrong with it is told to callers anywhere, so the endpoint is kept
-    for our own log."""
+    for our own log.
+
+    Args:
+        at_once: calls for which it must have connections, where that is more than usual.
+    """
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
         callee=Callee(called, side, tells_url=False),
-        limits=ClientLimits(keep_alive=given.keep_alive),
+        limits=ClientLimits(keep_alive=given.keep_alive, max_connections=max(at_once or 0, MAX_CONNECTIONS)),
     )
 
 

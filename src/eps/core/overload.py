@@ -1,0 +1,422 @@
+"""How many calls an application gets at once, so that more of them don't make all of them slow. Pure: time comes in.
+
+Theory of operation. An application that is asked faster than it can work answers no more calls for it, only later ones.
+How long an answer takes doesn't show that: a call may wait ten seconds for an event, and a hundred of them beside it
+take ten seconds as well. It is the two together that show it: answers come late **and** more calls run than usually;
+and it is proved only by what follows: with fewer calls at once, each is answered sooner.
+
+    latency of a call, against what its method takes when few run     (a base for each method)
+      up to 1.1 or 1.3 times, and calls found no place   the limit grows, fast or slowly
+      above 1.6 times, and more run than usually         the limit falls: to what the application does by itself,
+                                                         halfway at the most
+      the same after a fall: it did not help             the limit is what it was; calls just take longer now
+      somewhat late, and calls refused, for long         a higher one is tried; if that does no harm: as above
+    nobody was refused for a while                       it doubles: a burst finds room
+
+Beyond the limit some calls wait for a moment, so that a burst is not refused. Where calls were refused just now it is
+no burst, a queue would only make all of them later, and nearly none may wait.
+
+Calls are judged in cohorts of those that began one after the other, since the last change of the limit; and of their
+latencies the lower quarter counts: what even the quick ones wait for is a queue. That is known as soon as a quarter has
+ended. (The idea of limits that follow latency is TCP Vegas'.)
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from eps.core.recent import Recent
+
+FLOOR = 8
+"""Calls that any application is given at once: what runs with one worker gets a short queue, nothing else is slowed."""
+
+CEILING = 512
+"""Calls beyond which one application isn't asked at once: each needs a connection, on both sides."""
+
+FAST, SLOW = 1.1, 1.3
+"""The limit grows up to so many times the base: fast, slowly. At 1.3 times, a quarter more run than are worked at."""
+
+LATE = 1.6
+"""From so many times the base on, calls wait for each other. Below twice, so that with the wait for a turn accepted
+calls stay under twice what they took before."""
+
+MORE = 2.0
+"""Where usually a hundred calls run there may be a queue when two hundred do, not when a hundred and ten do."""
+
+COHORT, COHORTS = 20, 4
+"""Calls whose latencies are looked at together, and how often, before they are judged: fewer would differ by chance."""
+
+CLEARLY_LATE = 3.0
+"""So many times the base is no chance, even in one cohort."""
+
+PROBE = 1.5
+"""By what a limit is raised to see whether that does harm."""
+
+PROBE_AFTER, MAX_PATIENCE = 10, 80
+"""Judgements by which calls were rather late and others refused, after which a higher limit is tried; each time that it
+did harm, twice as many, up to the second."""
+
+SHARE = 0.25
+"""Which of a window's latencies counts, and which a base is: the lower quarter."""
+
+STEP = 0.03
+"""By what a base follows each single latency upwards; downwards by three times that, so that a quarter lie below it."""
+
+FIRST = 20
+"""Of so many calls a method's first base is the lower quarter: the very first may be slow for reasons of its own."""
+
+USUAL_SECONDS = 60.0
+"""What has been running for so long is what usually does."""
+
+QUIET_SECONDS = 1.0
+"""After so long without a call that found no place the limit doubles; after two latencies, where these are longer."""
+
+MAX_METHODS = 200
+"""Methods whose bases are remembered, the latest."""
+
+WAIT_SECONDS = 0.08
+"""How long a call may wait for a place: whoever is refused shall know it within a tenth of a second."""
+
+MAX_WAITING, FEW_WAITING = 32, 2
+"""Calls that may wait for a place; and while others are being refused."""
+
+
+def may_wait(waiting: int, since_refusal: float) -> bool:
+    """Whether one more call may wait for a place.
+
+    Args:
+        waiting: those that wait already.
+        since_refusal: seconds since a call was refused.
+    """
+    return waiting < (MAX_WAITING if since_refusal > QUIET_SECONDS else FEW_WAITING)
+
+
+class Limit(Protocol):
+    """How many calls may run, as :class:`Fixed` and :class:`Adaptive` say it.
+
+    Attributes:
+        most: calls at once.
+        latency: seconds that a call takes, roughly; 0: unknown.
+    """
+
+    @property
+    def most(self) -> int: ...
+
+    @property
+    def latency(self) -> float: ...
+
+    def begun(self, method: str, running: int, now: float) -> "Begun":
+        """A call is handed to the application; ``running`` counts it, too."""
+        ...
+
+    def ended(self, call: "Begun", now: float, took: float | None) -> None:
+        """It has ended, after ``took`` seconds; inf: without an answer, in all its time; None: that says nothing."""
+        ...
+
+    def pressed(self, now: float, *, refused: bool) -> None:
+        """A call found no place: it waits, or is refused."""
+        ...
+
+
+@dataclass(slots=True)
+class Begun:
+    """A call that runs, or has ended.
+
+    Attributes:
+        method: what is called.
+        running: calls that ran when it began, itself included.
+        at: when it began.
+        base: what its method takes when few run; 0: not known then.
+        seconds: that it took; None: it runs. inf: no answer came.
+    """
+
+    method: str
+    running: int
+    at: float
+    base: float = 0.0
+    seconds: float | None = None
+
+    def took(self, now: float) -> float:
+        """Seconds that it took, or has been running for."""
+        return now - self.at if self.seconds is None else self.seconds
+
+
+class Fixed:
+    """A number from the settings."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.latency = 0.0
+
+    def begun(self, method: str, running: int, now: float) -> Begun:
+        return Begun(method, running, now)
+
+    def ended(self, call: Begun, now: float, took: float | None) -> None:
+        if took is not None and math.isfinite(took):
+            self.latency += 0.1 * (took - self.latency)
+
+    def pressed(self, now: float, *, refused: bool) -> None:
+        """A fixed limit stays."""
+
+
+@dataclass(slots=True)
+class _Cohort:
+    """Calls that began one after the other. (Those that end one after the other won't do: the short ones come first.)
+
+    Attributes:
+        calls: :data:`COHORT` of them, once it is full.
+        pressed: meanwhile calls found no place.
+    """
+
+    calls: list[Begun] = field(default_factory=list)
+    pressed: bool = False
+
+    def seen(self, now: float) -> "_Seen | None":
+        """What the lower quarter took, against their bases; None: not known yet."""
+        if len(self.calls) < COHORT:
+            return None
+        late = _lower([(call.took(now) / call.base, call.seconds is None) for call in self.calls])
+        if late is None:
+            return None
+        return _Seen(late, sorted(call.running for call in self.calls)[COHORT // 2], self.pressed)
+
+    def drop(self, call: Begun) -> None:
+        """Another one takes the place of ``call``, if it is one of these."""
+        self.calls = [one for one in self.calls if one is not call]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What cohorts show: how late calls were, among how many, and whether others found no place."""
+
+    late: float
+    running: float
+    pressed: bool
+
+    def is_clear(self) -> bool:
+        """Whether one cohort is enough to judge by."""
+        return self.late > CLEARLY_LATE or (self.pressed and self.late <= FAST)
+
+
+def _together(seen: Sequence[_Seen]) -> _Seen:
+    count = len(seen)
+    late, running = sum(one.late for one in seen) / count, sum(one.running for one in seen) / count
+    return _Seen(late, running, any(one.pressed for one in seen))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Another limit, until it has proved to help, or to do harm: what was seen before it.
+
+    Attributes:
+        most, old: the higher one of the two limits, and the one before.
+    """
+
+    most: float
+    old: float
+    lateness: float
+    running: float
+
+    def is_queue(self, lateness: float, running: float) -> bool | None:
+        """Whether calls wait for each other: with fewer at once they are sooner answered, with more later.
+
+        By a quarter of what a queue would make of it, as chance has its part; None where as many ran as before. Calls
+        that got no answer at all count as a queue.
+        """
+        times = running / self.running
+        if 0.9 < times < 1.1:
+            return None
+        same = self.lateness * (0.25 * times + 0.75)
+        return math.isinf(lateness) or (lateness < same if times < 1 else lateness > same)
+
+
+class _Base:
+    """What calls of one method take when few run.
+
+    Attributes:
+        seconds: the lower quarter of what they take; 0: not known.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._first: list[Begun] = []
+
+    def begun(self, call: Begun) -> None:
+        """A call began; by the first ones the base is known at all."""
+        if not self.seconds and len(self._first) < FIRST:
+            self._first.append(call)
+
+    def forget(self, call: Begun) -> None:
+        """A call has ended in a way that says nothing."""
+        self._first = [one for one in self._first if one is not call]
+
+    def ended(self, call: Begun, now: float, *, few: bool) -> None:
+        """A call has ended; ``few`` ran beside it."""
+        if self.seconds:
+            if few and math.isfinite(call.took(now)):
+                self.seconds *= 1 + STEP if call.took(now) > self.seconds else 1 - 3 * STEP
+        elif len(self._first) == FIRST:
+            first = _lower([(one.took(now), one.seconds is None) for one in self._first])
+            if first is not None and math.isfinite(first):
+                self.seconds = max(first, 1e-6)
+                self._first = []
+
+
+class Adaptive:
+    """A limit that follows what the application does.
+
+    Args:
+        now: seconds, on the clock of all later calls.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._most = float(CEILING)
+        self._bases: Recent[str, _Base] = Recent(MAX_METHODS)
+        self._cohorts = deque([_Cohort()])
+        self._seen: list[_Seen] = []
+        self._trial: _Trial | None = None
+        self._allowed = 1.0
+        self._late_before = 0.0
+        self._stuck, self._patience = 0, PROBE_AFTER
+        self._usual = 0.0
+        self._running = 0
+        self._since = self._looked_at = self._refused_at = now
+        self.latency = 0.0
+
+    @property
+    def most(self) -> int:
+        """Calls that may run at once."""
+        return int(self._most)
+
+    def begun(self, method: str, running: int, now: float) -> Begun:
+        """See :class:`Limit`."""
+        self._running = running
+        if self._most < CEILING and now - self._refused_at > max(QUIET_SECONDS, 2 * self.latency):
+            self._set(min(2 * self._most, float(CEILING)))
+            self._refused_at = now
+        base = self._bases.get(method)
+        if base is None:
+            self._bases.put(method, base := _Base())
+        call = Begun(method, running, now, base.seconds)
+        base.begun(call)
+        if call.base:
+            if len(self._cohorts[-1].calls) == COHORT:
+                self._cohorts.append(_Cohort())
+            self._cohorts[-1].calls.append(call)
+        return call
+
+    def pressed(self, now: float, *, refused: bool) -> None:
+        """See :class:`Limit`."""
+        self._cohorts[-1].pressed = True
+        if refused:
+            self._refused_at = now
+
+    def ended(self, call: Begun, now: float, took: float | None) -> None:
+        """See :class:`Limit`."""
+        call.seconds = took
+        base = self._bases.get(call.method)
+        if took is None:
+            self._forget(call, base)
+            return
+        if base is not None:
+            base.ended(call, now, few=call.running <= min(max(FLOOR, self._usual), self._most / 2))
+        if math.isfinite(took):
+            self.latency += 0.1 * (took - self.latency)
+        while (seen := self._cohorts[0].seen(now)) is not None:
+            self._look(seen, now)
+
+    def _forget(self, call: Begun, base: _Base | None) -> None:
+        """Look at others instead of ``call``."""
+        if base is not None:
+            base.forget(call)
+        for cohort in self._cohorts:
+            cohort.drop(call)
+
+    def _look(self, seen: _Seen, now: float) -> None:
+        """Judge by one cohort, if it is clear, or by several together."""
+        self._cohorts.popleft()
+        if not self._cohorts:
+            self._cohorts.append(_Cohort())
+        self._seen.append(seen)
+        if seen.is_clear():
+            self._seen.clear()
+            self._judge(seen, now)
+        elif len(self._seen) == COHORTS:
+            together = _together(self._seen)
+            self._seen.clear()
+            self._judge(together, now)
+
+    def _judge(self, seen: _Seen, now: float) -> None:
+        trial, late, running = self._trial, seen.late, seen.running
+        self._trial = None
+        queue = trial.is_queue(late, running) if trial is not None else None
+        if queue or late * LATE < self._allowed:
+            self._allowed = 1.0
+        if trial is not None and queue is False:
+            self._accept(late, trial)
+        elif trial is not None and queue and trial.old < self._most:
+            self._set(trial.old)
+        elif late > LATE * self._allowed:
+            self._fall(late, running, more=seen.pressed or running > MORE * self._usual)
+        else:
+            self._late_before = 0.0
+            if seen.pressed:
+                self._grow(late / self._allowed, running)
+            else:
+                self._remember_usual(running, now)
+        self._looked_at = now
+
+    def _accept(self, late: float, trial: _Trial) -> None:
+        """Calls take so much longer now, for another reason than that many run."""
+        self._allowed = late
+        self._late_before, self._stuck, self._patience = 0.0, 0, PROBE_AFTER
+        self._set(max(self._most, trial.most))
+
+    def _remember_usual(self, running: float, now: float) -> None:
+        past = max(min(now - self._since, USUAL_SECONDS), 1e-3)
+        self._usual += (running - self._usual) * -math.expm1((self._looked_at - now) / past)
+        self._stuck, self._patience = 0, PROBE_AFTER
+
+    def _fall(self, late: float, running: float, *, more: bool) -> None:
+        """Lower the limit, if more than usually run and were late before, too: once may be chance."""
+        before, self._late_before = self._late_before, late
+        most = max(running / late * SLOW, max(running, self._running) / 2, FLOOR)
+        if not more or not before or running <= FLOOR < most:
+            return
+        if most < self._most:
+            self._try(most, min(late, before), running)
+        else:
+            self._probe(late, running)
+
+    def _grow(self, late: float, running: float) -> None:
+        if late <= FAST:
+            self._set(min(self._most * 1.25, CEILING))
+        elif late <= SLOW:
+            self._set(min(self._most + max(1.0, self._most / 20), CEILING))
+        else:
+            self._probe(late * self._allowed, running)
+
+    def _probe(self, late: float, running: float) -> None:
+        """Try a higher limit now and then, where calls seem to wait for each other and others are refused for that."""
+        self._stuck += 1
+        if self._stuck >= self._patience:
+            self._stuck, self._patience = 0, min(2 * self._patience, MAX_PATIENCE)
+            self._try(min(PROBE * self._most, CEILING), late, running)
+
+    def _try(self, most: float, late: float, running: float) -> None:
+        self._trial = _Trial(max(most, self._most), self._most, late, running)
+        self._set(most)
+
+    def _set(self, most: float) -> None:
+        """Another limit; what is under way says nothing about it."""
+        self._most = most
+        self._cohorts = deque([_Cohort()])
+        self._seen.clear()
+
+
+def _lower(values: Sequence[tuple[float, bool]]) -> float | None:
+    """The lower quarter of values; None: it isn't known yet, since a value below it may still grow."""
+    value, grows = sorted(values)[int(len(values) * SHARE)]
+    return None if grows or any(other < value for other, grows in values if grows) else value
