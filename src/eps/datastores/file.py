@@ -20,6 +20,7 @@ from eps.core.chunks import ChunkReader, lay_out
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.datastores import ID_BYTES, DataEntry, decode_entry, encode_entry, new_id
 from eps.datastores.local import DiskThread, cannot_open, make_folder, reason, sync_folder, take_place
+from eps.datastores.private import open_private
 from eps.errors import InternalError, StartError
 
 READ_BYTES = 1 << 20
@@ -164,7 +165,7 @@ def _open_locked(given: str | os.PathLike[str]) -> _Opened:
 
 def _open(path: Path, lock: int) -> _Opened:
     fresh = not path.exists()
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         if fresh:
             sync_folder(path.parent)
@@ -227,7 +228,7 @@ def _zeros_from(file: int, offset: int, limit: int | None) -> bytes:
 def _set_aside(path: Path, file: int, content: Content) -> Iterator[str]:
     """Copy a torn end to a file of its own, and cut it off: what is written next must stand behind a whole chunk."""
     aside = _free_name(path, content.size)
-    with open(aside, "xb") as copy:
+    with open(open_private(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as copy:
         copy.write(content.torn)
         copy.flush()
         os.fsync(copy.fileno())
@@ -296,7 +297,7 @@ def _write_beside(path: Path, entries: list[DataEntry]) -> tuple[int, int]:
     """A new file in the place of the one at ``path``, which stays if anything fails: it, open, and its size."""
     data = b"".join(lay_out(_encoded([entry])) for entry in entries)
     beside = path.with_name(f"{path.name}.new")
-    file = os.open(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    file = open_private(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
     try:
         if path.exists():
             _keep_owner(path, file)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from eps.datastores import private
 from eps.errors import DiskFull, InternalError, StartError
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -84,12 +85,18 @@ def take_place(
     Raises:
         StartError: the file system refuses, or another program has the store.
     """
-    path = Path(os.path.realpath(given))  # two spellings of one path must meet at one lock
+    path = _place(given)
     try:
         make_folder(path.parent)
         return path, _take_lock(path, shared, in_use_hint)
     except OSError as error:
         raise cannot_open(path, error) from error
+
+
+def _place(given: str | os.PathLike[str]) -> Path:
+    """The real path, but for a link at its end: two spellings of one path must meet at one lock."""
+    folder, name = os.path.split(os.path.abspath(given))
+    return Path(os.path.realpath(folder)) / name
 
 
 def reason(error: Exception) -> str:
@@ -101,6 +108,11 @@ def cannot_open(path: Path, error: OSError) -> StartError:
     """What to raise when the file system refuses."""
     if error.errno in NO_ROOM:
         return DiskFull(f"the datastore {path} can't be opened", reason(error), path.parent)
+    if error.errno == errno.ELOOP and path.is_symlink():
+        return StartError(
+            f"the datastore {path} can't be opened: it is a link",
+            hint="name the file that it leads to; links to folders are followed, links to files are not",
+        )
     return StartError(
         f"the datastore {path} can't be opened: {reason(error)}",
         hint="its folder must be writable for the user that runs this program",
@@ -108,12 +120,9 @@ def cannot_open(path: Path, error: OSError) -> StartError:
 
 
 def make_folder(folder: Path) -> None:
-    """``mkdir -p`` whose result survives a power cut."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    """``mkdir -p`` whose result survives a power cut; what is new of it is private."""
+    for made in private.make_folder(folder):
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -128,7 +137,7 @@ def sync_folder(folder: Path) -> None:
 def _take_lock(path: Path, shared: bool, in_use_hint: str) -> int:
     """A descriptor that holds the lock until it is closed, also by the end of the process, however it ends."""
     name = f"{path}.lock"
-    lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = private.open_private(name, os.O_RDWR | os.O_CREAT, shared=shared)
     try:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         os.ftruncate(lock, 0)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from eps.datastores import DataEntry
-from eps.datastores.local import DiskThread, sync_folder, take_place
+from eps.datastores.local import DiskThread, cannot_open, sync_folder, take_place
+from eps.datastores.private import narrow, open_private
 from eps.errors import DiskFull, InternalError, StartError
 
 APPLICATION_ID = 0x45505331
@@ -133,30 +134,49 @@ def open_locked(given: str | os.PathLike[str], shared: bool) -> Opened:
     """Take the place and open the database there; raises what :meth:`SqliteDatastore.open` raises."""
     path, lock = take_place(given, shared=shared)
     try:
-        return Opened(path, lock, _open_shared(path) if shared else _open_database(path))
+        fresh = _make_private(path, shared)
+        return Opened(path, lock, _open_shared(path, fresh) if shared else _open_database(path, fresh))
+    except OSError as error:
+        os.close(lock)
+        raise cannot_open(path, error) from error
     except BaseException:
         os.close(lock)
         raise
 
 
-def _open_shared(path: Path) -> sqlite3.Connection:
+def _make_private(path: Path, shared: bool) -> bool:
+    """Have a database that only we may read, and tell whether it is new. What SQLite makes beside it gets the same
+    rights, and there SQLite follows no links.
+
+    Raises:
+        OSError: ``ELOOP``: one of the files is a link.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        narrow(path.with_name(path.name + suffix), shared=shared)
+    try:
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _open_shared(path: Path, fresh: bool) -> sqlite3.Connection:
     """As :func:`_open_database`, beside others that may be doing the same: the change to WAL does not wait for them."""
     for _ in range(OPEN_ATTEMPTS - 1):
         try:
-            return _open_database(path)
+            return _open_database(path, fresh)
         except StartError as error:
             if not _is_locked(error.__cause__):
                 raise
             time.sleep(OPEN_PAUSE)
-    return _open_database(path)
+    return _open_database(path, fresh)
 
 
 def _is_locked(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _open_database(path: Path) -> sqlite3.Connection:
-    fresh = not path.exists()
+def _open_database(path: Path, fresh: bool) -> sqlite3.Connection:
     database: sqlite3.Connection | None = None
     try:
         # isolation_level=None: transactions begin and end where this module says so.

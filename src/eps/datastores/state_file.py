@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from eps.core.names import Object
+from eps.datastores.private import make_folder, open_private
 
 MAX_BYTES = 1024 * 1024
 """Ten times what the longest of them holds (``core.lifetime.MAX_PROXIES`` proxies). A longer file is not ours."""
@@ -17,7 +18,7 @@ MAX_BYTES = 1024 * 1024
 def read_state(path: Path, version: int) -> Object:
     """The object in the file; an empty one if there is no file, or it can't be read, or has another ``version``."""
     try:
-        with path.open("rb") as file:
+        with open(open_private(path, os.O_RDONLY), "rb") as file:
             value = orjson.loads(file.read(MAX_BYTES))
     except (OSError, ValueError):
         return {}
@@ -32,10 +33,19 @@ def write_state(path: Path, text: bytes) -> None:
     Raises:
         OSError: it can't be written; the old one is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     aside = path.with_name(path.name + ".new")
-    with aside.open("wb") as file:
+    aside.unlink(missing_ok=True)
+    with open(open_private(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        _give(file.fileno(), path.parent)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
+
+
+def _give(file: int, folder: Path) -> None:
+    """What an administrator's command writes as root belongs to whoever the folder belongs to: the server reads it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(file, owner.st_uid, owner.st_gid)

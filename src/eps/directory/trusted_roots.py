@@ -13,6 +13,8 @@ import orjson
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Fingerprint, RecordHash
 from eps.core.new_root import TrustedRoot
+from eps.datastores.private import open_private
+from eps.datastores.state_file import write_state
 
 FILE = "trusted-roots.json"
 """Its name in the state folder."""
@@ -61,7 +63,7 @@ def read(path: Path) -> list[TrustedRoot]:
         OSError, ValueError: it can't be read.
     """
     try:
-        with path.open("rb") as file:
+        with open(open_private(path, os.O_RDONLY), "rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return []
@@ -82,15 +84,7 @@ def add(path: Path, root: TrustedRoot) -> None:
     roots = [known for known in read(path) if known != root]
     roots = [*roots, root][-MAX_ROOTS:]
     value = {"version": VERSION, "roots": [{"hash": each.hash, "signer": each.signer} for each in roots]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with open(descriptor, "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    write_state(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def _root(item: object) -> TrustedRoot:

@@ -647,6 +647,45 @@ WIRES = (
 )
 """What comes over gRPC, HTTP and JSON-RPC."""
 
+FILES = (
+    Guard(
+        "a link at the end of a file's path is not followed",
+        "datastores/private.py",
+        "flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)",
+        "flags | os.O_CLOEXEC, FILE)",
+        "datastores/test_private.py::test_a_link_is_not_followed",
+    ),
+    Guard(
+        "a link in a database's place is not followed",
+        "datastores/private.py",
+        "        if stat.S_ISLNK(found.st_mode):",
+        "        if False:",
+        "datastores/test_private.py::test_a_link_is_not_followed",
+    ),
+    Guard(
+        "folders that are made are private",
+        "datastores/private.py",
+        "    folder.mkdir(FOLDER, exist_ok=True)",
+        "    folder.mkdir(exist_ok=True)",
+        "datastores/test_private.py::test_all_that_a_store_makes_is_private",
+    ),
+    Guard(
+        "files that are made are private",
+        "datastores/private.py",
+        "FOLDER, FILE = 0o700, 0o600",
+        "FOLDER, FILE = 0o700, 0o644",
+        "datastores/test_private.py::test_all_that_a_store_makes_is_private",
+    ),
+    Guard(
+        "files that others could read are made private",
+        "datastores/private.py",
+        "    return wanted if ours and wanted != rights else None",
+        "    return None",
+        "datastores/test_private.py::test_what_was_readable_is_not_any_more",
+    ),
+)
+"""What lies on the disk."""
+
 PASSTHROUGH = (
     Guard(
         "a head that two servers may read differently is refused: lines",
@@ -805,4 +844,4 @@ PASSTHROUGH = (
 )
 """At the proxies' relay, and where TLS clients connect."""
 
-GUARDS = (*DIRECTORY, *PEERS, *WIRES, *PASSTHROUGH)
+GUARDS = (*DIRECTORY, *PEERS, *WIRES, *FILES, *PASSTHROUGH)

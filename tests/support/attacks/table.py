@@ -629,11 +629,35 @@ PASSTHROUGH = (
     ),
 )
 
+FILES = (
+    Attack(
+        "Another user of the machine reads what a program keeps",
+        "nothing: folders are 0700, files 0600, whatever the umask is and whatever they were before",
+        NOTHING,
+        (
+            "attacks/test_state_files.py::test_no_other_user_reads_what_the_programs_keep",
+            "datastores/test_private.py::test_all_that_a_store_makes_is_private",
+            "datastores/test_private.py::test_what_was_readable_is_not_any_more",
+        ),
+    ),
+    Attack(
+        "Whoever can write into a program's folder puts a link in the place of one of its files",
+        "what the link leads to is neither read nor written",
+        "the words: that it is a link. The program does not start; small files it puts in the link's place",
+        (
+            "attacks/test_state_files.py::test_a_link_in_the_place_of_a_store_is_not_followed",
+            "datastores/test_private.py::test_a_link_is_not_followed",
+            "datastores/test_private.py::test_small_files_are_private_and_replace_links",
+        ),
+    ),
+)
+
 GROUPS: dict[str, tuple[Attack, ...]] = {
     "Relays, tokens and tunnels": TUNNELS,
     "Calls": CALLS,
     "The directory": RECORDS,
     "Wires": WIRES,
     "TLS passthrough": PASSTHROUGH,
+    "Files": FILES,
 }
 """By headings."""

@@ -15,6 +15,7 @@ from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.datastores import Datastore
 from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
+from eps.datastores.private import doubt_of_folder
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import Side
@@ -36,6 +37,8 @@ from eps.transport.tls import server_context
 
 if TYPE_CHECKING:
     from eps.datastores.redis_link import RedisPlace
+
+PRIVATE_HINT = "chmod 700 it, or name a folder that only this program's user has as state_path"
 
 S = TypeVar("S", bound=EpsSettings | SdSettings | ProxySettings)
 
@@ -202,4 +205,6 @@ def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> S
     for finding in at_a_start(loaded.settings, now()):
         level = Level.ERROR if finding.severity is Severity.ERROR else Level.WARN
         emit(Notice(level=level, text=finding.text, hint=finding.hint))
+    if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
+        emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
     return loaded.settings
