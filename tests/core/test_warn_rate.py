@@ -27,7 +27,7 @@ def test_events_of_each_kind_keep_their_level_once_a_second_and_none_is_lost() -
     now = WARN_SECONDS
     emit(refused)
     assert (seen[-1].level, seen[-1].left_out) == (Level.WARN, 1)
-    assert seen[-1].line() == "x: refused z (y); 1 more lines of this kind are in the debug log only"
+    assert seen[-1].line() == "x: refused z (y); 1 more line of this kind is in the debug log only"
     emit(trouble)
     now += WARN_SECONDS
     emit(refused)

@@ -13,6 +13,7 @@ import pytest
 import eps.datastores.file as module
 from eps.core.chunks import cut
 from eps.core.event import Event, Level
+from eps.core.wording import counted
 from eps.datastores import DataEntry, Datastore, encode_entry
 from eps.datastores.file import FileDatastore, read_content
 from eps.errors import InternalError, StartError
@@ -78,7 +79,8 @@ async def test_a_torn_end_is_named_and_set_aside(tmp_path: Path, torn: bytes) ->
     store = await FileDatastore.open(path, emit=told.append)
     aside = tmp_path / f"entries.torn-{len(whole)}"
     assert aside.read_bytes() == torn
-    assert f"{len(torn)} bytes behind byte {len(whole)}" in told[0].message() and str(aside) in told[0].message()
+    assert f"{counted(len(torn), 'byte')} behind byte {len(whole)}" in told[0].message()
+    assert str(aside) in told[0].message()
     await store.append([entry(3)])
     assert await store.read_all() == [entry(1), entry(3)]
     await store.close()

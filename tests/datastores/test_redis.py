@@ -528,6 +528,36 @@ async def test_a_key_that_holds_something_else_is_refused(server: RedisServer) -
             await store.read_all()
 
 
+async def test_a_key_that_holds_something_else_for_a_while_is_told_both_times(server: RedisServer) -> None:
+    async with opened(server, told := Told()) as store:
+        await store.append([entry(1)])
+        await server.ask("RENAME", "entries", "aside")
+        await server.ask("SET", "entries", "text")
+        await told.until("the key holds something that is no list")
+        await server.ask("RENAME", "aside", "entries")
+        await told.until("does what it is told again")
+        await store.append([entry(2)])
+
+
+@pytest.mark.parametrize("database", [0, 3])
+@pytest.mark.parametrize("has_slots", [False, True], ids=["without slots", "whose slots another has"])
+async def test_a_redis_cluster_is_refused(tmp_path: Path, ports: PortBlock, has_slots: bool, database: int) -> None:
+    ours, other = (
+        RedisServer(tmp_path / str(port), port, "--cluster-enabled", "yes", "--cluster-port", str(bus))
+        for port, bus in zip(ports.numbers[:2], ports.numbers[2:4], strict=True)
+    )
+    async with ours, other:
+        if has_slots:
+            await other.ask("CLUSTER", "ADDSLOTS", *range(16384))
+            await ours.ask("CLUSTER", "MEET", "127.0.0.1", str(other.port), str(ports.numbers[3]))
+            async with asyncio.timeout(30):
+                while b"cluster_state:ok" not in await ours.ask("CLUSTER", "INFO"):
+                    await asyncio.sleep(0.05)
+        with pytest.raises(StartError, match="it is a Redis Cluster") as refused:
+            await RedisDatastore.open(RedisPlace((ours.address,), database=database))
+    assert "one server, or Sentinel" in refused.value.hint
+
+
 async def test_a_full_server_says_so_and_stores_nothing(server: RedisServer) -> None:
     async with opened(server) as store:
         await store.append([entry(1)])

@@ -22,6 +22,22 @@ def groups(name: str, *names: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "section": "groups", "data": list(names), **more}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, encoding: str) -> None:
+    file = write(tmp_path / "r.json", groups("a", "ä"))
+    file.write_bytes(json.dumps({"records": [groups("a", "g")]}).encode(encoding))
+    assert [item.record.name for item in read_record_file(file)] == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_called_so(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "r.json"
+    file.write_bytes("\ufeff".encode(encoding) * (encoding != "utf-16") + '{"records": []}'.encode(encoding))
+    with pytest.raises(SettingsError, match="is text in UTF-16") as refused:
+        read_record_file(file)
+    assert refused.value.hint == "save it as UTF-8"
+
+
 async def test_a_folder_is_read_in_name_order(tmp_path: Path) -> None:
     write(tmp_path / "002.json", groups("a", "later"), groups("c"))
     write(tmp_path / "001.json", groups("a", "first"), groups("b", "x", created_at="2026-11-22T10:00:00Z"))

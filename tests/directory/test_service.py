@@ -239,7 +239,7 @@ async def test_a_submitter_is_logged_by_the_operators_name_alone(
         await network.service.handle(Call("submitRecords", {"records": as_json(records)}, "n:7", names))
     texts = [event.message() for event in network.events]
     assert any(f"a submission of 2 records by {who}, which changed op-0" in text for text in texts), texts
-    assert any(f"a submission of 1 records by {who} was refused: " in text for text in texts), texts
+    assert any(f"a submission of 1 record by {who} was refused: " in text for text in texts), texts
 
 
 async def test_which_record_is_told_in_data(network: Network) -> None:

@@ -107,7 +107,7 @@ async def test_every_command_of_the_page(machine: Machine, redis: RedisServer, k
     assert len(sums) == 1 and len(reader.said("sd store verify")) == 3
     assert all(out.split()[-1] in sums for out in reader.said("sd store copy"))
     assert "hd-1" in reader.said("EPS_SETTINGS=")[0]
-    assert "1 announcements stand, 0 have expired" in reader.said("proxy store verify")[0]
+    assert "1 announcement stands, 0 have expired" in reader.said("proxy store verify")[0]
     assert f"{len(theirs)} records" in reader.said("sd store verify")[-1]
     await machine.stop("sd-1")
 

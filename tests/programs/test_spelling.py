@@ -150,3 +150,11 @@ def test_python_m_eps_is_the_program_eps() -> None:
         )
         assert (done.returncode, done.stdout[: len(begins)]) == (code, begins)
     assert "EPS_SETTINGS: is not set" in done.stderr
+
+
+@pytest.mark.parametrize("typed", ["eps -v", "sd --verbose", "proxy -V", "eps -v server run", "eps sd sign -v x.json"])
+def test_what_means_several_things_elsewhere_is_explained(typed: str) -> None:
+    name, *words = typed.split()
+    result = CliRunner().invoke(APPS[name], words)
+    assert result.exit_code == 2
+    assert "--version prints the version" in result.output and "--level debug" in result.output

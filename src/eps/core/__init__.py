@@ -21,6 +21,7 @@ brokering     what the parties of a brokered connection tell each other
 rendezvous    the proxy's tokens: who may meet whom, as a table
 host_port     HOST:PORT                                      limits         what several rooms keep to
 defaults      what settings are when nobody says otherwise
+wording       how messages count
 travel        what params and results may hold               place          where in a deep value
 endpoint      which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from eps.core.names import Fingerprint, Operator
 from eps.core.pem import UNREADABLE
+from eps.core.wording import counted
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """By how much the clocks of those who sign, those who issue certificates and those who verify may differ."""
@@ -394,5 +395,5 @@ def about_dates(
         text = f"{who} is not valid before {begins:%Y-%m-%d %H:%M} UTC"
         yield Doubt(setting, file, text, "check this machine's clock", fatal)
     elif ends - now < SOON:
-        text = f"{who} expires in {(ends - now).days} days, on {ends:%Y-%m-%d}"
+        text = f"{who} expires in {counted((ends - now).days, 'day')}, on {ends:%Y-%m-%d}"
         yield Doubt(setting, file, text, "get a new one, and pin it in the directory before you use it")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from eps.core.wording import counted
+
 
 class Level(StrEnum):
     """The command line's ``--level`` words, most severe first."""
@@ -21,6 +23,9 @@ class Level(StrEnum):
     INFO = "info"
     DEBUG = "debug"
     TRACE = "trace"
+
+
+_MORE_LINES = ("more line of this kind is", "more lines of this kind are")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,7 @@ class Event:
 
     def line(self) -> str:
         """The text with the number of those that were left out, if there were any."""
-        more = f"; {self.left_out:,} more lines of this kind are in the debug log only" if self.left_out else ""
+        more = f"; {self.left_out:,} {_MORE_LINES[self.left_out != 1]} in the debug log only" if self.left_out else ""
         return self.message() + more
 
     def message(self) -> str:
@@ -69,7 +74,7 @@ class LogLinesLost(Event):
     kind: ClassVar[str] = "log_lines_lost"
 
     def message(self) -> str:
-        lost = "1 log line is lost" if self.lines == 1 else f"{self.lines} log lines are lost"
+        lost = counted(self.lines, "log line is lost", "log lines are lost")
         return f"{lost} here: what takes the log was too slow, or had no room"
 
 
@@ -182,7 +187,7 @@ class TunnelFinished(Event):
         who = f" {self.caller} → {self.callee}" if self.caller or self.callee else ""
         return (
             f"tunnel{who} ended: {self.outcome} after {self.seconds:.3f} s, "
-            f"{self.second_bytes} bytes from the caller, {self.first_bytes} back"
+            f"{counted(self.second_bytes, 'byte')} from the caller, {self.first_bytes} back"
         )
 
 
@@ -247,7 +252,7 @@ class DirectoryChanged(Event):
     kind: ClassVar[str] = "directory"
 
     def message(self) -> str:
-        size = f"{self.operators} operators from {self.records} records"
+        size = f"{counted(self.operators, 'operator')} from {counted(self.records, 'record')}"
         text = f"directory: {size}, tip {self.tip[:12]}, from {self.source}"
         return f"{text}, which changed {'; '.join(self.changed)}" if self.changed else text
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from eps.core.chain import Chain
 from eps.core.names import Object, RecordHash
 from eps.core.record import SignedRecord
+from eps.core.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class HighWater:
 
 
 def _count(records: int) -> str:
-    return f"{records} record{'s' if records != 1 else ''}"
+    return counted(records, "record")
 
 
 def _shown(signed: SignedRecord) -> str:

@@ -22,6 +22,7 @@ from eps.core.minus_zero import show_minus_zeros
 from eps.core.names import Object
 from eps.core.place import place_below
 from eps.core.travel import SHOWN_CHARS, TOO_DEEP_AT, cut, first_problem, too_deep, travels
+from eps.core.wording import counted
 from eps.errors import (
     AnswerRefused,
     BadRequest,
@@ -306,10 +307,11 @@ def no_answer(body: bytes, source: str, status: int, why: str, hint: str = _IS_I
 
 def _described(body: bytes) -> str:
     start = body[:SHOWN_CHARS].lstrip().lower()
+    size = counted(len(body), "byte")
     if not start:
-        return "an empty body" if not body else f"{len(body):,} bytes of nothing but space"
+        return "an empty body" if not body else f"{size} of nothing but space"
     kind = next((kind for begins, kind in _KINDS if start.startswith(begins)), "")
-    return f"{len(body):,} bytes" + f" of {kind}" * bool(kind)
+    return size + f" of {kind}" * bool(kind)
 
 
 def _parse(body: bytes, max_bytes: int) -> Any:

@@ -18,10 +18,8 @@ from eps.core.limits import MAX_NESTING
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.travel import travels
+from eps.core.wording import BYTE_ORDER_MARK
 from eps.errors import BadRequest, DeliveryError
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""Of UTF-8, which RFC 8259 (section 8.1) forbids to add and allows to ignore."""
 
 _MEMBERS = ("jsonrpc", "id", "method", "result", "error")
 _OF_ERRORS = ("code", "message", "data")

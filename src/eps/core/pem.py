@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from eps.core.wording import BYTE_ORDER_MARK, UTF_16
 from eps.errors import StartError
 
 UNREADABLE = (
@@ -24,11 +25,14 @@ UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 """What the library raises for certificates that it can't make sense of, while it reads them or later, when asked."""
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BEGIN = b"-----BEGIN "
 _END = b"-----END "
+_DASH = rb"(?:-|\xe2\x80[\x90-\x95]|\xe2\x88\x92|[\x96\x97])"
+_LIKE_BEGIN = re.compile(rb"\s*%b{2,}\s*BEGIN [A-Z0-9 ]+" % _DASH)
+_LIKE_END = re.compile(rb"\s*%b{2,}\s*END [A-Z0-9 ]+" % _DASH)
+"""As text programs write them, which make longer dashes of hyphens."""
+
 _FIRST_LINE = re.compile(rb"-----BEGIN ([^-]+)-----")
 _CONVERT = (
     "openssl x509 -inform DER -in FILE -out NEW_FILE makes it PEM (of a key: openssl pkey; of a .p12: openssl pkcs12)"
@@ -62,6 +66,17 @@ def certificates_in(content: bytes, file: str, setting: str) -> tuple[x509.Certi
         reason = f"all it holds is {', '.join(sorted({block.label for block in reading.blocks}))}"
     parts = ["holds no certificate in PEM form"] * (not found) + [reason or reading.passed_over]
     raise StartError(": ".join(part for part in (file, *parts) if part), hint=f"check {setting}")
+
+
+def damaged_list(content: bytes) -> str:
+    """Which block of a file, whose certificates can be read, is no revocation list though it says so; or else empty."""
+    for block in read_blocks(content).blocks:
+        if block.label == "X509 CRL":
+            try:
+                x509.load_pem_x509_crl(block.text)
+            except UNREADABLE:
+                return f"line {block.line}: the revocation list that begins here is damaged"
+    return ""
 
 
 def key_in(content: bytes, file: str, setting: str, *, label: str = "") -> PrivateKeyTypes:
@@ -130,7 +145,7 @@ def read_blocks(content: bytes) -> Reading:
     """The blocks of a file."""
     if not content.strip():
         return Reading((), "the file is empty")
-    if content.startswith(_UTF_16):
+    if content.startswith(UTF_16):
         return Reading((), "it is text in UTF-16; save it as plain text (ASCII or UTF-8)")
     if content[0] == 0x30 and len(content) > 1 and content[1] >= 0x80:  # a long ASN.1 sequence
         return Reading((), f"it is binary (DER or PKCS #12); {_CONVERT}")
@@ -177,15 +192,16 @@ class _Finder:
 
     def _around(self, number: int, line: bytes) -> None:
         """A text may well mention blocks; only one that also ends was meant as one."""
-        if _BEGIN in line:
+        if _BEGIN in line or _LIKE_BEGIN.match(line):
             self._mentioned = number
-        if _END not in line or self.passed_over:
+        if self.passed_over or not (_END in line or _LIKE_END.match(line)):
             return
         if b"\r" in line:
             self.passed_over = f"line {number}: has CR alone as line ends, which hide a block; make them LF or CR LF"
-        elif line.strip().startswith((_BEGIN, _END)):
+        elif line.strip().startswith((_BEGIN, _END)) or _LIKE_END.match(line):
             where = self._mentioned or number
-            self.passed_over = f"line {where}: -----BEGIN … ----- must stand alone, at the beginning of its line"
+            how = "must stand alone, at the beginning of its line, with five plain hyphens on both sides"
+            self.passed_over = f"line {where}: -----BEGIN … ----- {how}"
 
     def _inside(self, number: int, line: bytes) -> None:
         if line == _END + self._label + b"-----":

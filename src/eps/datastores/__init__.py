@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from eps.core.wording import counted
+
 RECORD = 1
 """Entry type: a signed record (service directory) or a public announcement (public proxy)."""
 
@@ -116,7 +118,7 @@ def encode_entry(entry: DataEntry) -> bytes:
     try:
         return _HEADER.pack(FORMAT, entry.type, len(entry.id)) + entry.id + entry.data
     except struct.error as error:
-        raise ValueError(f"entry of type {entry.type} with an id of {len(entry.id)} bytes: {error}") from None
+        raise ValueError(f"entry of type {entry.type}, its id of {counted(len(entry.id), 'byte')}: {error}") from None
 
 
 def decode_entry(encoded: bytes) -> DataEntry:
@@ -132,5 +134,7 @@ def decode_entry(encoded: bytes) -> DataEntry:
         raise ValueError(f"entry format {version} is unknown, only {FORMAT} is supported")
     end = _HEADER.size + id_length
     if len(encoded) < end:
-        raise ValueError(f"the entry's id should have {id_length} bytes, only {len(encoded) - _HEADER.size} are there")
+        raise ValueError(
+            f"the entry's id should have {counted(id_length, 'byte')}, only {len(encoded) - _HEADER.size} are there"
+        )
     return DataEntry(kind, bytes(encoded[_HEADER.size : end]), bytes(encoded[end:]))

@@ -18,6 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from eps.core.chunks import ChunkReader, lay_out
 from eps.core.event import Emit, Level, Notice, ignore
+from eps.core.wording import counted
 from eps.datastores import ID_BYTES, DataEntry, decode_entry, encode_entry, new_id
 from eps.datastores.local import DiskThread, cannot_open, make_folder, reason, sync_folder, take_place
 from eps.datastores.private import open_private
@@ -236,8 +237,8 @@ def _set_aside(path: Path, file: int, content: Content) -> Iterator[str]:
     os.ftruncate(file, content.size)
     os.fsync(file)
     yield (
-        f"the end of the datastore {path} was torn, as by a power cut: {len(content.torn)} bytes behind byte "
-        f"{content.size} are no whole chunk; they were moved to {aside}"
+        f"the end of the datastore {path} was torn, as by a power cut: {counted(len(content.torn), 'byte')} behind "
+        f"byte {content.size} are no whole chunk; they were moved to {aside}"
     )
 
 
@@ -260,7 +261,7 @@ def _check_untouched(opened: _Opened) -> None:
     if (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino):
         what = "was replaced by another file"
     elif now.st_size != opened.size:
-        what = f"has {now.st_size} bytes, where this program left {opened.size}"
+        what = f"has {counted(now.st_size, 'byte')}, where this program left {opened.size}"
     else:
         return
     raise InternalError(

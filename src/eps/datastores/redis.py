@@ -19,6 +19,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from eps.core.event import Emit, Level, Notice, ignore
+from eps.core.wording import counted
 from eps.datastores import DataEntry, decode_entry, encode_entry
 from eps.datastores.redis_errors import Passing
 from eps.datastores.redis_link import (
@@ -315,7 +316,8 @@ class RedisDatastore:
             raise
         if not taken:
             return state, at_seen
-        text = f"the datastore {self.location} had stored {len(late)} entries whose sender was told that they were not"
+        what = counted(len(late), "entry", "entries")
+        text = f"the datastore {self.location} had stored {what} whose sender was told that they were not"
         self._emit(Notice(level=Level.WARN, text=f"{text}; they were taken back"))
         return await self._look_at(connection, self._known)
 
@@ -342,7 +344,7 @@ class RedisDatastore:
                 self._emit(Notice(text=f"the datastore {self.location} is again as this program left it"))
             return
         text = f"the datastore {self.location} {change.value}"
-        text += f" ({self._known.length} entries were known, {state.length} are there)"
+        text += f" (entries that were known: {self._known.length}, that are there: {state.length})"
         hint = "operators will announce their domains anew" if self._shared else f"{_GOES_ON}; {_WHAT_TO_DO}"
         self._emit(Notice(level=Level.ERROR, text=text, hint=hint))
 
@@ -352,6 +354,8 @@ class RedisDatastore:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.link.run(self.look, patience=0, probe=True)
+                if said:
+                    self._emit(Notice(text=f"the datastore {self.location} does what it is told again"))
                 said = ""
             except StoreLost:
                 pass  # the link has said so

@@ -6,6 +6,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     MasterDownError,
     MovedError,
     NoPermissionError,
@@ -79,10 +80,13 @@ _BROKEN_HINT = (
     "check that the server runs; one that speaks TLS, or wants a client certificate, also ends connections like this"
 )
 _ALLOW = "allow, for that key: +select +role +time +llen +lindex +lrange +eval +rpush +del +ltrim +info +config|get"
+_CLUSTER = ("it is a Redis Cluster", "a store needs one server, or Sentinel")
 _REFUSALS: tuple[tuple[type[ResponseError], str, str, str], ...] = (
     (NoPermissionError, "", "the user may not do what this program needs", _ALLOW),
     (ResponseError, "user executing the script", "the user may not do what this program needs", _ALLOW),
-    (MovedError, "", "it is a Redis Cluster", "a store needs one server, or Sentinel"),
+    (MovedError, "", *_CLUSTER),
+    (ClusterDownError, "", *_CLUSTER),
+    (ResponseError, "not allowed in cluster mode", *_CLUSTER),
     (OutOfMemoryError, "", "its memory is full, and it takes no more", "give it more memory, or raise maxmemory"),
     (
         ResponseError,

@@ -14,6 +14,7 @@ from eps.core.chain import Chain, dated_ahead
 from eps.core.event import Emit, Level, Notice
 from eps.core.record import SignedRecord
 from eps.core.second_reading import FREE_SECTIONS, doubtful_places
+from eps.core.wording import counted
 
 MAX_TOLD = 10
 """Lines of one kind about one answer; the rest is a number. A chain can hold thousands of such records."""
@@ -92,9 +93,8 @@ class Searches:
             texts = [f"{place} could be read in another way from the same signature" for place in found]
             _emit_some(texts, "whoever hands it on chooses; sign it anew with eps sd submit-records", self._emit)
             if left:
-                text = (
-                    f"{left} records were not searched for values that could be read in another way, for lack of time"
-                )
+                what = counted(left, "record was", "records were")
+                text = f"{what} not searched for values that could be read in another way, for lack of time"
                 self._emit(Notice(text=text))
 
 

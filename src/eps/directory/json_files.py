@@ -14,6 +14,7 @@ from eps.core import record_text
 from eps.core.entries import Directory
 from eps.core.names import Object
 from eps.core.record import ChangeRecord, parse_change_record
+from eps.core.wording import BYTE_ORDER_MARK, UTF_16
 from eps.errors import BadParams, EpsError, SettingsError
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -130,7 +131,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         SettingsError: naming the file and what is wrong with it.
     """
     try:
-        return record_text.loads(Path(path).read_bytes(), max_bytes=MAX_FILE_BYTES)
+        content = Path(path).read_bytes().removeprefix(BYTE_ORDER_MARK)  # some editors write one
+        if content.startswith(UTF_16):
+            raise SettingsError(f"{path}: is text in UTF-16", hint="save it as UTF-8")
+        return record_text.loads(content, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror or error}", hint="check the path") from error
     except EpsError as error:

@@ -8,6 +8,7 @@ from eps.core.entries import Directory
 from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notice
 from eps.core.names import Operator
 from eps.core.record import SignedRecord
+from eps.core.wording import counted
 
 MAX_OPERATORS = 20
 """Operators whose changes one log line names: some 2 KB. A directory that is begun anew names hundreds, and its records
@@ -96,4 +97,4 @@ def changed_sections(records: Sequence[SignedRecord]) -> tuple[str, ...]:
         sections.setdefault(signed.record.name, {})[signed.record.section] = None
     named = [f"{name[:80]}: {', '.join(of)}" for name, of in islice(sections.items(), MAX_OPERATORS)]
     more = len(sections) - len(named)
-    return (*named, f"and {more} more operator{'s' if more != 1 else ''}") if more else tuple(named)
+    return (*named, f"and {counted(more, 'more operator')}") if more else tuple(named)

@@ -26,6 +26,7 @@ from eps.core.names import Object, Operator, RecordHash, shown
 from eps.core.record import ChangeRecord, SignedRecord
 from eps.core.signature import TrustStore
 from eps.core.verdict import unfit
+from eps.core.wording import counted
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
@@ -215,7 +216,7 @@ class ServiceDirectory:
         who = _submitter(call)
         refusal = await self._submit(values, who)
         if refusal is not None:
-            text = f"a submission of {len(values)} records by {who} was refused: {refusal.message}"
+            text = f"a submission of {counted(len(values), 'record')} by {who} was refused: {refusal.message}"
             self._emit(Notice(text=text, hint=refusal.hint, level=Level.WARN))
             raise refusal
         return "ok"
@@ -228,7 +229,7 @@ class ServiceDirectory:
             InternalError: it takes too long.
         """
         # A task of its own: a caller that hangs up must not leave memory and store disagreeing.
-        source = f"a submission of {len(values)} records by {who}"
+        source = f"a submission of {counted(len(values), 'record')} by {who}"
         task = asyncio.create_task(self._outcome(values, source), name="submission")
         self._submissions.add(task)
         task.add_done_callback(self._forget)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from typer import BadParameter
 from typer.core import TyperGroup, TyperOption
 
 HELP = "--help"
@@ -23,6 +24,11 @@ ENOUGH = {HELP, "-h", "--version"}
 
 ALIASES = {"s": "server"}
 """Short names of commands."""
+
+VERBOSE = ("-v", "-V", "--verbose")
+"""Elsewhere they mean the version, or more words: whoever types one is told both."""
+
+VERBOSE_HINT = "--version prints the version, and --level debug, before the command, logs more"
 
 YES, NO = ("1", "t", "true"), ("0", "f", "false")
 """Values of options that take none, in any case of letters."""
@@ -80,6 +86,8 @@ def _option(command: Any, word: str, rest: deque[str]) -> list[str]:
     options = [param for param in command.params if isinstance(param, TyperOption)]
     option = next((option for option in options if long in option.opts), None)
     if option is None:
+        if word in VERBOSE:
+            raise BadParameter(f"there is no option {word}; {VERBOSE_HINT}")
         return [word]
     if not option.is_flag:
         return [f"{long}={value}"] if equals else [long, *([rest.popleft()] if rest else [])]

@@ -40,6 +40,7 @@ from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import Offer
 from eps.core.warn_rate import sparing
+from eps.core.wording import counted
 from eps.errors import EpsError
 from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.public import Half, PublicProxy
@@ -179,7 +180,9 @@ class Passthrough:
             sock.close()
             # A connection that sends nothing is mostly a health check, or a scan: no news.
             level = Level.WARN if head else Level.DEBUG
-            self._refused(HelloRefusal.TOO_SLOW, source, f"{len(head)} bytes came, and no whole hello", level)
+            self._refused(
+                HelloRefusal.TOO_SLOW, source, f"{counted(len(head), 'byte')} came, and no whole hello", level
+            )
             return
         if isinstance(outcome, RefusedHello):
             sock.close()

@@ -40,6 +40,7 @@ from eps.core.message import Response, error_response
 from eps.core.names import Object, Operator, Token
 from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
+from eps.core.wording import counted
 from eps.errors import BadParams, EpsError, InternalError, MethodNotFound, NotFound, NotPermitted, TunnelFailed
 from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.forwarding import Forwarder, ended
@@ -277,7 +278,7 @@ class PrivateProxy:
                     batch = [item for item in mine[start : start + BATCH] if item in now]
                     refusals = await self._send(proxy, batch) if batch else []
             except EpsError as error:
-                text = f"{len(mine)} announcements could not be repeated at {proxy}: {error.message}"
+                text = f"{counted(len(mine), 'announcement')} could not be repeated at {proxy}: {error.message}"
                 self._emit(Notice(level=level, text=text, hint="they are tried again until it works"))
                 return False
             for announcement, refusal in zip(batch, refusals, strict=True):
@@ -338,7 +339,7 @@ class PrivateProxy:
             )
         if len(self._dialling) >= MAX_DIALLING or self._forwarder.open >= MAX_CONNECTIONS:
             raise TunnelFailed(
-                f"{self._name} has {self._forwarder.open} connections and is making {len(self._dialling)}, "
+                f"{self._name} has {counted(self._forwarder.open, 'connection')} and is making {len(self._dialling)}, "
                 "as many as it can hold",
                 hint="try again later",
             )

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from eps.core.wording import counted
+
 Loc = tuple[str | int, ...]
 """The way to a setting: keys and positions, as in ``("channels", 1, "settings")``."""
 
@@ -63,7 +65,7 @@ def describe_problems(problems: Sequence[Problem]) -> str:
     """All of them as text: one line, or a heading and one line for each."""
     if len(problems) == 1:
         return str(problems[0])
-    return f"{len(problems)} problems in the settings:" + "".join(f"\n  {problem}" for problem in problems)
+    return f"{counted(len(problems), 'problem')} in the settings:" + "".join(f"\n  {problem}" for problem in problems)
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography import x509
 
 from eps.core.certificate import AUTHORITIES, KEY_HINT, OWN, Doubt, about_authorities, about_own, fits, weakness
-from eps.core.pem import certificates_in, key_in, read_blocks
+from eps.core.pem import certificates_in, damaged_list, key_in, read_blocks
 from eps.errors import StartError
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -92,7 +92,8 @@ def load_authorities(context: ssl.SSLContext, files: Sequence[str], now: datetim
         except StartError as error:
             yield _fatal(setting, file, error)
         except (ssl.SSLError, OSError) as error:
-            yield Doubt(setting, file, f"{file}: {_refusal(error)}", f"check tls.{setting}", fatal=True)
+            reason = damaged_list(content) or _refusal(error)
+            yield Doubt(setting, file, f"{file}: {reason}", f"check tls.{setting}", fatal=True)
         else:
             yield from _passed_over(content, file, setting)
     yield from about_authorities(authorities, now)
@@ -110,5 +111,6 @@ def _fatal(setting: str, file: str, error: StartError) -> Doubt:
 
 
 def _refusal(error: OSError) -> str:
-    reason = getattr(error, "reason", None) or error.strerror or str(error)
-    return f"OpenSSL can't use it: {str(reason).replace('_', ' ').lower()}"
+    reason = str(getattr(error, "reason", None) or error.strerror or error).replace("_", " ").lower()
+    what = "a block in it is damaged" if "pem lib" in reason else reason
+    return f"OpenSSL can't use it: {what}"

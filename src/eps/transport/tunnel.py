@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from eps.core.endpoint import Judge
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.names import TOKEN_BYTES, Token
+from eps.core.wording import counted
 from eps.errors import TunnelFailed, Unreachable
 from eps.transport.dial import connect, explain
 
@@ -50,7 +51,9 @@ async def dial_relay(
         TunnelFailed: nothing was sent to the other operator; the message says why.
     """
     if len(token) != TOKEN_BYTES:
-        raise TunnelFailed(f"{name or endpoint} gave a token of {len(token)} bytes; it must have {TOKEN_BYTES}")
+        raise TunnelFailed(
+            f"{name or endpoint} gave a token of {counted(len(token), 'byte')}; it must have {TOKEN_BYTES}"
+        )
     try:
         label = f"the relay of {name}" if name else "the relay"
         sock = await connect(endpoint, timeout, name=label, allow=allow, proxy_url=proxies.url_for(endpoint))
@@ -65,5 +68,5 @@ async def dial_relay(
         raise TunnelFailed(f"the relay at {endpoint} hung up before the token: {explain(error)}") from error
     if sent != TOKEN_BYTES:
         sock.close()
-        raise TunnelFailed(f"the relay at {endpoint} took only {sent} bytes of the token")
+        raise TunnelFailed(f"the relay at {endpoint} took only {counted(sent, 'byte')} of the token")
     return sock

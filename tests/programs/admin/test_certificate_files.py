@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Files, str]] = {
     "damaged key": (Files(key=OWN.key_pem.replace(b"\nM", b"\nN")), "own.key: the private key in line 1 can't be read"),
     "a broken list beside the authority": (
         Files(authorities=ROOT.pem + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"),
-        "ca.crt: OpenSSL can't use it",
+        "ca.crt: line [0-9]+: the revocation list that begins here is damaged",
     ),
     "a header that PEM files don't have": (
         Files(own=OWN.pem.replace(b"-----\nM", b"-----\nfoo: bar\n\nM")),

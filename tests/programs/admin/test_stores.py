@@ -1,7 +1,7 @@
 """``store copy | verify | backup | restore`` between all types, also while a program runs."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -199,7 +199,8 @@ async def test_a_torn_file_is_read_without_being_changed(folder: Path, capsys: p
     await stores.copy("sd", "file:a", "sqlite:b", replace=False)
     assert (folder / "a").read_bytes() == whole[:-40]
     err = capsys.readouterr().err
-    assert "bytes that are no whole chunk: torn, or being written" in err and "entries that are not whole" in err
+    assert "bytes that are no whole chunk: torn, or being written" in err
+    assert "1 entry that is not whole; it was left out" in err
 
 
 PROXY = {
@@ -230,7 +231,7 @@ async def test_announcements_are_verified(
             ]
         )
     await stores.verify("proxy", "settings")
-    assert "4 entries: 1 announcements stand, 1 have expired" in capsys.readouterr().out
+    assert "4 entries: 1 announcement stands, 1 has expired" in capsys.readouterr().out
     async with held("settings", "proxy") as store:
         await store.append([DataEntry(type, new_id(), b"{}")])
     with pytest.raises(StartError, match="an entry that is no announcement, as number 5"):
@@ -291,6 +292,11 @@ async def test_a_backup_of_a_running_program_is_restored(
         await stores.backup("sd", Path("backup"), replace=False)
         with pytest.raises(StartError, match="is there already"):
             await stores.backup("sd", Path("backup"), replace=False)
+        into_nothing = stores.backup("sd", Path("no/folder/b"), replace=True)
+        for mistyped in (into_nothing, copied("file:no/b"), copied("sqlite:no/b")):
+            with pytest.raises(StartError, match=r"/no(/folder)?: no such folder"):
+                await mistyped
+        assert not Path("no").exists()
         await store.append(records(1))
         await stores.backup("sd", Path("second"), replace=True)
     assert "backed up 4 entries" in capsys.readouterr().out
@@ -299,6 +305,10 @@ async def test_a_backup_of_a_running_program_is_restored(
     await stores.restore("sd", Path("backup"), replace=True)
     assert await content("settings") == given
     assert "restored 4 entries" in capsys.readouterr().out
+
+
+def copied(target: str) -> Coroutine[Any, Any, None]:
+    return stores.copy("sd", "settings", target, replace=True)
 
 
 async def test_a_backup_that_does_not_verify_is_not_restored() -> None:

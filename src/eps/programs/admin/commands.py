@@ -19,6 +19,7 @@ from eps.core.names import Fingerprint, Object, RecordHash
 from eps.core.new_root import TrustedRoot
 from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
+from eps.core.wording import counted
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.directory.trusted_roots import TrustedRootsFile
@@ -145,7 +146,7 @@ async def submit_records(
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))
     else:
-        print(f"submitted {done.count} record{'s' if done.count != 1 else ''}; the directory's tip is now {done.tip}")
+        print(f"submitted {counted(done.count, 'record')}; the directory's tip is now {done.tip}")
 
 
 async def own_server(settings: EpsSettings, *, reset: bool) -> OwnServer:

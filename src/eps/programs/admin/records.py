@@ -21,6 +21,7 @@ from eps.core.message import Error, Response
 from eps.core.names import Object, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
+from eps.core.wording import counted
 from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
 from eps.directory.rules import all_can_read_more, keeps_canonical, lacks_canonical
 from eps.directory.slices import read_records
@@ -150,10 +151,11 @@ async def present_directory(call: CallDirectory, *, wait: float = 0.0) -> str:
     try:
         records = pick_newest_root(await read_records(values))
     except BadParams:
-        return f"{len(values)} records, not all of which can be read"
+        return f"{counted(len(values), 'record')}, not all of which can be read"
     names = {signed.record.name for signed in records}
     first, last = records[0].record, records[-1].record
-    return f"{len(records)} records of {len(names)} operators, from {first.created_at} to {last.created_at}"
+    what = f"{counted(len(records), 'record')} of {counted(len(names), 'operator')}"
+    return f"{what}, from {first.created_at} to {last.created_at}"
 
 
 def sign_file(path: str | os.PathLike[str], signer: Signer) -> Object:

@@ -16,6 +16,7 @@ from eps.core.chain import Chain
 from eps.core.high_water import HighWater
 from eps.core.record import SignedRecord
 from eps.core.signature import TrustStore
+from eps.core.wording import counted
 from eps.datastores import RECORD, Datastore
 from eps.datastores.state_file import read_state
 from eps.directory.cache import chain_in, entries_of, read_cache, verified
@@ -175,10 +176,11 @@ async def _settle_mark(imported: Chain, dropped: Sequence[SignedRecord], path: P
 
 
 def _named(records: Sequence[SignedRecord]) -> str:
-    count = f"{len(records)} record{'s' if len(records) != 1 else ''}"
+    count = counted(len(records), "record")
     return f"{count} ({'; '.join(changed_sections(records))})"
 
 
 def _described(chain: Chain) -> str:
     last = chain.records[-1].record.created_at
-    return f"{len(chain.records)} records about {len(chain.directory.entries)} operators, up to {chain.tip} of {last}"
+    what = f"{counted(len(chain.records), 'record')} about {counted(len(chain.directory.entries), 'operator')}"
+    return f"{what}, up to {chain.tip} of {last}"

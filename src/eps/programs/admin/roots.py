@@ -15,6 +15,7 @@ from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.new_root import TrustedRoot
 from eps.core.signature import TrustStore
+from eps.core.wording import counted
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.errors import BadParams, EpsError, RecordError
 
@@ -35,7 +36,7 @@ class FoundRoot:
     def __str__(self) -> str:
         return (
             f"root {self.root.hash}, of {self.created_at}, signed by {self.signer} with certificate "
-            f"{self.root.signer}; {self.records} records of {self.operators} operators"
+            f"{self.root.signer}; {counted(self.records, 'record')} of {counted(self.operators, 'operator')}"
         )
 
 

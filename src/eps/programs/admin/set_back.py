@@ -13,6 +13,7 @@ from eps.core.high_water import HighWater
 from eps.core.instant import Instant
 from eps.core.names import RecordHash
 from eps.core.new_root import TrustedRoots
+from eps.core.wording import counted
 from eps.directory.slices import last_chain, read_records
 from eps.errors import BadParams, RecordError
 
@@ -78,8 +79,8 @@ def _set_back(verified: Chain, tip: RecordHash) -> str:
     mark = HighWater.of(verified)
     assert mark is not None, "an empty chain has no tip to compare"
     if not kept:
-        had = f"{mark.records} records of it, up to {mark.tip[:12]} of {mark.date}"
+        had = f"{counted(mark.records, 'record')} of it, up to {mark.tip[:12]} of {mark.date}"
         return f"the service directory is empty, but this operator has verified {had}"
-    text = f"{len(kept)} of the {mark.records} records, up to {tip[:12]} of {kept[-1].record.created_at}"
+    text = f"{len(kept)} of the {counted(mark.records, 'record')}, up to {tip[:12]} of {kept[-1].record.created_at}"
     missing = f"what is missing ends with {mark.tip[:12]} of {mark.date}"
     return f"the service directory was set back: of what this operator has verified, it has only {text}; {missing}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from eps.core.announcement import Keeper, decode
 from eps.core.event import ignore
 from eps.core.signature import TrustStore
+from eps.core.wording import counted
 from eps.datastores import RECORD, DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
@@ -97,8 +98,9 @@ def _checks_records(trust: TrustStore) -> Callable[[Sequence[DataEntry], str], A
         if not chain.tip:
             return "no records"
         parts = (
-            f"{sum(entry.type == RECORD for entry in entries)} records",
-            f"of which the newest chain, {len(chain.records)} records about {len(chain.directory.entries)} operators,",
+            counted(sum(entry.type == RECORD for entry in entries), "record"),
+            f"of which the newest chain, {counted(len(chain.records), 'record')} about",
+            f"{counted(len(chain.directory.entries), 'operator')},",
             f"verifies; its tip is {chain.tip}",
         )
         return " ".join(parts)
@@ -121,6 +123,9 @@ def _checks_announcements(keeper: Keeper) -> Callable[[Sequence[DataEntry], str]
                 ) from error
             standing[announcement.key, announcement.holder if keeper is Keeper.PRIVATE else ""] = announcement
         count = sum(announcement.stands(now()) for announcement in standing.values())
-        return f"{count} announcements stand, {len(standing) - count} have expired"
+        return (
+            f"{counted(count, 'announcement stands', 'announcements stand')}, "
+            f"{counted(len(standing) - count, 'has expired', 'have expired')}"
+        )
 
     return check

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import ValidationError
 
 from eps.core.event import Event, ignore
+from eps.core.wording import counted
 from eps.datastores import DataEntry, encode_entry
 from eps.datastores.file import read_content, write_content
 from eps.datastores.sqlite import read_entries
@@ -55,7 +56,7 @@ class Held:
 
     def describe(self) -> str:
         """In a sentence's place."""
-        return f"{len(self.entries)} entr{'y' if len(self.entries) == 1 else 'ies'}"
+        return counted(len(self.entries), "entry", "entries")
 
 
 def say(event: Event) -> None:
@@ -144,9 +145,11 @@ def _read_file(path: str) -> Held:
     content = read_content(path)
     notes: list[str] = []
     if content.torn:
-        notes.append(f"{path} ends with {len(content.torn)} bytes that are no whole chunk: torn, or being written")
+        torn = counted(len(content.torn), "byte that is", "bytes that are")
+        notes.append(f"{path} ends with {torn} no whole chunk: torn, or being written")
     if content.incomplete:
-        notes.append(f"{path} holds {content.incomplete} entries that are not whole; they were left out")
+        what = counted(content.incomplete, "entry that is not whole; it was", "entries that are not whole; they were")
+        notes.append(f"{path} holds {what} left out")
     return Held(path, content.entries, tuple(notes))
 
 
@@ -172,7 +175,7 @@ async def write(store: models.Datastore, entries: Sequence[DataEntry], *, replac
 
 def _occupied(location: str, there: int) -> StartError:
     return StartError(
-        f"{location} holds {there} entries already; nothing was changed",
+        f"{location} holds {counted(there, 'entry', 'entries')} already; nothing was changed",
         hint="--replace puts the others in their place: back them up before",
     )
 
@@ -182,6 +185,9 @@ def _occupied(location: str, there: int) -> StartError:
 
 async def copy(program: str, source: str, target: str, *, replace: bool, as_json: bool = False) -> None:
     """``store copy``: what is read again afterwards must be the same."""
+    kind, _, rest = target.partition(":")
+    if kind in ("sqlite", "file"):
+        _check_folder(Path(rest))
     held = _noted(await read(place(source, program)))
     written = await write(place(target, program), held.entries, replace=replace)
     _check_same(held, written)
@@ -213,9 +219,17 @@ async def backup(program: str, file: Path, *, replace: bool, as_json: bool = Fal
 
 
 def _write_backup(file: Path, entries: Sequence[DataEntry], *, replace: bool) -> None:
+    _check_folder(file)
     if file.exists() and not replace:
         raise StartError(f"{file} is there already", hint="name another file, or say --replace")
     write_content(file, entries)
+
+
+def _check_folder(file: Path) -> None:
+    """A store's folder is made at a program's first start; one on a command line is more likely mistyped."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise StartError(f"{folder}: no such folder; nothing was written", hint="make it, or name another file")
 
 
 async def restore(program: str, file: Path, *, replace: bool, as_json: bool = False) -> None:

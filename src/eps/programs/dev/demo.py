@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eps.core.message import Response
+from eps.core.wording import counted
 from eps.errors import EpsError, StartError
 from eps.programs.dev.certs import make_dev_certs
 from eps.programs.dev.network import (
@@ -142,7 +143,7 @@ class Demo:
     async def _show(self, started: float, children: Children) -> None:
         await self.wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
         count = await setup_directory(self._root)
-        self._say(f"signed and submitted the directory: {count} records")
+        self._say(f"signed and submitted the directory: {counted(count, 'record')}")
         await self.wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
         self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
         await self._ping()

@@ -1,0 +1,17 @@
+"""Of texts: what files of text may begin with, and how messages count, «1 entry», «2 entries». Pure."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8; some editors write one. RFC 8259 (section 8.1) forbids to send it, and allows to ignore it."""
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Its byte order marks."""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with what it counts.
+
+    Args:
+        noun: for one; it may begin with other words (``more operator``).
+        plural: for all other numbers, where it is more than an s at the end.
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
