@@ -32,6 +32,8 @@ class Reader:
             "/var/lib/eps": str(machine.folder / "lib"),
             PLACE: redis.address,
         }
+        for folder in ("backups", "lib"):  # every system has the one, and who installed a server the other
+            (machine.folder / folder).mkdir(exist_ok=True)
         self.environment: dict[str, str] = {}
         self.out: list[tuple[str, str]] = []
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from eps import __version__
 from eps.core.event import Level
-from eps.programs import eps, proxy, sd
+from eps.programs import eps, proxy, sd, serving
 from eps.programs.cli import level_of
 from eps.programs.running.logs import Format
 from eps.programs.running.runtime import Options
@@ -136,9 +136,9 @@ def test_levels(word: str, level: Level) -> None:
 
 def test_they_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Options] = []
-    monkeypatch.setattr(eps, "run_server", lambda service, options, build: seen.append(options))
+    monkeypatch.setattr(serving, "run_server", lambda service, options, *_: seen.append(options))
     assert run("eps -level WARNING --format=iris -profile p s run").exit_code == 0
-    assert seen == [Options(Level.WARN, Format.IRIS, "p")]
+    assert [(each.level, each.format, each.profile) for each in seen] == [(Level.WARN, Format.IRIS, "p")]
 
 
 def test_python_m_eps_is_the_program_eps() -> None:
