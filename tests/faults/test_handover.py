@@ -3,10 +3,15 @@
 import asyncio
 import os
 import socket
+import stat
 import sys
 from pathlib import Path
 
-from support.machine import Machine, Process, shell_environment
+import pytest
+
+from support.application import Application
+from support.load import load
+from support.machine import COMMANDS, Machine, Process, shell_environment
 
 START = """
 import os, sys
@@ -88,3 +93,90 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
         for sockets in kept.values():
             for sock in sockets:
                 sock.close()
+
+
+async def take_over(machine: Machine, role: str) -> None:
+    """Start another process of a role in the place of the one that runs, and wait until that has ended."""
+    old = machine.processes.pop(role)
+    machine.ended.append(old)
+    program, *command = COMMANDS[role]
+    arguments = ["--format", "json", "--level", "debug", *command, "--take-over"]
+    machine.processes[role] = await machine.spawn(role, program, *arguments)
+    await machine.processes[role].up()
+    async with asyncio.timeout(60):
+        assert await old.process.wait() == 0
+    await old.wait_for(text="has taken over")
+
+
+@pytest.mark.parametrize("role", ["hd-1", "hd-2", "sd-1", "public-proxy-eps-1"])
+async def test_no_call_fails_while_a_process_takes_anothers_place(machine: Machine, role: str) -> None:
+    async with Application(seconds=0.1) as application:
+        application.serve(machine)
+        await machine.ready()
+        async with load(machine, 4) as book:
+            await book.more(20)
+            for _ in range(2):
+                await take_over(machine, role)
+                await book.more(20)
+    book.balance(application)
+    assert not book.failed
+
+
+async def test_no_connection_is_refused(machine: Machine) -> None:
+    """An application that opens a connection for each call: each is accepted, and answered."""
+    port = machine.ports.of[5555]
+    await machine.start("hd-1")
+    over, connected = asyncio.Event(), 0
+
+    async def connect_on() -> None:
+        nonlocal connected
+        while not over.is_set():
+            _, writer = await asyncio.open_connection("localhost", port)
+            writer.close()
+            connected += 1
+
+    connecting = asyncio.create_task(connect_on())
+    await take_over(machine, "hd-1")
+    over.set()
+    await connecting
+    assert connected > 10
+
+
+async def test_one_that_cannot_start_leaves_the_other_as_it_was(machine: Machine) -> None:
+    await machine.start("sd-1")
+    records = await machine.setup_directory()
+    assert records.code == 0
+    old = machine.processes["sd-1"]
+    with listen(0) as taken:
+        override = machine.dev / "roles" / "sd-1" / "009_metrics.yml"
+        override.write_text(f"metrics: {{bind_address: 'localhost:{taken.getsockname()[1]}'}}")
+        failed = await machine.run("sd", "run", "--take-over", role="sd-1")
+        override.unlink()
+    assert failed.code == 2
+    assert "another program uses that port" in failed.err
+    await old.wait_for(level="warn", text="this one goes on as before")
+    assert (await machine.setup_directory()).code == 0  # its store is its own again
+    assert old.running
+
+
+async def test_the_first_of_all_starts_as_ever(machine: Machine) -> None:
+    process = await machine.spawn("hd-1", "eps", "--format", "json", "server", "run", "--take-over")
+    machine.processes["hd-1"] = process
+    await process.up()
+    await process.wait_for(text="no process runs whose place could be taken")
+    sockets = list((machine.folder / ".eps" / "hd-1").glob("*.control"))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in sockets] == [0o600]
+    assert await machine.stop("hd-1") == 0
+    assert not sockets[0].exists()
+
+
+async def test_a_link_in_the_place_of_the_socket_is_not_followed(machine: Machine) -> None:
+    state = machine.folder / ".eps" / "hd-1"
+    state.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as elsewhere:
+        elsewhere.bind(str(machine.folder / "elsewhere"))
+        elsewhere.listen()
+        (state / "eps.control").symlink_to(machine.folder / "elsewhere")
+        done = await machine.run("eps", "server", "run", "--take-over")
+    assert done.code == 2
+    assert "is no socket" in done.err

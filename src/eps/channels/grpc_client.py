@@ -84,6 +84,10 @@ class GrpcClientChannel:
         await self._pool.start()
         self._streams.start()
 
+    def take_over(self) -> None:
+        """Another process of ours holds streams until this one has started; before ``start``."""
+        self._streams.take_over()
+
     @property
     def stale(self) -> list[Operator]:
         """To whom connections are open from before the last renewal."""

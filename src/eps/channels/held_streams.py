@@ -78,6 +78,11 @@ class HeldStreams:
         self._hands: set[Budget] = set()
         self._older = Tasks()
         self._stopping = False
+        self._first_is_beside = False
+
+    def take_over(self) -> None:
+        """Another process of ours holds streams, and answers on them, when these are opened."""
+        self._first_is_beside = True
 
     def start(self) -> None:
         """Begin to follow the directory's list."""
@@ -114,9 +119,11 @@ class HeldStreams:
         """Open the stream again and again; a failure is told once until it changes."""
         pause, reported, renamed = FIRST_PAUSE, "", False
         older: asyncio.Task[_End] | None = None
+        first = self._first_is_beside
         while True:
             started = asyncio.get_running_loop().time()
-            held = _Held(beside=older is not None and not older.done())
+            held = _Held(beside=first or (older is not None and not older.done()))
+            first = False
             serving = self._older.start(self._one_stream(operator, held), f"stream {operator}")
             await self._until_over_or_left(serving, held)
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE:

@@ -161,14 +161,22 @@ class ApiDirectory:
             await self._news.wait()
         return self.current
 
-    async def close(self) -> None:
+    async def let_go(self) -> None:
+        """Follow no more, and leave the cache to another process; what is known stays in use."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._refreshes.close()
-        await self._searches.close()
         await self._cache.close()
+
+    def take_back(self) -> None:
+        """Follow again: no other process came."""
+        self._task = asyncio.create_task(self._go_on(), name="directory")
+
+    async def close(self) -> None:
+        await self.let_go()
+        await self._searches.close()
         await self._rounds.close()
         if self._renewal is not None:
             await self._renewal[0].close()
@@ -182,6 +190,9 @@ class ApiDirectory:
         await self._confirmed.load()
         self._judge_age()
         self._loaded.set()
+        await self._go_on()
+
+    async def _go_on(self) -> None:
         while True:
             asked = self._refreshes.begin()
             try:

@@ -209,6 +209,10 @@ class JsonRpcServer:
         """As :meth:`renew`, for TLS alone."""
         self._context, self._tls = context, tls
         self._gate = Gate(self._name, tls, self._callers, self._emit)
+        self.send_away()
+
+    def send_away(self) -> None:
+        """Have each connection end with its next answer, so that no request is lost; who goes on comes back anew."""
         self._generation += 1
 
     async def stop(self) -> None:

@@ -20,6 +20,14 @@ SETTINGS_HELP = (
 )
 
 
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Take the place of the process that runs with this state folder: no connection is refused."
+    ),
+]
+
+
 def make_app(program: str, summary: str, *, example: str) -> typer.Typer:
     """An app with the common options and the ``version`` command."""
     variable = f"{program.upper()}_SETTINGS"

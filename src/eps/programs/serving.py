@@ -22,6 +22,8 @@ from eps.core.event import Emit, Level, Notice, Started
 from eps.errors import EpsError, SettingsError
 from eps.programs.cli import guarded, options_of
 from eps.programs.running import systemd
+from eps.programs.running.control import Control
+from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.runtime import Options, Server, run_server
@@ -46,11 +48,15 @@ NO_CHANGE = "everything goes on as before"
 C = TypeVar("C", contravariant=True)
 
 
-class Renewable(Server, Protocol[C]):
+class Renewable(Server, Yields, Protocol[C]):
     """A server that takes settings over while it runs."""
 
     async def prepare(self, settings: C) -> Apply:
         """Make ready what changes; raises StartError if it can't be used, and then nothing has changed."""
+        ...
+
+    def take_over(self) -> None:
+        """Another process serves until this one has started; before ``start``."""
         ...
 
 
@@ -58,21 +64,36 @@ Make = Callable[[S, Emit, Metrics], Renewable[S]]
 """Makes a server of settings."""
 
 
-def serve(context: typer.Context, program: str, service: str, load: Loads[S], make: Make[S]) -> None:
+def serve(
+    context: typer.Context,
+    program: str,
+    service: str,
+    load: Loads[S],
+    make: Make[S],
+    *,
+    take_over: bool,
+    kind: str = "",
+) -> None:
     """Run a server to its end, and leave with its exit code.
 
     Args:
         program: a key of ``settings.PROGRAMS``.
         service: how the log calls it (PROTOCOL.md section 1).
+        take_over: the process that runs already hands its sockets over.
+        kind: which of the program's servers it is, where it has several; those may have one state folder.
     """
-    living = _Living(program, options_of(context), load, make)
+    living = _Living(program, options_of(context), load, make, f"{kind or program}.control", take_over=take_over)
     guarded(lambda: run_server(service, options_of(context), living.build, living.take_log))
 
 
 class _Living(Generic[S]):
     """A server that takes over what changes in its files; for ``running.runtime``, a Server."""
 
-    def __init__(self, program: str, options: Options, load: Loads[S], make: Make[S]) -> None:
+    def __init__(
+        self, program: str, options: Options, load: Loads[S], make: Make[S], control: str, *, take_over: bool
+    ) -> None:
+        self._socket = control
+        self._take_over = take_over
         self._program = program
         self._options = options
         self._load = load
@@ -93,19 +114,40 @@ class _Living(Generic[S]):
         self._seen.add(named_files(self._settings))
         self._set_level(self._settings)
         self._server = self._make(self._settings, emit, metrics)
+        hand_over = HandOver(self._server, lambda: os.kill(os.getpid(), signal.SIGTERM), emit)
+        self._control = Control(Path(self._settings.state_path), self._socket, {COMMAND: hand_over}, emit)
         return self
 
     async def start(self) -> None:
         SOCKETS.adopt(from_systemd(os.environ, os.getpid()))
+        predecessor = await self._predecessor() if self._take_over else None
         try:
             await self._server.start()
+        except BaseException:
+            if predecessor is not None:
+                predecessor.give_up()
+            raise
         finally:
             self._close_unused()
+        self._control.start()
+        if predecessor is not None:
+            predecessor.ready()
         systemd.tell_up(os.environ, sockets_in_use())
         if self._answers is not None:
             self._answers.close()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up.set)
         self._following = asyncio.create_task(self._follow(), name="settings")
+
+    async def _predecessor(self) -> Predecessor | None:
+        """The process whose place we take, with its sockets adopted; None if there is none."""
+        found = await ask_to_hand_over(Path(self._settings.state_path), self._socket)
+        if found is None:
+            self._emit(Notice(text="no process runs whose place could be taken: this is a start like any other"))
+            return None
+        predecessor, sockets = found
+        SOCKETS.adopt(sockets)
+        self._server.take_over()
+        return predecessor
 
     def _close_unused(self) -> None:
         unused = SOCKETS.close_unused()
@@ -117,6 +159,7 @@ class _Living(Generic[S]):
 
     async def close(self) -> None:
         systemd.tell_stopping(os.environ)
+        await self._control.close()
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
         await self._server.close()

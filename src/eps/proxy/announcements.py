@@ -66,6 +66,10 @@ class AnnouncementBook:
         self._lock = asyncio.Lock()
         self._is_failing = False
 
+    def use(self, store: Datastore) -> None:
+        """Keep them in ``store`` from now on: the same one, opened again."""
+        self._store = store
+
     async def load(self) -> None:
         """Read the store; raises InternalError if it can't be read."""
         async with self._lock:

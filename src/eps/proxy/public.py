@@ -66,6 +66,10 @@ class Half:
     head: bytes = b""
 
 
+OFFERS_SECONDS = 0.02
+"""Between two looks whether an offer is open still, while another process waits for the relay's port."""
+
+
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
     """How long what may take, and how much there may be.
@@ -122,6 +126,7 @@ class PublicProxy:
         self.relays: set[Relay] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
+        self._handed_over = False
         self._listener = Listener(
             "relay",
             internal_bind_address,
@@ -160,6 +165,16 @@ class PublicProxy:
         """Begin to listen; raises StartError if the address can't be bound."""
         await self._listener.start()
 
+    async def hand_over(self) -> None:
+        """Make no more offers, and wait until those that are open have met or expired."""
+        self._handed_over = True
+        while self._rendezvous.open:  # noqa: ASYNC110  # rare, and offers end in several places
+            await asyncio.sleep(OFFERS_SECONDS)
+
+    def take_back(self) -> None:
+        """Make offers again."""
+        self._handed_over = False
+
     async def close(self) -> None:
         """Stop listening and end every tunnel and every wait."""
         self._closed = True
@@ -197,7 +212,7 @@ class PublicProxy:
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
-        if self._closed:
+        if self._closed or self._handed_over:
             raise TunnelFailed(f"the proxy {self.name} is stopping", hint="try again when it is up")
         if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:
             raise TunnelFailed(

@@ -160,6 +160,11 @@ class Listener:
         for bound in self._sockets:
             loop.remove_reader(bound.fileno())
 
+    def go_on(self) -> None:
+        """Accept again."""
+        for bound in self._sockets:
+            asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
+
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each listening socket; empty before ``start`` and after ``close``."""

@@ -828,6 +828,20 @@ PASSTHROUGH = (
         "transport/test_incoming.py::test_a_few_handshakes_begin_in_a_turn_the_newest_first",
     ),
     Guard(
+        "another user's program is not given the listening sockets",
+        "programs/running/control.py",
+        "if len(self._sessions) >= MAX_SESSIONS or not is_ours(accepted):",
+        "if len(self._sessions) >= MAX_SESSIONS:",
+        "programs/running/test_control.py::test_other_users_are_not_heard",
+    ),
+    Guard(
+        "a link in the place of the state folder is not followed",
+        "programs/running/control.py",
+        "os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
+        "os.O_DIRECTORY | os.O_CLOEXEC",
+        "programs/running/test_control.py::test_a_folder_that_is_a_link_is_not_followed",
+    ),
+    Guard(
         "tunnels are bounded",
         "proxy/public.py",
         "if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:",

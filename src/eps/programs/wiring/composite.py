@@ -76,6 +76,15 @@ class Composite:
             self._stack = stack.pop_all()
         self._up = True
 
+    def take_over(self) -> None:
+        """Another process serves until this one has started; before ``start``."""
+
+    async def let_go(self) -> None:
+        """Let the stores go that no two processes can have, for another that takes over."""
+
+    async def take_back(self) -> None:
+        """Have them again."""
+
     async def close(self) -> None:
         """Close all parts."""
         self._up = False

@@ -92,6 +92,22 @@ class EpsServer(Composite):
             await self._broker.settled(self._drain_timeout)
         await super().close()
 
+    def take_over(self) -> None:
+        for channel in self.channels:
+            if isinstance(channel, GrpcClientChannel):
+                channel.take_over()
+
+    async def let_go(self) -> None:
+        if isinstance(self.source, ApiDirectory):
+            await self.source.let_go()
+        for channel in self.channels:
+            if isinstance(channel, JsonRpcServerChannel):
+                channel.server.send_away()
+
+    async def take_back(self) -> None:
+        if isinstance(self.source, ApiDirectory):
+            self.source.take_back()
+
     async def prepare(self, settings: EpsSettings) -> Apply:
         """Make ready what of other settings a running server takes over; see ``Model.alive``.
 

@@ -53,6 +53,7 @@ class _ProxyServer(Composite):
         self._keeper = kind
         self._emit = emit
         self._store: Datastore | None = None
+        self._book: AnnouncementBook | None = None
         self.rpc: JsonRpcServer
         self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
@@ -71,11 +72,30 @@ class _ProxyServer(Composite):
         """Call others through the EPS server; raises EpsError if no answer comes."""
         return await self._client.call(method, params, timeout=timeout)
 
+    async def let_go(self) -> None:
+        """Serve no further call of our EPS server, and let the store go, unless several may have it."""
+        self.rpc.send_away()
+        if self._store is not None and not self._is_shared:
+            await self._store.close()
+
+    async def take_back(self) -> None:
+        if self._book is not None and not self._is_shared:
+            self._store = await self._open_store()
+            self._book.use(self._store)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether several processes may have the store open."""
+        return self._keeper is Keeper.PUBLIC and not isinstance(self._section.datastore, models.FileDatastore)
+
+    async def _open_store(self) -> Datastore:
+        return await open_datastore(self._section.datastore, self._emit, shared=self._keeper is Keeper.PUBLIC)
+
     async def _open_book(self) -> AnnouncementBook:
-        self._store = await open_datastore(self._section.datastore, self._emit, shared=self._keeper is Keeper.PUBLIC)
-        book = AnnouncementBook(self._store, self._keeper, now, self._emit)
-        await book.load()
-        return book
+        self._store = await self._open_store()
+        self._book = AnnouncementBook(self._store, self._keeper, now, self._emit)
+        await self._book.load()
+        return self._book
 
     async def _close_store(self) -> None:
         if self._store is not None:
@@ -149,6 +169,16 @@ class PublicProxyServer(_ProxyServer):
 
     async def _handle(self, call: Call) -> Response:
         return await self.passthrough.handle(call)
+
+    async def let_go(self) -> None:
+        """Wait until every offer is met or withdrawn: the tokens are this process's, and so are its relay's ports."""
+        self.rpc.send_away()
+        await self.proxy.hand_over()
+        await super().let_go()
+
+    async def take_back(self) -> None:
+        self.proxy.take_back()
+        await super().take_back()
 
     async def prepare(self, settings: ProxySettings) -> Apply:
         """As :meth:`eps.programs.wiring.eps.EpsServer.prepare`."""

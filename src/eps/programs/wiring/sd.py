@@ -8,6 +8,7 @@ from eps.core.message import Response
 from eps.core.record_text import loads
 from eps.datastores import Datastore
 from eps.directory.service import ServiceDirectory
+from eps.errors import NotSent
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
@@ -41,6 +42,7 @@ class SdServer(Composite):
         self._mark = high_water_file(settings)
         self._emit = emit
         self._store: Datastore | None = None
+        self._is_let_go = False
         self._service: ServiceDirectory | None = None
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
@@ -52,6 +54,16 @@ class SdServer(Composite):
     def _reads(self, given: models.SdJsonRpcServerSettings) -> Reads:
         return Reads(given.max_request_body, loads, self._large)
 
+    async def let_go(self) -> None:
+        """Nothing can be submitted from now on; what was, can be asked for."""
+        self.rpc.send_away()
+        self._is_let_go = True
+        await self._unload()
+
+    async def take_back(self) -> None:
+        await self._load()
+        self._is_let_go = False
+
     async def prepare(self, settings: SdSettings) -> Apply:
         """As :meth:`eps.programs.wiring.eps.EpsServer.prepare`."""
         assert self._service is not None, "nothing is renewed before the start"
@@ -62,6 +74,7 @@ class SdServer(Composite):
 
         async def apply() -> None:
             await service.renew(trust, foreign_peers=given.foreign_peers)
+            self._trust, self._foreign_peers = trust, given.foreign_peers
             serve()
 
         return apply
@@ -81,6 +94,8 @@ class SdServer(Composite):
 
     async def _handle(self, call: Call) -> Response:
         assert self._service is not None, "the server accepts nothing before the store is loaded"
+        if self._is_let_go and call.method == "submitRecords":
+            raise NotSent("the service directory is being restarted; nothing was stored", hint="submit again now")
         return await self._service.handle(call)
 
 

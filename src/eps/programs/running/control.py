@@ -1,0 +1,247 @@
+"""The control socket of a running server, in its state folder: what its administrator's other processes ask of it.
+
+    Control   the server's end: one handler for each command
+    ask       the other end: a Session, once the command is sent
+
+Each message is one packet with a JSON object; descriptors may go along. Only the server's own user and root are heard,
+and only a socket of theirs is asked: the folder is opened without following links, and what is done in it is done by
+its descriptor.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from eps.core.event import Emit, Level, Notice
+from eps.core.names import Object
+from eps.errors import StartError
+from eps.transport.tasks import Tasks
+
+MAX_PACKET_BYTES = 16 * 1024
+"""The names of some listeners are far less."""
+
+MAX_DESCRIPTORS = 64
+"""Of one packet; the kernel takes 253. A server listens at four addresses, of two families each."""
+
+MAX_SESSIONS = 4
+"""At a time: one does something, another asks what."""
+
+COMMAND_SECONDS = 5.0
+"""From connecting to the command."""
+
+_MODE = 0o600
+
+
+class Session:
+    """A conversation about one command; closed by who has opened it, and by the handler's end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, message: Object, descriptors: Sequence[int] = ()) -> None:
+        """One packet; raises OSError if the other side is gone."""
+        packet = json.dumps(message).encode()
+        if descriptors:
+            socket.send_fds(self._sock, [packet], list(descriptors))
+        else:
+            self._sock.send(packet)
+
+    async def receive(self, seconds: float) -> tuple[Object, list[int]]:
+        """The next packet, with the descriptors that came along, which are the caller's from now on.
+
+        Raises:
+            OSError: the other side is gone, sent what can't be read, or (TimeoutError) sent nothing in time.
+        """
+        async with asyncio.timeout(seconds):
+            await _readable(self._sock)
+        packet, descriptors, _, _ = socket.recv_fds(
+            self._sock, MAX_PACKET_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
+        try:
+            message: Any = json.loads(packet) if packet else None
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ConnectionResetError("the other side is gone" if not packet else "it sent no message")
+        return message, descriptors
+
+    def close(self) -> None:
+        """The end."""
+        self._sock.close()
+
+
+Handler = Callable[[Session, Object], Awaitable[None]]
+"""Serves a command, given its message; an OSError that it raises ends the session only."""
+
+
+class Control:
+    """Listens for commands.
+
+    Args:
+        folder: the state folder; made if it is missing.
+        name: the socket's name in it.
+        commands: what can be asked.
+    """
+
+    def __init__(self, folder: Path, name: str, commands: Mapping[str, Handler], emit: Emit) -> None:
+        self._folder = folder
+        self._name = name
+        self._commands = commands
+        self._emit = emit
+        self._sock: socket.socket | None = None
+        self._made: os.stat_result | None = None
+        self._tasks = Tasks()
+        self._sessions: set[Session] = set()
+
+    def start(self) -> None:
+        """Begin to listen, in the place of whoever did before. If that can't be, it is said, and all else goes on."""
+        try:
+            self._sock, self._made = _listen(self._folder, self._name)
+        except OSError as error:
+            where = self._folder / self._name
+            text = f"no commands are taken at {where}: {error.strerror or error}"
+            self._emit(Notice(level=Level.WARN, text=text, hint="--take-over finds nobody there"))
+            return
+        self._tasks.start(self._serve(self._sock), "control")
+
+    async def close(self) -> None:
+        """Stop listening; the socket's name goes, too, unless it is another's by now."""
+        await self._tasks.close()
+        for session in self._sessions:  # whose task had not begun
+            session.close()
+        if self._sock is None or self._made is None:
+            return
+        self._sock.close()
+        with suppress(OSError), _Folder(self._folder) as folder:
+            found = os.stat(self._name, dir_fd=folder, follow_symlinks=False)
+            if (found.st_dev, found.st_ino) == (self._made.st_dev, self._made.st_ino):
+                os.unlink(self._name, dir_fd=folder)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        while True:
+            await _readable(sock)
+            with suppress(OSError):
+                accepted, _ = sock.accept()
+                accepted.setblocking(False)
+                if len(self._sessions) >= MAX_SESSIONS or not is_ours(accepted):
+                    accepted.close()
+                else:
+                    session = Session(accepted)
+                    self._sessions.add(session)
+                    self._tasks.start(self._converse(session), "control: session")
+
+    async def _converse(self, session: Session) -> None:
+        try:
+            message, descriptors = await session.receive(COMMAND_SECONDS)
+            for descriptor in descriptors:  # nobody gives us any
+                os.close(descriptor)
+            handler = self._commands.get(str(message.get("command")))
+            if handler is None:
+                session.send({"error": f"there is no such command; there are {', '.join(self._commands)}"})
+            else:
+                await handler(session, message)
+        except OSError:  # TimeoutError is one
+            pass
+        finally:
+            self._sessions.discard(session)
+            session.close()
+
+
+def ask(folder: Path, name: str, command: Object) -> Session | None:
+    """Send a command to the server that listens there; None if none does.
+
+    Raises:
+        StartError: what is there is no socket of our own user or root.
+    """
+    where = folder / name
+    try:
+        with _Folder(folder) as opened:
+            found = os.stat(name, dir_fd=opened, follow_symlinks=False)
+            if not stat.S_ISSOCK(found.st_mode):
+                raise StartError(f"{where} is no socket", hint="remove it, and start without --take-over")
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            sock.settimeout(COMMAND_SECONDS)
+            try:
+                sock.connect(_path_in(opened, name))
+                if not is_ours(sock):
+                    raise StartError(f"at {where}, another user's program listens", hint="see whose it is: ss -xlp")
+                sock.setblocking(False)
+                session = Session(sock)
+                session.send(command)
+            except BaseException:
+                sock.close()
+                raise
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except OSError as error:
+        raise StartError(f"{where} can't be used: {error.strerror or error}") from error
+    return session
+
+
+def is_ours(sock: socket.socket) -> bool:
+    """Whether the process at the other end is our own user's, or root's."""
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return uid in (os.geteuid(), 0)
+
+
+class _Folder:
+    """A folder's descriptor; a link in its place is not followed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _listen(path: Path, name: str) -> tuple[socket.socket, os.stat_result]:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    beside = f"{name}.{os.getpid()}"
+    try:
+        with _Folder(path) as folder:
+            with suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=folder)
+            sock.bind(_path_in(folder, beside))
+            os.chmod(_path_in(folder, beside), _MODE)  # nobody can connect before it listens
+            sock.listen(MAX_SESSIONS)
+            sock.setblocking(False)
+            os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+            return sock, os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _path_in(folder: int, name: str) -> str:
+    """A path that is short enough for a socket's address, whatever the folder's, and leads to that very folder."""
+    return f"/proc/self/fd/{folder}/{name}"
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(sock.fileno(), tell)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock.fileno())
