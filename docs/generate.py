@@ -74,6 +74,7 @@ _ANCHORS = {
     "ServerTlsSettings": "[TLS](#tls)",
     "TlsSettings": "[TLS](#tls)",
     "CorsSettings": "[CORS](#cors)",
+    "KeepaliveSettings": "[keepalive](#keepalive)",
     "MetricsSettings": "[metrics](#metrics)",
     "SigningSettings": "[signing](#signing)",
     "JsonRpcClientOptions": "[how to call](#json-rpc-client)",

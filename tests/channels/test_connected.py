@@ -29,6 +29,18 @@ class FakeStream:
         self.client_metadata: dict[str, str] = {}
         self.reason = ""
         self.aborted = ""
+        self.waiting: set[object] = set()
+        self.certain = asyncio.Event()
+        self.certain.set()
+
+    async def sure(self) -> None:
+        await self.certain.wait()
+
+    def expect(self, who: object) -> None:
+        self.waiting.add(who)
+
+    def expected(self, who: object) -> None:
+        self.waiting.discard(who)
 
     async def send(self, request: pb.Request) -> None:
         if self.reason:
@@ -234,3 +246,25 @@ async def test_an_older_stream_without_calls_ends_at_once(setup: Setup) -> None:
     older = await setup.open()
     await setup.open(metadata={**STREAM_METADATA, **BESIDE_METADATA})
     assert "newer stream" in older.aborted
+
+
+async def test_in_doubt_a_call_waits_and_is_sent_when_the_client_shows_itself(setup: Setup) -> None:
+    stream = await setup.open()
+    stream.certain.clear()
+    call = setup.call()
+    await asyncio.sleep(0.01)
+    assert stream.sent.empty()
+    stream.certain.set()
+    assert (await stream.sent.get()).id == "1"
+    assert len(stream.waiting) == 1
+    stream.answers.put_nowait(pb.Response(id="1"))
+    await call
+    assert not stream.waiting
+
+
+async def test_in_doubt_to_the_end_a_call_was_not_sent(setup: Setup) -> None:
+    stream = await setup.open()
+    stream.certain.clear()
+    with pytest.raises(NotSent, match="still there"):
+        await setup.call(timeout=0.02)
+    assert stream.sent.empty()

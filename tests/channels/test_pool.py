@@ -33,6 +33,12 @@ class FakeConnection:
         self.calls = 0
         self.was_cut = False
         self.grace = 0.0
+        self.doubtful = False
+        self.sure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.beside = 0
+
+    def replaced(self) -> None:
+        self.beside += 1
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         self.calls += 1
@@ -491,3 +497,60 @@ async def test_close_while_opening_ends_the_wait() -> None:
     await setup.pool.close()
     with pytest.raises((asyncio.CancelledError, Unreachable)):
         await call
+
+
+async def doubtful_setup(setup: Setup) -> FakeConnection:
+    """The kept connection's peer has left a question without an answer."""
+    await setup.call()
+    first = setup.opened[0]
+    first.doubtful = True
+    return first
+
+
+async def test_new_calls_take_a_second_connection_while_it_is_in_doubt_who_is_there(setup: Setup) -> None:
+    first = await doubtful_setup(setup)
+    await setup.call()
+    await setup.call()
+    assert [connection.calls for connection in setup.opened] == [1, 2]
+    assert first.beside == 1, "the first must learn that its peer lives elsewhere"
+    await until(first.closed.done)
+    assert first.grace > 0, "what it was asked may still be answered"
+
+
+async def test_a_doubt_that_is_over_sooner_than_the_second_connection_is_there(setup: Setup) -> None:
+    first = await doubtful_setup(setup)
+    setup.gate = asyncio.Event()
+    call = asyncio.create_task(setup.call())
+    await asyncio.sleep(0.01)
+    assert not call.done()
+    first.doubtful = False
+    first.sure.set_result(None)
+    await call
+    assert first.calls == 2
+    setup.gate.set()
+
+
+async def test_in_doubt_and_without_a_second_connection_calls_are_not_sent(setup: Setup) -> None:
+    first = await doubtful_setup(setup)
+    setup.failures = [TunnelFailed("no tunnel")]
+    with pytest.raises(TunnelFailed):
+        await setup.call()
+    setup.gate = asyncio.Event()
+    with pytest.raises(Unreachable):
+        await setup.call(timeout=0.05)
+    assert first.calls == 1
+    assert first.usable, "it may be slow only"
+
+
+async def test_a_call_that_found_no_place_in_a_doubtful_connection_goes_elsewhere(setup: Setup) -> None:
+    await setup.call()
+    first = setup.opened[0]
+
+    async def doubts(request: pb.Request, timeout: float) -> pb.Response:
+        first.doubtful = True
+        raise NotSent("it does not answer any more")
+
+    first.call = doubts  # type: ignore[method-assign]
+    await setup.call()
+    assert setup.opened[1].calls == 1
+    assert first.beside == 1

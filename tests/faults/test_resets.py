@@ -7,7 +7,7 @@ import pytest
 
 from eps.core.event import TunnelFinished
 from eps.core.rendezvous import TunnelOutcome
-from eps.transport.splice import unacknowledged
+from eps.transport.sockets import unacknowledged
 from support.passthrough_network import PassthroughNetwork
 from support.sockets import recv_exactly, recv_until_reset, reset, send
 from support.vectors import load

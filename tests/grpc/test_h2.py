@@ -152,4 +152,4 @@ async def test_memory_does_not_grow_with_calls() -> None:
             assert not side.blocked
             assert not side.admission.queue
             assert side.admission.taken == 0
-            assert set(side.link.timers) == {"tick"}
+            assert set(side.link.timers) <= {"tick", "pulse"}

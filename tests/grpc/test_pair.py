@@ -4,16 +4,32 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+import h2.events
 import pytest
 
 from eps.core.event import Notice, PeerChanged, Refused
 from eps.errors import DeliveryError, NotPermitted, NotSent, OutcomeUnknown, TooLarge
 from eps.grpc import eps_pb2 as pb
+from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
 from eps.grpc.streams import STREAM_METADATA, answers_unordered
 from eps.grpc.struct_decoder import decode_struct
 from eps.transport.tls import PeerIdentity
-from support.grpc_rig import HD_1, Hanging, Held, echo, ping, pins, rig, server_limits, soon, struct, wire_limits
+from support.grpc_rig import (
+    HD_1,
+    Hanging,
+    Held,
+    Raw,
+    against,
+    echo,
+    ping,
+    pins,
+    rig,
+    server_limits,
+    soon,
+    struct,
+    wire_limits,
+)
 from support.testing import certificates
 
 
@@ -502,13 +518,13 @@ async def test_a_server_ends_idle_connections() -> None:
 
 
 async def test_both_sides_ping_and_the_connection_lives() -> None:
-    often = {"ping_interval": 0.05, "ping_timeout": 5.0}
+    often = {"ping_interval": 0.05, "pulse": PulseLimits(slow_after=5.0)}
     async with rig(limits=server_limits(wire=often)) as it:
         connection = await it.connect(limits=wire_limits(**often))
         link = connection.wire.link
         pinged: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0.01)  # noqa: E731
         async with asyncio.timeout(30):
-            while link.last_ping == 0.0:
+            while link.pulse.pinged_at < 0:
                 await pinged()
         assert (await connection.call(ping(), 5)).id == "hd-2._ping(1)"
 
@@ -532,3 +548,50 @@ async def test_pins_are_asked_for_each_connection() -> None:
         known["on"] = False
         with pytest.raises(DeliveryError, match="hd-2 closed the connection right after the TLS handshake"):
             await it.connect()
+
+
+QUICK = PulseLimits(ask_after=0.05, doubt_after=0.05, dead_after=0.2, slow_after=0.4, rare_pings=0.3)
+
+
+async def test_our_peers_know_each_other_by_the_first_answer() -> None:
+    async with rig() as it:
+        connection = await it.connect()
+        assert not connection.wire.link.pulse.ours
+        await connection.call(ping(), 5)
+        assert connection.wire.link.pulse.ours
+
+
+async def test_a_call_that_waits_for_a_living_peer_is_not_in_doubt() -> None:
+    held = Held()
+    async with rig(held) as it:
+        connection = await it.connect(limits=wire_limits(pulse=QUICK))
+        call = asyncio.create_task(connection.call(ping(), 30))
+        await soon(held.started.wait())
+        await asyncio.sleep(0.6)  # longer than a silent peer would live
+        assert not connection.doubtful
+        held.release.set()
+        await soon(call)
+
+
+async def test_who_says_nothing_any_more_is_doubted_then_cut() -> None:
+    """New calls are refused as not sent at once; who waits has an unknown outcome in the end."""
+    silent = asyncio.Event()
+
+    async def script(raw: Raw) -> None:
+        await raw.start()
+        await raw.until(h2.events.RequestReceived)
+        silent.set()
+        await asyncio.Event().wait()
+
+    async with against(script, limits=wire_limits(pulse=QUICK)) as connection:
+        waiting = asyncio.create_task(connection.call(ping(), 30))
+        await soon(silent.wait())
+        async with asyncio.timeout(30):
+            while not connection.doubtful:
+                await asyncio.sleep(0.01)
+        assert not connection.sure.done()
+        with pytest.raises(NotSent, match="does not answer any more"):
+            await connection.call(ping("2"), 5)
+        with pytest.raises(OutcomeUnknown, match="did not answer a ping"):
+            await soon(waiting)
+        assert connection.sure.done()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ class Application:
         workers: how many calls it works at; others wait inside it. 0: at all of them.
     """
 
-    def __init__(self, seconds: float = 0.0, workers: int = 0) -> None:
+    def __init__(self, seconds: float = 0.0, workers: int = 0, host: str = "127.0.0.1") -> None:
         self.ran: Counter[str] = Counter()
         self.seconds = seconds
         self.running = 0
         self._workers = asyncio.Semaphore(workers or 1_000_000)
+        self._host = host
         self._news = asyncio.Event()
-        self._server = JsonRpcServer("application", "127.0.0.1:0", self._answer, requests=Requests("/"))
+        self._server = JsonRpcServer("application", f"{host}:0", self._answer, requests=Requests("/"))
 
     async def __aenter__(self) -> "Application":
         await self._server.start()
@@ -43,7 +45,7 @@ class Application:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.port}/"
+        return f"http://{self._host}:{self._server.port}/"
 
     async def until_running(self, calls: int) -> None:
         """Wait until so many calls run at once."""
@@ -64,14 +66,15 @@ class Application:
             self.running -= 1
         return Response(call.id, {"call": name})
 
-    def serve(self, machine: Machine, *, first: str = "", **more: Any) -> None:
+    def serve(self, machine: Machine, *, first: str = "", everybody: bool = False, **more: Any) -> None:
         """Put it behind hd-2: in its settings, and in the directory. Before the machine starts.
 
         Args:
             first: the type of the channel that the settings name first; "" leaves their order.
             more: further settings of the channel that leads to it.
+            everybody: whether all operators may call it; else it is for hd-1's group.
         """
-        offer(machine)
+        offer(machine, [{"group": "*", "rights": ["call"]}] if everybody else [])
         channels = channels_of(machine.dev / "roles" / "hd-2")
         printer = channels.pop()
         channels.append(
@@ -81,13 +84,13 @@ class Application:
         write_channels(machine.dev / "roles" / "hd-2", [*channels, printer])
 
 
-def offer(machine: Machine) -> None:
+def offer(machine: Machine, permissions: Sequence[Mapping[str, Any]] = ()) -> None:
     """The directory lets hd-1 call the application's method on hd-2."""
     path = machine.dev / "directory" / "001_base.json"
     directory = json.loads(path.read_text())
     for record in directory["records"]:
         if record["name"] == "hd-2" and record["section"] == "services":
-            record["data"][1]["methods"].append({"name": METHOD, "permissions": []})
+            record["data"][1]["methods"].append({"name": METHOD, "permissions": list(permissions)})
     path.write_text(json.dumps(directory))
 
 

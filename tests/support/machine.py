@@ -277,7 +277,11 @@ class Machine:
         ]
         certs = self.dev / "certs"
         files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{operator}.crt"), str(certs / f"{operator}.key"))
-        return JsonRpcClient(f"https://localhost:{port}/jsonrpc", tls=files, server_name=operator)
+        return JsonRpcClient(f"https://{self.host_of(operator)}:{port}/jsonrpc", tls=files, server_name=operator)
+
+    def host_of(self, operator: str) -> str:
+        """Where that operator's server is."""
+        return "localhost"
 
     async def call(self, method: str, params: dict[str, Any] | None = None, operator: str = "hd-1") -> Response:
         """One call by an application of ``operator``."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from eps.transport.race import race
+from eps.transport.race import again, race
 
 BOTH_LOOPS = True
 
@@ -74,3 +74,30 @@ async def test_a_winner_is_closed_if_nobody_waits_for_it_any_more() -> None:
     assert racing.cancelled()
     assert won.fileno() == -1
     await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "dial"] or [racing])
+
+
+async def test_an_attempt_that_hears_nothing_is_made_anew_beside_itself() -> None:
+    begun: list[float] = []
+
+    async def attempt() -> socket.socket:
+        begun.append(asyncio.get_running_loop().time())
+        if len(begun) < 3:
+            await asyncio.Event().wait()
+        return socket.socket()
+
+    with await again(attempt, delay=0.01):
+        assert len(begun) == 3
+
+
+async def test_an_attempt_that_fails_is_not_made_anew() -> None:
+    begun: list[int] = []
+
+    async def attempt() -> socket.socket:
+        begun.append(1)
+        if len(begun) < 2:
+            await asyncio.Event().wait()
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError):
+        await again(attempt, delay=0.01)
+    assert len(begun) == 2

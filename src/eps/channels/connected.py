@@ -50,16 +50,26 @@ class ConnectedStream:
         self._check(request)
         answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
+        sent = False
         try:
             async with asyncio.timeout(timeout):
+                await self._stream.sure()
+                sent = True
+                self._stream.expect(answer)
                 await self._stream.send(request)
                 return await answer
         except TimeoutError:
+            if not sent:
+                raise NotSent(
+                    f"{self.operator} did not show within {timeout:.1f} s that it is still there",
+                    hint=f"look whether it runs, and at the network on the way to {self.operator}",
+                ) from None
             raise OutcomeUnknown(
                 f"{self.operator} did not answer {request.method} within {timeout:.1f} s",
                 hint=f"the call may have been executed; look into {self.operator}'s log before you repeat it",
             ) from None
         finally:
+            self._stream.expected(answer)
             del self._waiting[request.id]
             if self._leaving and not self._waiting:
                 self.abort(self._leaving)

@@ -7,6 +7,8 @@ when
     its route changed (address, proxy, pins)     it drains; if its pin is gone, it is cut at once
     the peer says GOAWAY or the connection broke it finishes its calls, or they fail as the connection says
     no call used it for ``idle_timeout``         it is closed
+    nothing comes from it any more               a second one takes its place; it is cut soon, or finishes its
+                                                 calls if it was slow only (``grpc/pulse.py``)
     its proxy may be about to cut it             the next one was made before; it is left open until it has shown
                                                  whether it is cut, then it drains (``core/lifetime.py``)
 
@@ -190,7 +192,7 @@ class Pool:
                 return await connection.call(request, self._remaining(deadline))
             except NotSent:
                 out_of_time = self._remaining(deadline) <= 0
-                if not out_of_time:
+                if not out_of_time and not connection.doubtful:
                     # It refused the call or was gone: it serves no new ones, whatever it says of itself.
                     self._retire(operator, connection)
                 if attempt == ATTEMPTS or out_of_time:
@@ -220,6 +222,8 @@ class Pool:
             slot = self._slots[operator] = Slot()
         fitness = self._fitness(slot, route)
         connection = slot.connection
+        if fitness is not None and connection is not None and connection.doubtful:
+            return await self._second(operator, slot, route, connection, timeout)
         if fitness is None and connection is not None:
             self._retire(operator, connection)
         if fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
@@ -236,6 +240,19 @@ class Pool:
             doubt = self._lifetimes.doubtful_until(route.proxy) - (self._clock() - slot.begun_at)
             if await _outlasts(connection, opening, min(doubt, timeout / 2)) and slot.connection is connection:
                 return connection  # it may be cut, but there is no other
+        return await self._wait_for_opening(operator, opening, self._remaining(deadline))
+
+    async def _second(
+        self, operator: Operator, slot: Slot, route: Route, first: ClientConnection, timeout: float
+    ) -> ClientConnection:
+        """Another connection beside one whose peer may be gone, unless that one shows sooner that it isn't."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        slot.last_used = self._clock()
+        opening = self._opening(operator, slot, route)
+        waited_for: set[asyncio.Future[Any]] = {opening, first.sure}
+        await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if first.usable and not first.doubtful:
+            return first
         return await self._wait_for_opening(operator, opening, self._remaining(deadline))
 
     def _fitness(self, slot: Slot, route: Route) -> Fitness | None:
@@ -306,7 +323,10 @@ class Pool:
     def _take_over(self, operator: Operator, slot: Slot, connection: ClientConnection, begun_at: float) -> None:
         """New calls use ``connection`` from now on."""
         before, route = slot.connection, slot.route
-        if before is not None and before.usable and route is not None and route.proxy:
+        if before is not None and before.doubtful:
+            before.replaced()
+            self._retire(operator, before)
+        elif before is not None and before.usable and route is not None and route.proxy:
             self._tasks.start(self._linger(before, route.proxy, slot.begun_at), f"linger {operator}")
         elif before is not None:  # of a route that changed and changed back
             self._retire(operator, before)

@@ -6,6 +6,7 @@ framing              gRPC's prefixes, statuses, headers: bytes and values
 http2                h2 with our limits
 guard                counts a peer's frames before h2 sees them
 admission            memory for long messages, shared out in order
+pulse                whether the peer is still there: when to ask, to doubt, to give up
 link                 one connection's life: pinned TLS, deadlines, pings, its end
 service              the two names of the gRPC service
 wire, wire_stream    HTTP/2: what speaks over a link, and its streams

@@ -248,7 +248,7 @@ class Accepted:
         self.memory.outgoing += len(body)
         try:
             async with asyncio.timeout(self._serving.limits.wire.write_timeout):
-                stream.send_headers(response_headers({}))
+                stream.send_headers(response_headers(STREAM_METADATA))  # so that it knows whom it may ping
                 await stream.send(body)
         except TimeoutError:
             stream.reset(ErrorCodes.CANCEL, "the peer did not read the answer")
@@ -258,7 +258,7 @@ class Accepted:
 
     async def _run_stream(self, stream: WireStream) -> None:
         assert self.link.peer is not None
-        served = ServerStream(stream)
+        served = ServerStream(stream, self.link)
         text = "ended by the server"
         try:
             await self._serving.on_stream(self.link.peer, served)
@@ -288,6 +288,9 @@ class Accepted:
 
     def on_writable(self) -> None:
         """Whoever writes is woken already."""
+
+    def on_doubt(self) -> None:
+        """Calls down the streams that the peer holds wait until it is over."""
 
     def on_goaway(self) -> None:
         """The client goes; what it has asked for is answered all the same."""

@@ -103,6 +103,20 @@ class ClientConnection:
         return self._link.usable
 
     @property
+    def doubtful(self) -> bool:
+        """Whether the peer has left a question without an answer for so long that new calls should not be made here."""
+        return self._link.pulse.doubtful
+
+    @property
+    def sure(self) -> asyncio.Future[None]:
+        """Done once that is over, or the connection. Wait for it under asyncio.wait."""
+        return self._link.sure
+
+    def replaced(self) -> None:
+        """Another connection with the same peer came up: so the peer is there."""
+        self._link.pulse.elsewhere(self.wire.clock())
+
+    @property
     def active(self) -> int:
         """Calls and reverse streams in flight."""
         return len(self.wire.streams)
@@ -141,6 +155,7 @@ class ClientConnection:
             async with asyncio.timeout(timeout):
                 await self._slot()
                 stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, {}))
+                self._link.expect(stream)
                 return await self._exchange(stream, service, body)
         except TimeoutError as error:
             if stream is None:
@@ -153,11 +168,13 @@ class ClientConnection:
             raise self._lost(stream, lost) from lost
         finally:
             if stream is not None:
+                self._link.expected(stream)
                 stream.release()
 
     def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""
         headers = {**STREAM_METADATA, **(metadata or {})}
+        self._link.holds = True
         return ReverseStream(self.operator, lambda service: self._open_reverse(service, headers), self._spoken)
 
     async def drain(self, grace: float) -> None:
@@ -193,6 +210,8 @@ class ClientConnection:
         wire, link = self.wire, self._link
         while True:
             link.look_for_end()
+            if link.pulse.doubtful:
+                raise NotSent(f"{self.operator} does not answer any more")
             if not link.usable:
                 raise NotSent(_past(link.reason or (link.leaving.result() if link.leaving.done() else "not connected")))
             allowed = wire.h2.remote_settings.max_concurrent_streams

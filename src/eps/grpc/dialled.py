@@ -92,6 +92,9 @@ class Dialled:
     def on_writable(self) -> None:
         self.slots.set()
 
+    def on_doubt(self) -> None:
+        self.slots.set()  # whoever waits for room goes elsewhere
+
     def on_goaway(self) -> None:
         self.wire.end_if_idle()
 

@@ -1,20 +1,24 @@
 """The life of one connection: pinned TLS, deadlines, pings, and its one end. What is said over it is its speaker's.
+Whether the peer is still there, ``grpc.pulse`` judges.
 
 Whoever ends a connection gives a reason; the first one counts, and is what everyone who waits is told.
 """
 
 import asyncio
 import errno
+import math
 import select
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from eps.errors import TlsFailed
 from eps.grpc.guard import GuardLimits
+from eps.grpc.pulse import Pulse, PulseLimits, Verdict, Way, way
+from eps.transport.sockets import last_acknowledged, unacknowledged
 from eps.transport.tls import PeerIdentity, peer_certificate
 
 CLOSE_GRACE = 1.0
@@ -34,7 +38,9 @@ class WireLimits:
         stall_timeout: how long it may take nothing of a message on one stream, though it reads others: longer than its
             handlers may keep it busy.
         ping_interval: we ping that long after the last ping or the last byte received.
-        ping_timeout: no byte for that long after a ping: the peer is dead.
+        held_interval: the same while a stream is held, which waits for calls; the second one for peers of our kind.
+            Those in use tolerate a ping every 15 s (PROTOCOL.md section 3).
+        pulse: how long silence is borne.
         tick: how often the above are looked at.
     """
 
@@ -42,7 +48,8 @@ class WireLimits:
     write_timeout: float = 30.0
     stall_timeout: float = 60.0
     ping_interval: float = 30.0
-    ping_timeout: float = 15.0
+    held_interval: tuple[float, float] = (15.0, 5.0)
+    pulse: PulseLimits = field(default_factory=PulseLimits)
     tick: float = 2.5
     guard: GuardLimits = field(default_factory=GuardLimits)
 
@@ -64,6 +71,9 @@ class Speaker(Protocol):
 
     def on_writable(self) -> None:
         """The transport takes more again."""
+
+    def on_doubt(self) -> None:
+        """The peer may be gone: what has not been sent must not be sent here."""
 
     def on_lost(self, reason: str) -> None:
         """The connection is over, or about to be closed: nothing more can be sent."""
@@ -97,7 +107,9 @@ class Link(asyncio.Protocol):
             through any more: otherwise somebody has cut it.
         reason: why the connection ended; empty while it lives.
         timers: what is to be done later, by name.
-        last_ping: when we pinged last, as event loop time; 0 if never.
+        pulse: whether the peer is still there.
+        sure: done while that is known, or the connection over. Wait for it under asyncio.wait.
+        holds: whether a stream of ours is held on it.
     """
 
     def __init__(
@@ -120,7 +132,10 @@ class Link(asyncio.Protocol):
         self.graceful = False
         self.reason = ""
         self.created_at = self.clock()
-        self.last_ping = 0.0
+        self.pulse = Pulse(limits.pulse, self.created_at)
+        self.sure: asyncio.Future[None] = self.loop.create_future()
+        self.sure.set_result(None)
+        self.holds = False
         self._speaker = speaker
         self._verify = verify
         self._explain = explain
@@ -128,8 +143,7 @@ class Link(asyncio.Protocol):
         self._hang_up = select.poll()
         self._takes_bytes = True
         self.timers: dict[str, asyncio.TimerHandle] = {}
-        self._last_received = self.clock()
-        self._ping_unanswered = False
+        self._sock: socket.socket | None = None
 
     # -- asyncio's side
 
@@ -145,6 +159,7 @@ class Link(asyncio.Protocol):
             return
         sock = transport.get_extra_info("socket")
         if sock is not None:
+            self._sock = sock
             self._hang_up.register(sock.fileno(), select.POLLRDHUP)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -157,8 +172,9 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.reason:
-            self._last_received = self.clock()
-            self._ping_unanswered = False
+            self.pulse.heard(self.clock())
+            if not self.sure.done():
+                self.sure.set_result(None)
             self._speaker.receive(data)
 
     def eof_received(self) -> bool | None:
@@ -181,7 +197,7 @@ class Link(asyncio.Protocol):
         for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
-        self._transport = None
+        self._transport = self._sock = None
         if not self.closed.done():
             self.closed.set_result(self.reason)
 
@@ -252,6 +268,8 @@ class Link(asyncio.Protocol):
             return
         self.reason = reason
         self.leave(reason)
+        if not self.sure.done():
+            self.sure.set_result(None)
         self._fail_up(self._explain(reason, exc))
         self._speaker.on_lost(reason)
 
@@ -282,18 +300,59 @@ class Link(asyncio.Protocol):
     def _tick(self) -> None:
         if self.reason:
             return
-        now = self.clock()
-        if self._ping_unanswered:
-            if now - self.last_ping >= self.limits.ping_timeout:
-                self.abort(f"{self.peer_name} did not answer a ping within {self.limits.ping_timeout:g} s")
-                return
-        elif self.up.done() and now - max(self.last_ping, self._last_received) >= self.limits.ping_interval:
-            self.last_ping = now
-            self._ping_unanswered = True
-            self._speaker.send_ping(struct.pack("!Q", int(now * 1e6)))
+        now, pulse = self.clock(), self.pulse
+        interval = min(self.limits.held_interval[pulse.ours] if self.holds else math.inf, self.limits.ping_interval)
+        if pulse.asked_at is None and self.up.done() and now - max(pulse.pinged_at, pulse.heard_at) >= interval:
+            self._ask(now)
         self._speaker.on_tick(now)
         if not self.reason:
             self.after("tick", self.limits.tick, self._tick)
+
+    # -- whether the peer is still there
+
+    def expect(self, who: Hashable) -> None:
+        """An answer is waited for from now on, until :meth:`expected`."""
+        self.pulse.waits(who, self.clock())
+        if "pulse" not in self.timers:
+            self.after("pulse", self.limits.pulse.ask_after, self._look)
+
+    def expected(self, who: Hashable) -> None:
+        """Nobody waits for it any more."""
+        self.pulse.done(who)
+
+    def _look(self) -> None:
+        """What the silence means by now. There is one timer for all that wait, and none while nobody does."""
+        del self.timers["pulse"]
+        if self.reason or not self.up.done():
+            return
+        now, pulse = self.clock(), self.pulse
+        if pulse.since is None:
+            return
+        was_sure = not pulse.doubtful
+        match pulse.judge(now, self._way(now - pulse.since)):
+            case Verdict.DEAD:
+                self.abort(f"{self.peer_name} did not answer a ping within {now - pulse.since:.1f} s")
+                return
+            case Verdict.ASK:
+                self._ask(now)
+            case Verdict.DOUBT if was_sure:
+                self.sure = self.loop.create_future()
+                self._speaker.on_doubt()
+        self._look_later(now)
+
+    def _way(self, since: float) -> Way:
+        sock = self._sock
+        return Way.QUIET if sock is None else way(unacknowledged(sock), last_acknowledged(sock), since)
+
+    def _look_later(self, now: float) -> None:
+        due = self.pulse.due(now)
+        if due is not None and not self.reason:
+            self.after("pulse", due, self._look)
+
+    def _ask(self, now: float) -> None:
+        self.pulse.asked(now)
+        self._speaker.send_ping(struct.pack("!Q", int(now * 1e6)))
+        self._look_later(now)
 
 
 def _require_h2(ssl_object: ssl.SSLObject | None, peer_name: str) -> None:

@@ -5,8 +5,9 @@ section 9). Servers and clients of this project match answers by id. Each says s
 when a stream opens; a peer that says nothing is one of those in use.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Self
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Protocol, Self
 
 from google.protobuf.message import DecodeError
 from h2.errors import ErrorCodes
@@ -40,6 +41,22 @@ def is_beside_another(metadata: Mapping[str, str]) -> bool:
 def answers_unordered(metadata: Mapping[str, str]) -> bool:
     """Whether a peer that sent ``metadata`` takes answers in any order and has several requests under way."""
     return metadata.get(STREAMS_KEY) == STREAMS_UNORDERED
+
+
+class Listening(Protocol):
+    """What a stream of the server knows of its connection (grpc.link.Link).
+
+    Attributes:
+        sure: done while it is known whether the peer is still there.
+    """
+
+    sure: asyncio.Future[None]
+
+    def expect(self, who: Hashable) -> None:
+        """An answer is waited for from now on."""
+
+    def expected(self, who: Hashable) -> None:
+        """And no more."""
 
 
 class ReverseStream:
@@ -157,8 +174,9 @@ class ServerStream:
         reason: why the stream is over; empty while it lives.
     """
 
-    def __init__(self, stream: WireStream) -> None:
+    def __init__(self, stream: WireStream, link: Listening) -> None:
         self._stream = stream
+        self._link = link
         self.client_metadata: Mapping[str, str] = metadata_of(stream.headers or {})
         self.reason = ""
 
@@ -174,6 +192,19 @@ class ServerStream:
             await self._stream.send(body)
         except StreamLost as lost:
             raise NotSent(f"the stream is over: {self.reason or lost}") from lost
+
+    async def sure(self) -> None:
+        """Wait while it is in doubt whether the client is still there."""
+        if not self._link.sure.done():
+            await asyncio.wait({self._link.sure})
+
+    def expect(self, who: Hashable) -> None:
+        """An answer is waited for from now on, until :meth:`expected`: so a dead client is noticed."""
+        self._link.expect(who)
+
+    def expected(self, who: Hashable) -> None:
+        """Nobody waits for it any more."""
+        self._link.expected(who)
 
     async def recv(self) -> pb.Response | None:
         """The next answer; None when the stream is over, and then ``reason`` says why."""

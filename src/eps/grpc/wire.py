@@ -21,7 +21,7 @@ Written on h2 itself and not on grpclib: a graceful GOAWAY, refusals before buff
 somebody else's task would have needed a dozen hooks into its private parts. There are none into h2's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import h2.events
@@ -34,6 +34,7 @@ from eps.grpc.framing import FramingError, Headers, headers_map
 from eps.grpc.guard import FrameGuard, GoAway, Violation
 from eps.grpc.http2 import HEADER_TABLE_BYTES, http2
 from eps.grpc.link import CLOSE_GRACE, Link, WireLimits, never_up
+from eps.grpc.streams import STREAMS_KEY
 from eps.grpc.wire_stream import STREAM_WINDOW_BYTES, StreamLost, WireStream
 from eps.transport.tls import PeerIdentity
 
@@ -58,6 +59,9 @@ class Owner(Protocol):
 
     def on_writable(self) -> None:
         """The peer, or the socket, takes more again."""
+
+    def on_doubt(self) -> None:
+        """The peer may be gone; streams of which nothing has been sent have ended."""
 
     def on_goaway(self) -> None:
         """The peer said GOAWAY; its refused streams have learnt it."""
@@ -151,6 +155,9 @@ class Wire:
             stream.wake()
         self._owner.on_writable()
 
+    def on_doubt(self) -> None:
+        self._owner.on_doubt()
+
     def on_lost(self, reason: str) -> None:
         for stream in list(self.streams.values()):
             stream.fail(StreamLost(reason))
@@ -195,6 +202,7 @@ class Wire:
     def _on_request(self, event: h2.events.RequestReceived) -> None:
         stream = WireStream(self, event.stream_id)
         stream.headers = headers_map(event.headers)
+        self._look_whether_ours(stream.headers)
         self.streams[stream.id] = stream
         self._owner.on_request(stream)
 
@@ -202,7 +210,12 @@ class Wire:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             stream.headers = headers_map(event.headers)
+            self._look_whether_ours(stream.headers)
             stream.wake()
+
+    def _look_whether_ours(self, headers: Mapping[str, str]) -> None:
+        if STREAMS_KEY in headers:
+            self.link.pulse.ours = True
 
     def _on_trailers(self, event: h2.events.TrailersReceived) -> None:
         stream = self.streams.get(event.stream_id)

@@ -38,6 +38,7 @@ from eps.settings.parts import (
     JsonRpcClientOptions,
     JsonRpcClientSettings,
     JsonRpcServerSettings,
+    KeepaliveSettings,
     LogLevel,
     MetricsSettings,
     MutualTlsSettings,
@@ -285,6 +286,9 @@ class EpsSettings(Model):
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
+
+    keepalive: KeepaliveSettings = KeepaliveSettings()
+    """When the kernel gives up TCP connections on which nothing comes."""
 
     signing: SigningSettings | None = None
     """Only for `eps sd submit-records`, `sign` and `verify`."""

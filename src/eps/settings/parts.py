@@ -7,7 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from eps.core.defaults import KEEP_ALIVE_SECONDS, MAX_CALLS
+from eps.core.defaults import (
+    KEEP_ALIVE_SECONDS,
+    KEEPALIVE_COUNT,
+    KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL,
+    MAX_CALLS,
+    UNANSWERED_SECONDS,
+)
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -298,6 +305,23 @@ def sqlite_by_default() -> Any:
 
 
 LogLevel = Literal["panic", "fatal", "error", "warn", "info", "debug", "trace"]
+
+
+class KeepaliveSettings(Model):
+    """When the kernel gives up TCP connections on which nothing comes: for all sockets of the program."""
+
+    idle: Count = Field(default=KEEPALIVE_IDLE, examples=[30])
+    """Seconds of silence after which it asks (TCP_KEEPIDLE). Below the time after which a firewall on the way forgets
+    silent connections."""
+
+    interval: Count = Field(default=KEEPALIVE_INTERVAL, examples=[10])
+    """Seconds between two questions (TCP_KEEPINTVL)."""
+
+    count: Count = Field(default=KEEPALIVE_COUNT, examples=[3])
+    """Questions without an answer after which the connection is over (TCP_KEEPCNT)."""
+
+    unanswered: Count = Field(default=UNANSWERED_SECONDS, examples=[60])
+    """Seconds that sent bytes may stay without the other side's confirmation (TCP_USER_TIMEOUT)."""
 
 
 class MetricsSettings(Model):

@@ -21,6 +21,7 @@ from eps.settings.parts import (
     Datastore,
     JsonRpcClientSettings,
     JsonRpcServerSettings,
+    KeepaliveSettings,
     LogLevel,
     MetricsSettings,
     RateLimits,
@@ -135,6 +136,9 @@ class ProxySettings(Model):
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
+
+    keepalive: KeepaliveSettings = KeepaliveSettings()
+    """When the kernel gives up TCP connections on which nothing comes."""
 
     state_path: FolderPath = Field(examples=["/var/lib/proxy"])
     """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/NAME-proxy` in the working

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from eps.core.defaults import MAX_SUBMISSION_BYTES
 from eps.settings.fields import Bytes, ExistingFiles, Flag, FolderPath, Model
-from eps.settings.parts import Datastore, JsonRpcServerSettings, LogLevel, MetricsSettings
+from eps.settings.parts import Datastore, JsonRpcServerSettings, KeepaliveSettings, LogLevel, MetricsSettings
 
 
 class SdJsonRpcServerSettings(JsonRpcServerSettings):
@@ -66,6 +66,9 @@ class SdSettings(Model):
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
+
+    keepalive: KeepaliveSettings = KeepaliveSettings()
+    """When the kernel gives up TCP connections on which nothing comes."""
 
     state_path: FolderPath = Field(examples=["/var/lib/sd"])
     """Folder for the store. Default: `$STATE_DIRECTORY` (systemd sets it), else `.eps/sd` in the working directory."""

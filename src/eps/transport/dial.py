@@ -21,7 +21,8 @@ from weakref import WeakKeyDictionary
 from eps.core.endpoint import IPAddress, Judge
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.errors import BadParams, Unreachable
-from eps.transport.race import race
+from eps.transport.race import again, race
+from eps.transport.sockets import tune
 
 MAX_ADDRESSES = 16
 """A name with more addresses than this is cut: each costs a socket while the race runs."""
@@ -30,12 +31,12 @@ MAX_FOREIGN_LOOKUPS = 2
 """Lookups, at a time, of names that somebody else chose. An event loop has four to six threads for all lookups, and
 none can be stopped: with a slow name server, a bad proxy could keep our own names waiting for minutes."""
 
+AGAIN_SECONDS = 0.75
+"""Until a second socket is connected beside one that hears nothing: a link that is back after a cut is used within a
+second. By itself, the kernel repeats a first packet after 1, 2, 4, 8 s, older ones do from the start."""
+
 MAX_PROXY_HEADER = 16 * 1024
 """Bytes of an HTTP proxy's answer to CONNECT; h11 allows as much for a whole header."""
-
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
-"""Seconds, seconds, probes: a peer that vanished is noticed after two minutes. NAT boxes forget after five or more."""
-
 
 LiteralAddress = tuple[Any, ...]
 """A numeric address; for a link-local one also its flow label and its interface's number."""
@@ -160,17 +161,6 @@ async def _look_up_foreign(host: str, port: int) -> list[AddressInfo]:
     return await asyncio.shield(looking_up)  # whoever waits may give up; the thread is busy all the same
 
 
-def tune(sock: socket.socket) -> None:
-    """What every TCP socket here gets: no blocking, no Nagle delay, keepalive."""
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
-
-
 def explain(error: OSError) -> str:
     """Plain English for why a connection could not be made."""
     if isinstance(error, socket.gaierror):
@@ -285,6 +275,10 @@ async def _judged_target(host: str, port: int, allow: Judge) -> str:
 
 
 async def _attempt(candidate: Candidate) -> socket.socket:
+    return await again(lambda: _connect_once(candidate), delay=AGAIN_SECONDS)
+
+
+async def _connect_once(candidate: Candidate) -> socket.socket:
     sock = socket.socket(candidate.family, socket.SOCK_STREAM)
     try:
         tune(sock)

@@ -25,8 +25,9 @@ from eps.core.host_port import parse_host_port
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, StartError
 from eps.transport.arrivals import SILENT, SaidNothing
-from eps.transport.dial import LiteralAddress, literal_address, tune
+from eps.transport.dial import LiteralAddress, literal_address
 from eps.transport.inherited import SOCKETS, Named
+from eps.transport.sockets import tune
 
 BACKLOG = 1024
 """Connections that the kernel completes while we are busy; the kernel caps it at net.core.somaxconn."""

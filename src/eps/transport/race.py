@@ -51,6 +51,26 @@ async def race(
     raise failure
 
 
+async def again(attempt: Callable[[], Coroutine[Any, Any, socket.socket]], *, delay: float) -> socket.socket:
+    """The same attempt anew, beside those that go on, every ``delay`` seconds: for packets that are lost. The first
+    that ends, ends all; whoever calls bounds the time.
+
+    Raises:
+        OSError: that one failed.
+    """
+    running: list[asyncio.Task[socket.socket]] = []
+    winner: socket.socket | None = None
+    try:
+        done: set[asyncio.Task[socket.socket]] = set()
+        while not done:
+            running.append(asyncio.create_task(attempt(), name="dial"))
+            done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        winner = next((task.result() for task in done if task.exception() is None), None)
+    finally:
+        await _end_attempts(running, winner)
+    return winner if winner is not None else done.pop().result()
+
+
 async def _end_attempts(running: Sequence["asyncio.Task[socket.socket]"], winner: socket.socket | None) -> None:
     def close_late(task: "asyncio.Task[socket.socket]") -> None:
         if not task.cancelled() and task.exception() is None and task.result() is not winner:

@@ -20,17 +20,15 @@ How a relay ends:
 """
 
 import asyncio
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, Carrier, CopyCarrier, best_carrier
+from eps.transport.sockets import unacknowledged
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
@@ -312,11 +310,6 @@ class _Flow:
         except OSError:
             pass  # the sink is gone; the flow that reads from it finds out
         self._relay.flow_ended()
-
-
-def unacknowledged(sock: socket.socket) -> int:
-    """How many bytes the peer's kernel has not confirmed yet (SIOCOUTQ, tcp(7))."""
-    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _was_reset(sock: socket.socket) -> bool:

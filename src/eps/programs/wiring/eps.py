@@ -43,6 +43,7 @@ from eps.programs.wiring.parts import (
     now,
     rate_limits,
     renewed_jsonrpc_server,
+    use_keepalive,
 )
 from eps.programs.wiring.renewal import Renewal
 from eps.settings import EpsSettings, models
@@ -66,6 +67,7 @@ class EpsServer(Composite):
 
     def __init__(self, settings: EpsSettings, emit: Emit, metrics: Metrics) -> None:
         super().__init__(settings.name)
+        use_keepalive(settings.keepalive)
         self.name = Operator(settings.name)
         self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)

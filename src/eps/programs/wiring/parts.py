@@ -33,6 +33,7 @@ from eps.programs.wiring.credentials import tls_files
 from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings, models
 from eps.settings.problems import Severity
 from eps.transport.listener import RateLimit
+from eps.transport.sockets import Keepalive, keep_alive
 from eps.transport.tls import server_context
 
 if TYPE_CHECKING:
@@ -173,6 +174,11 @@ def redis_place(given: models.RedisSettings) -> "RedisPlace":
         sentinel_password=given.sentinel_password,
         tls=tls_files(given.tls) if given.tls is not None else None,
     )
+
+
+def use_keepalive(given: models.KeepaliveSettings) -> None:
+    """Every socket of this program has these times."""
+    keep_alive(Keepalive(given.idle, given.interval, given.count, given.unanswered))
 
 
 def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:

@@ -27,6 +27,7 @@ from eps.programs.wiring.parts import (
     open_datastore,
     rate_limits,
     renewed_jsonrpc_server,
+    use_keepalive,
 )
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.callers import ProxyRegistry
@@ -48,6 +49,7 @@ class _ProxyServer(Composite):
 
     def __init__(self, kind: Keeper, section: Section, settings: ProxySettings, emit: Emit, metrics: Metrics) -> None:
         super().__init__(f"the {kind.name.lower()} proxy {section.name}")
+        use_keepalive(settings.keepalive)
         self.name = Operator(section.name)
         self._section = section
         self._keeper = kind

@@ -22,6 +22,7 @@ from eps.programs.wiring.parts import (
     now,
     open_datastore,
     renewed_jsonrpc_server,
+    use_keepalive,
 )
 from eps.settings import SdSettings, models
 
@@ -35,6 +36,7 @@ class SdServer(Composite):
 
     def __init__(self, settings: SdSettings, emit: Emit, metrics: Metrics) -> None:
         super().__init__("the service directory")
+        use_keepalive(settings.keepalive)
         given = settings.directory
         self._given_store = given.datastore
         self._trust = directory_trust(given)

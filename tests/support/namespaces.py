@@ -1,0 +1,134 @@
+"""A network whose links can be cut: each group of programs has a network namespace of its own, a hub routes between
+them, and the test itself is at the hub, from where it reaches everybody whatever is cut.
+
+    with Hub("a", "b", "p") as hub:            # 10.77.1.2, 10.77.2.2, 10.77.3.2; the test is 10.77.1.1 and so on
+        hub.cut("b")                           # packets from and to b are lost without a word
+        hub.mend("b")
+
+The calling thread is moved into the hub's namespace, and back: sockets that were open before stay where they are.
+"""
+
+import ctypes
+import itertools
+import os
+import re
+import shlex
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from eps.programs.dev.network import PORTS
+from support.machine import Machine, Process
+
+CLONE_NEWNET = 0x40000000
+
+PLACES = {"hd-1": "a", "hd-2": "b", "sd-1": "p", "public-proxy-1": "p", "public-proxy-eps-1": "p"}
+"""Where each role of the development network runs."""
+
+_numbers = itertools.count(1)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+def _enter(path: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(path) as namespace:
+        if libc.setns(namespace.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+class Hub:
+    """Namespaces, and the links between them."""
+
+    def __init__(self, *places: str) -> None:
+        self.places = places
+        self._prefix = f"eps-{os.getpid()}-{next(_numbers)}"
+        self._home = -1
+
+    def name(self, place: str) -> str:
+        return f"{self._prefix}-{place}"
+
+    def address(self, place: str) -> str:
+        return f"10.77.{self.places.index(place) + 1}.2"
+
+    def near(self, place: str) -> str:
+        """The hub's own address on the link to ``place``."""
+        return f"10.77.{self.places.index(place) + 1}.1"
+
+    def __enter__(self) -> Self:
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            _ip("netns", "add", self.name("hub"))
+        except (OSError, subprocess.CalledProcessError):
+            os.close(self._home)
+            pytest.skip("network namespaces are not permitted here")
+        try:
+            for place in self.places:
+                self._link(place)
+            _enter(f"/run/netns/{self.name('hub')}")
+            _ip("link", "set", "lo", "up")
+            subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _enter(f"/proc/self/fd/{self._home}")
+        os.close(self._home)
+        for place in ("hub", *self.places):
+            with suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", self.name(place))
+
+    def _link(self, place: str) -> None:
+        name, hub, device = self.name(place), self.name("hub"), f"to-{place}"
+        _ip("netns", "add", name)
+        _ip("link", "add", device, "netns", hub, "type", "veth", "peer", "name", "to-hub", "netns", name)
+        _ip("-n", hub, "addr", "add", f"{self.near(place)}/24", "dev", device)
+        _ip("-n", hub, "link", "set", device, "up")
+        _ip("-n", name, "addr", "add", f"{self.address(place)}/24", "dev", "to-hub")
+        _ip("-n", name, "link", "set", "to-hub", "up")
+        _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", name, "route", "add", "default", "via", self.near(place))
+
+    def _rules(self, do: str, place: str) -> None:
+        for other in self.places:
+            if other != place:
+                for one, two in ((place, other), (other, place)):
+                    way = ("iif", f"to-{one}", "to", f"{self.address(two)}/32")
+                    _ip("-n", self.name("hub"), "rule", do, *way, "blackhole")
+
+    def cut(self, place: str) -> None:
+        """Lose all packets between ``place`` and the other places; nobody is told."""
+        self._rules("add", place)
+
+    def mend(self, place: str) -> None:
+        self._rules("del", place)
+
+
+class Apart(Machine):
+    """The development network with its programs in namespaces: hd-1 at a, hd-2 at b, the rest at p."""
+
+    def __init__(self, folder: Path, made: Path, hub: Hub) -> None:
+        super().__init__(folder, made)
+        self.hub = hub
+        homes = {self.ports.of[port.number]: PLACES[port.program] for port in PORTS if port.program in PLACES}
+
+        def moved(found: re.Match[str]) -> str:
+            place = homes.get(int(found["port"]))
+            return found[0] if place is None else f"{hub.address(place)}:{found['port']}"
+
+        for file in [*self.dev.rglob("*.yml"), self.dev / "directory" / "001_base.json"]:
+            file.write_text(re.sub(r"localhost:(?P<port>\d+)", moved, file.read_text()))
+
+    async def spawn(self, role: str, program: str, *arguments: str, **environment: str) -> Process:
+        inside = ["exec", "ip", "netns", "exec", self.hub.name(PLACES[role]), program, *arguments]
+        return await self.spawn_shell(role, shlex.join(inside), **{**self.environment(role), **environment})
+
+    def host_of(self, operator: str) -> str:
+        return self.hub.address(PLACES.get(operator, "p"))
