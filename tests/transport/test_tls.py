@@ -413,7 +413,8 @@ async def test_an_intermediate_may_be_what_is_trusted(tmp_path: Path) -> None:
         (ConnectionResetError(), "the connection was closed during the TLS handshake"),
         (EOFError(), "the connection was closed during the TLS handshake"),
         (OSError("broken"), "broken"),
-        (ValueError(), "ValueError"),
+        (ValueError(), "for a reason that is not known"),
+        (OSError(113, "No route to host"), "No route to host"),
         (ssl.SSLError(1, "odd"), "odd"),
     ],
 )

@@ -365,5 +365,5 @@ def _require_h2(ssl_object: ssl.SSLObject | None, peer_name: str) -> None:
 def _loss(peer_name: str, exc: Exception | None) -> str:
     if exc is None:
         return f"{peer_name} closed the connection"
-    text = str(exc) or type(exc).__name__
-    return f"the connection with {peer_name} broke: {text}"
+    text = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+    return f"the connection with {peer_name} broke" + f": {text}" * bool(text)

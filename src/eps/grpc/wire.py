@@ -142,7 +142,10 @@ class Wire:
         except ProtocolError as error:
             self.link.end(f"{self.peer_name} broke the HTTP/2 protocol: {error}")  # h2 has its GOAWAY ready
         except Exception as error:  # noqa: BLE001 - whatever bytes a peer finds to upset h2 with, only its connection ends
-            self.cut(ErrorCodes.INTERNAL_ERROR, f"{self.peer_name} sent what HTTP/2 does not allow: {error!r}")
+            self.cut(
+                ErrorCodes.INTERNAL_ERROR,
+                f"{self.peer_name} sent what HTTP/2 does not allow: {error or 'no more is known'}",
+            )
         else:
             self._plan_flush()
 
@@ -318,8 +321,8 @@ class Wire:
                     break
                 last = sent + room == len(data)
                 self.h2.send_data(stream.id, data[sent : sent + room], end_stream=end and last)
-            except ProtocolError as error:
-                stream.fail(StreamLost(f"the stream is over ({type(error).__name__})"))
+            except ProtocolError:
+                stream.fail(StreamLost("the stream is over"))
                 break
             self.guard.sent_data()
             sent += room

@@ -221,7 +221,7 @@ def plain_reason(error: BaseException) -> str:
         return "the TLS handshake took too long"
     if isinstance(error, ConnectionError | EOFError):
         return "the connection was closed during the TLS handshake"
-    return str(error) or type(error).__name__
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "for a reason that is not known"
 
 
 # OpenSSL's X509_V_ERR_ codes, as far as administrators meet them.

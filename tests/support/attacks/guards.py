@@ -734,7 +734,7 @@ PASSTHROUGH = (
         "proxy/http_passing.py",
         'if request.method == b"CONNECT":',
         "if False:",
-        "proxy/test_http_forwarding.py::test_connect_is_refused",
+        "proxy/test_http_bodies.py::test_connect_is_refused",
     ),
     Guard(
         "a ClientHello has at most 16 KiB",

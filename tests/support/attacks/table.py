@@ -592,7 +592,7 @@ PASSTHROUGH = (
         "HTTP 501, or the server's own answer",
         NOTHING,
         (
-            "proxy/test_http_forwarding.py::test_connect_is_refused",
+            "proxy/test_http_bodies.py::test_connect_is_refused",
             "proxy/test_http_websockets.py::"
             "test_nobody_talks_past_the_proxy_by_asking_for_a_websocket_where_there_is_none",
         ),
