@@ -25,6 +25,7 @@
        │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there now
        │  │  └─ NoWay                                                       nor will one, as things are set up: final
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
+       │  │  └─ NoAnswer                                                      nothing came back in time
        │  ├─ TlsFailed               500  tls         peer       not_sent  handshake, name or pin
        │  └─ TunnelFailed            500  relay       proxy      not_sent  the proxy brought no tunnel
        │     └─ TunnelRefused                                              and said that it won't: final
@@ -274,6 +275,10 @@ class NoWay(NoRoute):
 
 class Unreachable(NotSent):
     pass
+
+
+class NoAnswer(Unreachable):
+    """Nothing came back at all: most likely something on the way swallows it."""
 
 
 class TlsFailed(NotSent):

@@ -128,7 +128,7 @@ async def test_an_unknown_operator_costs_one_refresh_and_is_named() -> None:
     assert answer.error is not None
     assert answer.error.code == 1
     assert "recipient hd-9" in answer.error.message
-    assert answer.error.data["side"] == "directory"
+    assert answer.error.data["side"] == "ours"
     assert setup.source.refreshes == 1
 
 
@@ -232,7 +232,13 @@ async def test_a_failed_delivery_keeps_its_outcome() -> None:
     setup = Setup(Channel("hd-2", answer=NotSent("no way", hint="walk")))
     answer = await setup.call("hd-2.f(1)")
     assert answer.error is not None
-    assert answer.error.data == {"stage": "call", "side": "peer", "outcome": "not_sent", "hint": "walk"}
+    assert answer.error.data == {
+        "stage": "call",
+        "side": "peer",
+        "outcome": "not_sent",
+        "hint": "walk",
+        "told_by": "hd-1",
+    }
 
 
 async def test_a_defect_is_an_answer_and_not_a_traceback() -> None:

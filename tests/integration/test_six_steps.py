@@ -96,8 +96,8 @@ async def test_b_gone_is_told_as_such(network: Network) -> None:
     )
     answer = await network.nodes[HD_1].call("hd-2._ping")
     assert answer.error is not None
-    assert answer.error.data["stage"] == "relay"
-    assert answer.error.data["side"] == "proxy"
+    assert answer.error.data["stage"] == "broker"
+    assert answer.error.data["side"] == "peer"
     assert "hd-2 is not connected" in answer.error.message
 
 

@@ -14,7 +14,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
-from eps.errors import NotSent
+from eps.errors import NotSent, OutcomeUnknown
 from eps.proxy.public import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, RelayLimits, source_of
 from eps.transport.dial import connect
 from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
@@ -120,7 +120,7 @@ async def test_the_six_steps(stage: Stage) -> None:
     assert answer.result["endpoint"] == ENDPOINT
 
     ((method, params, timeout),) = stage.asked
-    assert (method, timeout) == ("hd-2._connectionRequest", 5.0)
+    assert (method, timeout) == ("hd-2._connectionRequest", 3.0)
     assert params.pop("token") != answer.result["token"], "each side has its own"
     assert params == {
         "endpoint": ENDPOINT,
@@ -205,7 +205,13 @@ async def test_a_network_that_does_not_answer(stage: Stage) -> None:
     answer = await stage.request()
     assert answer.error is not None
     assert "could not ask hd-2 for a connection: the EPS server at localhost:5544 is down" in answer.error.message
-    assert answer.error.data == {"stage": "relay", "side": "proxy", "outcome": "not_sent", "hint": "start it"}
+    assert answer.error.data == {
+        "stage": "relay",
+        "side": "proxy",
+        "outcome": "not_sent",
+        "hint": "start it",
+        "told_by": "public-proxy-1.ga",
+    }
     assert await stage.outcomes() == [TunnelOutcome.REQUEST_FAILED]
 
 
@@ -414,3 +420,26 @@ def test_a_source_that_is_gone() -> None:
     with near:
         near.close()
         assert source_of(near) == "a connection that is gone"
+
+
+@pytest.mark.parametrize(("own_server_answers", "side"), [(True, "peer"), (False, "proxy")])
+async def test_who_hangs_is_told_apart(stage: Stage, own_server_answers: bool, side: str) -> None:
+    async def hangs(params: Object) -> Response:
+        if "token" in params or not own_server_answers:
+            raise OutcomeUnknown("no answer within 3 s", hint="it may have been executed")
+        return Response("x", {})
+
+    stage.answer = hangs
+    answer = await stage.request()
+    assert answer.error is not None and isinstance(answer.error.data, dict)
+    assert answer.error.data["side"] == side
+    assert "executed" not in answer.error.data["hint"]
+    assert ("hd-2 did not answer within 3 s" in answer.error.message) is own_server_answers
+    assert [(method, timeout) for method, _, timeout in stage.asked] == [
+        ("hd-2._connectionRequest", 3.0),
+        ("public-proxy-1.ga._ping", 1.0),
+    ]
+
+
+async def test_an_operator_has_a_little_less_time_than_its_token() -> None:
+    assert [RelayLimits(seconds).ask_timeout for seconds in (10.0, 5.0, 3.0, 0.5)] == [8.0, 3.0, 1.5, 0.25]

@@ -7,9 +7,10 @@ steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`
 """
 
 import asyncio
+import difflib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -36,9 +37,15 @@ from eps.errors import (
     NotPermitted,
     NoWay,
     OutcomeUnknown,
+    Side,
     Stage,
     UnknownOperator,
 )
+
+RECIPIENT = "recipient"
+
+MAX_NAMES = 2000
+"""Operators among whom a similar name is looked for: some 20 ms. A caller who errs must not hold up the others."""
 
 DOUBT_SECONDS = 600.0
 """How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
@@ -140,14 +147,14 @@ class Broker:
             response = await self._deliver(request, sender, started + self._limits.call_timeout)
         except EpsError as error:
             failure = error
-            response = error_response(str(request.address), error)
+            response = error_response(str(request.address), error, self._name)
         except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
             failure = InternalError(
                 f"{self._name} failed to handle the call",
                 hint=f"look into {self._name}'s log; this is a defect of the server",
             )
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
-            response = error_response(str(request.address), failure)
+            response = error_response(str(request.address), failure, self._name)
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
 
@@ -162,7 +169,7 @@ class Broker:
         if sender != self._name and request.address.method == CONNECTION_REQUEST:
             directory = await self._directory_for_tunnel(directory, sender)
         sender_entry = self._entry(directory, sender, "sender")
-        recipient_entry = self._entry(directory, recipient, "recipient")
+        recipient_entry = self._entry(directory, recipient, RECIPIENT)
         if sender != self._name:
             self._check_right(sender_entry, recipient_entry, request.address.method)
         if isinstance(request, Unread):
@@ -213,9 +220,12 @@ class Broker:
                 hint=f"submit the records of {operator} (eps sd submit-records), and check «name» in the settings; "
                 "list the operators with: eps sd get-entries",
             )
+        similar = like(operator, directory.entries) if role == RECIPIENT else ""
         raise UnknownOperator(
             f"the {role} {operator} is not in the directory that {self._name} has",
-            hint="check the spelling; list the operators with: eps sd get-entries",
+            hint=(f"did you mean {similar}? " if similar else "check the spelling; ")
+            + "list the operators with: eps sd get-entries",
+            side=Side.OURS if role == RECIPIENT else Side.DIRECTORY,
         )
 
     def _check_right(self, sender: Entry, recipient: Entry, method: str) -> None:
@@ -251,7 +261,12 @@ class Broker:
         return until is not None
 
     async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
-        """Held and tried again for as long as it is certain that it was not sent (``patience``)."""
+        """Held and tried again for as long as it is certain that it was not sent (``patience``).
+
+        What a proxy asks for somebody else's call is not: who makes that call holds it, and would wait for both.
+        """
+        if request.address.method == CONNECTION_REQUEST:
+            return await self._try_channels(request, recipient, sender, deadline)
         return await self._patience.call(
             recipient.name, lambda: self._try_channels(request, recipient, sender, deadline), deadline
         )
@@ -333,3 +348,9 @@ def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
     return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})
+
+
+def like(name: str, names: Collection[str]) -> str:
+    """The name that was most likely meant; "" if none is that similar."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.7) if len(names) <= MAX_NAMES else []
+    return found[0] if found else ""

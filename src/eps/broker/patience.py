@@ -64,7 +64,7 @@ class Patience:
         try:
             return await attempt()
         except NotSent as error:
-            if not self._may_wait(recipient, error):
+            if monotonic() >= until or not self._may_wait(recipient, error):
                 raise
         self._waiting[recipient] += 1
         try:

@@ -24,8 +24,9 @@ from eps.core.entries import Directory
 from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
+from eps.core.told import told_of_tunnel
 from eps.directory import DirectorySource
-from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, TunnelFailed, TunnelRefused
+from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TunnelFailed, TunnelRefused
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
@@ -34,6 +35,10 @@ from eps.transport.tunnel import RelaySettings, dial_relay
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one dial, and for one TLS handshake with the peer's SETTINGS."""
+
+ASK_TIMEOUT = 12.0
+"""Seconds that a proxy gets for a tunnel: it waits 8 s for the other operator, which dials for 6 s at most. So whoever
+knows best why there is none can say so before the next one gives up."""
 
 
 FINAL_CODES = frozenset({1, 400, 403, 404, -32600, -32601, -32602})
@@ -187,14 +192,17 @@ class GrpcClientChannel:
         address = Address(proxy, "requestConnection", secrets.token_hex(16))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:
-            response = await self._call(route, request, self._name, CONNECT_TIMEOUT)
+            response = await self._call(route, request, self._name, ASK_TIMEOUT)
         except DeliveryError as error:  # whatever became of this question, the call itself has not left us
             is_final = isinstance(error, NotSent) and error.final
+            unasked = error.outcome is Outcome.NOT_SENT
             raise (TunnelRefused if is_final else TunnelFailed)(
                 f"{operator} is reached through the proxy {proxy}, which was not asked for a tunnel: {error.message}"
-                if error.outcome is Outcome.NOT_SENT
+                if unasked
                 else f"{proxy} brought no tunnel to {operator}: {error.message}",
-                hint=error.hint,
+                hint=error.hint if unasked else f"look into the logs of {proxy} and {operator}",
+                stage=Stage.TLS if error.side is Side.OURS and error.stage is Stage.TLS else Stage.RELAY,
+                side=error.side if error.side in (Side.OURS, Side.DIRECTORY) else Side.PROXY,
             ) from error
         if response.error is not None:
             raise tunnel_refused(operator, proxy, response.error)
@@ -223,8 +231,11 @@ class GrpcClientChannel:
 
 def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelFailed:
     """Why the proxy brought no tunnel; nothing of the call has left us."""
-    data = error.data if isinstance(error.data, dict) else {}
-    hint = str(data.get("hint") or f"look into the logs of {proxy} and {operator}")
-    is_final = error.code in FINAL_CODES or data.get("reason") == "busy"
-    text = f"{proxy} brought no tunnel to {operator}: {error.message}"
-    return (TunnelRefused if is_final else TunnelFailed)(text, hint=hint)
+    told = told_of_tunnel(error, operator, proxy)
+    is_final = error.code in FINAL_CODES or told.busy
+    return (TunnelRefused if is_final else TunnelFailed)(
+        f"{proxy} brought no tunnel to {operator}: {told.text}",
+        hint=told.hint or f"look into the logs of {proxy} and {operator}",
+        stage=told.stage,
+        side=told.side,
+    )

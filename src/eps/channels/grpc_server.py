@@ -25,8 +25,8 @@ from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity, no_longer_pinned
 from eps.transport.tunnel import RelaySettings, dial_relay
 
-TUNNEL_TIMEOUT = 10.0
-"""Seconds for dialling the relay."""
+TUNNEL_TIMEOUT = 6.0
+"""Seconds for dialling the relay: the proxy waits 8 s for our answer (``accept_timeout`` less 2), to hear why not."""
 
 MAX_TUNNELS_UNDER_WAY = 1024
 """Tunnels being dialled or amid their TLS handshake, each of which may hold a socket for 10 s: a proxy that asks

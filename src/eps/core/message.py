@@ -83,9 +83,19 @@ def unwrap(value: Object | None) -> Any:
     return value
 
 
-def error_response(request_id: str, error: EpsError) -> Response:
-    """The answer that tells the caller of ``error``, with its stage, side, outcome and hint."""
-    return Response(request_id, error=Error(error.code, error.message, error.data()))
+TOLD_BY = "told_by"
+"""The key in ``error.data``: whose server made the error, and so from where its ``side`` is said (``core.told``).
+Servers in use don't have it, and pass it on."""
+
+
+def error_response(request_id: str, error: EpsError, teller: str = "") -> Response:
+    """The answer that tells the caller of ``error``, with its stage, side, outcome and hint.
+
+    Args:
+        teller: the operator whose server says so; "" where that is plain, since nobody passes it on.
+    """
+    data = error.data() | {TOLD_BY: teller} if teller else error.data()
+    return Response(request_id, error=Error(error.code, error.message, data))
 
 
 class Constant(dict[str, Any]):

@@ -15,7 +15,7 @@ from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import WireStream
-from eps.transport.tls import PeerIdentity, Pins, identify, pin_failure, plain_reason
+from eps.transport.tls import UNKNOWN_AUTHORITY, PeerIdentity, Pins, identify, pin_failure, plain_reason
 
 REFUSED_HINT = (
     "check that the directory pins our certificate (submit its fingerprint), "
@@ -157,7 +157,11 @@ def _check_name(context: ssl.SSLContext, operator: Operator, sock: socket.socket
 def _handshake_error(operator: Operator, error: OSError, timeout: float) -> TlsFailed | Unreachable:
     """Why the TLS handshake failed, in plain words."""
     if isinstance(error, ssl.SSLError):
-        return TlsFailed(f"no TLS connection with {operator}: {plain_reason(error)}")
+        text = f"no TLS connection with {operator}: {plain_reason(error)}"
+        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in UNKNOWN_AUTHORITY:
+            hint = f"add the authority of {operator}'s certificate to ca_certificate_files, if it is the network's"
+            return TlsFailed(text, hint=hint, side=Side.OURS)
+        return TlsFailed(text)
     if isinstance(error, ConnectionAbortedError):  # asyncio's word for its handshake timeout
         return Unreachable(f"{operator} did not finish the TLS handshake within {timeout:g} s", stage=Stage.TLS)
     return Unreachable(f"{operator} closed the connection during the TLS handshake ({error})", stage=Stage.TLS)

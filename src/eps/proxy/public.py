@@ -33,7 +33,7 @@ from eps.core.message import Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.core.warn_rate import sparing
-from eps.errors import BadParams, EpsError, MethodNotFound, TunnelFailed
+from eps.errors import BadParams, EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
@@ -42,6 +42,12 @@ from eps.transport.splice import Relay, SpliceResult
 CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
 """Ask an operator through our EPS server's JSON-RPC port: method (``OPERATOR.METHOD``), params, timeout in seconds;
 JSON-RPC id "". Raises an EpsError if no answer came."""
+
+OWN_PING_SECONDS = 1.0
+"""For our own EPS server, which is near, to show that it isn't what hangs; part of the next."""
+
+TELL_SECONDS = 2.0
+"""Of ``accept_timeout``, for telling the caller that the other operator did not answer."""
 
 MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
@@ -75,8 +81,7 @@ class RelayLimits:
     """How long what may take, and how much there may be.
 
     Attributes:
-        accept_timeout: seconds that a token lives, that a connection has to show one, and that an operator has to
-            answer.
+        accept_timeout: seconds that a token lives, and that a connection has to show one.
         idle_timeout: seconds without a byte after which a joined connection is closed.
         max_tunnels: see :data:`MAX_TUNNELS`.
         max_arriving: connections that have not yet shown what they want.
@@ -86,6 +91,11 @@ class RelayLimits:
     idle_timeout: float = RELAY_IDLE_SECONDS
     max_tunnels: int = MAX_TUNNELS
     max_arriving: int = MAX_ARRIVING
+
+    @property
+    def ask_timeout(self) -> float:
+        """Seconds that an operator has to answer: a little less, so that the one who waits for us hears why."""
+        return max(self.accept_timeout - TELL_SECONDS, self.accept_timeout / 2)
 
 
 class PublicProxy:
@@ -195,7 +205,7 @@ class PublicProxy:
                 raise MethodNotFound(f"the public proxy has no method {call.method!r}")
             return await self._request_connection(call)
         except EpsError as error:
-            return error_response(call.id, error)
+            return error_response(call.id, error, self.name)
 
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = _parse_request(call.params)
@@ -233,13 +243,29 @@ class PublicProxy:
             "token": encode_token(offer.first),
         }
         try:
-            return await self.call_network(f"{offer.callee}._connectionRequest", params, self.limits.accept_timeout)
+            return await self.call_network(f"{offer.callee}._connectionRequest", params, self.limits.ask_timeout)
+        except OutcomeUnknown as error:
+            raise await self._unanswered(offer.callee, error) from error
         except EpsError as error:
             raise TunnelFailed(
                 f"the proxy {self.name} could not ask {offer.callee} for a connection: {error.message}",
                 hint=error.hint
                 or f"check that the EPS server of {self.name} runs and that {offer.callee} is connected",
             ) from error
+
+    async def _unanswered(self, callee: Operator, error: OutcomeUnknown) -> TunnelFailed:
+        """Who did not answer: ``callee``, or our own EPS server between us?"""
+        try:
+            await self.call_network(f"{self.name}._ping", {}, OWN_PING_SECONDS)
+        except EpsError:
+            hint = f"check the EPS server of {self.name}"
+            return TunnelFailed(f"the proxy {self.name} could not ask {callee}: {error.message}", hint=hint)
+        return TunnelFailed(
+            f"{callee} did not answer within {self.limits.ask_timeout:g} s, when the proxy {self.name} asked it for a "
+            "connection",
+            hint=f"the server of {callee} hangs, or its network does; its log may say more",
+            side=Side.PEER,
+        )
 
     def hold(self, half: Half, caller: Operator, callee: Operator) -> Offer[Half]:
         """Keep a side that has come by another way, until ``callee`` shows the first token at the relay.

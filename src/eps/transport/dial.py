@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from eps.core.endpoint import IPAddress, Judge
 from eps.core.host_port import parse_host_port, render_host_port
-from eps.errors import BadParams, Unreachable
+from eps.errors import BadParams, NoAnswer, Side, Unreachable
 from eps.transport.race import again, race
 from eps.transport.sockets import tune
 
@@ -99,7 +99,7 @@ async def connect(
         raise Unreachable(f"{label}: {error.message}", hint=error.hint) from None
     except OSError as error:
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the kernel has one of its own
-            raise Unreachable(
+            raise NoAnswer(
                 f"{label}: no answer within {timeout:g} s; does a firewall stand in between?",
                 hint="check the address and the firewalls on the way",
             ) from None
@@ -294,11 +294,13 @@ async def _connect_through(proxy_url: str, address: str, label: str) -> socket.s
     parts = urlsplit(proxy_url)
     proxy = render_host_port(parts.hostname or "", parts.port or 80)
     if parts.scheme != "http" or not parts.hostname:
-        raise Unreachable(f"the proxy_url for {label} is not of the form http://HOST:PORT")
+        raise Unreachable(f"the proxy_url for {label} is not of the form http://HOST:PORT", side=Side.OURS)
     try:
         sock = await race(await resolve(parts.hostname, parts.port or 80), _attempt)
     except OSError as error:
-        raise Unreachable(f"{label}: the HTTP proxy {proxy}: {explain(error)}", hint="check proxy_url") from error
+        raise Unreachable(
+            f"{label}: the HTTP proxy {proxy}: {explain(error)}", hint="check proxy_url", side=Side.OURS
+        ) from error
     try:
         lines = [f"CONNECT {address} HTTP/1.1", f"Host: {address}"]
         if parts.username is not None:
@@ -318,4 +320,6 @@ def _check_connected(header: bytes, label: str, proxy: str) -> None:
     if version in ("HTTP/1.0", "HTTP/1.1") and re.match(r"2[0-9]{0,2}( |$)", answer):
         return
     hint = "give proxy_url a user and a password" if answer[:3] == "407" else "check proxy_url and the proxy's rules"
-    raise Unreachable(f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT", hint=hint)
+    raise Unreachable(
+        f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT", hint=hint, side=Side.OURS
+    )

@@ -224,6 +224,9 @@ def plain_reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or "for a reason that is not known"
 
 
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""Of the codes below, those that say: our list of authorities does not lead to this certificate."""
+
 # OpenSSL's X509_V_ERR_ codes, as far as administrators meet them.
 _VERIFY_REASONS = {
     9: "its certificate is not valid yet (compare the clocks)",

@@ -10,7 +10,7 @@ from eps.core.endpoint import Judge
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.names import TOKEN_BYTES, Token
 from eps.core.wording import counted
-from eps.errors import TunnelFailed, Unreachable
+from eps.errors import NoAnswer, Side, TunnelFailed, Unreachable
 from eps.transport.dial import connect, explain
 
 
@@ -58,7 +58,9 @@ async def dial_relay(
         label = f"the relay of {name}" if name else "the relay"
         sock = await connect(endpoint, timeout, name=label, allow=allow, proxy_url=proxies.url_for(endpoint))
     except Unreachable as error:
-        raise TunnelFailed(error.message, hint=error.hint) from error
+        # Peers reach the relay, or else nobody would: what swallows our packets stands on our side.
+        is_ours = error.side is Side.OURS or isinstance(error, NoAnswer)
+        raise TunnelFailed(error.message, hint=error.hint, side=Side.OURS if is_ours else Side.PROXY) from error
     try:
         # At once and in one segment: proxies in use read the token in one read (section 9). A new connection's send
         # buffer is empty, so the kernel takes all 32 bytes or fails.
