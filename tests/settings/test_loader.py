@@ -71,8 +71,15 @@ def test_the_forks_variable_is_read_where_ours_is_not_set(tmp_path: Path) -> Non
     ):
         tree, report = read_settings("EPS_SETTINGS", environment, tmp_path)
         assert (plain(tree), report.problems) == (value, [])
-    _, report = read_settings("EPS_SETTINGS", {"HYPER_SETTINGS": "s", "EPS_SETTINGS": ""}, tmp_path)
-    assert str(report.problems[0]).startswith("EPS_SETTINGS: is empty")
+    tree, _ = read_settings("EPS_SETTINGS", {"HYPER_SETTINGS": "s", "EPS_SETTINGS": ""}, tmp_path)
+    assert plain(tree) == {"a": 1}, "an empty one counts as not set"
+    for names, said in (
+        ({}, "EPS_SETTINGS: is not set, and HYPER_SETTINGS is not set, too"),
+        ({"EPS_SETTINGS": ""}, "EPS_SETTINGS: is empty, and HYPER_SETTINGS is not set, too"),
+        ({"EPS_SETTINGS": "", "HYPER_SETTINGS": ""}, "EPS_SETTINGS: is empty, and HYPER_SETTINGS is empty, too"),
+    ):
+        _, report = read_settings("EPS_SETTINGS", names, tmp_path)
+        assert str(report.problems[0]).startswith(said)
     _, report = read_settings("EPS_SETTINGS", {"HYPER_SETTINGS": "none"}, tmp_path)
     assert str(report.problems[0]).startswith("none: no such file or folder")
     _, report = read_settings("SD_SETTINGS", {"HYPER_SETTINGS": "s"}, tmp_path)

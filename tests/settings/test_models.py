@@ -670,3 +670,52 @@ def test_unknown_keys_of_unknown_things_are_not_reported(folder: Path, channel: 
 
 def test_lists_where_maps_belong(folder: Path) -> None:
     assert report("eps", folder, {**EPS, "metrics": [{"x": 1}]}) == ["error metrics: must be a map, not a list"]
+
+
+# --- values of variables ---
+
+SECRET = "pa55-w0rd"
+VARS = {
+    "S": {"source": "env", "variable": "S", "type": "string"},
+    "N": {"source": "literal", "type": "any", "value": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_tls(2, certificate_file="$S.crt"), "no such file: $S.crt"),
+        (_tls(2, certificate_file="$DIR/$S.crt"), "no such file: $DIR/$S.crt"),
+        (_tls(2, ca_certificate_files=["$S"]), "no such file: $S"),
+        (_channel(2, cors={"allowed_hosts": ["(?$S"]}), "is not a regular expression: (?$S"),
+        (_channel(2, bind_address="$S"), "must be HOST:PORT"),
+        (_channel(3, endpoint="$S"), "must be a URL"),
+        (_channel(2, tcp_rate_limits=[{"type": "$S", "limit": 1}]), "must be 'second'"),
+        (_channel(2, path="$S"), "must begin with a slash"),
+        (_channel(3, keep_alive="$S"), "must be a number, not text"),
+        (_channel(2, tcp_rate_limits=[{"type": "hour", "limit": "$S"}]), "must be"),
+        (_directory(endpoints=["$S"]), "must be a URL"),
+        (_tls(2, allowed_fingerprints=["$S"]), "must be the SHA-256 fingerprint"),
+        (lambda value: value.update(name="$S()"), "must be an operator's name"),
+        (lambda value: value["channels"][4].update(type="$S"), "$S is not one of grpc_server"),
+        (lambda value: value.update({"$include": "$S.yml"}), "no such file"),
+        (lambda value: value.update({"$include": "$S"}), "neither YAML nor JSON"),
+        (lambda value: value["channels"][4].update(settings={"$ref": "a.$S"}), "there is no a.$S in this file"),
+        (lambda value: value["channels"][4].update(settings={"$ref": "$S"}), "there is no $S in this file"),
+        (
+            lambda value: value["vars"].update(V={"source": "env", "variable": "$S", "type": "string"}),
+            "the environment variable $S is not set",
+        ),
+        (
+            lambda value: value["vars"].update(V={"source": "env", "variable": "S", "type": "int"}),
+            "not of the type int",
+        ),
+    ],
+)
+def test_what_a_variable_holds_is_never_shown(folder: Path, change: Callable[[Any], object], said: str) -> None:
+    value = changed({"vars": VARS, **EPS}, change)
+    put(folder, value)
+    reading = read_program("eps", PROGRAMS["eps"].model, {"EPS_SETTINGS": "s.json", "S": SECRET}, folder)
+    texts = [str(problem) for problem in reading.problems]
+    assert reading.settings is None and any(said in text for text in texts), texts
+    assert not [text for text in texts if SECRET in text or "w0rd" in text]

@@ -1,6 +1,7 @@
 """transport/tls: contexts, early checks of files, names and pins."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,8 +24,9 @@ from eps.core.names import Operator
 from eps.errors import StartError, TlsFailed
 from eps.pki import Authority
 from eps.transport import tls
+from eps.transport.credentials import about_key_file
 from eps.transport.listener import Listener
-from eps.transport.tls import TlsFiles, client_context, identify, plain_reason, server_context
+from eps.transport.tls import TlsFiles, client_context, examine, identify, plain_reason, server_context
 from support.testing import Events, certificates, socket_pair, tls_files
 
 DAY = timedelta(days=1)
@@ -420,3 +422,27 @@ async def test_an_intermediate_may_be_what_is_trusted(tmp_path: Path) -> None:
 )
 def test_reasons_are_plain(error: Exception, reason: str) -> None:
     assert reason in plain_reason(error)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (0o644, "every user of this machine may read this private key (mode 0644)"),
+        (0o602, "every user of this machine may use or change this private key (mode 0602)"),
+        (0o660, "a group may use or change this private key (mode 0660)"),
+        (0o640, ""),
+        (0o600, ""),
+        (0o400, ""),
+    ],
+    ids=["644", "602", "660", "640", "600", "400"],
+)
+def test_a_private_key_that_others_may_read_is_a_warning(files: TlsFiles, mode: int, said: str) -> None:
+    os.chmod(files.key_file, mode)
+    doubts = examine(files, server=True, now=datetime.now(UTC))
+    assert [doubt.text for doubt in doubts] == ([f"{files.key_file}: {said}"] if said else [])
+    assert not any(doubt.fatal for doubt in doubts)
+    server_context(files)
+
+
+def test_of_a_key_file_that_is_missing_something_else_is_said(tmp_path: Path) -> None:
+    assert list(about_key_file(str(tmp_path / "none"))) == []

@@ -50,7 +50,8 @@ EXAMPLES = {"EPS_SETTINGS": "hd-1", "SD_SETTINGS": "sd-1", "PROXY_SETTINGS": "pu
 
 
 OTHER_NAMES = {"EPS_SETTINGS": "HYPER_SETTINGS"}
-"""Read where the first is not set: the fork Hyper of the EPS server has its settings there (PROTOCOL.md section 9)."""
+"""Read where the first is not set, or empty: the fork Hyper of the EPS server has its settings there (PROTOCOL.md
+section 9)."""
 
 
 def read_settings(
@@ -72,6 +73,8 @@ def read_settings(
     places = places_in(variable, environment)
     if not places:
         state = "is empty" if variable in environment else "is not set"
+        if other := OTHER_NAMES.get(variable, ""):
+            state += f", and {other} {'is empty' if other in environment else 'is not set'}, too"
         example = f"{variable}=settings/dev/roles/{EXAMPLES.get(variable, 'hd-1')}"
         report.lost(variable, state, f"name your settings: files or folders, as in {example}")
     loader = _Loader(environment, prompt, report)
@@ -90,8 +93,9 @@ def places_in(variable: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _variable(variable: str, environment: Mapping[str, str]) -> str:
+    """Which one counts: an empty one counts as not set, as compose files write it."""
     other = OTHER_NAMES.get(variable, "")
-    return other if variable not in environment and other in environment else variable
+    return other if not environment.get(variable) and environment.get(other) else variable
 
 
 def _files_of(place: str, folder: Path, report: Report) -> list[tuple[str, Path]]:
@@ -130,29 +134,32 @@ class _Loader:
         self.report = report
         self.done: dict[str, Node | None] = {}
 
-    def load(self, name: str, path: Path, including: tuple[str, ...]) -> Node | None:
+    def load(self, name: str, path: Path, including: tuple[str, ...], shown: str = "") -> Node | None:
         """The patch that a file amounts to, or None if it can't be used (which has then been reported).
 
         Args:
-            name: as problems should call it.
+            name: the path as the administrator knows it.
             path: absolute, or relative to the process's working directory.
             including: the real paths of the files that are being read, outermost first.
+            shown: as problems should call it; "": by its name.
         """
+        shown = shown or name
         real = os.path.realpath(path)
         if real in including:
-            self.report.lost(name, "includes itself", f"by way of {' → '.join(map(os.path.basename, including))}")
+            way = f"by way of {' → '.join(map(os.path.basename, including))}" if shown == name else ""
+            self.report.lost(shown, "includes itself", way)
             return None
         if real not in self.done:
             if len(self.done) >= MAX_FILES or len(including) >= MAX_INCLUDE_DEPTH:
-                self.report.lost(name, f"more than {MAX_FILES} files, or {MAX_INCLUDE_DEPTH} that include each other")
+                self.report.lost(shown, f"more than {MAX_FILES} files, or {MAX_INCLUDE_DEPTH} that include each other")
                 return None
             self.done[real] = None
             self.report.files.append(name)
-            self.done[real] = self.read(name, path, (*including, real))
+            self.done[real] = self.read(shown, path, (*including, real))
         return self.done[real]
 
     def read(self, name: str, path: Path, including: tuple[str, ...]) -> Node | None:
-        if not name.endswith(SUFFIXES):
+        if not path.name.endswith(SUFFIXES):
             self.report.lost(name, "is neither YAML nor JSON", f"names of settings files end in {', '.join(SUFFIXES)}")
             return None
         try:
@@ -164,7 +171,8 @@ class _Loader:
                 return tree
             self.report.unreadable = True  # a $ref in place of the whole file leads nowhere, as has been reported
         except TextError as error:
-            self.report.lost(name, error.text, error.hint, error.line)
+            text = error.text if name.endswith(path.name) else error.text.partition(": ")[0]  # a variable's value
+            self.report.lost(name, text, error.hint, error.line)
         except SettingsError as error:
             self.report.lost(name, error.message)
         except RecursionError:
@@ -209,7 +217,7 @@ class _File:
 
     def substitute(self, node: Node, text: str, loc: Loc) -> Node:
         try:
-            return replace(node, value=self.scope.substitute(text))
+            return replace(node, value=self.scope.substitute(text), written=text if self.scope.hides(text) else None)
         except Undefined as error:
             if error.hint is not None:  # else its definition has been reported
                 self.report.add(node.origin, loc, f"${error.name} is not defined", error.hint)
@@ -228,8 +236,9 @@ class _File:
                 text = "takes a relative path, or a list of them"
                 self.report.add(name.origin, place, text, f"a path is relative to the folder of {self.name}")
                 continue
-            shown = os.path.normpath(os.path.join(os.path.dirname(self.name), name.value))
-            patch = self.loader.load(shown, self.path.parent / name.value, self.including)
+            folder = os.path.dirname(self.name)
+            real, shown = (os.path.normpath(os.path.join(folder, text)) for text in (name.value, name.shown))
+            patch = self.loader.load(real, self.path.parent / name.value, self.including, shown)
             if patch is not None:
                 merged = compose(merged, patch)
         return compose(merged, own)
@@ -291,8 +300,9 @@ class _References:
             found = child(node, int(step) if node.elements is not None and step.isdecimal() else step)
             if found is None:
                 if not isinstance(node.value, Broken):
-                    text = f"there is no {path.value} in this file"
-                    self.report.add(path.origin, loc, text, f"{step} was not found; positions in lists count from 0")
+                    text = f"there is no {path.shown} in this file"
+                    missing = "it" if path.written is not None else step
+                    self.report.add(path.origin, loc, text, f"{missing} was not found; positions in lists count from 0")
                 return broken
             node = found
         return self.resolve(node, loc)

@@ -45,6 +45,7 @@ class Node:
         replaces: the key was written with ``!`` (or the value replaces one of another kind).
         size: how many values it holds, itself included.
         depth: maps and lists within each other.
+        written: a text as the file has it, where values of variables were put in; messages show that.
     """
 
     value: "Scalar | Mapping[str, Node] | Sequence[Node]"
@@ -52,6 +53,12 @@ class Node:
     replaces: bool = False
     size: int = 1
     depth: int = 0
+    written: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The text for messages: what variables hold may be a secret."""
+        return self.written if self.written is not None else str(self.value)
 
     @property
     def children(self) -> "Mapping[str, Node] | None":

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from eps.core.endpoint import is_this_machine, normal_host
 from eps.core.host_port import parse_host_port
+from eps.settings import node as nodes
 from eps.settings.fields import Model
 from eps.settings.models import JsonRpcServerSettings, SdJsonRpcServerSettings, TlsSettings
 from eps.settings.node import Node, locate, plain
@@ -79,14 +80,22 @@ def _problem(tree: Node, details: ErrorDetails) -> Problem | None:
     broken = locate(tree, loc)[2] or locate(tree, details["loc"])[2]
     if broken:
         return None
-    text, hint = _wording(details, context)
+    type_ = nodes.child(locate(tree, loc)[1], "type")
+    text, hint = _wording(details, context, type_.written if type_ is not None else None)
+    written = locate(tree, loc)[1].written
+    if written is not None:  # texts that name the value do so behind a colon
+        text = f"{text.partition(': ')[0]}: {written}" if ": " in text else text
     if details["type"].startswith("union_tag"):
         loc = (*loc, "type")
     return _at(tree, loc, text, hint)
 
 
-def _wording(details: ErrorDetails, context: dict[str, Any]) -> tuple[str, str]:
-    """Text and hint. The value itself is left out, since it may be a secret; where it helps, it is a word of ours."""
+def _wording(details: ErrorDetails, context: dict[str, Any], written: str | None) -> tuple[str, str]:
+    """Text and hint. The value itself is left out, since it may be a secret; where it helps, it is a word of ours.
+
+    Args:
+        written: the value of ``type`` as the file has it, if variables stand in it.
+    """
     name, value = details["type"], details["input"]
     if name == "settings":
         return str(context["text"]), str(context["hint"])
@@ -102,6 +111,8 @@ def _wording(details: ErrorDetails, context: dict[str, Any]) -> tuple[str, str]:
         given = value.get("type")
         if not isinstance(given, str):
             return f"must be one of {', '.join(valid)}", ""
+        if written is not None:
+            return f"{written} is not one of {', '.join(valid)}", ""
         return f"{given} is not one of {', '.join(valid)}", nearest(given, valid)
     message = re.sub(r"^Input should be", "must be", details["msg"])
     return message[0].lower() + message[1:], ""

@@ -86,6 +86,10 @@ class Scope:
             end = match.end()
         return result + text[end:]
 
+    def hides(self, text: str) -> bool:
+        """Whether variables stand in ``text`` whose values may be secrets: all but where the file is."""
+        return any(match[2] not in (None, "DIR", "PATH") for match in _NAME.finditer(text))
+
     def get(self, name: str) -> Value:
         if name in self.values:
             return self.values[name]
@@ -152,7 +156,7 @@ class _Definition:
         if "default" in self.children:
             return self.typed(self.given("default"), type_, "default")
         hint = f"set it, or give ${self.name} a default"
-        raise self.error(("variable",), f"the environment variable {variable} is not set", hint)
+        raise self.error(("variable",), f"the environment variable {self.children['variable'].value} is not set", hint)
 
     def ask(self) -> str:
         sensitive = self.given("sensitive") if "sensitive" in self.children else False

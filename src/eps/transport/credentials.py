@@ -7,6 +7,7 @@ fatal one (``tls.server_context``), the others are warnings at the start, and ``
 
 import os
 import ssl
+import stat
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -15,6 +16,9 @@ from cryptography import x509
 from eps.core.certificate import AUTHORITIES, KEY_HINT, OWN, Doubt, about_authorities, about_own, fits, weakness
 from eps.core.pem import certificates_in, damaged_list, key_in, read_blocks
 from eps.errors import StartError
+
+_OTHERS = stat.S_IRWXO | stat.S_IWGRP
+"""What nobody needs to be allowed with a private key."""
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """A bundle of all public authorities has a quarter of a megabyte; a wrong path may be a device that never ends."""
@@ -64,6 +68,7 @@ def load_own(context: ssl.SSLContext, certificate_file: str, key_file: str, now:
     except StartError as error:
         yield _fatal("key_file", key_file, error)
         return
+    yield from about_key_file(key_file)
     if not fits(key, chain[0]):
         text = f"{key_file}: the key does not fit the certificate in {certificate_file}"
         hint = "name a certificate and its own key; the file's first certificate must be the leaf"
@@ -73,6 +78,20 @@ def load_own(context: ssl.SSLContext, certificate_file: str, key_file: str, now:
     except (ssl.SSLError, OSError) as error:
         text = f"{certificate_file}: {weakness(chain) or _refusal(error)}"
         yield Doubt(OWN, certificate_file, text, f"{KEY_HINT}, signed with SHA-256 or more", fatal=True)
+
+
+def about_key_file(file: str) -> Iterator[Doubt]:
+    """A warning if others on this machine can read, or change, a private key. A group's right to read it is none: so
+    programs of several users share one."""
+    try:
+        rights = stat.S_IMODE(os.stat(file).st_mode)
+    except OSError:
+        return  # whoever reads it says so
+    if rights & _OTHERS:
+        who = "every user of this machine" if rights & stat.S_IRWXO else "a group"
+        text = f"{file}: {who} may {'read' if rights & stat.S_IROTH else 'use or change'} this private key"
+        text += f" (mode {rights:04o})"
+        yield Doubt("key_file", file, text, "chmod 600 it, or 640 if its group is to read it")
 
 
 def load_authorities(context: ssl.SSLContext, files: Sequence[str], now: datetime) -> Iterator[Doubt]:

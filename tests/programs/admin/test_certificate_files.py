@@ -76,6 +76,7 @@ class Files:
     def write(self, folder: Path) -> TlsFiles:
         for name, content in (("own.crt", self.own), ("own.key", self.key), ("ca.crt", self.authorities)):
             (folder / name).write_bytes(content)
+        (folder / "own.key").chmod(0o600)
         return TlsFiles((str(folder / "ca.crt"),), str(folder / "own.crt"), str(folder / "own.key"))
 
 

@@ -167,6 +167,14 @@ def test_bad_files(folder: Path, spoil: Callable[[Path], object], problems: list
     assert all(problem.file == "s.json" and problem.line > 1 for problem in report.problems)
 
 
+def test_a_signing_key_that_others_may_read_is_a_warning(folder: Path) -> None:
+    (folder / "sign.key").chmod(0o644)
+    report = run(folder)
+    assert report.ok
+    (line,) = lines(report)
+    assert line.startswith(f"warning signing.key_file: {folder}/sign.key: every user of this machine may read this")
+
+
 @pytest.mark.parametrize(
     ("now", "expected"),
     [

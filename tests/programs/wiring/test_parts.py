@@ -103,6 +103,7 @@ def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypat
     ("kind", "level", "text"),
     [
         ("superfluous", Level.WARN, "own.crt: not needed on the way from hd-1 to its authority"),
+        ("readable", Level.WARN, "own.key: every user of this machine may read this private key"),
         ("leaf alone", Level.ERROR, "own.crt does not lead to any of the CAs named beside it"),
         ("another CA's", Level.ERROR, "own.crt does not lead to any of the CAs named beside it"),
         ("another name", Level.ERROR, "own.crt is for hd-2, *.hd-2.local, not for hd-1"),
@@ -119,6 +120,7 @@ def test_a_start_says_once_what_config_check_says_of_certificates(
     own = issued.leaf_pem if kind == "leaf alone" else issued.cert_pem
     (tmp_path / "own.crt").write_bytes(own + stranger.root_pem * (kind == "superfluous"))
     (tmp_path / "own.key").write_bytes(issued.key_pem)
+    (tmp_path / "own.key").chmod(0o644 if kind == "readable" else 0o600)
     tls = "{ca_certificate_files: [ca.crt], certificate_file: own.crt, key_file: own.key}"
     channels = ", ".join(f"{{type: grpc_{side}, settings: {{tls: {tls}}}}}" for side in ("server", "client"))
     (tmp_path / "eps.yml").write_text(

@@ -686,6 +686,24 @@ FILES = (
 )
 """What lies on the disk."""
 
+SETTINGS = (
+    Guard(
+        "what a variable holds is not shown",
+        "settings/loader.py",
+        "written=text if self.scope.hides(text) else None)",
+        "written=None)",
+        "settings/test_models.py::test_what_a_variable_holds_is_never_shown",
+    ),
+    Guard(
+        "a private key that others may read is warned of",
+        "transport/credentials.py",
+        "    if rights & _OTHERS:",
+        "    if False:",
+        "transport/test_tls.py::test_a_private_key_that_others_may_read_is_a_warning",
+    ),
+)
+"""What administrators write."""
+
 PASSTHROUGH = (
     Guard(
         "a head that two servers may read differently is refused: lines",
@@ -858,4 +876,4 @@ PASSTHROUGH = (
 )
 """At the proxies' relay, and where TLS clients connect."""
 
-GUARDS = (*DIRECTORY, *PEERS, *WIRES, *FILES, *PASSTHROUGH)
+GUARDS = (*DIRECTORY, *PEERS, *WIRES, *FILES, *SETTINGS, *PASSTHROUGH)

@@ -631,6 +631,21 @@ PASSTHROUGH = (
 
 FILES = (
     Attack(
+        "Another user of the machine reads a private key",
+        "the key, if its file lets him",
+        "`notice` at the start, and in `eps config check`: the file and its mode",
+        (
+            "transport/test_tls.py::test_a_private_key_that_others_may_read_is_a_warning",
+            "programs/admin/test_check.py::test_a_signing_key_that_others_may_read_is_a_warning",
+        ),
+    ),
+    Attack(
+        "Somebody reads errors about settings, which take secrets from the environment",
+        "nothing of what a variable holds: a text is shown as the file has it",
+        NOTHING,
+        ("settings/test_models.py::test_what_a_variable_holds_is_never_shown",),
+    ),
+    Attack(
         "Another user of the machine reads what a program keeps",
         "nothing: folders are 0700, files 0600, whatever the umask is and whatever they were before",
         NOTHING,

@@ -22,7 +22,7 @@ from eps.settings.node import locate
 from eps.settings.problems import Loc, Problem, Severity, describe_problems, render_path
 from eps.settings.validate import walk
 from eps.settings.variables import Prompt
-from eps.transport.credentials import read_file
+from eps.transport.credentials import about_key_file, read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _check_signing(loc: Loc, model: SigningSettings, now: datetime) -> Iterator[
     except StartError as error:
         yield Finding(place, error.message, error.hint, Severity.ERROR)
         return
-    for doubt in about_dates(certificate, file, now, OWN, fatal=True):
+    for doubt in (*about_dates(certificate, file, now, OWN, fatal=True), *about_key_file(key_file)):
         yield found(loc, model, doubt)
     try:
         signer = load_signer(content, read_file(key_file, "signing.key_file"), certificate_file=file, key_file=key_file)
