@@ -70,10 +70,13 @@ def test_who_hands_a_record_on_can_show_no_second_reading_of_it() -> None:
 
 
 def test_it_is_one_over_the_place_in_the_chain_too() -> None:
-    first, second = chain_of(2)
-    other = dataclasses.replace(second.signature, canonical=first.signature.canonical)
+    first = chain_of(1)[0]
+    here, elsewhere = (sign_chain([group_record("moved")], parent)[0] for parent in (first.hash, ""))
+    assert here.hash == elsewhere.hash
+    mixed = dataclasses.replace(here.signature, canonical=elsewhere.signature.canonical)
     with pytest.raises(RecordError, match="the canonical signature is not one that admin made"):
-        extended(Chain.empty(trust()), first, dataclasses.replace(second, signature=other))
+        extended(Chain.empty(trust()), first, dataclasses.replace(here, signature=mixed))
+    assert extended(Chain.empty(trust()), first, here).tip == here.hash
 
 
 def test_any_program_can_verify_it(tmp_path: Path) -> None:

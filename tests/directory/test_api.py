@@ -240,6 +240,22 @@ async def test_a_free_form_value_is_shown_in_another_way(world: World) -> None:
     await world.notice("could be read in another way from the same signature")
 
 
+@pytest.mark.parametrize("keeping", [True, False], ids=["wrong", "dropped"])
+async def test_the_honest_record_is_taken_at_once_though_a_forged_one_had_its_hash(world: World, keeping: bool) -> None:
+    """A refused chain is not fetched again for a while; one whose last record differs in anything is another one."""
+    honest = sign_chain([setting(ODD)])
+    forged = [shown_otherwise(honest[0], SHOWN)]
+    world.sd.shows(forged if keeping else without_canonical(forged))
+    directory = await world.started(trust=demanding(), pace=replace(QUICK, thorough_every=3600.0))
+    await world.failure()
+    await settled(directory, world.sd)
+    asked = world.sd.count("getRecords")
+    await settled(directory, world.sd)
+    assert world.sd.count("getRecords") == asked
+    world.sd.shows(honest)
+    await until(directory, honest[0].hash)
+
+
 async def test_an_endpoint_that_drops_canonical_signatures_is_told_at_the_start(world: World) -> None:
     records = chain_of(2)
     await world.sd.submit(records)

@@ -12,8 +12,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
+from eps.core import record_text
 from eps.core.chain import Chain
 from eps.core.instant import Instant
 from eps.core.names import Object
@@ -149,7 +151,7 @@ class Rounds:
             return index, chain
         refused = self._refused.get(index)
         if refused is not None and refused.holds(
-            tip, asyncio.get_running_loop().time(), await self._trusted_roots.read()
+            _digest(answer), asyncio.get_running_loop().time(), await self._trusted_roots.read()
         ):
             raise _NotBelieved(index, self._endpoints.names[index], refused.error)
         news = await self._fetch(index, chain.tip)
@@ -179,7 +181,7 @@ class Rounds:
                 verified = await last_chain(chain.accepting(records, self._now(), trusted), chain)
         except (BadParams, RecordError) as error:
             until = asyncio.get_running_loop().time() + self._thorough_every
-            self._refused[index] = _Refusal(_tip_hash(values[-1]) if values else "", error, until, trusted)
+            self._refused[index] = _Refusal(_digest(values[-1] if values else None), error, until, trusted)
             raise _NotBelieved(index, name, error) from error
         self._refused.pop(index, None)
         return verified
@@ -196,17 +198,23 @@ class _NotBelieved(Exception):
 
 
 class _Refusal:
-    """A chain that was refused: while the endpoint's tip is the same, fetching it again would change nothing.
+    """A chain that was refused: while the endpoint's last record is the same, fetching it again would change nothing.
+    The same to its last byte: one that was forged has the hash of the honest one.
 
     After a while it is tried again all the same, since dates are judged by the clock; and at once when other roots are
     accepted by hand.
     """
 
-    def __init__(self, tip: str, error: EpsError, until: float, trusted: frozenset[TrustedRoot]) -> None:
+    def __init__(self, tip: bytes, error: EpsError, until: float, trusted: frozenset[TrustedRoot]) -> None:
         self._tip, self.error, self._until, self._trusted = tip, error, until, trusted
 
-    def holds(self, tip: str, time: float, trusted: frozenset[TrustedRoot]) -> bool:
+    def holds(self, tip: bytes, time: float, trusted: frozenset[TrustedRoot]) -> bool:
         return tip == self._tip and time < self._until and trusted == self._trusted
+
+
+def _digest(record: object) -> bytes:
+    """What tells a record, as JSON, from any other."""
+    return sha256(record_text.dumps(record)).digest()
 
 
 def _record_list(answer: object) -> list[Any] | None:

@@ -305,6 +305,44 @@ RECORDS = (
         ),
     ),
     Attack(
+        "A free-form setting is shown in another way: same bytes, same hash, same signature",
+        "refused with its canonical signature, which doesn't fit, and, where that is demanded, without",
+        "`directory_failed`; where it isn't demanded, a `notice` names the value, another says that signatures stop",
+        (
+            "attacks/test_canonical_signatures.py::test_a_setting_is_shown_in_another_way_to_running_servers",
+            "directory/test_api.py::test_a_free_form_value_is_shown_in_another_way",
+            "directory/test_api.py::test_who_stops_signing_canonically_is_told_once",
+            "core/test_canonical_use.py::test_who_hands_a_record_on_can_show_no_second_reading_of_it",
+        ),
+    ),
+    Attack(
+        "A record without canonical signature gets in by an earlier date, behind others or as a new chain's root",
+        "refused",
+        "`directory_failed`",
+        (
+            "core/test_canonical_use.py::test_an_earlier_date_behind_such_a_record_is_no_way_out",
+            "core/test_canonical_use.py::test_nor_is_a_new_chain",
+            "core/test_canonical_use.py::test_it_is_one_over_the_place_in_the_chain_too",
+        ),
+    ),
+    Attack(
+        "A service directory drops canonical signatures",
+        "who demands them signs nothing for it, and believes no record of then",
+        "`notice` at the start, and when a record comes back without; `submit-records` says so",
+        (
+            "attacks/test_canonical_signatures.py::test_a_service_directory_of_another_make_drops_them_without_harm",
+            "attacks/test_canonical_signatures.py::test_every_store_and_copy_keeps_them",
+            "directory/test_api.py::test_an_endpoint_that_drops_canonical_signatures_is_told_at_the_start",
+            "programs/admin/test_records.py::test_a_service_directory_that_drops_canonical_signatures_is_told_of",
+        ),
+    ),
+    Attack(
+        "A forged record is shown first, so that the honest one with its hash is taken for refused already",
+        "the honest one is taken at once",
+        "`directory_failed`, then `directory`",
+        ("directory/test_api.py::test_the_honest_record_is_taken_at_once_though_a_forged_one_had_its_hash",),
+    ),
+    Attack(
         "`eps sd sign` is asked to sign what can be shown as a record",
         "the command refuses",
         NOTHING,

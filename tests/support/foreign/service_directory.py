@@ -3,7 +3,7 @@
 import re
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ class ForeignSd:
         checks_parents: refuse what does not continue the tip (those in use: not).
         stores_in_part: of a refused batch, what came before the bad record stays (those in use: yes).
         accepts_older_roots: a root need not be newer than the present one (those in use: yes).
+        keeps: what is stored of a record that is submitted (those in use: what they know).
         fails: every call is answered with this error, while it is set.
     """
 
@@ -41,6 +42,7 @@ class ForeignSd:
     def __init__(self, issuers: Sequence[x509.Certificate] = (), context: ssl.SSLContext | None = None) -> None:
         self.records: list[Object] = []
         self._issuers = issuers
+        self.keeps: Callable[[Object], Object] = known_parts
         self._lock = threading.Lock()
         self.rpc = ForeignRpcServer(self._handle, context)
 
@@ -92,7 +94,7 @@ class ForeignSd:
                 if not self.stores_in_part:
                     self.records = before
                 raise
-            self.records.append(record)
+            self.records.append(self.keeps(record))
         return "ok"
 
     def _check(self, record: Object) -> None:
@@ -107,6 +109,11 @@ class ForeignSd:
 
     def close(self) -> None:
         self.rpc.close()
+
+
+def known_parts(record: Object) -> Object:
+    """A signed record without keys of its signature that servers in use don't know."""
+    return {**record, "signature": {key: record["signature"][key] for key in ("r", "s", "c")}}
 
 
 def _created(record: Object) -> datetime:
