@@ -24,9 +24,12 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.wiring"},
     {"programs.admin"},
     {"programs.dev"},
+    {"programs.direct"},
     {"programs.entry", "programs.spelling"},
+    {"programs.guard"},
+    {"programs.serving"},
     {"programs.cli"},
-    {"programs.stores", "programs.serving"},
+    {"programs.stores"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from eps import __version__
 from eps.core.event import Level
 from eps.errors import StartError
-from eps.programs import cli, eps, proxy, sd
+from eps.programs import cli, eps, proxy, sd, serving
 from eps.programs.dev import internal_server
 from eps.programs.running.logs import Format
 from eps.programs.running.runtime import Options
@@ -117,9 +117,9 @@ def test_commands_without_settings(words: list[str]) -> None:
 
 def test_the_options_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, Options]] = []
-    monkeypatch.setattr(sd, "run_server", lambda service, options, build: seen.append((service, options)))
+    monkeypatch.setattr(serving, "run_server", lambda service, options, *_: seen.append((service, options)))
     assert run("sd", "--level", "debug", "--format", "iris", "--profile", "p", "run").exit_code == 0
-    assert seen == [("SD_", Options(Level.DEBUG, Format.IRIS, "p"))]
+    assert seen == [("SD_", Options(Level.DEBUG, level_given=True, format=Format.IRIS, profile="p"))]
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,11 @@ AMID = pytest.mark.parametrize("how", ["amid an import", "amid a destructor"])
 LOADING = pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("eps.programs.eps", "eps server run"),
-        ("eps.programs.sd", "sd run"),
-        ("eps.programs.proxy", "proxy run public"),
+        ("eps.programs.direct", "eps server run"),
+        ("eps.programs.eps", "eps version"),
+        ("eps.programs.sd", "sd version"),
+        ("eps.programs.proxy", "proxy version"),
+        ("eps.programs.serving", "sd run"),
         ("typer", "eps version"),
         ("eps.programs.running.metrics", "sd run"),
         ("eps.programs.wiring.eps", "eps server run"),

@@ -138,7 +138,7 @@ def test_they_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Options] = []
     monkeypatch.setattr(serving, "run_server", lambda service, options, *_: seen.append(options))
     assert run("eps -level WARNING --format=iris -profile p s run").exit_code == 0
-    assert [(each.level, each.format, each.profile) for each in seen] == [(Level.WARN, Format.IRIS, "p")]
+    assert seen == [Options(Level.WARN, level_given=True, format=Format.IRIS, profile="p")]
 
 
 def test_python_m_eps_is_the_program_eps() -> None:

@@ -1,17 +1,14 @@
 """What the three command lines share: the options before the command, ``version``, and how they fail."""
 
-import sys
-import warnings
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from eps.core.event import Level
-from eps.errors import EpsError
-from eps.programs.entry import EXIT_INTERRUPTED, interruptible
+from eps.programs.guard import exit_code_of
 from eps.programs.running.logs import Format
-from eps.programs.running.runtime import EXIT_FAILED, Options, fail
+from eps.programs.running.runtime import Options
 from eps.programs.spelling import Program
 
 SETTINGS_HELP = (
@@ -107,30 +104,12 @@ def options_of(context: typer.Context) -> Options:
 
 
 def guarded(work: Callable[[], int | None]) -> None:
-    """Do a command's work and leave with its exit code; an expected failure is one clear message, never a traceback."""
-    if not sys.warnoptions:  # what libraries advise programmers, about certificates of others say, is not for users
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"eps\.")
-    try:
-        with interruptible():
-            code = work() or _flushed()
-    except EpsError as error:
-        code = fail(error)
-    except BrokenPipeError:
-        # Whoever read our output has enough (head, less). Python would complain once more at exit.
-        sys.stderr.close()
-        code = 1
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    raise typer.Exit(code)
+    """Do a command's work and leave with its exit code."""
+    raise typer.Exit(exit_code_of(work))
 
 
-def _flushed() -> int:
-    """0 if what was printed has reached its file or pipe: a script must not take half a result for a whole one."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    return 0
+def run_as(kind: str, context: typer.Context, *, take_over: bool) -> None:
+    """Run a server, one of ``serving.SERVERS``, and leave with its exit code."""
+    from eps.programs.serving import serve
+
+    raise typer.Exit(serve(kind, options_of(context), take_over=take_over))

@@ -1,7 +1,7 @@
 """Where the console scripts begin: from here on Ctrl-C and SIGTERM end a program, also while it is still being loaded.
 
-    script → entry → eps · sd · proxy → what the command needs → cli.guarded → interruptible: the work itself
-                     └──── loaded, in some tenths of a second ────┘
+    script → entry → direct, serving · eps, sd, proxy → what the command needs → guard → interruptible: the work itself
+                     └──────── loaded, in some tenths of a second ───────┘
 
 Python's own way, an exception wherever the program happens to be, suits work, which has something to clear away. Amid
 imports it would end in a traceback, or get lost in a callback that may not raise. So Ctrl-C ends the process at once,
@@ -58,6 +58,12 @@ def _run(program: str) -> None:
         for number, handler in _UNTOUCHED.items():
             if signal.getsignal(number) == handler:
                 signal.signal(number, leave)
+        from eps.programs.direct import read_command  # here: from now on signals are heeded
+
+        command = read_command(program, sys.argv[1:])
+        if command is not None:
+            kind, options, take_over = command
+            sys.exit(import_module("eps.programs.serving").serve(kind, options, take_over=take_over))
         import_module(f"eps.programs.{program}").main()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import TakeOver, guarded, make_app, options_of
+from eps.programs.cli import TakeOver, guarded, make_app, options_of, run_as
 from eps.programs.dev.stores import Store
 from eps.programs.running.runtime import run, run_server
 from eps.programs.stores import add_store_commands
@@ -37,11 +37,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON o
 @server.command("run", short_help="Run the EPS server.")
 def server_run(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
-    from eps.programs.serving import serve
-    from eps.programs.wiring.eps import EpsServer
-    from eps.settings import load_eps
-
-    serve(context, "eps", "EPS", load_eps, EpsServer, take_over=take_over)
+    run_as("eps", context, take_over=take_over)
 
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")

@@ -2,7 +2,7 @@
 
 import typer
 
-from eps.programs.cli import TakeOver, make_app
+from eps.programs.cli import TakeOver, make_app, run_as
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -17,21 +17,13 @@ app.add_typer(run)
 @run.command("public", short_help="Run the public proxy.")
 def run_public(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the public proxy, through which operators are reached that nobody can dial, until Ctrl-C or SIGTERM."""
-    from eps.programs.serving import serve
-    from eps.programs.wiring.proxy import PublicProxyServer
-    from eps.settings import load_proxy
-
-    serve(context, "proxy", "PRO", load_proxy, PublicProxyServer, take_over=take_over, kind="public-proxy")
+    run_as("public proxy", context, take_over=take_over)
 
 
 @run.command("private", short_help="Run the private proxy.")
 def run_private(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the private proxy, through which TLS clients reach a server in our network, until Ctrl-C or SIGTERM."""
-    from eps.programs.serving import serve
-    from eps.programs.wiring.proxy import PrivateProxyServer
-    from eps.settings import load_proxy
-
-    serve(context, "proxy", "PRO", load_proxy, PrivateProxyServer, take_over=take_over, kind="private-proxy")
+    run_as("private proxy", context, take_over=take_over)
 
 
 add_store_commands(app, "proxy")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import TakeOver, guarded, make_app
+from eps.programs.cli import TakeOver, guarded, make_app, run_as
 from eps.programs.running.runtime import run as run_command
 from eps.programs.stores import add_store_commands
 
@@ -19,11 +19,7 @@ app = make_app(
 @app.command("run", short_help="Run the service directory.")
 def run(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
-    from eps.programs.serving import serve
-    from eps.programs.wiring.sd import SdServer
-    from eps.settings import load_sd
-
-    serve(context, "sd", "SD_", load_sd, SdServer, take_over=take_over)
+    run_as("sd", context, take_over=take_over)
 
 
 store = add_store_commands(app, "sd")

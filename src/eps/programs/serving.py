@@ -16,11 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import typer
-
 from eps.core.event import Emit, Level, Notice, Started
 from eps.errors import EpsError, SettingsError
-from eps.programs.cli import guarded, options_of
+from eps.programs.guard import exit_code_of
 from eps.programs.running import systemd
 from eps.programs.running.control import Control
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
@@ -30,7 +28,7 @@ from eps.programs.running.runtime import Options, Server, run_server
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
 from eps.programs.wiring.parts import Loads, S, settings_from
-from eps.settings import Severity, describe_problems, places_of
+from eps.settings import Severity, describe_problems, load_eps, load_proxy, load_sd, places_of
 from eps.settings.answers import answers_of_terminal
 from eps.settings.changes import changes
 from eps.transport.inherited import SOCKETS, from_systemd
@@ -64,8 +62,49 @@ Make = Callable[[S, Emit, Metrics], Renewable[S]]
 """Makes a server of settings."""
 
 
-def serve(
-    context: typer.Context,
+def _eps(options: Options, take_over: bool) -> Callable[[], int]:
+    from eps.programs.wiring.eps import EpsServer  # here, and below: each program loads what it is made of
+
+    return lambda: _run(options, "eps", "EPS", load_eps, EpsServer, take_over=take_over)
+
+
+def _sd(options: Options, take_over: bool) -> Callable[[], int]:
+    from eps.programs.wiring.sd import SdServer
+
+    return lambda: _run(options, "sd", "SD_", load_sd, SdServer, take_over=take_over)
+
+
+def _public_proxy(options: Options, take_over: bool) -> Callable[[], int]:
+    from eps.programs.wiring.proxy import PublicProxyServer
+
+    return lambda: _run(
+        options, "proxy", "PRO", load_proxy, PublicProxyServer, take_over=take_over, kind="public-proxy"
+    )
+
+
+def _private_proxy(options: Options, take_over: bool) -> Callable[[], int]:
+    from eps.programs.wiring.proxy import PrivateProxyServer
+
+    return lambda: _run(
+        options, "proxy", "PRO", load_proxy, PrivateProxyServer, take_over=take_over, kind="private-proxy"
+    )
+
+
+SERVERS = {"eps": _eps, "sd": _sd, "public proxy": _public_proxy, "private proxy": _private_proxy}
+
+
+def serve(kind: str, options: Options, *, take_over: bool) -> int:
+    """Run a server to its end; the exit code.
+
+    Args:
+        kind: a key of ``SERVERS``.
+        take_over: see ``_run``.
+    """
+    return exit_code_of(SERVERS[kind](options, take_over))  # loaded before Ctrl-C is an exception (entry)
+
+
+def _run(
+    options: Options,
     program: str,
     service: str,
     load: Loads[S],
@@ -73,8 +112,8 @@ def serve(
     *,
     take_over: bool,
     kind: str = "",
-) -> None:
-    """Run a server to its end, and leave with its exit code.
+) -> int:
+    """Run a server.
 
     Args:
         program: a key of ``settings.PROGRAMS``.
@@ -82,8 +121,8 @@ def serve(
         take_over: the process that runs already hands its sockets over.
         kind: which of the program's servers it is, where it has several; those may have one state folder.
     """
-    living = _Living(program, options_of(context), load, make, f"{kind or program}.control", take_over=take_over)
-    guarded(lambda: run_server(service, options_of(context), living.build, living.take_log))
+    living = _Living(program, options, load, make, f"{kind or program}.control", take_over=take_over)
+    return run_server(service, options, living.build, living.take_log)
 
 
 class _Living(Generic[S]):

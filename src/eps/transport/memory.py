@@ -2,7 +2,11 @@
 
 import ctypes
 import gc
+import mmap
+import re
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 
 def trim_memory() -> None:
@@ -15,3 +19,23 @@ def give_back_memory() -> None:
     """Also what is held in cycles, as refusals hold what was refused."""
     gc.collect()
     trim_memory()
+
+
+def give_back_libraries() -> None:
+    """Pages of libraries that were read to load them: most are never looked at again, others come back when they are.
+
+    Only what the system has on disk, and nobody here has written to.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for start, size in _unwritten(Path("/proc/self/smaps").read_text()):
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
+
+
+def _unwritten(smaps: str) -> Iterator[tuple[int, int]]:
+    """Start and bytes of the read-only mappings of files that hold no page of our own (proc(5), «smaps»)."""
+    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE):
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +/", mapping)
+        if head and re.search(r"^Anonymous: +0 kB$", mapping, re.MULTILINE):
+            start = int(head[1], 16)
+            yield start, int(head[2], 16) - start

@@ -18,6 +18,7 @@ from eps.datastores.local import NO_ROOM
 from eps.errors import DiskFull, EpsError, StartError
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
+from eps.transport.memory import give_back_libraries, give_back_memory
 
 if TYPE_CHECKING:
     from eps.programs.running.metrics import Metrics
@@ -151,6 +152,8 @@ async def _serve(server: Server, emit: Emit) -> None:
     if await _started(server, stopped):
         try:
             emit(server.started())
+            give_back_memory()  # of loading and reading settings
+            give_back_libraries()
             await stopped.wait()
             emit(Notice(text="stopping"))
         finally:

@@ -1,0 +1,38 @@
+"""How the work of any command ends: an exit code, and for an expected failure one clear message, never a traceback."""
+
+import sys
+import warnings
+from collections.abc import Callable
+
+from eps.errors import EpsError
+from eps.programs.entry import EXIT_INTERRUPTED, interruptible
+from eps.programs.running.runtime import EXIT_FAILED, fail
+
+
+def exit_code_of(work: Callable[[], int | None]) -> int:
+    """Do a command's work; the exit code with which to leave."""
+    if not sys.warnoptions:  # what libraries advise programmers, about certificates of others say, is not for users
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"eps\.")
+    try:
+        with interruptible():
+            return work() or _flushed()
+    except EpsError as error:
+        return fail(error)
+    except BrokenPipeError:
+        # Whoever read our output has enough (head, less). Python would complain once more at exit.
+        sys.stderr.close()
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _flushed() -> int:
+    """0 if what was printed has reached its file or pipe: a script must not take half a result for a whole one."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
