@@ -419,3 +419,18 @@ async def test_our_own_missing_entry_is_told_as_such() -> None:
         error = await error_of(await setup.call(address, sender))
         assert "finds no records of it in the directory yet" in error.message
         assert "submit the records of hd-9" in error.data["hint"]
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [Error(404, "patient Smith", {}), Error(500, "patient Smith", {"stage": "relay", "hint": "patient Jones"})],
+    ids=["as an old EPS server", "as one of ours"],
+)
+async def test_what_our_application_answers_is_logged_for_debugging_only(answered: Error) -> None:
+    """Also where it looks like the words of an EPS server."""
+    setup = Setup(Channel("hd-1", answer=Response("1", {}, answered)))
+    answer = await setup.call("hd-1.add(1)", HD_1)
+    assert (await error_of(answer)).message == "patient Smith", "its caller is told"
+    (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert finished.level is Level.DEBUG
+    assert not [event for event in setup.events if event.level is not Level.DEBUG and "patient" in event.message()]

@@ -306,6 +306,8 @@ class Broker:
         self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
         outcome, stage, reason, level = ending(response.error, failure)
+        if failure is None and request.address.operator == self._name:
+            level = Level.DEBUG  # our application's words, whatever they look like, are between it and its caller
         if level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
             reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""

@@ -744,6 +744,13 @@ FILES = (
 
 SETTINGS = (
     Guard(
+        "what our application answers is logged for debugging only",
+        "broker/broker.py",
+        "        if failure is None and request.address.operator == self._name:",
+        "        if False:",
+        "broker/test_broker.py::test_what_our_application_answers_is_logged_for_debugging_only",
+    ),
+    Guard(
         "what a variable holds is not shown",
         "settings/loader.py",
         "written=text if self.scope.hides(text) else None)",
