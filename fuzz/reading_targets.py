@@ -9,6 +9,7 @@ from core_targets import JSON_TOKENS, RECORDS, WORDS, http_bodies, mutate_json, 
 from engine import Rnd, Target
 
 from eps.core import record_text
+from eps.core.canonical import canonical_json
 from eps.core.exact import flaw
 from eps.core.limits import MAX_EXACT_INTEGER
 from eps.core.reading import is_plain, known_as_read, layout, read, tail_of
@@ -94,7 +95,19 @@ def run_record_text(body: bytes) -> Hashable:
     return type(value)
 
 
+def run_canonical(body: bytes) -> Hashable:
+    """A value has one canonical text, which says the same: all but the sign of zero, which JSON's canon drops."""
+    value = record_text.loads(body, max_bytes=1_000_000)
+    text = canonical_json(value)
+    again = record_text.loads(text, max_bytes=3_000_000)
+    assert canonical_json(again) == text
+    if b"-" not in body:
+        assert structured_bytes(again) == structured_bytes(value)
+    return type(value), text[:1]
+
+
 TARGETS = [
+    Target("canonical_json", run_canonical, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json),
     Target("record_reading", run_reading, signed_bytes, (), tokens=READING_TOKENS, mutate=mutate_tokens),
     Target("record_verdict", run_verdict, honest, (BadParams, RecordError), values=True, tokens=WORDS),
     Target("record_text", run_record_text, http_bodies, (BadRequest,), tokens=JSON_TOKENS, mutate=mutate_json),
