@@ -127,17 +127,21 @@ async def test_no_call_fails_while_a_certificate_is_rotated(machine: Machine, wa
     if way == "direct":
         make_direct(machine)
     let_the_proxys_operator_call(machine)
+    settings = machine.dev / "roles" / "public-proxy-eps-1" / "002_server.yml"
+    settings.write_text(settings.read_text().replace("[public-proxy-1.ga]", "[public-proxy-1.ga, demo-app]"))
     role = "public-proxy-eps-1" if rotated == "public-proxy-1.ga" else rotated
     async with Application(seconds=0.1) as application:
         application.serve(machine)
         await be_ready(machine, way)
-        async with load(machine, 4, operator=caller) as book:
+        async with load(machine, 4, operator=caller, certificate="demo-app") as book:
             await book.more(20)
             await pin_everywhere(machine, rotated, "", "-alt")
             rotate(machine, rotated)
             machine.processes[role].send(signal.SIGHUP)
             await machine.processes[role].wait_for(text="changed certificates and keys in use now")
             await machine.processes[role].wait_for(text="all connections with other operators are renewed")
+            if role == "public-proxy-eps-1":  # the proxy has the same certificate, and notices by itself
+                await machine.processes["public-proxy-1"].wait_for(text="changed certificates and keys in use now")
             await book.more(20)
             await pin_everywhere(machine, rotated, "")  # the file of this name is the new one by now
             await book.more(50)
@@ -185,6 +189,21 @@ async def test_hanging_up_ends_no_program(machine: Machine, role: str) -> None:
         await process.wait_for(text="nothing has changed that is used while it runs")
         process.lines.clear()
     assert process.running
+
+
+async def test_a_certificate_that_is_not_pinned_yet_waits_for_its_pin(machine: Machine) -> None:
+    await machine.ready()
+    process = machine.processes["hd-2"]
+    before = await asyncio.to_thread(shown_leaf, machine.ports.of[8889])
+    rotate(machine, "hd-2")
+    process.send(signal.SIGHUP)
+    refusal = await process.wait_for(text="and not yet the next one", level="error")
+    assert fingerprint(machine.dev / "certs" / "hd-2.crt") in refusal["hint"]
+    assert (await machine.ping()).error is None
+    assert await asyncio.to_thread(shown_leaf, machine.ports.of[8889]) == before
+    await pin_everywhere(machine, "hd-2", "", "-old")
+    await process.wait_for(text="all connections with other operators are renewed")
+    assert await asyncio.to_thread(shown_leaf, machine.ports.of[8889]) != before
 
 
 async def test_settings_change_while_it_runs(machine: Machine) -> None:

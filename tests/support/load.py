@@ -57,9 +57,15 @@ class Book:
 
 
 @asynccontextmanager
-async def load(machine: Machine, callers: int, *, pause: float = 0.02, operator: str = "hd-1") -> AsyncIterator[Book]:
-    """An operator's application calls without end, from so many places; all calls are over when this is left."""
-    book, over, client = Book(), asyncio.Event(), machine.application(operator)
+async def load(
+    machine: Machine, callers: int, *, pause: float = 0.02, operator: str = "hd-1", certificate: str = ""
+) -> AsyncIterator[Book]:
+    """An operator's application calls without end, from so many places; all calls are over when this is left.
+
+    Args:
+        certificate: whose it shows; by default the operator's.
+    """
+    book, over, client = Book(), asyncio.Event(), machine.application(operator, certificate or operator)
 
     async def calls(caller: int) -> None:
         number = 0

@@ -270,13 +270,14 @@ class Machine:
 
     # Calls, as an application makes them
 
-    def application(self, operator: str = "hd-1") -> JsonRpcClient:
-        """A client of that operator's server. The caller closes it."""
+    def application(self, operator: str = "hd-1", certificate: str = "") -> JsonRpcClient:
+        """A client of that operator's server, with the operator's certificate or another. The caller closes it."""
         port = self.ports.of[
             {"hd-1": 5555, "hd-2": 3334, "public-proxy-1.ga": 5544, "private-proxy-1.ga": 7766}[operator]
         ]
         certs = self.dev / "certs"
-        files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{operator}.crt"), str(certs / f"{operator}.key"))
+        name = certificate or operator
+        files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{name}.crt"), str(certs / f"{name}.key"))
         return JsonRpcClient(f"https://{self.host_of(operator)}:{port}/jsonrpc", tls=files, server_name=operator)
 
     def host_of(self, operator: str) -> str:

@@ -151,6 +151,7 @@ class _Living(Generic[S]):
         self._seen = Look(places_of(self._program, os.environ))
         self._settings = settings_from(self._load, emit, self._answers)
         self._seen.add(named_files(self._settings))
+        self._in_use = self._seen
         self._set_level(self._settings)
         self._server = self._make(self._settings, emit, metrics)
         hand_over = HandOver(self._server, lambda: os.kill(os.getpid(), signal.SIGTERM), emit)
@@ -213,11 +214,11 @@ class _Living(Generic[S]):
             asked = self._hung_up.is_set()
             self._hung_up.clear()
             look = await asyncio.to_thread(Look, self._seen.files)
-            if asked or self._seen.is_young or look.files != self._seen.files:
+            if asked or self._said or self._seen.is_young or look.files != self._seen.files:
                 await self._reread(look, asked=asked)
 
     async def _reread(self, look: "Look", *, asked: bool) -> None:
-        before, self._seen = self._seen, look
+        self._seen = look
         try:
             settings = await asyncio.to_thread(self._read)
             apply = await self._server.prepare(settings)
@@ -229,7 +230,8 @@ class _Living(Generic[S]):
             self._refuse(SettingsError(f"unexpected {error!r}", hint="please report this"), asked=asked)
             return
         self._said = ""
-        self._tell(settings, look.others_than(before), asked=asked)
+        self._tell(settings, look.others_than(self._in_use), asked=asked)
+        self._in_use = look
         self._settings = settings
         self._set_level(settings)
 
@@ -258,8 +260,7 @@ class _Living(Generic[S]):
             Notice(
                 level=Level.ERROR,
                 text=f"the settings were read again and are not used, {NO_CHANGE}: {error.message}",
-                hint=error.hint
-                or f"they are looked at again when a file of theirs changes, or on SIGHUP; {self._check}",
+                hint=error.hint or f"they are looked at again every {LOOK_SECONDS:.0f} s; {self._check}",
             )
         )
 

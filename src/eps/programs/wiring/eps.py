@@ -20,7 +20,7 @@ from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
-from eps.core.names import Operator
+from eps.core.names import Fingerprint, Operator
 from eps.core.overload import Adaptive, Fixed
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory, KeptFiles
@@ -69,7 +69,7 @@ class EpsServer(Composite):
         super().__init__(settings.name)
         use_keepalive(settings.keepalive)
         self.name = Operator(settings.name)
-        self._digests = _digests(settings)
+        self._digests, self._fingerprints = _digests(settings), _marks(settings)
         self.source = _directory_source(settings, emit)
         self.channels = [_channel(channel, self.name, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
@@ -117,6 +117,7 @@ class EpsServer(Composite):
             StartError: a file that they name can't be used; nothing has changed.
         """
         digests = _digests(settings)
+        self._check_pins(settings)
         steps: list[Callable[[], object]] = []
         callers = _callers(settings, self.name, self.source)
         given: dict[str, models.Channel] = {channel.type: channel for channel in settings.channels}
@@ -127,6 +128,17 @@ class EpsServer(Composite):
             steps.append(self._renewal.begin)
         steps += [partial(self._broker.limit, _broker_limits(settings)), partial(self._remember, settings)]
         return partial(apply_all, steps)
+
+    def _check_pins(self, settings: EpsSettings) -> None:
+        """Raises StartError if others would refuse the next certificate, where they don't refuse the present one."""
+        pins, marks = self.source.current.pins(self.name), _marks(settings)
+        missing = marks - pins
+        if missing and pins & self._fingerprints and not missing <= self._fingerprints:
+            raise StartError(
+                f"the directory pins the certificate in use for {self.name}, and not yet the next one: with that, "
+                "others would refuse this server",
+                hint=f"have {', '.join(sorted(missing))} submitted as well (key_usage encryption); it is used then",
+            )
 
     async def _renewed_directory(self, settings: EpsSettings) -> list[Callable[[], object]]:
         if not isinstance(settings.directory, models.ApiDirectory) or not isinstance(self.source, ApiDirectory):
@@ -152,7 +164,7 @@ class EpsServer(Composite):
         return sorted(found)
 
     def _remember(self, settings: EpsSettings) -> None:
-        self._digests = _digests(settings)
+        self._digests, self._fingerprints = _digests(settings), _marks(settings)
         self._drain_timeout = settings.drain_timeout
 
     def channel(self, kind: type[Any]) -> Any:
@@ -262,6 +274,11 @@ def _digests(settings: EpsSettings) -> tuple[bytes, ...]:
     """Of the files with which other operators are spoken to."""
     channels = (settings.grpc_client, settings.grpc_server)
     return tuple(content_digest(tls_files(given.tls)) for given in channels if given is not None)
+
+
+def _marks(settings: EpsSettings) -> frozenset[Fingerprint]:
+    """Of the certificates with which other operators are spoken to."""
+    return own_fingerprints(*(given for given in (settings.grpc_client, settings.grpc_server) if given is not None))
 
 
 def _application_client(given: models.ApplicationSettings, name: Operator) -> JsonRpcClient:
