@@ -27,6 +27,7 @@
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
        │  │  └─ NoAnswer                                                      nothing came back in time
        │  ├─ TlsFailed               500  tls         peer       not_sent  handshake, name or pin
+       │  │  └─ CertificateRefused                                            the peer refused ours
        │  └─ TunnelFailed            500  relay       proxy      not_sent  the proxy brought no tunnel
        │     └─ TunnelRefused                                              and said that it won't: final
        ├─ AnswerRefused              500  call        peer       executed  it ran, but its answer can't be passed on
@@ -283,6 +284,10 @@ class NoAnswer(Unreachable):
 
 class TlsFailed(NotSent):
     stage = Stage.TLS
+
+
+class CertificateRefused(TlsFailed):
+    """The peer refused ours: it said so, or hung up when it had seen it."""
 
 
 class TunnelFailed(NotSent):

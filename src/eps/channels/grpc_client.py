@@ -12,10 +12,12 @@ import secrets
 import socket
 import ssl
 import time
+from dataclasses import dataclass, field
 from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
+from eps.channels.own_pin import OwnPin
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
@@ -26,7 +28,7 @@ from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
 from eps.directory import DirectorySource
-from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TunnelFailed, TunnelRefused
+from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TlsFailed, TunnelFailed, TunnelRefused
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
@@ -46,6 +48,19 @@ FINAL_CODES = frozenset({1, 400, 403, 404, -32600, -32601, -32602})
 right, a question that is not understood."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """How operators are dialled.
+
+    Attributes:
+        relays: how relays are; its HTTP proxies are for all outgoing connections.
+        use_proxy: whether operators behind a proxy are dialled through it.
+    """
+
+    relays: RelaySettings = field(default_factory=RelaySettings)
+    use_proxy: bool = True
+
+
 class GrpcClientChannel:
     """Outbound to operators with a gRPC server; inbound for what comes down the streams that we hold.
 
@@ -53,9 +68,8 @@ class GrpcClientChannel:
         name: our operator.
         source: the directory.
         context: a TLS client context with our certificate, ALPN h2.
-        relays: how relays are dialled; its HTTP proxies are for all outgoing connections.
-        use_proxy: whether operators behind a proxy are dialled through it.
-        keeping: see there.
+        dialling, keeping: see there.
+        own_pin: knows why a peer refuses our certificate, where we can know it.
     """
 
     def __init__(
@@ -65,17 +79,17 @@ class GrpcClientChannel:
         context: ssl.SSLContext,
         *,
         emit: Emit,
-        relays: RelaySettings | None = None,
-        use_proxy: bool = True,
+        dialling: Dialling | None = None,
         keeping: Keeping | None = None,
+        own_pin: OwnPin | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._pins = DirectoryPins(source)
         self._context = context
+        self._own_pin = own_pin
         self._emit = emit
-        self._use_proxy = use_proxy
-        self._relays = relays or RelaySettings()
+        self._dialling = dialling or Dialling()
         self._deliver: Deliver | None = None
         self._spoken: dict[Operator, SpokenName] = {}
         self._routes: dict[Operator, Route] = {}
@@ -98,13 +112,13 @@ class GrpcClientChannel:
         """To whom connections are open from before the last renewal."""
         return self._pool.stale
 
-    def renew(self, context: ssl.SSLContext, *, relays: RelaySettings, use_proxy: bool, is_other: bool) -> None:
+    def renew(self, context: ssl.SSLContext, dialling: Dialling, *, is_other: bool) -> None:
         """Dial as these say from now on; see the class for them.
 
         Args:
             is_other: the context holds another certificate, or other authorities: then what is open is opened anew.
         """
-        self._relays, self._use_proxy = relays, use_proxy
+        self._dialling = dialling
         self._routes_from = None
         if is_other:
             self._context = context
@@ -149,7 +163,7 @@ class GrpcClientChannel:
             return None
         if not server.proxy:
             return Route(server.address, Operator(""), directory.pins(operator))
-        if not self._use_proxy:
+        if not self._dialling.use_proxy:
             return None
         proxy = directory.entry(server.proxy)
         address = proxy.grpc_server.address if proxy is not None and proxy.grpc_server is not None else ""
@@ -158,7 +172,7 @@ class GrpcClientChannel:
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:
         if route.proxy:
             return await self._open_tunnel(operator, route.proxy)
-        proxy_url = self._relays.proxies.url_for(route.address)
+        proxy_url = self._dialling.relays.proxies.url_for(route.address)
         sock = await connect(route.address, CONNECT_TIMEOUT, name=operator, proxy_url=proxy_url)
         return await self._secure(sock, operator)
 
@@ -167,9 +181,9 @@ class GrpcClientChannel:
         self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
-        trust = relay_trust_of(self._source, proxy, self._name, self._relays.trusted_endpoints)
+        trust = relay_trust_of(self._source, proxy, self._name, self._dialling.relays.trusted_endpoints)
         sock = await dial_relay(
-            endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._relays.proxies
+            endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._dialling.relays.proxies
         )
         self._step(
             5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
@@ -209,14 +223,17 @@ class GrpcClientChannel:
         return response.result
 
     async def _secure(self, sock: socket.socket, operator: Operator) -> ClientConnection:
-        connection = await ClientConnection.open(
-            sock,
-            operator=operator,
-            context=self._context,
-            pins=self._pins,
-            timeout=CONNECT_TIMEOUT,
-            spoken=self._spoken.setdefault(operator, SpokenName()),
-        )
+        try:
+            connection = await ClientConnection.open(
+                sock,
+                operator=operator,
+                context=self._context,
+                pins=self._pins,
+                timeout=CONNECT_TIMEOUT,
+                spoken=self._spoken.setdefault(operator, SpokenName()),
+            )
+        except TlsFailed as error:
+            raise (self._own_pin.explained(error) if self._own_pin is not None else error) from error
         shown = connection.wire.link.describe_tls()
         self._emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({shown})"))
         return connection

@@ -10,7 +10,7 @@ import ssl
 from h2.errors import ErrorCodes
 
 from eps.core.names import Operator, shown
-from eps.errors import Side, Stage, TlsFailed, Unreachable
+from eps.errors import CertificateRefused, Side, Stage, TlsFailed, Unreachable
 from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
@@ -130,13 +130,15 @@ class Dialled:
     def _never_up(self, reason: str, exc: Exception | None) -> Exception:
         # TLS 1.3: the server judges our certificate after our handshake is done; its alert, or just the end, comes now.
         if isinstance(exc, ssl.SSLError):
-            return TlsFailed(f"{self._operator} refused the connection: {plain_reason(exc)}", hint=REFUSED_HINT)
+            return CertificateRefused(
+                f"{self._operator} refused the connection: {plain_reason(exc)}", hint=REFUSED_HINT
+            )
         if (
             self._handshake_done
             and self.wire.link.peer is not None
             and (exc is not None or reason.endswith("closed the connection"))
         ):
-            return TlsFailed(
+            return CertificateRefused(
                 f"{self._operator} closed the connection right after the TLS handshake; "
                 "it most likely refused our certificate",
                 hint=REFUSED_HINT,

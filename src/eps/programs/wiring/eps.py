@@ -11,10 +11,11 @@ from eps import __version__
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
-from eps.channels.grpc_client import GrpcClientChannel
+from eps.channels.grpc_client import Dialling, GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
+from eps.channels.own_pin import OwnPin
 from eps.channels.pool import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
@@ -71,10 +72,12 @@ class EpsServer(Composite):
         self.name = Operator(settings.name)
         self._digests, self._fingerprints = _digests(settings), _marks(settings)
         self.source = _directory_source(settings, emit)
-        self.channels = [_channel(channel, self.name, self.source, settings, emit) for channel in settings.channels]
+        self.own_pin = OwnPin(self.name, self.source, _shown_to_peers(settings), emit)
+        self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
         self._drain_timeout = settings.drain_timeout
         self.add(self.source)
+        self.add(self.own_pin)
         add_metrics(self, settings.metrics, metrics, emit)
         self._renewal = Renewal(self._stale, emit)
         self.add_open(self._renewal.close)
@@ -166,6 +169,7 @@ class EpsServer(Composite):
     def _remember(self, settings: EpsSettings) -> None:
         self._digests, self._fingerprints = _digests(settings), _marks(settings)
         self._drain_timeout = settings.drain_timeout
+        self.own_pin.renew(_shown_to_peers(settings))
 
     def channel(self, kind: type[Any]) -> Any:
         """The channel of that class."""
@@ -203,8 +207,9 @@ def _broker(
 
 
 def _channel(
-    channel: models.Channel, name: Operator, source: DirectorySource, settings: EpsSettings, emit: Emit
+    channel: models.Channel, own_pin: OwnPin, source: DirectorySource, settings: EpsSettings, emit: Emit
 ) -> Channel:
+    name = own_pin.name
     match channel:
         case models.GrpcClientChannel(settings=given):
             return GrpcClientChannel(
@@ -212,9 +217,9 @@ def _channel(
                 source,
                 client_context(tls_files(given.tls), ALPN),
                 emit=emit,
-                relays=_relays(settings, given.proxy_url),
-                use_proxy=given.use_proxy,
+                dialling=Dialling(_relays(settings, given.proxy_url), given.use_proxy),
                 keeping=Keeping(given.idle_timeout, Path(settings.state_path) / LESSONS_FILE),
+                own_pin=own_pin,
             )
         case models.GrpcServerChannel(settings=given):
             return GrpcServerChannel(
@@ -236,6 +241,12 @@ def _channel(
             return StdoutChannel(name)
 
 
+def _shown_to_peers(settings: EpsSettings) -> frozenset[Fingerprint]:
+    """Of the certificates that other operators' servers see."""
+    gateways = (models.GrpcClientChannel, models.GrpcServerChannel)
+    return own_fingerprints(*(channel for channel in settings.channels if isinstance(channel, gateways)))
+
+
 def _callers(settings: EpsSettings, name: Operator, source: DirectorySource) -> Callers:
     return Callers(name, own_fingerprints(*settings.channels, settings.directory), DirectoryRegistry(source))
 
@@ -248,7 +259,7 @@ def _renewed_channel(
         case GrpcClientChannel(), models.GrpcClientChannel(settings=new):
             context = client_context(tls_files(new.tls), ALPN)
             relays = _relays(settings, new.proxy_url)
-            return [partial(channel.renew, context, relays=relays, use_proxy=new.use_proxy, is_other=is_other)]
+            return [partial(channel.renew, context, Dialling(relays, new.use_proxy), is_other=is_other)]
         case GrpcServerChannel(), models.GrpcServerChannel(settings=new):
             context = server_context(tls_files(new.tls), ALPN)
             relays, limits = _relays(settings, new.proxy_url), rate_limits(new.tcp_rate_limits)
