@@ -20,6 +20,8 @@ from eps.core.names import Object
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
+from eps.programs.admin import directory_calls
+from eps.programs.admin.directory_calls import DirectoryCalls
 from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
 from eps.programs.admin.set_back import OwnServer
 from support.promptness import A_THOUSAND_RECORDS
@@ -63,12 +65,12 @@ class Sd:
 
     async def submit(self, *files: Path, reset: bool = False, wait: float = 0.0, **more: Any) -> Submitted:
         options: dict[str, Any] = {"signer": ADMIN, "now": self.clock} | more
-        return await submit_records(files, reset=reset, call=self.call, wait=wait, **options)
+        return await submit_records(files, reset=reset, calls=DirectoryCalls(self.call, wait), **options)
 
 
 @pytest.fixture
 def sd(monkeypatch: pytest.MonkeyPatch) -> Sd:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(directory_calls, "RETRY_SECONDS", 0.001)
     return Sd()
 
 
@@ -207,10 +209,10 @@ async def test_a_service_directory_that_drops_canonical_signatures_is_told_of(sd
     file = file_of(tmp_path / "1.json", group_record("b"))
     options: dict[str, Any] = {"reset": False, "signer": ADMIN, "now": sd.clock, "tell": told.append}
     with pytest.raises(RecordError, match="does not keep canonical signatures, which require_canonical_sig") as caught:
-        await submit_records([file], call=dropping, own=OwnServer(demanded=instant_of(NOW)), **options)
+        await submit_records([file], calls=DirectoryCalls(dropping), own=OwnServer(demanded=instant_of(NOW)), **options)
     assert caught.value.hint.startswith("nothing was signed")
     assert (sd.calls, told) == ([], [])
-    await submit_records([file], call=dropping, **options)
+    await submit_records([file], calls=DirectoryCalls(dropping), **options)
     assert len(told) == 1
     assert told[0].startswith("the service directory has dropped the canonical signatures of these records: ")
     assert without_canonical(sd.service.chain.records) == list(sd.service.chain.records)
@@ -301,7 +303,7 @@ async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
 
     sd.before = {"submitRecords": [lost, lambda: None]}
     file = file_of(tmp_path / "1.json", group_record("a"))
-    done = await submit_records([file], reset=True, signer=ADMIN, call=call, now=sd.clock)
+    done = await submit_records([file], reset=True, signer=ADMIN, calls=DirectoryCalls(call), now=sd.clock)
     assert done.tip == sd.service.chain.tip
     sd.clock.time += timedelta(seconds=1)
     sd.before = {"submitRecords": [fails(unknown)]}
@@ -311,7 +313,7 @@ async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
 
 async def test_entries(sd: Sd) -> None:
     async def names(name: str | None = None) -> list[str]:
-        return [entry["name"] for entry in await get_entries(sd.call, trust(), NOW, name)]
+        return [entry["name"] for entry in await get_entries(DirectoryCalls(sd.call), trust(), NOW, name)]
 
     assert await names() == []
     chain = chain_of(2)

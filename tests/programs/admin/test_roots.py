@@ -7,6 +7,7 @@ import pytest
 from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.errors import RecordError, Unreachable
+from eps.programs.admin.directory_calls import DirectoryCalls
 from eps.programs.admin.records import present_directory
 from eps.programs.admin.roots import find_root
 from support.record_tools import ADMIN, NOW, as_json, chain_of, signer, trust
@@ -56,7 +57,7 @@ async def test_what_a_reset_would_replace() -> None:
         async def one(method: str, params: Object) -> Response:
             return Response("1", answer)
 
-        return await present_directory(one)
+        return await present_directory(DirectoryCalls(one))
 
     assert await call(None) == ""
     assert (await call(as_json(CHAIN))).startswith("3 records of 3 operators, from 2026-")

@@ -29,6 +29,7 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
 from eps.programs.admin import roots
 from eps.programs.admin.check import check
+from eps.programs.admin.directory_calls import DirectoryCalls
 from eps.programs.admin.recovery import verified_copy
 from eps.programs.admin.set_back import OwnServer
 from eps.programs.admin.stores import say
@@ -60,14 +61,14 @@ def sd_settings() -> SdSettings:
 
 
 @asynccontextmanager
-async def directory_of(settings: EpsSettings) -> AsyncIterator[directory_commands.CallDirectory]:
-    """Calls the first service directory that the settings name."""
+async def directory_of(settings: EpsSettings, wait: float = 0.0) -> AsyncIterator[DirectoryCalls]:
+    """Calls the first service directory that the settings name; one that can't be reached yet for ``wait`` seconds."""
     async with clients_of(settings) as clients:
 
         async def call(method: str, params: Object) -> Response:
             return await clients.call(0, method, params)
 
-        yield call
+        yield DirectoryCalls(call, wait)
 
 
 @asynccontextmanager
@@ -123,8 +124,8 @@ def submit(files: Sequence[Path], *, reset: bool, wait: float, as_json: bool) ->
 
 
 async def _present_directory(settings: EpsSettings, wait: float) -> str:
-    async with directory_of(settings) as call:
-        return await directory_commands.present_directory(call, wait=wait)
+    async with directory_of(settings, wait) as calls:
+        return await directory_commands.present_directory(calls)
 
 
 def _agrees(question: str) -> bool:
@@ -139,9 +140,9 @@ async def submit_records(
     settings = settings or own_settings()
     signer = signer_of(settings)
     own = await own_server(settings, reset=reset)
-    async with directory_of(settings) as call:
+    async with directory_of(settings, wait) as calls:
         done = await directory_commands.submit_records(
-            files, reset=reset, signer=signer, call=call, now=now, wait=wait, tell=_warn, own=own
+            files, reset=reset, signer=signer, calls=calls, now=now, tell=_warn, own=own
         )
     if as_json:
         print(json.dumps({"records": done.count, "tip": done.tip}))
@@ -168,8 +169,8 @@ async def get_entries(name: str) -> None:
     """``eps sd get-entries``."""
     settings = own_settings()
     trust = directory_trust(api_settings(settings))
-    async with directory_of(settings) as call:
-        print_json(await directory_commands.get_entries(call, trust, now(), name or None))
+    async with directory_of(settings) as calls:
+        print_json(await directory_commands.get_entries(calls, trust, now(), name or None))
 
 
 async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None = None) -> None:

@@ -6,7 +6,7 @@ administrator.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ import orjson
 from eps.core import record_text
 from eps.core.chain import pick_newest_root
 from eps.core.instant import Instant, instant_of
-from eps.core.message import Error, Response
+from eps.core.message import Error
 from eps.core.names import Object, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
@@ -28,22 +28,14 @@ from eps.directory.slices import read_records
 from eps.errors import (
     BadParams,
     DeliveryError,
-    EpsError,
-    NotSent,
     OutcomeUnknown,
     RecordError,
     SettingsError,
-    TlsFailed,
 )
 from eps.programs.admin import scrutiny
+from eps.programs.admin.directory_calls import DirectoryCalls, refusal
 from eps.programs.admin.roots import record_values, verified_chain
 from eps.programs.admin.set_back import OwnServer, check_not_set_back
-
-CallDirectory = Callable[[str, Object], Awaitable[Response]]
-"""Ask the service directory: method and params. Raises EpsError if no answer came."""
-
-RETRY_SECONDS = 0.25
-"""Between two attempts to reach a service directory that is coming up."""
 
 STALE_ATTEMPTS = 5
 """How often a batch is chained anew because somebody else submitted in between."""
@@ -70,9 +62,8 @@ async def submit_records(
     *,
     reset: bool,
     signer: Signer,
-    call: CallDirectory,
+    calls: DirectoryCalls,
     now: Callable[[], datetime],
-    wait: float = 0.0,
     tell: Callable[[str], None] = lambda text: None,
     own: OwnServer = OwnServer(),  # noqa: B008  # frozen
 ) -> Submitted:
@@ -82,8 +73,8 @@ async def submit_records(
         files: files of ``{"records": [{name, section, data}]}``, or folders of them; their order is the records'.
         reset: begin a new chain, in place of the present one.
         signer: the administrator.
+        calls: of the service directory.
         now: the time, with a time zone; every record's ``created_at``.
-        wait: seconds for which a service directory that can't be reached yet is tried again.
         tell: is given sentences about what is doubtful and signed all the same.
         own: what our server believes: what doesn't go on from that, or that it would not believe, is not signed.
 
@@ -94,36 +85,33 @@ async def submit_records(
     found = await asyncio.to_thread(read_files, files)
     if not found:
         raise SettingsError(f"{', '.join(str(file) for file in files) or 'no file'}: no records to submit")
-    deadline = asyncio.get_running_loop().time() + wait
     await asyncio.to_thread(scrutiny.check_fit, found)
-    await _check_readable(found, call, deadline)
-    await _check_kept(call, deadline, own.demanded)
+    await _check_readable(found, calls)
+    await _check_kept(calls, own.demanded)
     for doubt in await asyncio.to_thread(scrutiny.doubts, found):
         tell(doubt)
     verified = own.verified
     for attempt in range(1, STALE_ATTEMPTS + 1):
-        tip = _tip_hash(await _patiently(call, "getTip", {}, deadline))
+        tip = _tip_hash(await calls.result("getTip", {}))
         if verified is not None and verified.tip and not reset:
-            ask = partial(_records_after, call, deadline)
+            ask = partial(_records_after, calls)
             verified = await check_not_set_back(verified, tip, ask, now(), own.trusted)
         chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
-        error = await _submit(call, chain, deadline)
+        error = await _submit(calls, chain)
         if error is None:
-            await _tell_if_dropped(call, deadline, chain[-1], tell)
+            await _tell_if_dropped(calls, chain[-1], tell)
             return Submitted(len(chain), chain[-1].hash)
         if not _is_stale(error) or reset or attempt == STALE_ATTEMPTS:
-            raise _refusal(error, found)
+            raise refusal(error, found)
     raise AssertionError  # the last attempt has raised
 
 
-async def _records_after(call: CallDirectory, deadline: float, after: str) -> list[object]:
-    records = await _patiently(call, "getRecords", {"after": after}, deadline)
+async def _records_after(calls: DirectoryCalls, after: str) -> list[object]:
+    records = await calls.result("getRecords", {"after": after})
     return records if isinstance(records, list) else []  # servers in use may answer null where there are none
 
 
-async def get_entries(
-    call: CallDirectory, trust: TrustStore, now: datetime, name: str | None = None, *, wait: float = 0.0
-) -> list[Any]:
+async def get_entries(calls: DirectoryCalls, trust: TrustStore, now: datetime, name: str | None = None) -> list[Any]:
     """The directory's entries as JSON values, made here of records that were verified; what the service directory says
     that they come to isn't asked. Only the one of operator ``name``, if given.
 
@@ -132,20 +120,18 @@ async def get_entries(
     Raises:
         EpsError: no answer, or one that does not verify.
     """
-    deadline = asyncio.get_running_loop().time() + wait
-    values = record_values(await _reach(call, "getRecords", {"after": ""}, deadline))
+    values = record_values(await calls.answer("getRecords", {"after": ""}))
     entries = (await verified_chain(values, trust, now)).directory.entries.values()
     return [entry.to_json() for entry in entries if name in (None, entry.name)]
 
 
-async def present_directory(call: CallDirectory, *, wait: float = 0.0) -> str:
+async def present_directory(calls: DirectoryCalls) -> str:
     """What a reset would replace, in words; "" if the directory is empty.
 
     Raises:
         EpsError: no answer.
     """
-    deadline = asyncio.get_running_loop().time() + wait
-    values = record_values(await _reach(call, "getRecords", {"after": ""}, deadline))
+    values = record_values(await calls.answer("getRecords", {"after": ""}))
     if not values:
         return ""
     try:
@@ -209,18 +195,18 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
     return chain
 
 
-async def _check_readable(found: Sequence[FileRecord], call: CallDirectory, deadline: float) -> None:
+async def _check_readable(found: Sequence[FileRecord], calls: DirectoryCalls) -> None:
     """Refuse what servers in use can't read, unless the service directory says that none of those follows it."""
     refusal = scrutiny.foreign_refusal(found)
     if refusal is not None:
-        rules = await _reach(call, "getRules", {}, deadline)  # an error, if it is not ours
+        rules = await calls.answer("getRules", {})  # an error, if it is not ours
         if not all_can_read_more(rules.result):
             raise refusal
 
 
-async def _check_kept(call: CallDirectory, deadline: float, since: Instant | None) -> None:
+async def _check_kept(calls: DirectoryCalls, since: Instant | None) -> None:
     """Refuse to sign for a service directory that drops canonical signatures, where these are demanded."""
-    if since is not None and not keeps_canonical((await _reach(call, "getRules", {}, deadline)).result):
+    if since is not None and not keeps_canonical((await calls.answer("getRules", {})).result):
         raise RecordError(
             "the service directory does not keep canonical signatures, which require_canonical_signatures demands from "
             f"{since.text} on: our server would believe none of these records",
@@ -228,12 +214,10 @@ async def _check_kept(call: CallDirectory, deadline: float, since: Instant | Non
         )
 
 
-async def _tell_if_dropped(
-    call: CallDirectory, deadline: float, last: SignedRecord, tell: Callable[[str], None]
-) -> None:
+async def _tell_if_dropped(calls: DirectoryCalls, last: SignedRecord, tell: Callable[[str], None]) -> None:
     """Look at what was just stored: whether its canonical signature still is there."""
     try:
-        shown = (await _reach(call, "getTip", {}, deadline)).result
+        shown = (await calls.answer("getTip", {})).result
     except DeliveryError:
         return  # it is stored; servers that follow will say the rest
     if _tip_hash(shown) == last.hash and lacks_canonical(shown):
@@ -243,14 +227,14 @@ async def _tell_if_dropped(
         )
 
 
-async def _submit(call: CallDirectory, chain: Sequence[SignedRecord], deadline: float) -> Error | None:
+async def _submit(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> Error | None:
     """Submit; the refusal, if it is refused."""
     params: Object = {"records": [_as_sent(record) for record in chain]}
     try:
-        response = await _reach(call, "submitRecords", params, deadline)
+        response = await calls.answer("submitRecords", params)
     except OutcomeUnknown as error:
         # What was sent is not sent again, but whether it arrived can be seen.
-        if _tip_hash(await _patiently(call, "getTip", {}, deadline)) == chain[-1].hash:
+        if _tip_hash(await calls.result("getTip", {})) == chain[-1].hash:
             return None
         error.hint = "the records were not stored up to now: look with get-entries before submitting them again"
         raise
@@ -264,51 +248,12 @@ def _as_sent(signed: SignedRecord) -> object:
     return value if usual else orjson.Fragment(record_text.dumps(value))
 
 
-async def _patiently(call: CallDirectory, method: str, params: Object, deadline: float) -> Any:
-    """The result of a call; an error that is answered is raised."""
-    return _result_of(await _reach(call, method, params, deadline))
-
-
-def _result_of(response: Response) -> Any:
-    """The result of an answer; an error is raised."""
-    if response.error is not None:
-        raise _refusal(response.error, ())
-    return response.result
-
-
-async def _reach(call: CallDirectory, method: str, params: Object, deadline: float) -> Response:
-    """Call; until ``deadline`` again and again, if it only reads or the service directory certainly didn't get it."""
-    repeatable: type[DeliveryError] = NotSent if method == "submitRecords" else DeliveryError
-    while True:
-        try:
-            return await call(method, params)
-        except TlsFailed:
-            raise
-        except repeatable:
-            if asyncio.get_running_loop().time() + RETRY_SECONDS > deadline:
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
-
-
 def _is_stale(error: Error) -> bool:
     """Whether the batch was certainly refused because its first record doesn't follow the tip.
 
     Servers in use may store a batch in part and don't say why they refuse, so only the word of ours counts.
     """
     return isinstance(error.data, dict) and error.data.get("reason") == "stale"
-
-
-def _refusal(error: Error, found: Sequence[FileRecord]) -> EpsError:
-    """What the service directory answered, with the place in the files that it means."""
-    data = error.data if isinstance(error.data, dict) else {}
-    index, hint = data.get("index"), data.get("hint")
-    place = f"{found[index]}: " if isinstance(index, int) and 0 <= index < len(found) else ""
-    return RecordError(
-        f"{place}the service directory answered with error {error.code}: {error.message}",
-        index=index if place else None,
-        hint=hint if isinstance(hint, str) else "",
-        code=error.code,
-    )
 
 
 def _tip_hash(record: object) -> RecordHash:

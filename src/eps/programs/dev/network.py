@@ -97,7 +97,7 @@ async def setup_directory(root: Path) -> int:
     """Sign and submit the development network's directory, as ``make sd-setup`` does; the number of records."""
     settings = admin.own_settings({"EPS_SETTINGS": str(DEV / "roles" / "hd-1")}, root)
     signer = admin.signer_of(settings)
-    async with admin.directory_of(settings) as call:
+    async with admin.directory_of(settings, wait=30.0) as calls:
         files = [root / DEV / "directory"]
-        done = await submit_records(files, reset=True, signer=signer, call=call, now=now, wait=30.0)
+        done = await submit_records(files, reset=True, signer=signer, calls=calls, now=now)
     return done.count
