@@ -67,8 +67,8 @@ async def test_the_directory_is_down_then_empty(machine: Machine) -> None:
 async def test_what_the_directory_forbids_or_lacks(machine: Machine) -> None:
     await machine.ready()
     await failure(
-        machine, "hd-9._ping", "hd-9 is not in the directory", "check the spelling",
-        code=1, stage=Stage.DIRECTORY, side=Side.DIRECTORY,
+        machine, "hd-9._ping", "hd-9 is not in the directory", "list the operators",
+        code=1, stage=Stage.DIRECTORY, side=Side.OURS,
     )  # fmt: skip
     await failure(
         machine, "hd-2.secret", "hd-1 may not call secret on hd-2", "no service of hd-2 with a method 'secret'",
@@ -100,7 +100,7 @@ async def test_the_peer_or_the_proxy_is_gone(machine: Machine) -> None:
     await machine.processes[PROXY_EPS].wait_for(kind="peer", link="connected", peer="hd-2", up=False)
     await failure(
         machine, "hd-2._ping", "public-proxy-1.ga brought no tunnel to hd-2: hd-2 is not connected",
-        "check that the server of hd-2 runs", **relay, command=True,
+        "check that the server of hd-2 runs", code=500, stage=Stage.BROKER, side=Side.PEER, command=True,
     )  # fmt: skip
     await machine.start("hd-2")
     await machine.until_ping(RECOVERY)
@@ -163,7 +163,7 @@ async def test_certificates_that_do_not_match(machine: Machine) -> None:
     settings.write_text(f"{client}main gRPC server{server}")
     await machine.restart("hd-2")
     await machine.processes["hd-2"].wait_for(kind="peer", link="stream", up=True)
-    await failure(machine, "hd-2._ping", "hd-2", "refused our certificate", "trusts the authority", **tls)
+    await failure(machine, "hd-2._ping", "hd-2", "doesn't know the authority of our certificate", "trusts", **tls)
     await machine.processes["hd-2"].wait_for(kind="refused", listener="grpc", why="tls", detail="ca_certificate_files")
 
     # B's client trusts another authority: it can't reach the proxy
@@ -176,7 +176,7 @@ async def test_certificates_that_do_not_match(machine: Machine) -> None:
     )
     await failure(
         machine, "hd-2._ping", "hd-2 is not connected", "what its log says of public-proxy-1.ga",
-        code=500, stage=Stage.RELAY, side=Side.PROXY,
+        code=500, stage=Stage.BROKER, side=Side.PEER,
     )  # fmt: skip
 
     settings.write_text(kept)
@@ -195,7 +195,7 @@ async def test_our_own_certificate_is_not_pinned(machine: Machine) -> None:
     assert "hd-1, *.hd-1.local" in refused["detail"]
     await failure(
         machine, "hd-2._ping", "hd-2 is reached through the proxy public-proxy-1.ga", "most likely refused our cert",
-        "check that the directory pins our certificate", code=500, stage=Stage.RELAY, side=Side.PROXY,
+        "the directory does not pin", "submit its fingerprint", code=500, stage=Stage.TLS, side=Side.OURS,
     )  # fmt: skip
 
 
