@@ -111,6 +111,7 @@ class GrpcServerChannel:
         self._stopping = True
         await self._listener.close()
         self.endpoint.stop()
+        await self.endpoint.told()
 
     async def close(self) -> None:
         """Accept no more, end streams so that peers come back, let calls in flight end."""

@@ -116,6 +116,7 @@ class Accepted:
     Attributes:
         wire, link: HTTP/2 and what it goes over; ``link.peer`` says who it is.
         tasks: what runs, by stream.
+        said_last: done when the client that is sent away knows it: no further call can come.
         memory: what the peer makes us hold.
     """
 
@@ -126,6 +127,7 @@ class Accepted:
         self.memory = PeerMemory()
         self._serving = serving
         self._refusing = False
+        self.said_last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._aged = False
         self._idle_since = asyncio.get_running_loop().time()
         self._max_age = serving.limits.max_age * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnections, no secret
@@ -332,6 +334,8 @@ class Accepted:
         if self.link.leaving.done() and not self._refusing:
             self.link.cancel_timer("last ping")
             self._refusing = True
+            if not self.said_last.done():
+                self.said_last.set_result(None)
             self.wire.send_goaway(self.wire.h2.highest_inbound_stream_id)
             self._look_whether_idle()
 

@@ -5,13 +5,14 @@ import socket
 import ssl
 import time
 from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
 from eps.core.event import Emit, Level, PeerChanged, Refused
 from eps.core.names import Fingerprint
 from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
-from eps.grpc.accepted import Accepted, OnCall, OnStream, ServerLimits, Serving
+from eps.grpc.accepted import LAST_PING_TIMEOUT, Accepted, OnCall, OnStream, ServerLimits, Serving
 from eps.grpc.admission import PeerMemory
 from eps.grpc.link import Link
 from eps.grpc.streams import ServerStream
@@ -165,6 +166,8 @@ class ServerEndpoint:
 
     def _lost(self, one: Accepted, fingerprint: Fingerprint) -> None:
         self._accepted.discard(one)
+        if not one.said_last.done():
+            one.said_last.set_result(None)
         self._stale.discard(one)
         same = self._by_certificate.get(fingerprint, {})
         same.pop(one, None)
@@ -194,6 +197,13 @@ class ServerEndpoint:
         self._closing = True
         for one in list(self._accepted):
             one.drain("the server is closing")
+
+    async def told(self) -> None:
+        """After :meth:`stop`, wait until no further call can come: those that were under way to us are here then."""
+        waiting = [one for one in self._accepted if not one.said_last.done()]
+        if waiting:
+            ends: list[asyncio.Future[Any]] = [one.said_last for one in waiting]
+            await asyncio.wait(ends, timeout=LAST_PING_TIMEOUT)
 
     async def close(self, grace: float) -> None:
         """Stop; what runs may finish within ``grace`` seconds. Nothing is left running afterwards."""
