@@ -6,6 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eps.core.event import PeerChanged, Step
+from eps.core.http_proxy import HttpProxies
+from eps.errors import Side, Unreachable
+from eps.transport.tls import server_context
+from eps.transport.tunnel import RelaySettings
 from support.network import HD_1, HD_2, PROXY, Network
 
 
@@ -87,6 +91,28 @@ async def test_without_the_proxy_running_the_caller_learns_which_part_failed(net
     assert answer.error.code == 500
     assert answer.error.data["outcome"] == "not_sent"
     assert PROXY in answer.error.message
+
+
+async def test_what_lies_with_the_proxy_s_application_is_told_as_the_proxy_s(network: Network) -> None:
+    def down(request: object) -> object:
+        raise Unreachable("the application is down", side=Side.OURS)
+
+    network.nodes[PROXY].application.answer = down
+    answer = await network.nodes[HD_1].call("hd-2._ping")
+    assert answer.error is not None
+    assert answer.error.message == f"{PROXY} brought no tunnel to hd-2: the application is down"
+    assert (answer.error.data["stage"], answer.error.data["side"]) == ("relay", "proxy")
+
+
+async def test_what_lies_with_b_is_told_as_b_s(network: Network) -> None:
+    """B's «ours» goes through the proxy's EPS server and the proxy, and is read by A."""
+    context = server_context(network.certificates.tls_files(HD_2), ["h2"])
+    relays = RelaySettings(proxies=HttpProxies("ftp://127.0.0.1:1", spare_local=False))
+    network.nodes[HD_2].server.renew(context, rate_limits=(), relays=relays, is_other=False)
+    answer = await network.nodes[HD_1].call("hd-2._ping")
+    assert answer.error is not None
+    assert answer.error.message.startswith(f"{PROXY} brought no tunnel to hd-2: hd-2 reports: the proxy_url for ")
+    assert (answer.error.data["stage"], answer.error.data["side"]) == ("relay", "peer")
 
 
 async def test_b_gone_is_told_as_such(network: Network) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from eps.broker.internal_methods import CONNECTION_REQUEST, InternalMethods, proxy_of
+from eps.broker.internal_methods import InternalMethods, proxy_of
 from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
 from eps.core.address import Address
 from eps.core.age import TOO_OLD_HINT
+from eps.core.brokering import CONNECTION_REQUEST
 from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice

@@ -11,15 +11,13 @@ from datetime import datetime
 import orjson
 
 from eps.channels import TunnelAcceptor
-from eps.core.brokering import parse_connection_request
+from eps.core.brokering import CONNECTION_REQUEST, parse_connection_request
 from eps.core.entries import Directory, Entry
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Constant, Request
 from eps.core.names import Object, Operator
 from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
 from eps.grpc import codec
-
-CONNECTION_REQUEST = "_connectionRequest"
 
 SEARCH_SECONDS = 0.01
 """How long a search of the directory keeps all other calls waiting: then it is their turn."""

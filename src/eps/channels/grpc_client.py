@@ -21,7 +21,7 @@ from eps.channels.own_pin import OwnPin
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.channels.pool import Keeping, Pool, Route
 from eps.core.address import Address
-from eps.core.brokering import SERVER_CHANNEL, parse_offer
+from eps.core.brokering import REQUEST_CONNECTION, SERVER_CHANNEL, parse_offer
 from eps.core.entries import Directory
 from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
@@ -203,7 +203,7 @@ class GrpcClientChannel:
                 hint=f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy",
                 side=Side.DIRECTORY,
             )
-        address = Address(proxy, "requestConnection", secrets.token_hex(16))
+        address = Address(proxy, REQUEST_CONNECTION, secrets.token_hex(16))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:
             response = await self._call(route, request, self._name, ASK_TIMEOUT)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from eps.channels import Deliver
+from eps.core.brokering import TUNNEL_METHODS
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.message import Error, Request, Response, Unread, error_response
 from eps.core.names import Fingerprint, Object, Operator, shown
@@ -58,7 +59,8 @@ async def _decode_response(message: pb.Response, request_id: str) -> Response:
 
 
 async def read_answer(message: pb.Response, request: Request) -> Response:
-    """The answer of the operator that ``request`` went to, its error told from our side.
+    """The answer of the operator that ``request`` went to, its error told from our side; but for questions for a
+    tunnel, which pass several servers: who asks first makes out whose a failure is (``core.told``).
 
     Raises:
         AnswerRefused: it holds what JSON can't express, or is nested too deep.
@@ -71,7 +73,7 @@ async def read_answer(message: pb.Response, request: Request) -> Response:
             f"{operator} executed the call, but its answer can't be passed on: {error.message}",
             hint=f"look there before repeating it; what {operator} answers with must change",
         ) from error
-    return from_peer(response)
+    return from_peer(response, translated=request.address.method not in TUNNEL_METHODS)
 
 
 def _executed(error: BadRequest) -> AnswerRefused:
@@ -116,8 +118,8 @@ def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
     raise NotFound(text, hint=hint)
 
 
-def from_peer(response: Response) -> Response:
-    """``response`` with its error told from our side: what a peer calls «ours» is the peer's.
+def from_peer(response: Response, *, translated: bool = True) -> Response:
+    """``response`` with its error told, if ``translated``, from our side: what a peer calls «ours» is the peer's.
 
     An error without data is passed on without data, as an application's own mostly is; but for a right that is missing,
     which servers in use say in this way (PROTOCOL.md section 2).
@@ -128,7 +130,7 @@ def from_peer(response: Response) -> Response:
     data = error.data
     if not data and error.code == NotPermitted.code:
         data = {"stage": Stage.PERMISSION.value, "side": Side.PEER.value, "outcome": Outcome.FAILED.value}
-    elif isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
+    elif translated and isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
         data = {**data, "side": Side.PEER.value}
     return Response(response.id, error=Error(error.code, error.message, data))
 

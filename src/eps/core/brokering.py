@@ -15,6 +15,11 @@ from eps.errors import BadParams, TunnelFailed
 SERVER_CHANNEL = "grpc_server"
 """The channel that tunnels lead to."""
 
+REQUEST_CONNECTION = "requestConnection"
+CONNECTION_REQUEST = "_connectionRequest"
+TUNNEL_METHODS = frozenset({REQUEST_CONNECTION, CONNECTION_REQUEST})
+"""The methods by which A asks P for a tunnel, and P then B."""
+
 
 def encode_token(token: Token) -> str:
     """``token`` as it travels in JSON: standard base64, padded."""

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from sys import intern
 
-from eps.core.brokering import encode_token
+from eps.core.brokering import CONNECTION_REQUEST, REQUEST_CONNECTION, encode_token
 from eps.core.client import Client, parse_client
 from eps.core.defaults import ACCEPT_SECONDS, RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
@@ -54,7 +54,7 @@ MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
 limit (524,288); idle ones take a few KiB each."""
 
-MAX_TO_BYTES = 100 - len("._connectionRequest")
+MAX_TO_BYTES = 100 - len(f".{CONNECTION_REQUEST}")
 """A method has at most 100 bytes (PROTOCOL.md section 5), and this one is ``TO._connectionRequest``."""
 
 MAX_CHANNEL_CHARS = 100
@@ -202,7 +202,7 @@ class PublicProxy:
     async def handle(self, call: Call) -> Response:
         """Answer a JSON-RPC call of our EPS server. Never raises but for cancellation."""
         try:
-            if call.method != "requestConnection":
+            if call.method != REQUEST_CONNECTION:
                 raise MethodNotFound(f"the public proxy has no method {call.method!r}")
             return await self._request_connection(call)
         except EpsError as error:
@@ -244,7 +244,7 @@ class PublicProxy:
             "token": encode_token(offer.first),
         }
         try:
-            return await self.call_network(f"{offer.callee}._connectionRequest", params, self.limits.ask_timeout)
+            return await self.call_network(f"{offer.callee}.{CONNECTION_REQUEST}", params, self.limits.ask_timeout)
         except OutcomeUnknown as error:
             raise await self._unanswered(offer.callee, error) from error
         except EpsError as error:
