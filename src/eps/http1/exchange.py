@@ -122,6 +122,8 @@ class Exchange:
             RemoteProtocolError: see :meth:`next`.
         """
         if self._h11.their_state in _HEAD_COMES_NEXT and not self.at_end:
+            if not self._buffer:
+                return None
             head = self._head()
             if not head:
                 return None
