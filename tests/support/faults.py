@@ -49,17 +49,23 @@ CALM = Weather()
 class FaultProxy:
     """Forwards TCP connections from a port of its own to ``127.0.0.1:target``.
 
+    Args:
+        buffers: bytes that the kernel takes of each connection before they are on the line; 0: as many as it likes.
+
     Attributes:
         weather: for all connections, from now on.
         accepted: connections that came so far.
     """
 
-    def __init__(self, target: int, *, weather: Weather = CALM, port: int = 0, seed: int = 1) -> None:
+    def __init__(self, target: int, *, weather: Weather = CALM, port: int = 0, seed: int = 1, buffers: int = 0) -> None:
         self.target = target
         self.weather = weather
         self.accepted = 0
         self._random = random.Random(seed)
         self._listening = socket.create_server(("127.0.0.1", port))
+        self._buffers = buffers
+        if buffers:
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
         self._listening.setblocking(False)
         self._lines: set[_Line] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,6 +135,8 @@ class FaultProxy:
         near.setblocking(False)
         far = socket.socket()
         far.setblocking(False)
+        if self._buffers:
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffers)
         line = _Line(near, far)
         self._lines.add(line)
         try:

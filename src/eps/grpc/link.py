@@ -24,6 +24,10 @@ from eps.transport.tls import PeerIdentity, peer_certificate
 CLOSE_GRACE = 1.0
 """Seconds for the last bytes and TLS's goodbye; then the socket is aborted."""
 
+WAITING_BYTES = 16_384
+"""Encrypted bytes that may wait for the socket before streams have to wait: what is below TLS goes out in its order,
+however small and urgent what comes behind it is. Event loops allow 512 KiB: eight seconds at 64 kB/s."""
+
 _NO_WAY = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 """How the kernel says that nothing comes through: no end that somebody has made."""
 
@@ -149,6 +153,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WAITING_BYTES)
         ssl_object = transport.get_extra_info("ssl_object")
         try:
             self.peer = self._verify(peer_certificate(ssl_object))

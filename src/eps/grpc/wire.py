@@ -41,8 +41,9 @@ from eps.transport.tls import PeerIdentity
 CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 """Never the bottleneck: opened again as the bytes arrive. The streams' windows bound what is buffered."""
 
-FLUSH_BYTES = 65_536
-"""What is collected before it is handed to the transport within one turn of the event loop."""
+PIECE_BYTES = 16_384
+"""What a stream may write at a time while others wait: the largest frame of RFC 9113's default, and a TLS record. It is
+also what is handed to the transport at once: what waits below TLS is late for everybody."""
 
 
 class Owner(Protocol):
@@ -107,7 +108,8 @@ class Wire:
         self.guard = FrameGuard(server=not client, clock=self.clock, limits=limits.guard)
         self.h2 = http2(client=client)
         self.streams: dict[int, WireStream] = {}
-        self.blocked: set[WireStream] = set()
+        self.blocked: dict[WireStream, None] = {}
+        self._turns: dict[WireStream, None] = {}  # those of them that wait for the socket only, whoever is next first
         self.admission = Admission()
         self._owner = owner
         self._flush_planned = False
@@ -154,9 +156,15 @@ class Wire:
         self.flush()
 
     def on_writable(self) -> None:
-        for stream in list(self.blocked):
-            stream.wake()
-        self._owner.on_writable()
+        self._owner.on_writable()  # new calls first: most are small, and a large one waits behind its first piece
+        self._next_turns()
+
+    def _next_turns(self) -> None:
+        for stream in list(self._turns):
+            if stream in self.blocked:
+                stream.wake()
+            else:  # it was given up meanwhile
+                del self._turns[stream]
 
     def on_doubt(self) -> None:
         self._owner.on_doubt()
@@ -257,6 +265,7 @@ class Wire:
 
     def _on_window(self, event: h2.events.WindowUpdated) -> None:
         if event.stream_id == 0:
+            self._turns.update(dict.fromkeys(self.blocked))  # whoever has a place keeps it
             self.on_writable()
         elif (stream := self.streams.get(event.stream_id)) is not None and stream in self.blocked:
             stream.wake()
@@ -307,14 +316,16 @@ class Wire:
             self._plan_flush()
 
     def write_data(self, stream: WireStream, data: memoryview, *, end: bool) -> int:
-        """Write as much of ``data`` as windows and the socket allow now; how much that was."""
-        sent = 0
-        while self.link.writable:
+        """Write as much of ``data`` as windows and the socket allow now, but one piece if others wait for the socket;
+        how much that was."""
+        sent, room = 0, 1
+        others = len(self._turns) > (stream in self._turns)
+        while self.link.writable and not (sent and others):
             try:
                 room = min(
                     self.h2.local_flow_control_window(stream.id),
                     self.h2.max_outbound_frame_size,
-                    FLUSH_BYTES,
+                    PIECE_BYTES,
                     len(data) - sent,
                 )
                 if room <= 0:
@@ -330,10 +341,20 @@ class Wire:
             if last:
                 stream.sent_end = stream.sent_end or end
                 break
-            if self._pending >= FLUSH_BYTES:
+            if self._pending >= PIECE_BYTES:
                 self.flush()
+        self._wait_for_turn(stream, sent, waits=room > 0 and sent < len(data))
         self._plan_flush()
         return sent
+
+    def _wait_for_turn(self, stream: WireStream, sent: int, *, waits: bool) -> None:
+        """Whoever wrote something goes to the end of those that wait, whoever came in vain keeps its place."""
+        if sent or not waits:
+            self._turns.pop(stream, None)
+        if waits:
+            self._turns.setdefault(stream)
+            if self.link.writable:
+                self.loop.call_soon(self._next_turns)
 
     def write_reset(self, stream_id: int, code: ErrorCodes) -> None:
         """RST_STREAM, if h2 still knows the stream."""
@@ -378,7 +399,8 @@ class Wire:
 
     def forget(self, stream: WireStream) -> None:
         """The stream's holder is done with it."""
-        self.blocked.discard(stream)
+        self.blocked.pop(stream, None)
+        self._turns.pop(stream, None)
         if self.streams.pop(stream.id, None) is not None:
             self._owner.on_released()
 

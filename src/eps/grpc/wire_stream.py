@@ -48,7 +48,7 @@ class Carrier(Protocol):
     clock: Callable[[], float]
     stall_timeout: float
     admission: Admission
-    blocked: set["WireStream"]
+    blocked: dict["WireStream", None]
 
     @property
     def peer_name(self) -> str:
@@ -269,7 +269,7 @@ class WireStream:
 
     async def _room(self, deadline: float) -> None:
         """Wait until there may be room to write. A peer that leaves none until ``deadline`` has frozen the stream."""
-        self._carrier.blocked.add(self)
+        self._carrier.blocked[self] = None
         try:
             async with asyncio.timeout_at(deadline):
                 await self._change()
@@ -277,7 +277,7 @@ class WireStream:
             seconds = self._carrier.stall_timeout
             self.reset(ErrorCodes.CANCEL, f"{self._carrier.peer_name} took nothing more of a message for {seconds:g} s")
         finally:
-            self._carrier.blocked.discard(self)
+            self._carrier.blocked.pop(self, None)
 
     def send_headers(self, headers: Headers, *, end: bool = False) -> None:
         """Headers or trailers. Nothing happens on a stream that is over."""
