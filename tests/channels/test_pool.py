@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eps.channels.pool import ATTEMPTS, Keeping, Pool, Route
+from eps.channels.pool import ATTEMPTS, Pool
+from eps.channels.slots import Keeping, Route
 from eps.core.event import Event, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from eps.channels.pool import Keeping
+from eps.channels.slots import Keeping
 from eps.core.event import PeerChanged, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response as OurResponse

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from eps.core.brokering import MAX_CHANNEL_CHARS, MAX_TO_BYTES
 from eps.core.event import Event, Level, Refused, Step, TunnelFinished
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import NotSent, OutcomeUnknown
-from eps.proxy.public import MAX_CHANNEL_CHARS, MAX_TO_BYTES, PublicProxy, RelayLimits, source_of
+from eps.proxy.public import PublicProxy, RelayLimits, source_of
 from eps.transport.dial import connect
 from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
 

@@ -18,7 +18,7 @@ from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.channels.grpc_client import GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
-from eps.channels.pool import Keeping
+from eps.channels.slots import Keeping
 from eps.core.address import parse_address
 from eps.core.entries import Directory
 from eps.core.event import PeerChanged, Step

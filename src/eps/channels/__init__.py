@@ -6,8 +6,8 @@ started, an outbound one is asked by the broker.
 
 jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.jsonrpc)
                                                  (turns: how many calls it gets at once)
-grpc_client      calls other operators: pool keeps the connections; held_streams keeps our streams to others
-                 (lessons remembers how long each proxy's tunnels live)
+grpc_client      calls other operators: pool keeps the connections in slots; held_streams keeps our streams to
+                 others (lessons remembers how long each proxy's tunnels live)
 grpc_server      other operators call: connected calls those that hold a stream to us
 own_pin          whether the directory pins the certificate that we show to others
 stdout           prints calls for us             peers            what the two gRPC channels share

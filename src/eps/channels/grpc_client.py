@@ -19,7 +19,8 @@ from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams
 from eps.channels.own_pin import OwnPin
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
-from eps.channels.pool import Keeping, Pool, Route
+from eps.channels.pool import Pool
+from eps.channels.slots import Keeping, Route
 from eps.core.address import Address
 from eps.core.brokering import REQUEST_CONNECTION, SERVER_CHANNEL, parse_offer
 from eps.core.entries import Directory

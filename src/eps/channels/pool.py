@@ -18,17 +18,15 @@ to know. Whether a call may go out a second time is decided here and nowhere els
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from eps.channels.lessons import Lessons
 from eps.channels.peers import DirectoryPins
-from eps.core.defaults import TUNNEL_IDLE_SECONDS
+from eps.channels.slots import Keeping, Opener, Route, Slot
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Operator
 from eps.directory import DirectorySource
 from eps.errors import NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
@@ -56,56 +54,6 @@ to be new, and what is in flight on the old ones may take 30 s."""
 
 RENEW_AGAIN_SECONDS = 5.0
 """Until those are tried again that could not be opened anew: a peer that doesn't pin the new certificate yet, say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How an operator is reached, as the directory has it. Two equal routes share a connection.
-
-    Attributes:
-        address: host:port to dial; for a tunnel the address of the proxy's operator.
-        proxy: the operator that brokers the tunnel; empty where the operator is dialled.
-        pins: the recipient's certificates.
-    """
-
-    address: str
-    proxy: Operator
-    pins: frozenset[Fingerprint]
-
-
-@dataclass(slots=True)
-class Slot:
-    """What is kept for one operator.
-
-    Attributes:
-        route: of both the connection and the one that is being opened.
-        begun_at: when it was begun to open the connection.
-        renewed: the connection that is, or was, to be replaced in good time.
-    """
-
-    connection: ClientConnection | None = None
-    route: Route | None = None
-    opening: asyncio.Task[ClientConnection] | None = None
-    last_used: float = 0.0
-    begun_at: float = 0.0
-    renewed: ClientConnection | None = None
-
-
-Opener = Callable[[Operator, Route], Awaitable[ClientConnection]]
-"""Opens a connection along a route; raises NotSent kin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How connections are kept.
-
-    Attributes:
-        idle_timeout: seconds without a call after which one is closed.
-        lessons: the file that remembers how long each proxy's tunnels live; None: it is learned anew each time.
-    """
-
-    idle_timeout: float = TUNNEL_IDLE_SECONDS
-    lessons: Path | None = None
 
 
 class Pool:

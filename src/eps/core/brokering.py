@@ -8,8 +8,8 @@ import base64
 import binascii
 from typing import Any
 
-from eps.core.client import client_flaws
-from eps.core.names import TOKEN_BYTES, Object, Token
+from eps.core.client import Client, client_flaws, parse_client
+from eps.core.names import TOKEN_BYTES, Object, Operator, Token
 from eps.errors import BadParams, TunnelFailed
 
 SERVER_CHANNEL = "grpc_server"
@@ -21,9 +21,33 @@ TUNNEL_METHODS = frozenset({REQUEST_CONNECTION, CONNECTION_REQUEST})
 """The methods by which A asks P for a tunnel, and P then B."""
 
 
+MAX_TO_BYTES = 100 - len(f".{CONNECTION_REQUEST}")
+"""A method has at most 100 bytes (PROTOCOL.md section 5), and this one is ``TO._connectionRequest``."""
+
+MAX_CHANNEL_CHARS = 100
+"""Channel types are short words (``grpc_server``); what is longer is no channel type."""
+
+
 def encode_token(token: Token) -> str:
     """``token`` as it travels in JSON: standard base64, padded."""
     return base64.b64encode(token).decode()
+
+
+def parse_request_connection(params: Object) -> tuple[Operator, str, Client]:
+    """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 2).
+
+    ``_client`` was put there by our EPS server; ``name`` and ``entry`` go to B unchanged, whatever else the entry
+    holds or lacks, since B's server checks it itself.
+
+    Raises:
+        BadParams: naming the place.
+    """
+    to, channel = params.get("to"), params.get("channel")
+    if not isinstance(to, str) or not to or len(to.encode(errors="replace")) > MAX_TO_BYTES:
+        raise BadParams(f"to: must be an operator's name of at most {MAX_TO_BYTES} bytes")
+    if not isinstance(channel, str) or not channel or len(channel) > MAX_CHANNEL_CHARS:
+        raise BadParams("channel: must name the channel to connect to, for example grpc_server")
+    return Operator(to), channel, parse_client(params)
 
 
 def parse_connection_request(params: Object) -> tuple[str, str, Token]:

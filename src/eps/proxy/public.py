@@ -23,8 +23,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from sys import intern
 
-from eps.core.brokering import CONNECTION_REQUEST, REQUEST_CONNECTION, encode_token
-from eps.core.client import Client, parse_client
+from eps.core.brokering import CONNECTION_REQUEST, REQUEST_CONNECTION, encode_token, parse_request_connection
+from eps.core.client import Client
 from eps.core.defaults import ACCEPT_SECONDS, RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
 from eps.core.host_port import parse_host_port, render_host_port
@@ -34,7 +34,7 @@ from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.core.told import about_question
 from eps.core.warn_rate import sparing
-from eps.errors import BadParams, EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
+from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
@@ -54,11 +54,8 @@ MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
 limit (524,288); idle ones take a few KiB each."""
 
-MAX_TO_BYTES = 100 - len(f".{CONNECTION_REQUEST}")
-"""A method has at most 100 bytes (PROTOCOL.md section 5), and this one is ``TO._connectionRequest``."""
-
-MAX_CHANNEL_CHARS = 100
-"""Channel types are short words (``grpc_server``); what is longer is no channel type."""
+OFFERS_SECONDS = 0.02
+"""Between two looks whether an offer is open still, while another process waits for the relay's port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +68,6 @@ class Half:
 
     sock: socket.socket
     head: bytes = b""
-
-
-OFFERS_SECONDS = 0.02
-"""Between two looks whether an offer is open still, while another process waits for the relay's port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +202,7 @@ class PublicProxy:
             return error_response(call.id, error, self.name)
 
     async def _request_connection(self, call: Call) -> Response:
-        callee, channel, client = _parse_request(call.params)
+        callee, channel, client = parse_request_connection(call.params)
         offer = self._make_offer(client.name, callee)
         self._step(3, callee, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
         try:
@@ -398,23 +391,6 @@ class PublicProxy:
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
         self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds))
-
-
-def _parse_request(params: Object) -> tuple[Operator, str, Client]:
-    """``to``, ``channel``, and who asks, of ``requestConnection`` (PROTOCOL.md section 7, step 2).
-
-    ``_client`` was put there by our EPS server; ``name`` and ``entry`` go to B unchanged, whatever else the entry
-    holds or lacks, since B's server checks it itself.
-
-    Raises:
-        BadParams: naming the place.
-    """
-    to, channel = params.get("to"), params.get("channel")
-    if not isinstance(to, str) or not to or len(to.encode(errors="replace")) > MAX_TO_BYTES:
-        raise BadParams(f"to: must be an operator's name of at most {MAX_TO_BYTES} bytes")
-    if not isinstance(channel, str) or not channel or len(channel) > MAX_CHANNEL_CHARS:
-        raise BadParams("channel: must name the channel to connect to, for example grpc_server")
-    return Operator(to), channel, parse_client(params)
 
 
 def _is_whole(sock: socket.socket, token: bytearray) -> bool:

@@ -16,7 +16,7 @@ from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.own_pin import OwnPin
-from eps.channels.pool import Keeping
+from eps.channels.slots import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
