@@ -11,8 +11,9 @@ from engine import Rnd, Target
 from eps.core import record_text
 from eps.core.canonical import canonical_json
 from eps.core.exact import flaw
+from eps.core.layout import is_plain, known_as_read, layout
 from eps.core.limits import MAX_EXACT_INTEGER
-from eps.core.reading import is_plain, known_as_read, layout, read, tail_of
+from eps.core.reading import read, tail_of
 from eps.core.record import parse_change_record
 from eps.core.second_reading import doubtful_places
 from eps.core.structure import TAG, structured_bytes

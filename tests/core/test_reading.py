@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from eps.core import reading
 from eps.core.exact import SHAPES, flaw
-from eps.core.reading import Reading, is_plain, known_as_read, layout, read, tail_of
+from eps.core.layout import is_plain, known_as_read, layout
+from eps.core.reading import Reading, read, tail_of
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.core.record_text import loads
 from eps.core.structure import TAG, structured_bytes

@@ -7,7 +7,8 @@ jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large 
 record_text   the JSON of records: numbers as doubles, any depth; free_form: values in them that mean nothing here
 minus_zero    the number -0 for a parser that doesn't know it
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
-exact         what typed data may be → reading (the one reading of a record's bytes) → verdict (what a record does)
+exact         what typed data may be → reading (the one reading of a record's bytes), layout (the record's own bounds)
+              → verdict (what a record does)
 age           how old what is known of the directory is
 high_water    how far a directory had come, and whether what is there now is less
 canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded

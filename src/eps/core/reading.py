@@ -13,7 +13,7 @@ rest can be read. The parser goes there, and if it gets no further, back to the 
 twice in the same state.
 
 So what a text holds never matters, only where it stands; and a record with exact typed data, in whose free-form values
-no closing key occurs, has itself as its reading (:func:`is_plain`, which saves most records the parser).
+no closing key occurs, has itself as its reading (``layout.is_plain``, which saves most records the parser).
 
 Values that differ only in what is empty are one reading: the hash knows no difference.
 """
@@ -23,24 +23,19 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from eps.core.exact import (
     GRPC_SERVER_SETTINGS,
     PROXY_SETTINGS,
     SHAPES,
-    Fields,
     Free,
     Known,
     Many,
     Text,
-    has_form,
     is_operator,
-    known_settings,
 )
-from eps.core.record import ChangeRecord
 from eps.core.second_reading import is_some_object
-from eps.core.structure import TAG, TRUE, is_empty, structured_bytes
+from eps.core.structure import TAG, TRUE
 
 STEPS_PER_TOKEN = 16
 """How long the parser may look for a way: an honest record takes one or two steps for each token. One that takes more
@@ -50,7 +45,7 @@ Tokens = Sequence[bytes]
 
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?(?:Z|[+-]\d\d:\d\d)")
 _HASH = re.compile(rb"[0-9a-f]{64}")
-_HEAD = 3
+HEAD = 3
 """Tokens before the data: ``map``, the date, its key."""
 
 _TRUE = TRUE.removeprefix(TAG)
@@ -86,9 +81,9 @@ def read(data: bytes, *, doubting: bool = False) -> Reading | None:
     if tail is None or tokens[0] != b"map" or tokens[2] != b"created_at" or not _DATE.fullmatch(tokens[1]):
         return None
     name, section, end = tail
-    if end == _HEAD:
+    if end == HEAD:
         return Reading(name, section, (), ())
-    if tokens[_HEAD] != b"list":
+    if tokens[HEAD] != b"list":
         return None
     found = _Parser(tokens[:end], section, doubting).parse()
     return None if found is None else Reading(name, section, *found)
@@ -99,15 +94,15 @@ def read_tail(tokens: Tokens) -> tuple[str, str, int] | None:
 
     Without data there is no key ``data``, and the name follows the head at once.
     """
-    if len(tokens) < _HEAD + 4 or tokens[-1] != b"section" or tokens[-3] != b"name":
+    if len(tokens) < HEAD + 4 or tokens[-1] != b"section" or tokens[-3] != b"name":
         return None
     name, section = _text(tokens[-4]), _text(tokens[-2])
     if name is None or not is_operator(name) or section not in SHAPES:
         return None
     end = len(tokens) - 4
-    if end == _HEAD:
+    if end == HEAD:
         return name, section, end
-    return (name, section, end - 1) if tokens[end - 1] == b"data" and end > _HEAD + 1 else None
+    return (name, section, end - 1) if tokens[end - 1] == b"data" and end > HEAD + 1 else None
 
 
 def tail_of(data: bytes) -> tuple[str, str] | None:
@@ -124,82 +119,6 @@ def may_sign_a_record(data: bytes) -> bool:
     tokens = data.split(TAG)[1:]
     first = tokens[0] == b"map" and tokens[2:3] == [b"hash"] and bool(_HASH.fullmatch(tokens[1]))
     return first and tokens[-1] == b"record"
-
-
-# The record's own bounds
-
-
-def layout(record: ChangeRecord) -> Reading:
-    """The reading that ``record``, whose typed data are exact, ought to have."""
-    bounds: list[tuple[int, int]] = []
-    known: list[Mapping[str, Tokens]] = []
-    _lay_out_list(SHAPES[record.section], record.data, _HEAD, bounds)
-    if record.section in ("channels", "settings"):
-        for item in record.data:
-            if item.get("settings") is not None and (wanted := known_settings(record.section, item)):
-                settings = item["settings"]
-                known.append(
-                    {key: _tokens(settings[key]) for key in wanted if not is_empty(settings.get(key))},
-                )
-    return Reading(record.name, record.section, tuple(bounds), tuple(known))
-
-
-def is_plain(record: ChangeRecord, data: bytes) -> bool:
-    """Whether the bounds of ``record``, whose typed data are exact, need no parser: no value holds a closing key.
-
-    Then the parser, too, has one place only where each value can end. Settings that our programs read are another
-    matter: see :func:`known_as_read`.
-    """
-    if record.section in ("certificates", "groups"):
-        return True
-    if record.section == "services":
-        return data.count(TAG + b"parameters") == 0
-    own = sum(item.get("settings") is not None for item in record.data) + (record.section == "settings")
-    return data.count(TAG + b"settings") == own
-
-
-def known_as_read(record: ChangeRecord) -> bool:
-    """Whether the settings that our programs read are those that their bytes say, in a record with exact typed data."""
-    if record.section not in ("channels", "settings"):
-        return True
-    for item in record.data:
-        settings = item.get("settings")
-        wanted = known_settings(record.section, item) if settings is not None else None
-        if wanted and _read_known(_tokens(settings), wanted) != {
-            key: _tokens(settings[key]) for key in wanted if not is_empty(settings.get(key))
-        }:
-            return False
-    return True
-
-
-def _tokens(value: object) -> list[bytes]:
-    return structured_bytes(value).split(TAG)[1:]
-
-
-def _lay_out_list(shape: Many, items: Sequence[Any], at: int, bounds: list[tuple[int, int]]) -> int:
-    """Note the bounds of what is free-form in a list whose word ``list`` is token ``at``; gives where it ends."""
-    if not items:
-        return at
-    at += 1
-    for item in items:
-        at += 2  # index, and ``map`` or the text
-        if not isinstance(shape.element, Text):
-            at = _lay_out_object(shape.element, item, at, bounds)
-    return at
-
-
-def _lay_out_object(fields: Fields, item: Mapping[str, Any], at: int, bounds: list[tuple[int, int]]) -> int:
-    for field in fields:
-        value = item.get(field.key)
-        if isinstance(field, Text):
-            at += 2 if value else 0
-        elif isinstance(field, Many) and (not field.or_free or has_form(value)):
-            at = _lay_out_list(field, value, at, bounds) + 1 if value else at
-        elif value is not None and not is_empty(value):
-            end = at + structured_bytes(value).count(TAG)
-            bounds.append((at, end))
-            at = end + 1
-    return at
 
 
 # The parser
@@ -245,7 +164,7 @@ class _Parser:
 
     def parse(self) -> _Found | None:
         """Bounds and known settings; None if the tokens can't be read as the section's data."""
-        state: tuple[int, _Stack] | None = (_HEAD + 1, (SHAPES[self._section], 0, -1, None))
+        state: tuple[int, _Stack] | None = (HEAD + 1, (SHAPES[self._section], 0, -1, None))
         while self._steps > 0:
             self._steps -= 1
             state = state or self._next_way()
@@ -341,7 +260,7 @@ class _Parser:
             return True
         value = self._tokens[begin:end]
         self._steps -= len(value)  # they are read once more for each place where they may end
-        known = _read_known(value, wanted)
+        known = read_known(value, wanted)
         if known is None or (self._doubting and not is_some_object(value)):
             return False
         self._known.append(known)
@@ -362,7 +281,7 @@ def _text(token: bytes) -> str | None:
 # Settings that our programs read
 
 
-def _read_known(tokens: Tokens, wanted: Mapping[str, Known]) -> dict[str, Tokens] | None:
+def read_known(tokens: Tokens, wanted: Mapping[str, Known]) -> dict[str, Tokens] | None:
     """The wanted settings in an object's tokens; None if one of them is not exact.
 
     An object without objects in it is read key by key. In any other, a setting is where its key first stands behind a

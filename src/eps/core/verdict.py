@@ -16,8 +16,9 @@ from enum import Enum
 
 from eps.core.exact import flaw, known_settings, parameters_flaw
 from eps.core.free_form import MAX_LEVELS, levels
+from eps.core.layout import is_plain, known_as_read, layout
 from eps.core.limits import MAX_MESSAGE_BYTES
-from eps.core.reading import is_plain, known_as_read, layout, read, tail_of
+from eps.core.reading import read, tail_of
 from eps.core.record import ChangeRecord
 from eps.core.second_reading import holds_pieces
 from eps.errors import RecordError
