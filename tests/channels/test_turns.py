@@ -6,7 +6,8 @@ import math
 import pytest
 
 from eps.channels.turns import Turns
-from eps.core.overload import Begun, Fixed
+from eps.core.latency import Begun
+from eps.core.overload import Fixed
 from eps.errors import Busy, Outcome, Side
 
 

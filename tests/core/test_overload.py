@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from eps.core import overload
-from eps.core.overload import CEILING, COHORT, FLOOR, MAX_METHODS, Adaptive, Fixed, may_wait
+from eps.core.latency import COHORT
+from eps.core.overload import CEILING, FLOOR, MAX_METHODS, Adaptive, Fixed, may_wait
 from support.queueing import Simulation, Work, about, anything, arrivals
 
 

@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from eps.core.overload import WAIT_SECONDS, Begun, Limit, may_wait
+from eps.core.latency import Begun
+from eps.core.overload import WAIT_SECONDS, Limit, may_wait
 
 Work = Callable[[], float]
 """Draws the seconds that one call takes by itself."""

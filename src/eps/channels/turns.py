@@ -8,7 +8,8 @@ import math
 import time
 from collections import deque
 
-from eps.core.overload import WAIT_SECONDS, Begun, Limit, may_wait
+from eps.core.latency import Begun
+from eps.core.overload import WAIT_SECONDS, Limit, may_wait
 from eps.errors import Busy, Side
 
 LEAST_RETRY, MOST_RETRY = 1, 30

@@ -28,7 +28,7 @@ endpoint      which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second
 recent        a bounded memory                             client         who calls
-overload      how many calls an application gets at once
+overload      how many calls an application gets at once     latency       how late they are
 told          what another server tells of a failure, seen from here
 clienthello   the server name in a TLS client's first bytes
 announcement  which domain is whose, until when              chunks         the store ``file``'s pieces of entries

@@ -23,10 +23,10 @@ ended. (The idea of limits that follow latency is TCP Vegas'.)
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from eps.core.latency import COHORT, COHORTS, FAST, SLOW, Base, Begun, Cohort, Seen, together
 from eps.core.recent import Recent
 
 FLOOR = 8
@@ -35,9 +35,6 @@ FLOOR = 8
 CEILING = 512
 """Calls beyond which one application isn't asked at once: each needs a connection, on both sides."""
 
-FAST, SLOW = 1.1, 1.3
-"""The limit grows up to so many times the base: fast, slowly. At 1.3 times, a quarter more run than are worked at."""
-
 LATE = 1.6
 """From so many times the base on, calls wait for each other. Below twice, so that with the wait for a turn accepted
 calls stay under twice what they took before."""
@@ -45,27 +42,12 @@ calls stay under twice what they took before."""
 MORE = 2.0
 """Where usually a hundred calls run there may be a queue when two hundred do, not when a hundred and ten do."""
 
-COHORT, COHORTS = 20, 4
-"""Calls whose latencies are looked at together, and how often, before they are judged: fewer would differ by chance."""
-
-CLEARLY_LATE = 3.0
-"""So many times the base is no chance, even in one cohort."""
-
 PROBE = 1.5
 """By what a limit is raised to see whether that does harm."""
 
 PROBE_AFTER, MAX_PATIENCE = 10, 80
 """Judgements by which calls were rather late and others refused, after which a higher limit is tried; each time that it
 did harm, twice as many, up to the second."""
-
-SHARE = 0.25
-"""Which of a window's latencies counts, and which a base is: the lower quarter."""
-
-STEP = 0.03
-"""By what a base follows each single latency upwards; downwards by three times that, so that a quarter lie below it."""
-
-FIRST = 20
-"""Of so many calls a method's first base is the lower quarter: the very first may be slow for reasons of its own."""
 
 USUAL_SECONDS = 60.0
 """What has been running for so long is what usually does."""
@@ -120,29 +102,6 @@ class Limit(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Begun:
-    """A call that runs, or has ended.
-
-    Attributes:
-        method: what is called.
-        running: calls that ran when it began, itself included.
-        at: when it began.
-        base: what its method takes when few run; 0: not known then.
-        seconds: that it took; None: it runs. inf: no answer came.
-    """
-
-    method: str
-    running: int
-    at: float
-    base: float = 0.0
-    seconds: float | None = None
-
-    def took(self, now: float) -> float:
-        """Seconds that it took, or has been running for."""
-        return now - self.at if self.seconds is None else self.seconds
-
-
 class Fixed:
     """A number from the settings."""
 
@@ -159,51 +118,6 @@ class Fixed:
 
     def pressed(self, now: float, *, refused: bool) -> None:
         """A fixed limit stays."""
-
-
-@dataclass(slots=True)
-class _Cohort:
-    """Calls that began one after the other. (Those that end one after the other won't do: the short ones come first.)
-
-    Attributes:
-        calls: :data:`COHORT` of them, once it is full.
-        pressed: meanwhile calls found no place.
-    """
-
-    calls: list[Begun] = field(default_factory=list)
-    pressed: bool = False
-
-    def seen(self, now: float) -> "_Seen | None":
-        """What the lower quarter took, against their bases; None: not known yet."""
-        if len(self.calls) < COHORT:
-            return None
-        late = _lower([(call.took(now) / call.base, call.seconds is None) for call in self.calls])
-        if late is None:
-            return None
-        return _Seen(late, sorted(call.running for call in self.calls)[COHORT // 2], self.pressed)
-
-    def drop(self, call: Begun) -> None:
-        """Another one takes the place of ``call``, if it is one of these."""
-        self.calls = [one for one in self.calls if one is not call]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What cohorts show: how late calls were, among how many, and whether others found no place."""
-
-    late: float
-    running: float
-    pressed: bool
-
-    def is_clear(self) -> bool:
-        """Whether one cohort is enough to judge by."""
-        return self.late > CLEARLY_LATE or (self.pressed and self.late <= FAST)
-
-
-def _together(seen: Sequence[_Seen]) -> _Seen:
-    count = len(seen)
-    late, running = sum(one.late for one in seen) / count, sum(one.running for one in seen) / count
-    return _Seen(late, running, any(one.pressed for one in seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,38 +146,6 @@ class _Trial:
         return math.isinf(lateness) or (lateness < same if times < 1 else lateness > same)
 
 
-class _Base:
-    """What calls of one method take when few run.
-
-    Attributes:
-        seconds: the lower quarter of what they take; 0: not known.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._first: list[Begun] = []
-
-    def begun(self, call: Begun) -> None:
-        """A call began; by the first ones the base is known at all."""
-        if not self.seconds and len(self._first) < FIRST:
-            self._first.append(call)
-
-    def forget(self, call: Begun) -> None:
-        """A call has ended in a way that says nothing."""
-        self._first = [one for one in self._first if one is not call]
-
-    def ended(self, call: Begun, now: float, *, few: bool) -> None:
-        """A call has ended; ``few`` ran beside it."""
-        if self.seconds:
-            if few and math.isfinite(call.took(now)):
-                self.seconds *= 1 + STEP if call.took(now) > self.seconds else 1 - 3 * STEP
-        elif len(self._first) == FIRST:
-            first = _lower([(one.took(now), one.seconds is None) for one in self._first])
-            if first is not None and math.isfinite(first):
-                self.seconds = max(first, 1e-6)
-                self._first = []
-
-
 class Adaptive:
     """A limit that follows what the application does.
 
@@ -273,9 +155,9 @@ class Adaptive:
 
     def __init__(self, now: float) -> None:
         self._most = float(CEILING)
-        self._bases: Recent[str, _Base] = Recent(MAX_METHODS)
-        self._cohorts = deque([_Cohort()])
-        self._seen: list[_Seen] = []
+        self._bases: Recent[str, Base] = Recent(MAX_METHODS)
+        self._cohorts = deque([Cohort()])
+        self._seen: list[Seen] = []
         self._trial: _Trial | None = None
         self._allowed = 1.0
         self._late_before = 0.0
@@ -298,12 +180,12 @@ class Adaptive:
             self._refused_at = now
         base = self._bases.get(method)
         if base is None:
-            self._bases.put(method, base := _Base())
+            self._bases.put(method, base := Base())
         call = Begun(method, running, now, base.seconds)
         base.begun(call)
         if call.base:
             if len(self._cohorts[-1].calls) == COHORT:
-                self._cohorts.append(_Cohort())
+                self._cohorts.append(Cohort())
             self._cohorts[-1].calls.append(call)
         return call
 
@@ -327,28 +209,28 @@ class Adaptive:
         while (seen := self._cohorts[0].seen(now)) is not None:
             self._look(seen, now)
 
-    def _forget(self, call: Begun, base: _Base | None) -> None:
+    def _forget(self, call: Begun, base: Base | None) -> None:
         """Look at others instead of ``call``."""
         if base is not None:
             base.forget(call)
         for cohort in self._cohorts:
             cohort.drop(call)
 
-    def _look(self, seen: _Seen, now: float) -> None:
+    def _look(self, seen: Seen, now: float) -> None:
         """Judge by one cohort, if it is clear, or by several together."""
         self._cohorts.popleft()
         if not self._cohorts:
-            self._cohorts.append(_Cohort())
+            self._cohorts.append(Cohort())
         self._seen.append(seen)
         if seen.is_clear():
             self._seen.clear()
             self._judge(seen, now)
         elif len(self._seen) == COHORTS:
-            together = _together(self._seen)
+            seen = together(self._seen)
             self._seen.clear()
-            self._judge(together, now)
+            self._judge(seen, now)
 
-    def _judge(self, seen: _Seen, now: float) -> None:
+    def _judge(self, seen: Seen, now: float) -> None:
         trial, late, running = self._trial, seen.late, seen.running
         self._trial = None
         queue = trial.is_queue(late, running) if trial is not None else None
@@ -412,11 +294,5 @@ class Adaptive:
     def _set(self, most: float) -> None:
         """Another limit; what is under way says nothing about it."""
         self._most = most
-        self._cohorts = deque([_Cohort()])
+        self._cohorts = deque([Cohort()])
         self._seen.clear()
-
-
-def _lower(values: Sequence[tuple[float, bool]]) -> float | None:
-    """The lower quarter of values; None: it isn't known yet, since a value below it may still grow."""
-    value, grows = sorted(values)[int(len(values) * SHARE)]
-    return None if grows or any(other < value for other, grows in values if grows) else value

@@ -1,0 +1,129 @@
+"""How long calls take, against what their methods take when few run; ``core.overload`` judges by it. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+FAST, SLOW = 1.1, 1.3
+"""The limit grows up to so many times the base: fast, slowly. At 1.3 times, a quarter more run than are worked at."""
+
+COHORT, COHORTS = 20, 4
+"""Calls whose latencies are looked at together, and how often, before they are judged: fewer would differ by chance."""
+
+CLEARLY_LATE = 3.0
+"""So many times the base is no chance, even in one cohort."""
+
+SHARE = 0.25
+"""Which of a window's latencies counts, and which a base is: the lower quarter."""
+
+STEP = 0.03
+"""By what a base follows each single latency upwards; downwards by three times that, so that a quarter lie below it."""
+
+FIRST = 20
+"""Of so many calls a method's first base is the lower quarter: the very first may be slow for reasons of its own."""
+
+
+@dataclass(slots=True)
+class Begun:
+    """A call that runs, or has ended.
+
+    Attributes:
+        method: what is called.
+        running: calls that ran when it began, itself included.
+        at: when it began.
+        base: what its method takes when few run; 0: not known then.
+        seconds: that it took; None: it runs. inf: no answer came.
+    """
+
+    method: str
+    running: int
+    at: float
+    base: float = 0.0
+    seconds: float | None = None
+
+    def took(self, now: float) -> float:
+        """Seconds that it took, or has been running for."""
+        return now - self.at if self.seconds is None else self.seconds
+
+
+@dataclass(slots=True)
+class Cohort:
+    """Calls that began one after the other. (Those that end one after the other won't do: the short ones come first.)
+
+    Attributes:
+        calls: :data:`COHORT` of them, once it is full.
+        pressed: meanwhile calls found no place.
+    """
+
+    calls: list[Begun] = field(default_factory=list)
+    pressed: bool = False
+
+    def seen(self, now: float) -> "Seen | None":
+        """What the lower quarter took, against their bases; None: not known yet."""
+        if len(self.calls) < COHORT:
+            return None
+        late = lower([(call.took(now) / call.base, call.seconds is None) for call in self.calls])
+        if late is None:
+            return None
+        return Seen(late, sorted(call.running for call in self.calls)[COHORT // 2], self.pressed)
+
+    def drop(self, call: Begun) -> None:
+        """Another one takes the place of ``call``, if it is one of these."""
+        self.calls = [one for one in self.calls if one is not call]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What cohorts show: how late calls were, among how many, and whether others found no place."""
+
+    late: float
+    running: float
+    pressed: bool
+
+    def is_clear(self) -> bool:
+        """Whether one cohort is enough to judge by."""
+        return self.late > CLEARLY_LATE or (self.pressed and self.late <= FAST)
+
+
+def together(seen: Sequence[Seen]) -> Seen:
+    count = len(seen)
+    late, running = sum(one.late for one in seen) / count, sum(one.running for one in seen) / count
+    return Seen(late, running, any(one.pressed for one in seen))
+
+
+class Base:
+    """What calls of one method take when few run.
+
+    Attributes:
+        seconds: the lower quarter of what they take; 0: not known.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._first: list[Begun] = []
+
+    def begun(self, call: Begun) -> None:
+        """A call began; by the first ones the base is known at all."""
+        if not self.seconds and len(self._first) < FIRST:
+            self._first.append(call)
+
+    def forget(self, call: Begun) -> None:
+        """A call has ended in a way that says nothing."""
+        self._first = [one for one in self._first if one is not call]
+
+    def ended(self, call: Begun, now: float, *, few: bool) -> None:
+        """A call has ended; ``few`` ran beside it."""
+        if self.seconds:
+            if few and math.isfinite(call.took(now)):
+                self.seconds *= 1 + STEP if call.took(now) > self.seconds else 1 - 3 * STEP
+        elif len(self._first) == FIRST:
+            first = lower([(one.took(now), one.seconds is None) for one in self._first])
+            if first is not None and math.isfinite(first):
+                self.seconds = max(first, 1e-6)
+                self._first = []
+
+
+def lower(values: Sequence[tuple[float, bool]]) -> float | None:
+    """The lower quarter of values; None: it isn't known yet, since a value below it may still grow."""
+    value, grows = sorted(values)[int(len(values) * SHARE)]
+    return None if grows or any(other < value for other, grows in values if grows) else value
