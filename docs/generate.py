@@ -205,7 +205,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("names that others chose, looked up at once", "further ones wait", "transport.dial.MAX_FOREIGN_LOOKUPS", ""),
     ("open connections of one port", "closed on accept: `connections`", "transport.listener.MAX_CONNECTIONS", ""),
     ("time for a TLS handshake on a JSON-RPC port", "closed", "jsonrpc.server.HANDSHAKE_SECONDS", "s"),
-    ("an idle connection to a JSON-RPC port", "closed", "jsonrpc.server.KEEP_ALIVE_SECONDS", "s"),
+    ("an idle connection to a JSON-RPC port", "closed", "jsonrpc.server_connection.KEEP_ALIVE_SECONDS", "s"),
     (
         "time for a request's body, and 1 s more per MiB allowed",
         "code -32600",

@@ -15,7 +15,7 @@ from eps.core.event import Notice, Refused
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.errors import NotFound, NotJson, StartError
-from eps.jsonrpc import request_body
+from eps.jsonrpc import request_body, server_connection
 from eps.jsonrpc import server as module
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.requests import Requests
@@ -175,9 +175,9 @@ async def test_allowed_names_refuse_a_client_without_a_certificate() -> None:
 
 async def test_a_certificate_that_can_not_be_read_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(der: bytes) -> list[str]:
-        raise module.TlsFailed("no")
+        raise server_connection.TlsFailed("no")
 
-    monkeypatch.setattr(module, "certificate_names", unreadable)
+    monkeypatch.setattr(server_connection, "certificate_names", unreadable)
     async with jsonrpc_server(echo, tls=tls_files("hd-1")) as server, connected(server, tls_files("app")) as client:
         client.post(request())
         assert (await client.answer())[2]["result"]["names"] == []

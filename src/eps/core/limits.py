@@ -23,3 +23,7 @@ MAX_SETTINGS_NESTING = 24
 """Objects and lists inside each other in a record's free-form value that servers send each other; deeper ones are left
 out. An entry travels as ``params.client.entry`` and holds its records; gRPC's C core, which some peers are on, reads
 32 objects or 48 lists from ``params`` on, and there must be room for what is around it."""
+
+WRITE_BYTES = 256 * 1024
+"""What is larger is handed to a connection in pieces of this size, each when the one before has left: encrypting 10 MB
+at once would hold up everything for 50 ms."""

@@ -22,7 +22,7 @@ import h11
 
 from eps.core.defaults import CALL_SECONDS, KEEP_ALIVE_SECONDS
 from eps.core.jsonrpc_text import Load, render_request
-from eps.core.limits import MAX_MESSAGE_BYTES
+from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.packed import coding_of
@@ -47,10 +47,6 @@ CONNECT_SECONDS = 10.0
 LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
 """To one endpoint; further calls wait for one to become free."""
-
-WRITE_BYTES = 256 * 1024
-"""A larger body is handed to the socket in pieces of this size, each when the last has left, while the answer is waited
-for: encrypting 10 MB at once would hold up everything for 50 ms."""
 
 MAX_VALUES = 1_000_000
 """Of one answer, where the caller sets no other limit; they take 250 MiB at most."""

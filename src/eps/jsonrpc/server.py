@@ -11,46 +11,44 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.web_protocol import RequestHandler
 
-from eps.core.certificate import fingerprint
 from eps.core.defaults import MAX_CALLS
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response, error_response
 from eps.core.warn_rate import sparing
-from eps.errors import EpsError, InternalError, NotJson, TlsFailed
-from eps.jsonrpc.aiohttp_parts import OwnFields
+from eps.errors import EpsError, InternalError, NotJson
 from eps.jsonrpc.callers import Caller, Callers, Gate
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.in_hand import MAX_CALL_BYTES, Held, InHand
 from eps.jsonrpc.large_bodies import LARGE, LargeBodies
 from eps.jsonrpc.request_body import BODY_BYTES_PER_SECOND, RequestBody
 from eps.jsonrpc.requests import Requests
+from eps.jsonrpc.server_connection import (
+    KEEP_ALIVE_SECONDS,
+    HttpAnswer,
+    HttpServer,
+    OnEnd,
+    ServerConnection,
+    send_answer,
+)
 from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.incoming import Entrance
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
-from eps.transport.tls import TlsFiles, certificate_names, peer_certificate, server_context
+from eps.transport.tls import TlsFiles, server_context
 
 HANDSHAKE_SECONDS = 10.0
 """A TLS handshake takes milliseconds of work and a few round trips."""
 
-KEEP_ALIVE_SECONDS = 75.0
-"""An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
-
 ANSWER_SECONDS = 60.0
 """How long a client may take to read its answer, and a second more per MiB; then the connection is cut."""
-
-WRITE_BYTES = 256 * 1024
-"""A larger answer is written in pieces of this size, each when the one before has left."""
 
 NEVER_WAITS = 32 * 1024
 """An answer up to this size, on a connection with nothing unread, goes to the transport without waiting, which comes at
@@ -64,20 +62,9 @@ _LAST_WORDS_SECONDS = 0.1
 
 HTTP_ALPN = ("http/1.1",)
 
-MAX_HEADER_LINE = 8190
-"""aiohttp's and Apache's default."""
-
-_JSON_TYPE = "application/json; charset=utf-8"
 _NOT_FOUND = b'{"message":"not found"}'
-_KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
-
-
 Handler = Callable[[Call], Awaitable[Response]]
 """Answers a call, within a deadline of its own. An ``EpsError`` that it raises becomes the answer's error."""
-
-
-OnEnd = Callable[[BaseException | None], None]
-"""Called when a connection has ended; with an exception if it broke off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +124,7 @@ class JsonRpcServer:
         self._callers = callers
         self._gate = Gate(name, tls, callers, self._emit)
         self._context: ssl.SSLContext | None = None
-        self._http: _Http | None = None
+        self._http: HttpServer | None = None
         self._in_hand = InHand(name, limits.max_calls, MAX_CALL_BYTES + limits.max_body)
         self._exchanges: set[asyncio.Task[Any]] = set()
         self._entrance = Entrance(limits.max_arriving, HANDSHAKE_SECONDS if tls is not None else KEEP_ALIVE_SECONDS)
@@ -178,7 +165,7 @@ class JsonRpcServer:
         """
         self._requests.cors.check()
         self._context = server_context(self._tls, HTTP_ALPN) if self._tls else None
-        self._http = _Http(self._exchange)
+        self._http = HttpServer(self._exchange)
         if self._listener is not None:
             await self._listener.start()
 
@@ -250,9 +237,9 @@ class JsonRpcServer:
 
         generation = self._generation
 
-        def made(arrival: Arrival) -> "_Connection":
+        def made(arrival: Arrival) -> ServerConnection:
             connection = http()
-            assert isinstance(connection, _Connection), "it makes no others"
+            assert isinstance(connection, ServerConnection), "it makes no others"
             connection.arrival = arrival
             connection.on_end = on_end
             connection.generation = generation
@@ -260,7 +247,7 @@ class JsonRpcServer:
 
         await self._entrance.to_protocol(made, accepted, self._context, end=self._gives_way)
 
-    def _gives_way(self, connection: "_Connection") -> None:
+    def _gives_way(self, connection: ServerConnection) -> None:
         if connection.transport is not None:
             source = str((connection.transport.get_extra_info("peername") or ["a connection that is gone"])[0])
             connection.transport.abort()
@@ -271,17 +258,17 @@ class JsonRpcServer:
         task = asyncio.current_task()
         assert task is not None
         self._exchanges.add(task)
-        if isinstance(request.protocol, _Connection):
+        if isinstance(request.protocol, ServerConnection):
             request.protocol.settle()
         try:
             answer = await self._answer(request)
-            if isinstance(request.protocol, _Connection) and request.protocol.generation != self._generation:
+            if isinstance(request.protocol, ServerConnection) and request.protocol.generation != self._generation:
                 answer.force_close()
             size = answer.content_length or 0
             if size <= NEVER_WAITS and request.transport and not request.transport.get_write_buffer_size():
-                return await _send(request, answer)
+                return await send_answer(request, answer)
             async with asyncio.timeout(ANSWER_SECONDS + size / BODY_BYTES_PER_SECOND):
-                return await _send(request, answer)
+                return await send_answer(request, answer)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
@@ -289,14 +276,14 @@ class JsonRpcServer:
         finally:
             self._exchanges.discard(task)
 
-    async def _answer(self, request: web.BaseRequest) -> "_Answer":
+    async def _answer(self, request: web.BaseRequest) -> HttpAnswer:
         origin = request.headers.get(hdrs.ORIGIN, "")
         asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
         headers = self._requests.cors.headers(origin, asked) if origin else {}
         if request.path != self._path:
-            return _Answer(404, _NOT_FOUND, headers)
+            return HttpAnswer(404, _NOT_FOUND, headers)
         if headers and request.method == hdrs.METH_OPTIONS:
-            return _Answer(200, b"", headers)
+            return HttpAnswer(200, b"", headers)
         return self._rendered(await self._respond(request), headers)
 
     async def _respond(self, request: web.BaseRequest) -> Response:
@@ -311,7 +298,7 @@ class JsonRpcServer:
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
-            caller = request.protocol.caller if isinstance(request.protocol, _Connection) else Caller()
+            caller = request.protocol.caller if isinstance(request.protocol, ServerConnection) else Caller()
             await self._gate.check(caller)  # before anything is read: who may not call costs nothing
             names = caller.names
             body = RequestBody(request, self._limits.max_body, held.hold)
@@ -364,93 +351,15 @@ class JsonRpcServer:
             return error_response(call_id, error)
         return response if response.id == call_id else replace(response, id=call_id)
 
-    def _rendered(self, response: Response, headers: dict[str, str]) -> "_Answer":
+    def _rendered(self, response: Response, headers: dict[str, str]) -> HttpAnswer:
         try:
             body = render_response(response)
         except InternalError as error:
             response = error_response(response.id, error)
             body = render_response(response)
-        return _Answer(400 if response.error else 200, body, headers)
+        return HttpAnswer(400 if response.error else 200, body, headers)
 
     def _surprise(self, call_id: str, error: Exception) -> Response:
         text = f"{self._name}: an error inside this server: {type(error).__name__}: {error}"
         self._emit(Notice(level=Level.ERROR, text=text, hint="please report this"))
         return error_response(call_id, InternalError("an error inside this server", hint="its log says more"))
-
-
-class _Nameless(OwnFields):
-    """An HTTP answer without aiohttp's name in it."""
-
-    def finish_fields(self) -> None:
-        self.headers.popall(hdrs.SERVER, None)
-        if self.headers.get(hdrs.CONNECTION) != "close":
-            self.headers["Keep-Alive"] = _KEEP_ALIVE
-
-
-class _Answer(_Nameless, web.Response):
-    """One whose body is sent with its headers."""
-
-    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        super().__init__(status=status, body=body, headers=headers)
-        if body:
-            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
-
-
-async def _send(request: web.BaseRequest, answer: _Answer) -> web.StreamResponse:
-    """Send an answer; a large one in pieces, since encrypting 10 MB at once would hold up everything for 50 ms."""
-    body = answer.body
-    if not isinstance(body, bytes) or len(body) <= WRITE_BYTES:
-        await answer.prepare(request)
-        await answer.write_eof()
-        return answer
-    pieces = _Nameless(status=answer.status, headers=answer.headers)
-    if answer.keep_alive is False:
-        pieces.force_close()
-    pieces.content_length = len(body)
-    await pieces.prepare(request)
-    for start in range(0, len(body), WRITE_BYTES):
-        await pieces.write(body[start : start + WRITE_BYTES])
-    await pieces.write_eof()
-    return pieces
-
-
-class _Connection(HttpConnection):
-    """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
-
-    arrival: Arrival | None = None
-    on_end: OnEnd | None = None
-    generation = 0
-
-    def settle(self) -> None:
-        """Its first request has come."""
-        if self.arrival is not None:
-            self.arrival.settle()
-            self.arrival = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self.settle()
-        if self.on_end is not None:
-            self.on_end(exc)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.caller = Caller()
-        leaf = peer_certificate(transport.get_extra_info("ssl_object"))
-        if leaf is not None:
-            self.caller.fingerprint = fingerprint(leaf)
-            with suppress(TlsFailed):  # a certificate that can't be read names nobody
-                self.caller.names = tuple(certificate_names(leaf))
-        super().connection_made(transport)
-
-    def trouble(self, status: int, error: BaseException | None) -> web.Response:
-        refusal: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
-        if status >= 500:
-            refusal = InternalError("an error inside this server", hint="its log says more")
-        return _Answer(400, render_response(error_response("", refusal)), {})
-
-
-class _Http(web.Server):
-    """Makes a :class:`_Connection` per accepted socket."""
-
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, keep_alive=KEEP_ALIVE_SECONDS, max_line=MAX_HEADER_LINE)

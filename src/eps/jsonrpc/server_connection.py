@@ -1,0 +1,109 @@
+"""One connection of the JSON-RPC server, and the answers that leave on it: what it has of aiohttp's classes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
+
+from eps.core.certificate import fingerprint
+from eps.core.jsonrpc_text import render_response
+from eps.core.limits import WRITE_BYTES
+from eps.core.message import error_response
+from eps.errors import EpsError, InternalError, NotJson, TlsFailed
+from eps.jsonrpc.aiohttp_parts import OwnFields
+from eps.jsonrpc.callers import Caller
+from eps.jsonrpc.http_connection import HttpConnection
+from eps.transport.arrivals import Arrival
+from eps.transport.tls import certificate_names, peer_certificate
+
+KEEP_ALIVE_SECONDS = 75.0
+"""An idle connection is kept so long (nginx's default), and headers may take so long to arrive."""
+
+MAX_HEADER_LINE = 8190
+"""aiohttp's and Apache's default."""
+
+_JSON_TYPE = "application/json; charset=utf-8"
+_KEEP_ALIVE = f"timeout={KEEP_ALIVE_SECONDS:.0f}"
+
+OnEnd = Callable[[BaseException | None], None]
+"""Called when a connection has ended; with an exception if it broke off."""
+
+
+class _Nameless(OwnFields):
+    """An HTTP answer without aiohttp's name in it."""
+
+    def finish_fields(self) -> None:
+        self.headers.popall(hdrs.SERVER, None)
+        if self.headers.get(hdrs.CONNECTION) != "close":
+            self.headers["Keep-Alive"] = _KEEP_ALIVE
+
+
+class HttpAnswer(_Nameless, web.Response):
+    """One whose body is sent with its headers."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(status=status, body=body, headers=headers)
+        if body:
+            self.headers[hdrs.CONTENT_TYPE] = _JSON_TYPE
+
+
+async def send_answer(request: web.BaseRequest, answer: HttpAnswer) -> web.StreamResponse:
+    """Send an answer; a large one in pieces, since encrypting 10 MB at once would hold up everything for 50 ms."""
+    body = answer.body
+    if not isinstance(body, bytes) or len(body) <= WRITE_BYTES:
+        await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+    pieces = _Nameless(status=answer.status, headers=answer.headers)
+    if answer.keep_alive is False:
+        pieces.force_close()
+    pieces.content_length = len(body)
+    await pieces.prepare(request)
+    for start in range(0, len(body), WRITE_BYTES):
+        await pieces.write(body[start : start + WRITE_BYTES])
+    await pieces.write_eof()
+    return pieces
+
+
+class ServerConnection(HttpConnection):
+    """One connection; adds who is at its other end, and answers broken HTTP as JSON-RPC."""
+
+    arrival: Arrival | None = None
+    on_end: OnEnd | None = None
+    generation = 0
+
+    def settle(self) -> None:
+        """Its first request has come."""
+        if self.arrival is not None:
+            self.arrival.settle()
+            self.arrival = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.settle()
+        if self.on_end is not None:
+            self.on_end(exc)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.caller = Caller()
+        leaf = peer_certificate(transport.get_extra_info("ssl_object"))
+        if leaf is not None:
+            self.caller.fingerprint = fingerprint(leaf)
+            with suppress(TlsFailed):  # a certificate that can't be read names nobody
+                self.caller.names = tuple(certificate_names(leaf))
+        super().connection_made(transport)
+
+    def trouble(self, status: int, error: BaseException | None) -> web.Response:
+        refusal: EpsError = NotJson("this is no HTTP request that can be read", hint="use http or https as configured")
+        if status >= 500:
+            refusal = InternalError("an error inside this server", hint="its log says more")
+        return HttpAnswer(400, render_response(error_response("", refusal)), {})
+
+
+class HttpServer(web.Server):
+    """Makes a :class:`ServerConnection` per accepted socket."""
+
+    def __call__(self) -> RequestHandler:
+        return ServerConnection(self, keep_alive=KEEP_ALIVE_SECONDS, max_line=MAX_HEADER_LINE)
