@@ -44,13 +44,33 @@ class Channel:
         return self.answer or Response(str(request.address), {"params": request.params})
 
 
+class Brokered:
+    """A channel with connections through proxies."""
+
+    def __init__(self) -> None:
+        self.proxies: list[Operator] = []
+        self.renewed: list[Operator] = []
+
+    def through(self, proxy: Operator) -> bool:
+        return proxy in self.proxies
+
+    def leave(self, proxy: Operator) -> int:
+        self.renewed.append(proxy)
+        return self.proxies.count(proxy)
+
+
 class Setup:
     def __init__(self, *channels: Channel, own: Operator = HD_1, limits: BrokerLimits | None = None) -> None:
         self.source = FakeSource(network_directory(op_1=[]))
         self.tunnel = RecordingTunnel()
         self.events: list[Event] = []
+        self.brokered = Brokered()
         internal = InternalMethods(
-            own, version="1.2.3", tunnels={"grpc_server": self.tunnel}, now=lambda: datetime(2026, 11, 22, tzinfo=UTC)
+            own,
+            version="1.2.3",
+            tunnels={"grpc_server": self.tunnel},
+            now=lambda: datetime(2026, 11, 22, tzinfo=UTC),
+            brokered=[self.brokered],
         )
         self.broker = Broker(own, self.source, channels, internal, emit=self.events.append, limits=limits)
 
@@ -434,3 +454,48 @@ async def test_what_our_application_answers_is_logged_for_debugging_only(answere
     (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
     assert finished.level is Level.DEBUG
     assert not [event for event in setup.events if event.level is not Level.DEBUG and "patient" in event.message()]
+
+
+async def test_a_proxy_that_stops_may_ask_for_other_connections_without_a_right_in_the_directory() -> None:
+    setup = Setup()
+    setup.brokered.proxies = [PROXY, PROXY]
+    answer = await setup.call("hd-1._renewConnections(1)", PROXY)
+    assert answer.result == {"connections": 2}
+    assert setup.brokered.renewed == [PROXY]
+
+
+@pytest.mark.parametrize("sender", [HD_1, HD_2], ids=["our application", "another operator"])
+async def test_only_who_has_brokered_connections_may_ask_for_others(sender: Operator) -> None:
+    setup = Setup()
+    setup.brokered.proxies = [PROXY]
+    answer = await setup.call("hd-1._renewConnections(1)", sender)
+    error = await error_of(answer)
+    assert error.code == 403
+    assert "none of them goes through" in error.message
+    assert setup.brokered.renewed == []
+
+
+async def test_who_may_not_ask_for_other_connections_has_its_params_unread() -> None:
+    async def decode(encoded: bytes) -> dict[str, Any]:
+        raise AssertionError("read")
+
+    unread = Unread(parse_address("hd-1._renewConnections(1)"), b"x", decode)
+    assert (await error_of(await Setup().broker.deliver(unread, PROXY))).code == 403
+
+
+async def test_one_that_asks_again_and_again_costs_one_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup()
+    setup.brokered.proxies = [PROXY]
+    for _ in range(5):
+        assert (await setup.call("hd-1._renewConnections(1)", PROXY)).error is None
+    assert setup.brokered.renewed == [PROXY]
+    monkeypatch.setattr("eps.broker.internal_methods.ASKED_EVERY", 0.0)
+    await setup.call("hd-1._renewConnections(1)", PROXY)
+    assert setup.brokered.renewed == [PROXY, PROXY]
+
+
+async def test_others_are_asked_to_renew_over_the_network_like_anything_else() -> None:
+    channel = Channel("hd-2")
+    answer = await Setup(channel).call("hd-2._renewConnections(1)", HD_1)
+    assert answer.error is None
+    assert [request.address.method for request in channel.requests] == ["_renewConnections"]

@@ -466,6 +466,55 @@ async def test_a_tunnel_that_ended_gracefully_teaches_nothing(tunnels: Setup) ->
     assert len(tunnels.opened) == 2
 
 
+# --- a proxy stops, and says so
+
+
+async def test_a_tunnel_whose_proxy_stops_is_replaced_and_then_drains(tunnels: Setup) -> None:
+    assert tunnels.pool.through(P)
+    assert not tunnels.pool.through(Operator("q"))
+    assert tunnels.pool.leave(P) == 1
+    await until(lambda: len(tunnels.opened) == 2 and tunnels.opened[0].closed.done())
+    assert tunnels.opened[0].closed.result() == "drained"
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [1, 1]
+
+
+async def test_it_is_used_until_the_next_one_stands(tunnels: Setup) -> None:
+    tunnels.failures = [TunnelFailed("the proxy is stopping")]
+    tunnels.pool.leave(P)
+    await until(lambda: not tunnels.failures)
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [2]
+    await until(lambda: len(tunnels.opened) == 2)
+    await tunnels.call()
+    assert [connection.calls for connection in tunnels.opened] == [2, 1]
+
+
+async def test_where_no_next_one_can_be_made_it_is_let_go_so_that_its_proxy_can_stop(
+    tunnels: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.pool.REPLACE_SECONDS", 0.1)
+    tunnels.failures = [TunnelFailed("the proxy is stopping")] * 10
+    tunnels.pool.leave(P)
+    await until(tunnels.opened[0].closed.done)
+    assert tunnels.opened[0].closed.result() == "drained"
+    assert not tunnels.pool.through(P)
+
+
+async def test_tunnels_that_were_set_aside_and_direct_connections(setup: Setup) -> None:
+    await setup.call()
+    assert setup.pool.leave(P) == 0  # not through that proxy
+    setup.route = TUNNEL
+    await setup.call()
+    setup.ahead = 4.6
+    await setup.call()
+    aside = setup.opened[1]
+    assert not aside.closed.done()
+    setup.pool.leave(P)
+    await until(aside.closed.done)
+    assert aside.closed.result() == "drained"
+
+
 async def test_what_was_learned_of_a_proxy_is_remembered_by_the_next_server(tmp_path: Path) -> None:
     keeping = Keeping(lessons=tmp_path / "state" / "lessons.json")
     for lives in (1, 2):

@@ -17,7 +17,7 @@ async def restarted(machine: Machine, role: str) -> None:
     await machine.start(role)
 
 
-@pytest.mark.parametrize("role", ["sd-1", "public-proxy-eps-1", "hd-2"])
+@pytest.mark.parametrize("role", ["sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-2"])
 async def test_a_program_is_restarted_under_load(machine: Machine, role: str) -> None:
     async with Application(seconds=0.01) as application:
         application.serve(machine)
@@ -29,3 +29,16 @@ async def test_a_program_is_restarted_under_load(machine: Machine, role: str) ->
     book.balance(application)
     assert book.failed == {}
     assert book.longest < 8.0
+
+
+async def test_all_are_restarted_one_after_another_under_load(machine: Machine) -> None:
+    async with Application(seconds=0.01) as application:
+        application.serve(machine)
+        await machine.ready()
+        async with load(machine, CALLERS) as book:
+            for role in ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-2"):
+                await restarted(machine, role)
+                await asyncio.sleep(0.5)
+    book.balance(application)
+    assert book.failed == {}
+    assert book.made > 100

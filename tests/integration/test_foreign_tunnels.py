@@ -286,6 +286,15 @@ async def our_proxy(network: Network, **options: Any) -> AsyncIterator[tuple[Our
             await proxy.close()
 
 
+async def test_peers_in_use_answer_an_error_when_a_proxy_of_ours_asks_for_other_tunnels_and_go_on() -> None:
+    async with foreign_network() as network, our_proxy(network) as (server, _proxy):
+        network.run(HD_2, tell).hold_stream(PROXY)
+        await server.wait_connected(HD_2)
+        assert (await server.call("hd-2._renewConnections")).error is not None
+        caller = network.run(HD_1)
+        assert (await in_thread(caller.call, "hd-2.echo", {"say": 1})).result is not None
+
+
 async def test_ours_as_p_with_foreign_a_and_b() -> None:
     async with foreign_network() as network, our_proxy(network) as (server, _proxy):
         network.run(HD_2, tell).hold_stream(PROXY)

@@ -137,3 +137,49 @@ async def test_thirty_two_at_a_time(network: Network) -> None:
 
     assert sum(await asyncio.gather(*(caller(number) for number in range(32)))) == 32
     assert a.steps() == [1, 2, 5, 6]
+
+
+async def test_a_proxy_that_stops_asks_both_sides_for_another_tunnel_and_no_call_notices(network: Network) -> None:
+    a, b, p = (network.nodes[name] for name in (HD_1, HD_2, PROXY))
+    gate = asyncio.Event()
+
+    async def wait(request: object) -> str:
+        await gate.wait()
+        return "done"
+
+    b.application.answer = wait
+    running = asyncio.create_task(a.call("hd-2.echo"))
+    async with asyncio.timeout(30):
+        while not b.application.requests:
+            await asyncio.sleep(0.005)
+    answers = await asyncio.gather(p.call("hd-1._renewConnections"), p.call("hd-2._renewConnections"))
+    assert [answer.result for answer in answers] == [{"connections": 1}] * 2
+    async with asyncio.timeout(30):
+        while a.steps() != [1, 2, 5, 6] * 2:
+            await asyncio.sleep(0.005)
+    gate.set()
+    assert (await running).result == "done"
+    down = await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
+    assert down.reason == "closed by us"
+    assert (await a.call("hd-2._ping")).error is None
+    assert a.steps() == [1, 2, 5, 6] * 2
+
+
+async def test_the_side_that_was_called_says_goodbye_a_moment_later(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eps.channels.grpc_server.YIELD_SECONDS", 0.05)
+    a, p = network.nodes[HD_1], network.nodes[PROXY]
+    assert (await a.call("hd-2._ping")).error is None
+    assert (await p.call("hd-2._renewConnections")).result == {"connections": 1}
+    down = await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
+    assert down.reason == "hd-2 ended the connection (GOAWAY NO_ERROR)"
+
+
+async def test_nobody_else_may_ask_for_another_tunnel(network: Network) -> None:
+    a, b, p = (network.nodes[name] for name in (HD_1, HD_2, PROXY))
+    early = await p.call("hd-2._renewConnections")  # it has brokered none yet
+    assert (await a.call("hd-2._ping")).error is None
+    for answer in (early, await a.call("hd-2._renewConnections"), await b.call("hd-1._renewConnections")):
+        assert answer.error is not None
+        assert answer.error.code == 403

@@ -78,7 +78,11 @@ class Node:
         )
         self.application = ApplicationChannel(self.name)
         internal = InternalMethods(
-            self.name, version="test", tunnels={"grpc_server": self.server}, now=lambda: datetime.now(UTC)
+            self.name,
+            version="test",
+            tunnels={"grpc_server": self.server},
+            now=lambda: datetime.now(UTC),
+            brokered=[self.client, self.server],
         )
         channels = [self.client, self.server, self.application]
         self.broker = Broker(

@@ -28,6 +28,7 @@ from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread, error
 from eps.core.names import Operator
 from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
+from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.warn_rate import WarnRate
 from eps.directory import DirectorySource
 from eps.errors import (
@@ -171,7 +172,9 @@ class Broker:
             directory = await self._directory_for_tunnel(directory, sender)
         sender_entry = self._entry(directory, sender, "sender")
         recipient_entry = self._entry(directory, recipient, RECIPIENT)
-        if sender != self._name:
+        if request.address.method == RENEW_CONNECTIONS and recipient == self._name:
+            self._internal.check_broker(sender)  # it needs no right in the directory
+        elif sender != self._name:
             self._check_right(sender_entry, recipient_entry, request.address.method)
         if isinstance(request, Unread):
             request = await request.read()

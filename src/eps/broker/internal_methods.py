@@ -1,23 +1,30 @@
-"""The methods that an EPS server answers itself: ``_ping``, ``_directory``, ``_connectionRequest``.
+"""The methods that an EPS server answers itself: ``_ping``, ``_directory``, ``_connectionRequest``,
+``_renewConnections``.
 
-PROTOCOL.md section 2, «Delivery», point 4, and section 7. Permission was checked before, like for any other method.
+PROTOCOL.md section 2, «Delivery», point 4, sections 7 and 10. Permission was checked before, like for any other method;
+but for ``_renewConnections``, which needs no right in the directory: who may is decided here.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
 import orjson
 
-from eps.channels import TunnelAcceptor
+from eps.channels import Brokered, TunnelAcceptor
 from eps.core.brokering import CONNECTION_REQUEST, parse_connection_request
 from eps.core.entries import Directory, Entry
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Constant, Request
 from eps.core.names import Object, Operator
+from eps.core.recent import Recent
+from eps.core.renewal import ASKED_EVERY, RENEW_CONNECTIONS
 from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
 from eps.grpc import codec
+
+MAX_BROKERS = 1_000
+"""Of which it is remembered when they asked last; some 100 bytes each."""
 
 SEARCH_SECONDS = 0.01
 """How long a search of the directory keeps all other calls waiting: then it is their turn."""
@@ -31,6 +38,7 @@ class InternalMethods:
         version: what ``_ping`` tells.
         tunnels: the channels that can be reached through a proxy, by the name that ``channel`` gives (``grpc_server``).
         now: the wall clock, in UTC.
+        brokered: the channels that have connections through proxies.
     """
 
     def __init__(
@@ -40,15 +48,19 @@ class InternalMethods:
         version: str,
         tunnels: Mapping[str, TunnelAcceptor],
         now: Callable[[], datetime],
+        brokered: Sequence[Brokered] = (),
     ) -> None:
         self._name = name
         self._version = version
         self._tunnels = dict(tunnels)
         self._now = now
+        self._brokered = tuple(brokered)
+        self._renewed: Recent[Operator, float] = Recent(MAX_BROKERS)
         self._methods = {
             "_ping": self._ping,
             "_directory": self._directory,
             CONNECTION_REQUEST: self._connection_request,
+            RENEW_CONNECTIONS: self._renew_connections,
         }
 
     def handles(self, method: str) -> bool:
@@ -58,6 +70,18 @@ class InternalMethods:
     async def handle(self, request: Request, sender: Operator, directory: Directory) -> Object:
         """The result of an internal method; raises EpsError for a refusal."""
         return await self._methods[request.address.method](request.params, sender, directory)
+
+    def check_broker(self, sender: Operator) -> None:
+        """Who may ask for ``_renewConnections``: nobody but the operator that has brokered what is to be renewed.
+
+        Raises:
+            NotPermitted: it has brokered none of our connections.
+        """
+        if not any(channel.through(sender) for channel in self._brokered):
+            raise NotPermitted(
+                f"{sender} asked {self._name} to renew its connections, but none of them goes through {sender}",
+                hint="only the proxy through which connections go may ask for new ones",
+            )
 
     async def _ping(self, params: Object, sender: Operator, directory: Directory) -> Object:
         own = directory.entry(self._name)
@@ -106,6 +130,15 @@ class InternalMethods:
             )
         await acceptor.accept_tunnel(endpoint, token, sender)
         return {}
+
+    async def _renew_connections(self, params: Object, sender: Operator, directory: Directory) -> Object:
+        """Our proxy is about to stop: see ``core.renewal``."""
+        self.check_broker(sender)
+        now, last = time.monotonic(), self._renewed.get(sender)
+        if last is not None and now - last < ASKED_EVERY:
+            return {"connections": 0}
+        self._renewed.put(sender, now)
+        return {"connections": sum(channel.leave(sender) for channel in self._brokered)}
 
 
 def proxy_of(directory: Directory, own: Operator) -> str:

@@ -68,3 +68,18 @@ class TunnelAcceptor(Protocol):
             EpsError: the endpoint is not one that ``via`` may name, or it can't be reached.
         """
         ...
+
+
+class Brokered(Protocol):
+    """A channel that has connections through proxies: grpc_client (those it opened), grpc_server (those that came)."""
+
+    def through(self, proxy: Operator) -> bool:
+        """Whether one of the connections that stand was brokered by ``proxy``."""
+        ...
+
+    def leave(self, proxy: Operator) -> int:
+        """Begin to replace the connections that ``proxy`` has brokered, since it is about to stop; how many.
+
+        New calls go over another connection as soon as it stands; those that run end where they are.
+        """
+        ...

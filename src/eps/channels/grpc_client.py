@@ -140,6 +140,14 @@ class GrpcClientChannel:
         route = self._route(operator) if operator != self._name else None
         return partial(self._call, route) if route is not None else None
 
+    def through(self, proxy: Operator) -> bool:
+        """See ``channels.Brokered``."""
+        return self._pool.through(proxy)
+
+    def leave(self, proxy: Operator) -> int:
+        """See ``channels.Brokered``."""
+        return self._pool.leave(proxy)
+
     async def _call(self, route: Route, request: Request, sender: Operator, timeout: float) -> Response:
         message = await encode_request(request, sender)
         return await read_answer(await self._pool.call(request.address.operator, message, timeout, route), request)

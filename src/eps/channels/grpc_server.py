@@ -5,6 +5,7 @@ endpoint, send the token, and treat the socket as a newly accepted connection. (
 broker/internal_methods.py.)
 """
 
+import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Sequence
@@ -16,10 +17,11 @@ from eps.channels.peers import DirectoryPins, answer_request, encode_request, re
 from eps.core.event import Emit, Step
 from eps.core.message import Request, Response
 from eps.core.names import Operator, Token
+from eps.core.renewal import YIELD_SECONDS
 from eps.directory import DirectorySource
 from eps.errors import TunnelFailed
 from eps.grpc import eps_pb2 as pb
-from eps.grpc.server import ServerEndpoint
+from eps.grpc.server import ServerConnection, ServerEndpoint
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity, no_longer_pinned
@@ -143,10 +145,20 @@ class GrpcServerChannel:
         except BaseException:
             self.tunnels_under_way -= 1
             raise
-        serving = self._tasks.start(self.endpoint.accept(sock), f"tunnel through {via}")
+        serving = self._tasks.start(self.endpoint.accept(sock, via), f"tunnel through {via}")
         serving.add_done_callback(self._tunnel_served)
         text = f"connected to {via} at {endpoint} and sent the token"
         self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))
+
+    def through(self, proxy: Operator) -> bool:
+        """See ``channels.Brokered``."""
+        return any(connection.via == proxy for connection in self.endpoint.connections)
+
+    def leave(self, proxy: Operator) -> int:
+        """See ``channels.Brokered``: those who have opened them have a moment to leave by themselves."""
+        leaving = [connection for connection in self.endpoint.connections if connection.via == proxy]
+        self._tasks.start(_say_goodbye(leaving, f"the proxy {proxy} is stopping"), f"renew through {proxy}")
+        return len(leaving)
 
     def _tunnel_served(self, _: object) -> None:
         self.tunnels_under_way -= 1
@@ -164,6 +176,12 @@ class GrpcServerChannel:
                 peer = connection.peer
                 if not all(peer.fingerprint in seen.pins(name) for name in peer.names):
                     connection.abort(no_longer_pinned(self._pins))
+
+
+async def _say_goodbye(connections: Sequence[ServerConnection], reason: str) -> None:
+    await asyncio.sleep(YIELD_SECONDS)
+    for connection in connections:
+        connection.drain(reason)
 
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:

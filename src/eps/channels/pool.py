@@ -11,6 +11,7 @@ when
                                                  calls if it was slow only (``grpc/pulse.py``)
     its proxy may be about to cut it             the next one was made before; it is left open until it has shown
                                                  whether it is cut, then it drains (``core/lifetime.py``)
+    its proxy is about to stop, and says so      the next one is made, if it can be made soon; it drains
 
 and never returns. A call that was certainly not sent is repeated on a new connection; any other failure is the caller's
 to know. Whether a call may go out a second time is decided here and nowhere else.
@@ -19,6 +20,7 @@ to know. Whether a call may go out a second time is decided here and nowhere els
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from eps.channels.lessons import Lessons
@@ -27,6 +29,7 @@ from eps.channels.slots import Keeping, Opener, Route, Slot
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
 from eps.core.names import Operator
+from eps.core.renewal import REPLACE_SECONDS
 from eps.directory import DirectorySource
 from eps.errors import NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
@@ -39,6 +42,9 @@ ATTEMPTS = 3
 
 OPEN_TIMEOUT = 15.0
 """Seconds for brokering, dialling, TLS and the peer's SETTINGS. Above the 10 s that a proxy keeps half a tunnel."""
+
+REPLACE_PAUSE = 0.2
+"""Seconds between two attempts to replace a tunnel whose proxy stops."""
 
 CRASH_SECONDS = 0.5
 """How long the next tunnel must outlive the one that was cut: what ends both is no habit of the proxy."""
@@ -84,6 +90,7 @@ class Pool:
         keeping = keeping or Keeping()
         self._idle_timeout = keeping.idle_timeout
         self._slots: dict[Operator, Slot] = {}
+        self._lingering: dict[ClientConnection, Operator] = {}  # by whose proxy they go
         self._lessons = Lessons(keeping.lessons, emit)
         self._lifetimes = self._lessons.lifetimes
         self._clock = clock
@@ -274,9 +281,9 @@ class Pool:
         if before is not None and before.doubtful:
             before.replaced()
             self._retire(operator, before)
-        elif before is not None and before.usable and route is not None and route.proxy:
+        elif before is not None and before.usable and route is not None and route.proxy and before is not slot.leaving:
             self._tasks.start(self._linger(before, route.proxy, slot.begun_at), f"linger {operator}")
-        elif before is not None:  # of a route that changed and changed back
+        elif before is not None:  # its proxy stops, or it is of a route that changed and changed back
             self._retire(operator, before)
         slot.connection, slot.begun_at = connection, begun_at
         slot.last_used = self._clock()
@@ -338,12 +345,50 @@ class Pool:
 
     async def _linger(self, connection: ClientConnection, proxy: Operator, begun_at: float) -> None:
         """Leave a tunnel that may be about to be cut open for as long as it can prove something."""
-        while not connection.closed.done() and (proof := self._lifetimes.proof_age(proxy)) is not None:
-            wait = max(begun_at + proof - self._clock(), 0.0) + 0.05
-            await asyncio.wait({connection.closed}, timeout=wait)
-            if not connection.closed.done():
-                self._outlived(proxy, self._clock() - begun_at)
-        await connection.drain(self._grace)
+        self._lingering[connection] = proxy
+        try:
+            while not connection.closed.done() and (proof := self._lifetimes.proof_age(proxy)) is not None:
+                wait = max(begun_at + proof - self._clock(), 0.0) + 0.05
+                await asyncio.wait({connection.closed}, timeout=wait)
+                if not connection.closed.done():
+                    self._outlived(proxy, self._clock() - begun_at)
+            await connection.drain(self._grace)
+        finally:
+            del self._lingering[connection]
+
+    # A proxy stops, and says so (PROTOCOL.md section 10)
+
+    def through(self, proxy: Operator) -> bool:
+        """Whether a tunnel that stands was brokered by ``proxy``."""
+        return proxy in self._lingering.values() or bool(self._tunnels_of(proxy))
+
+    def leave(self, proxy: Operator) -> int:
+        """Begin to replace the tunnels of ``proxy``; how many."""
+        for connection in [one for one, via in self._lingering.items() if via == proxy]:
+            self._tasks.start(connection.drain(self._grace), f"drain through {proxy}")
+        tunnels = self._tunnels_of(proxy)
+        for operator, connection in tunnels.items():
+            self._tasks.start(self._replace(operator, connection), f"renew {operator}")
+        return len(tunnels)
+
+    def _tunnels_of(self, proxy: Operator) -> dict[Operator, ClientConnection]:
+        return {
+            operator: slot.connection
+            for operator, slot in self._slots.items()
+            if slot.connection is not None and slot.route is not None and slot.route.proxy == proxy
+        }
+
+    async def _replace(self, operator: Operator, connection: ClientConnection) -> None:
+        """Use ``connection`` until the next one stands. Where none can be made for a second, let it go all the same:
+        its proxy waits for that, and new calls wait for a proxy (``broker.patience``)."""
+        slot, now = self._slots[operator], asyncio.get_running_loop().time
+        slot.leaving, until = connection, now() + REPLACE_SECONDS
+        while slot.connection is connection and connection.usable and now() < until:
+            with suppress(NotSent):
+                opening = self._opening(operator, slot, self._current_route(operator))
+                await self._wait_for_opening(operator, opening, self._remaining(until))
+            await asyncio.sleep(REPLACE_PAUSE)
+        self._retire(operator, connection)
 
     def _touch(self, operator: Operator) -> None:
         self._slots[operator].last_used = self._clock()

@@ -33,6 +33,7 @@ class Slot:
         route: of both the connection and the one that is being opened.
         begun_at: when it was begun to open the connection.
         renewed: the connection that is, or was, to be replaced in good time.
+        leaving: the connection that drains as soon as the next one stands, since its proxy stops.
     """
 
     connection: ClientConnection | None = None
@@ -41,6 +42,7 @@ class Slot:
     last_used: float = 0.0
     begun_at: float = 0.0
     renewed: ClientConnection | None = None
+    leaving: ClientConnection | None = None
 
 
 Opener = Callable[[Operator, Route], Awaitable[ClientConnection]]

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Level, Notice, Refused
-from eps.core.names import Fingerprint
+from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
@@ -106,12 +106,17 @@ class Serving:
     limits: ServerLimits
 
 
+DIRECT = Operator("")
+"""Nobody's proxy stands between."""
+
+
 class Accepted:
     """Owns the server's side of one connection.
 
     Args:
         source: the peer's address, for messages.
         arrival: what it is among those that have asked for nothing yet; settled at its first request.
+        via: the operator through whose proxy it came; empty: directly.
 
     Attributes:
         wire, link: HTTP/2 and what it goes over; ``link.peer`` says who it is.
@@ -120,9 +125,10 @@ class Accepted:
         memory: what the peer makes us hold.
     """
 
-    def __init__(self, serving: Serving, source: str, arrival: Arrival) -> None:
+    def __init__(self, serving: Serving, source: str, arrival: Arrival, via: Operator = DIRECT) -> None:
         self.source = source
         self.arrival = arrival
+        self.via = via
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.memory = PeerMemory()
         self._serving = serving

@@ -9,10 +9,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from eps.core.event import Emit, Level, PeerChanged, Refused
-from eps.core.names import Fingerprint
+from eps.core.names import Fingerprint, Operator
 from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
-from eps.grpc.accepted import LAST_PING_TIMEOUT, Accepted, OnCall, OnStream, ServerLimits, Serving
+from eps.grpc.accepted import DIRECT, LAST_PING_TIMEOUT, Accepted, OnCall, OnStream, ServerLimits, Serving
 from eps.grpc.admission import PeerMemory
 from eps.grpc.link import Link
 from eps.grpc.streams import ServerStream
@@ -35,6 +35,7 @@ class ServerConnection:
     Attributes:
         accepted: the connection itself, with its wire and what runs.
         peer: who it is.
+        via: the operator through whose proxy it came; empty: directly.
         closed: resolved with the reason when the socket is gone.
     """
 
@@ -43,7 +44,12 @@ class ServerConnection:
         assert link.peer is not None
         self.accepted = accepted
         self.peer: PeerIdentity = link.peer
+        self.via = accepted.via
         self.closed: asyncio.Future[str] = link.closed
+
+    def drain(self, reason: str) -> None:
+        """Send the client away; what runs is answered."""
+        self.accepted.drain(reason)
 
     def abort(self, reason: str) -> None:
         """Cut it."""
@@ -91,8 +97,11 @@ class ServerEndpoint:
         """Those that are up."""
         return [ServerConnection(one) for one in self._accepted if not one.link.reason]
 
-    async def accept(self, sock: socket.socket) -> None:
+    async def accept(self, sock: socket.socket, via: Operator = DIRECT) -> None:
         """Serve a connected, non-blocking socket, which belongs to this endpoint from now on.
+
+        Args:
+            via: the operator through whose proxy it comes.
 
         Returns after the TLS handshake. Failures are events, not exceptions.
         """
@@ -102,7 +111,7 @@ class ServerEndpoint:
         source, made, context = _source(sock), list[Accepted](), self._context
 
         def begin(arrival: Arrival) -> Link:
-            made.append(Accepted(self._serving, source, arrival))
+            made.append(Accepted(self._serving, source, arrival, via))
             return made[0].link
 
         try:

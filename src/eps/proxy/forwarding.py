@@ -47,6 +47,10 @@ class Forwarder(Protocol):
         """
         ...
 
+    async def stop(self) -> None:
+        """End each connection as soon as nothing is in progress on it."""
+        ...
+
     async def close(self) -> None:
         """End all connections."""
         ...
@@ -107,6 +111,9 @@ class RawForwarder:
         relay = Relay(inside, outside, idle_timeout=self._idle_timeout, on_end=finished)
         self._relays.add(relay)
         relay.start()
+
+    async def stop(self) -> None:
+        """Nothing to do: what is in progress in them, only their ends know."""
 
     async def close(self) -> None:
         for relay in list(self._relays):

@@ -97,11 +97,15 @@ class HttpForwarder:
         """End TLS with ``context``, made of ``tls``, on new connections; those that are open go on."""
         self._context, self._tls = context, tls
 
+    async def stop(self) -> None:
+        """End each connection when the request in progress on it is answered."""
+        for client in list(self._clients):
+            client.stop()
+
     async def close(self) -> None:
         """Let requests in flight end, then end all connections."""
+        await self.stop()
         clients = list(self._clients)
-        for client in clients:
-            client.stop()
         if clients:
             await asyncio.wait([client.ended for client in clients], timeout=GRACE_SECONDS)
         await self._serving.close()

@@ -58,6 +58,10 @@ class JsonRpcForwarder:
         """Call by ``client`` from now on, which belongs to this forwarder."""
         self._client.become(client)
 
+    async def stop(self) -> None:
+        """End each connection when the call in progress on it is answered."""
+        await self._server.stop()
+
     async def close(self) -> None:
         """Let calls in flight end, then end all connections."""
         await self._server.close()

@@ -131,6 +131,10 @@ class Passthrough:
         """Begin to listen; raises StartError if the address can't be bound."""
         await self._listener.start()
 
+    async def stop(self) -> None:
+        """Take no more TLS clients. Those that are here go on."""
+        await self._listener.close()
+
     async def close(self) -> None:
         """Stop listening. Tunnels, and waits for a private proxy, end with the :class:`PublicProxy`."""
         await self._listener.close()

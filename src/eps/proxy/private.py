@@ -123,6 +123,7 @@ class PrivateProxy:
         self._rhythm = rhythm or Rhythm()
         self._emit = emit
         self._emit_sparingly = sparing(emit, time.monotonic)
+        self._stopping = False
         self._troubled: set[Operator] = set()
         self._watching: dict[Operator, asyncio.Task[None]] = {}
         self._turns: WeakValueDictionary[Operator, asyncio.Lock] = WeakValueDictionary()
@@ -141,6 +142,16 @@ class PrivateProxy:
     async def start(self) -> None:
         """Begin to repeat what the book holds."""
         self._watch_all()
+
+    @property
+    def dialling(self) -> int:
+        """Connections that are being made."""
+        return len(self._dialling)
+
+    async def stop(self) -> None:
+        """Take no more TLS clients, and repeat nothing. What is forwarded goes on."""
+        self._stopping = True
+        await self._watchers.close()
 
     async def close(self) -> None:
         """Stop repeating, and give up connections that are being made."""
@@ -337,6 +348,8 @@ class PrivateProxy:
                 f"{self._name} has not announced {domain[:MAX_NAME_CHARS]} to {client.name}",
                 hint=f"an operator of {self._name} announces it with announceConnection",
             )
+        if self._stopping:
+            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again")
         if len(self._dialling) >= MAX_DIALLING or self._forwarder.open >= MAX_CONNECTIONS:
             raise TunnelFailed(
                 f"{self._name} has {counted(self._forwarder.open, 'connection')} and is making {len(self._dialling)}, "

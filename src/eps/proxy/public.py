@@ -106,7 +106,7 @@ class PublicProxy:
 
     Attributes:
         name, call_network, limits: as given.
-        relays: the joined connections.
+        relays: the joined connections, each with the operators that it joins; none for a TLS client's.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class PublicProxy:
         self._emit = sparing(emit, time.monotonic)
         self._rendezvous: Rendezvous[Half] = Rendezvous(limits.accept_timeout)
         self._arrivals = Arrivals(limits.max_arriving)
-        self.relays: set[Relay] = set()
+        self.relays: dict[Relay, tuple[str, ...]] = {}
         self._expiry: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._stopping = False
         self._handed_over = False
         self._listener = Listener(
             "relay",
@@ -179,9 +179,13 @@ class PublicProxy:
         """Make offers again."""
         self._handed_over = False
 
+    def stop(self) -> None:
+        """Take no new pairs. Those under way may meet yet, and tunnels go on."""
+        self._stopping = True
+
     async def close(self) -> None:
         """Stop listening and end every tunnel and every wait."""
-        self._closed = True
+        self.stop()
         await self._listener.close()
         if self._expiry is not None:
             self._expiry.cancel()
@@ -216,7 +220,7 @@ class PublicProxy:
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
-        if self._closed or self._handed_over:
+        if self._stopping or self._handed_over:
             raise TunnelFailed(f"the proxy {self.name} is stopping", hint="try again when it is up")
         if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:
             raise TunnelFailed(
@@ -338,7 +342,7 @@ class PublicProxy:
             idle_timeout=self.limits.idle_timeout,
             on_end=lambda result: self._finished(relay, caller, callee, result),
         )
-        self.relays.add(relay)
+        self.relays[relay] = () if _is_passthrough(pair) else (callee, caller)
         text = f"joined {offer.caller} and {offer.callee}; bytes flow both ways"
         if _is_passthrough(pair):
             self._emit(Forwarding(operator=self.name, peer=offer.callee, text=text, seconds=seconds))
@@ -349,7 +353,7 @@ class PublicProxy:
     # The end
 
     def _finished(self, relay: Relay, caller: str, callee: str, result: SpliceResult) -> None:
-        self.relays.discard(relay)
+        self.relays.pop(relay, None)
         self._emit(
             TunnelFinished(
                 outcome=result.outcome,

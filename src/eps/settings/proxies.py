@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from eps.core.defaults import ACCEPT_SECONDS, CALL_SECONDS, RELAY_IDLE_SECONDS
+from eps.core.defaults import ACCEPT_SECONDS, CALL_SECONDS, DRAIN_SECONDS, RELAY_IDLE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -65,6 +65,10 @@ class PublicProxySettings(Model):
     idle_timeout: Seconds = RELAY_IDLE_SECONDS
     """A tunnel without a byte for so long is closed; kept connections ping every 30 s."""
 
+    drain_timeout: Seconds = Field(default=DRAIN_SECONDS, examples=[60])
+    """When the proxy is told to stop (SIGTERM, Ctrl-C), it takes no new connections and asks both sides of its tunnels
+    to make others; what it has may end by itself within this time, TLS clients' connections, too."""
+
 
 class InternalEndpointSettings(Model):
     """Where the private proxy forwards: raw without ``tls``, else HTTP, or JSON-RPC if ``jsonrpc_client`` is given."""
@@ -118,6 +122,10 @@ class PrivateProxySettings(Model):
 
     idle_timeout: Seconds = RELAY_IDLE_SECONDS
     """A forwarded connection without a byte for so long is closed."""
+
+    drain_timeout: Seconds = Field(default=DRAIN_SECONDS, examples=[60])
+    """When the proxy is told to stop (SIGTERM, Ctrl-C), it takes no new connections, and those that it has may end by
+    themselves within this time."""
 
 
 class ProxySettings(Model):

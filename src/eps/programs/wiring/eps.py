@@ -201,7 +201,8 @@ def _broker(
     for channel in channels:
         if isinstance(channel, GrpcServerChannel):
             tunnels[SERVER_CHANNEL] = channel
-    internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now)
+    brokered = [channel for channel in channels if isinstance(channel, GrpcClientChannel | GrpcServerChannel)]
+    internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now, brokered=brokered)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
     return Broker(name, source, outbound, internal, emit=emit, limits=_broker_limits(settings))
 

@@ -34,6 +34,7 @@ from eps.proxy.callers import ProxyRegistry
 from eps.proxy.forwarding import Forwarder, RawForwarder
 from eps.proxy.http_forwarding import HttpForwarder
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
+from eps.proxy.lame_duck import ask_to_renew, drain
 from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy, RelayLimits
@@ -106,6 +107,15 @@ class _ProxyServer(Composite):
     async def _handle(self, call: Call) -> Response:
         raise NotImplementedError  # each proxy answers its own methods
 
+    async def close(self) -> None:
+        """Take no new connections, let those that are there end, then close everything."""
+        if self.is_up:
+            await self._drain()
+        await super().close()
+
+    async def _drain(self) -> None:
+        raise NotImplementedError  # each proxy knows its own connections
+
     def _serve(self) -> JsonRpcServer:
         given = self._section.jsonrpc_server
         options = jsonrpc_server_options(given, self._callers(self._section), self._emit)
@@ -164,6 +174,18 @@ class PublicProxyServer(_ProxyServer):
         )
         await self._passthrough.start()
 
+    async def _drain(self) -> None:
+        proxy = self.proxy
+        proxy.stop()
+        await self.passthrough.stop()
+        operators = {Operator(name) for names in proxy.relays.values() for name in names}
+        await drain(
+            lambda: proxy.tunnels + proxy.waiting,
+            self._given.drain_timeout,
+            self._emit,
+            lambda: ask_to_renew(operators, self.call_network, self._emit),
+        )
+
     async def _close_passthrough(self) -> None:
         if self._passthrough is not None:
             await self._passthrough.close()
@@ -200,6 +222,7 @@ class PrivateProxyServer(_ProxyServer):
         if given is None:
             raise StartError("the settings have no section «private»", hint="or did you mean: proxy run public?")
         super().__init__(Keeper.PRIVATE, given, settings, emit, metrics)
+        self._given = given
         self.relays = _relays(given)
         self.forwarder = _forwarder(given, emit)
         self._proxy: PrivateProxy | None = None
@@ -224,6 +247,16 @@ class PrivateProxyServer(_ProxyServer):
             emit=self._emit,
         )
         await self._proxy.start()
+
+    async def _drain(self) -> None:
+        proxy, forwarder = self.proxy, self.forwarder
+        await proxy.stop()
+        await drain(lambda: proxy.dialling + forwarder.open, self._given.drain_timeout, self._emit, self._end_unused)
+
+    async def _end_unused(self) -> int:
+        """No operator is to be asked: it is TLS clients who are connected."""
+        await self.forwarder.stop()
+        return 0
 
     async def _close_proxy(self) -> None:
         if self._proxy is not None:
