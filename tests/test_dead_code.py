@@ -31,7 +31,6 @@ ALLOWED = {
     "eps.grpc.http2._Silent.trace": "h2 calls its logger",
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",
     "eps.jsonrpc.server.JsonRpcServer.in_progress": "requests that are being answered, for tests that wait for them",
-    "eps.proxy.public.PublicProxy.tunnels": "what a proxy holds, for tests that wait until it holds it",
 }
 """Used all the same, and why."""
 
