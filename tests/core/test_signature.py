@@ -171,7 +171,7 @@ def test_a_leaf_is_judged_once_and_strangers_cannot_fill_the_memory() -> None:
     assert store.leaf(pem_text) is store.leaf(pem_text)
     for number in range(MAX_CACHED_LEAVES + 5):
         store.leaf(f"made up {number}")
-    assert len(store._leaves) == MAX_CACHED_LEAVES
+    assert len(store.leaves) == MAX_CACHED_LEAVES
     assert not store.leaf(pem_text).flaw
 
 

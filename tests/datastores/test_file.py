@@ -265,5 +265,5 @@ async def test_chunks_of_ours_have_ids_of_16_bytes_that_tell_a_batch_apart(tmp_p
     await store.append(batch)
     assert await store.read_all() == batch
     await store.close()
-    ids = [id for _, id in module._encoded(batch)]
+    ids = [id for _, id in module.encode_all(batch)]
     assert {len(id) for id in ids} == {16} and len(set(ids)) == 3

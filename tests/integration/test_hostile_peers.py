@@ -118,7 +118,8 @@ async def test_an_answer_that_json_cannot_express_was_executed(
     error = (await direct.nodes[HD_1].call("hd-2.echo")).error
     assert error is not None
     assert (error.code, error.data["outcome"], error.data["side"]) == (500, "executed", "peer")
-    assert error.message.startswith("hd-2 executed the call, but its answer can't be passed on: result holds nan")
+    told = "hd-2 executed the call, but its answer can't be passed on: result holds a number that JSON doesn't know"
+    assert error.message.startswith(told)
 
 
 async def test_the_same_from_a_proxy_means_that_it_brought_no_tunnel(
@@ -181,7 +182,7 @@ async def test_a_name_whose_pin_is_withdrawn_is_lost_at_once_on_connections_that
         direct.pins[second] = []
         direct.publish()
         # Before anything else has run: the directory in force decides, not what it said when the connection came up.
-        answer = direct.nodes[HD_2].server._answer(connection_seen_by(direct), request)
+        answer = direct.nodes[HD_2].server.answer(connection_seen_by(direct), request)
         assert (await answer).error.code == 404
         async with asyncio.timeout(30):
             await connection.closed

@@ -93,14 +93,14 @@ async def test_both_address_families_with_one_port(text: str) -> None:
 
 
 async def test_a_host_without_ipv6_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._bind_one
+    real = module.bind_one
 
     def no_ipv6(host: str, port: int) -> socket.socket:
         if ":" in host:
             raise OSError(errno.EAFNOSUPPORT, "no")
         return real(host, port)
 
-    monkeypatch.setattr(module, "_bind_one", no_ipv6)
+    monkeypatch.setattr(module, "bind_one", no_ipv6)
     async with listening("localhost:0") as (listener, _):
         assert [host for host, _ in listener.addresses] == ["127.0.0.1"]
     with pytest.raises(StartError):
@@ -111,13 +111,13 @@ async def test_no_family_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     def nothing(host: str, port: int) -> socket.socket:
         raise OSError(errno.EADDRNOTAVAIL, "no")
 
-    monkeypatch.setattr(module, "_bind_one", nothing)
+    monkeypatch.setattr(module, "bind_one", nothing)
     with pytest.raises(StartError, match="no such address"):
         await bind("test", "localhost:1")
 
 
 async def test_an_ephemeral_port_that_one_family_has_in_use_is_chosen_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._bind_one
+    real = module.bind_one
     calls: list[str] = []
 
     def busy_once(host: str, port: int) -> socket.socket:
@@ -126,7 +126,7 @@ async def test_an_ephemeral_port_that_one_family_has_in_use_is_chosen_anew(monke
             raise OSError(errno.EADDRINUSE, "busy")
         return real(host, port)
 
-    monkeypatch.setattr(module, "_bind_one", busy_once)
+    monkeypatch.setattr(module, "bind_one", busy_once)
     async with listening("localhost:0") as (listener, _):
         assert calls == ["127.0.0.1", "::1"] * 2
         assert len({port for _, port in listener.addresses}) == 1
@@ -136,7 +136,7 @@ async def test_no_port_free_in_both_families(monkeypatch: pytest.MonkeyPatch) ->
     def busy(host: str, port: int) -> socket.socket:
         raise OSError(errno.EADDRINUSE, "busy")
 
-    monkeypatch.setattr(module, "_bind_one", busy)
+    monkeypatch.setattr(module, "bind_one", busy)
     with pytest.raises(StartError, match="no port is free"):
         await bind("test", "localhost:0")
 
@@ -163,7 +163,7 @@ async def test_other_reasons(monkeypatch: pytest.MonkeyPatch, number: int | None
     def fail(host: str, port: int) -> socket.socket:
         raise OSError(number, "odd") if number else OSError("odd")
 
-    monkeypatch.setattr(module, "_bind_one", fail)
+    monkeypatch.setattr(module, "bind_one", fail)
     with pytest.raises(StartError, match=reason) as caught:
         await bind("test", "127.0.0.1:80")
     assert caught.value.hint
@@ -276,9 +276,9 @@ async def test_accept_pauses_and_goes_on(monkeypatch: pytest.MonkeyPatch, number
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
     events = Events()
     async with listening(emit=events, clock=FakeClock()) as (listener, taken):
-        bound = Flaky(listener._sockets[0], [OSError(number, "no more")] * 3 + [ConnectionAbortedError()])
+        bound = Flaky(listener.sockets[0], [OSError(number, "no more")] * 3 + [ConnectionAbortedError()])
         asyncio.get_running_loop().remove_reader(bound.fileno())
-        asyncio.get_running_loop().add_reader(bound.fileno(), listener._accept, bound)
+        asyncio.get_running_loop().add_reader(bound.fileno(), listener.accept, bound)
         with await dial(listener.addresses[0]):
             await taken.get()
         notices = events.of(Notice)
@@ -381,8 +381,8 @@ async def test_close_cancels_what_is_being_handed_over() -> None:
 async def test_close_during_a_pause_ends_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
     async with listening() as (listener, taken):
-        bound = Flaky(listener._sockets[0], [OSError(errno.EMFILE, "no more")])
-        listener._accept(bound)  # type: ignore[arg-type]  # stands for a socket
+        bound = Flaky(listener.sockets[0], [OSError(errno.EMFILE, "no more")])
+        listener.accept(bound)  # type: ignore[arg-type]  # stands for a socket
         await listener.close()
         assert taken.empty()
 

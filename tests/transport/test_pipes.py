@@ -104,8 +104,8 @@ def carrier(request: pytest.FixtureRequest) -> Any:
 
 def close_pool(carrier: Any) -> None:
     if isinstance(carrier, SpliceCarrier):
-        assert carrier._pool.lent == 0
-        carrier._pool.close()
+        assert carrier.pool.lent == 0
+        carrier.pool.close()
 
 
 def test_carries_and_borrows_nothing_afterwards(carrier: Any) -> None:

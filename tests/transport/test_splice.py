@@ -308,7 +308,7 @@ def test_an_error_that_passes_is_no_reset(error: int, state: int, is_reset: bool
             return bytes([state]) if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO) else error
 
     with Told() as sock:
-        assert splice_module._was_reset(sock) is is_reset
+        assert splice_module.was_reset(sock) is is_reset
 
 
 def over(sock: socket.socket) -> bool:
@@ -382,10 +382,10 @@ async def test_every_byte_either_way_puts_the_idle_limit_off(carrier: MakeCarrie
             it.relay.last_progress -= 3599.9  # as if it had been long ago
             await send(near, b"x")
             await recv_exactly(far, 1)
-            it.relay._check_idle()
+            it.relay.check_idle()
             assert it.ends == []
         it.relay.last_progress -= 3600.1  # and a bit: subtracting and adding again may lose one
-        it.relay._check_idle()
+        it.relay.check_idle()
         assert [result.outcome for result in it.ends] == [TunnelOutcome.IDLE]
 
 
@@ -512,6 +512,6 @@ async def test_a_sink_that_is_gone_when_the_source_ends(tunnels: Tunnels) -> Non
 async def test_wakings_for_nothing_do_no_harm(carrier: MakeCarrier) -> None:
     with bare_relay(carrier) as it:
         it.relay.start()
-        it.relay._flows[0]._on_readable()
-        assert it.relay._flows[0].moved == 0
+        it.relay.flows[0].on_readable()
+        assert it.relay.flows[0].moved == 0
         it.relay.stop()

@@ -77,7 +77,7 @@ class GrpcServerChannel:
         self.endpoint = ServerEndpoint(
             context=context,
             pins=self._pins,
-            on_call=self._answer,
+            on_call=self.answer,
             on_stream=self._connected.run,
             emit=emit,
         )
@@ -163,7 +163,8 @@ class GrpcServerChannel:
     def _tunnel_served(self, _: object) -> None:
         self.tunnels_under_way -= 1
 
-    def _answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
+    def answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
+        """A call of ``peer``, answered; see ``peers.answer_request``."""
         assert self._deliver is not None
         return answer_request(self._deliver, peer, message, self._pins)
 

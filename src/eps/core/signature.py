@@ -71,7 +71,7 @@ class TrustStore:
     intermediates: Sequence[x509.Certificate]
     pinned_only: bool = False
     canonical_from: Instant | None = None
-    _leaves: Recent[str, Leaf] = field(
+    leaves: Recent[str, Leaf] = field(
         default_factory=lambda: Recent(MAX_CACHED_LEAVES), init=False, repr=False, compare=False
     )
 
@@ -97,10 +97,10 @@ class TrustStore:
 
     def leaf(self, pem: str) -> Leaf:
         """What is known of the signer's certificate ``pem``; found out at its first appearance."""
-        leaf = self._leaves.get(pem)
+        leaf = self.leaves.get(pem)
         if leaf is None:
             leaf = _judge(pem, self)
-            self._leaves.put(pem, leaf)
+            self.leaves.put(pem, leaf)
         return leaf
 
     def valid(self, pem: str, at: datetime) -> bool:

@@ -274,7 +274,7 @@ def _append(opened: _Opened, entries: list[DataEntry]) -> None:
     if not entries:
         return
     _check_untouched(opened)
-    data = lay_out(_encoded(entries))
+    data = lay_out(encode_all(entries))
     try:
         _write(opened.file, data)
         os.fsync(opened.file)
@@ -296,7 +296,7 @@ def _replace(opened: _Opened, entries: list[DataEntry]) -> None:
 
 def _write_beside(path: Path, entries: list[DataEntry]) -> tuple[int, int]:
     """A new file in the place of the one at ``path``, which stays if anything fails: it, open, and its size."""
-    data = b"".join(lay_out(_encoded([entry])) for entry in entries)
+    data = b"".join(lay_out(encode_all([entry])) for entry in entries)
     beside = path.with_name(f"{path.name}.new")
     file = open_private(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
     try:
@@ -333,7 +333,7 @@ def _keep_owner(old: Path, new: int) -> None:
     os.fchmod(new, stat.S_IMODE(was.st_mode))
 
 
-def _encoded(entries: list[DataEntry]) -> list[tuple[bytes, bytes]]:
+def encode_all(entries: list[DataEntry]) -> list[tuple[bytes, bytes]]:
     """Each entry's bytes, and the id that its chunks carry: 16 bytes, as others expect, and no other's in the batch."""
     taken: set[bytes] = set()
     encoded = []

@@ -164,7 +164,7 @@ class Listener:
     def go_on(self) -> None:
         """Accept again."""
         for bound in self._sockets:
-            asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
+            asyncio.get_running_loop().add_reader(bound.fileno(), self.accept, bound)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -183,7 +183,7 @@ class Listener:
         self._sockets = self._sockets or await bind(self._name, self._bind_address)
         LISTENING.add(self)
         for bound in self._sockets:
-            asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
+            asyncio.get_running_loop().add_reader(bound.fileno(), self.accept, bound)
 
     def limit(self, rate_limits: Sequence[RateLimit]) -> None:
         """Other rate limits from now on; the counts of the present windows begin anew if they differ."""
@@ -202,8 +202,8 @@ class Listener:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _accept(self, bound: socket.socket) -> None:
-        """The listening socket is readable: take what waits there."""
+    def accept(self, bound: socket.socket) -> None:
+        """A listening socket of ours is readable: take what waits there; the loop calls it."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, peer = bound.accept()
@@ -233,7 +233,7 @@ class Listener:
 
     def _resume(self, bound: socket.socket) -> None:
         del self._paused[bound]
-        asyncio.get_running_loop().add_reader(bound.fileno(), self._accept, bound)
+        asyncio.get_running_loop().add_reader(bound.fileno(), self.accept, bound)
 
     def _take(self, accepted: socket.socket, source: str) -> None:
         forbidding = self._limiter.admit(source, self._clock())
@@ -326,7 +326,7 @@ def _bind_all(hosts: Sequence[LiteralAddress], port: int, all_needed: bool) -> l
     try:
         for host, *scope in hosts:
             try:
-                bound.append(_bind_one(host, port or (bound[0].getsockname()[1] if bound else 0), *scope))
+                bound.append(bind_one(host, port or (bound[0].getsockname()[1] if bound else 0), *scope))
             except OSError as error:
                 if all_needed or error.errno not in _NO_SUCH_FAMILY:
                     raise
@@ -340,7 +340,8 @@ def _bind_all(hosts: Sequence[LiteralAddress], port: int, all_needed: bool) -> l
     return bound
 
 
-def _bind_one(host: str, port: int, *scope: int) -> socket.socket:
+def bind_one(host: str, port: int, *scope: int) -> socket.socket:
+    """One listening socket, non-blocking, on an address of one family; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -146,15 +146,15 @@ def shared_pool() -> PipePool:
 class SpliceCarrier:
     """Carries inside the kernel."""
 
-    __slots__ = ("_pipe", "_pool", "pending")
+    __slots__ = ("_pipe", "pending", "pool")
 
     def __init__(self, pool: PipePool) -> None:
         self.pending = 0
-        self._pool = pool
+        self.pool = pool
         self._pipe: Pipe | None = None
 
     def take(self, source: socket.socket) -> int:
-        pipe = self._pipe = self._pool.borrow()
+        pipe = self._pipe = self.pool.borrow()
         try:
             self.pending = os.splice(
                 source.fileno(), pipe.write_end, pipe.size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -175,7 +175,7 @@ class SpliceCarrier:
 
     def drop(self) -> None:
         if self._pipe is not None:
-            self._pool.give_back(self._pipe, empty=not self.pending)
+            self.pool.give_back(self._pipe, empty=not self.pending)
             self._pipe, self.pending = None, 0
 
 

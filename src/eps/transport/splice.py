@@ -67,10 +67,14 @@ class Relay:
         idle_timeout: seconds without a byte either way.
         on_end: called once, with both sockets closed. Must not raise.
         make_carrier: what moves the bytes; tests choose.
+
+    Attributes:
+        flows: the two directions.
+        last_progress: when a byte last moved, by the loop's clock.
     """
 
     __slots__ = (
-        *("_broken", "_flows", "_idle", "_on_end", "_queue_timer", "_queued", "_sockets", "_started_at", "_timer"),
+        *("_broken", "flows", "_idle", "_on_end", "_queue_timer", "_queued", "_sockets", "_started_at", "_timer"),
         *("_to_reset", "last_progress", "loop"),
     )
 
@@ -88,9 +92,9 @@ class Relay:
         self.loop = asyncio.get_running_loop()
         self._started_at = self.last_progress = self.loop.time()
         self._sockets = first, second
-        self._flows = (
-            _Flow(self, first, second, first_head, make_carrier),
-            _Flow(self, second, first, second_head, make_carrier),
+        self.flows = (
+            Flow(self, first, second, first_head, make_carrier),
+            Flow(self, second, first, second_head, make_carrier),
         )
         self._idle = idle_timeout
         self._broken = False
@@ -102,9 +106,9 @@ class Relay:
 
     def start(self) -> None:
         """Begin to forward. If that fails, both sides are closed."""
-        self._timer = self.loop.call_later(self._idle, self._check_idle)
+        self._timer = self.loop.call_later(self._idle, self.check_idle)
         try:
-            for flow in self._flows:
+            for flow in self.flows:
                 flow.start()
         except BaseException:
             self.stop()
@@ -116,7 +120,7 @@ class Relay:
 
     def flow_ended(self) -> None:
         """A direction is through; called by the flows."""
-        if all(flow.ended for flow in self._flows) and self._to_reset is None:
+        if all(flow.ended for flow in self.flows) and self._to_reset is None:
             self._end(TunnelOutcome.FINISHED)
 
     def side_broke(self) -> None:
@@ -126,13 +130,13 @@ class Relay:
         self._broken = True
         self._idle = min(self._idle, LINGER)
         self._timer.cancel()
-        self._timer = self.loop.call_later(self._idle, self._check_idle)
+        self._timer = self.loop.call_later(self._idle, self.check_idle)
 
-    def sink_broke(self, flow: "_Flow") -> None:
+    def sink_broke(self, flow: "Flow") -> None:
         """The sink of ``flow`` was reset; called by the flow. Its write has used up the error, of which neither the
         kernel nor the event loop will tell the other flow, which reads from there."""
         self.side_broke()
-        for other in self._flows:
+        for other in self.flows:
             if other is not flow:
                 other.source_broke()
 
@@ -156,10 +160,11 @@ class Relay:
             self._queued, self.last_progress = left, self.loop.time()
         self._queue_timer = self.loop.call_later(pause, self._look_at_queue, min(pause * 2, LONGEST_PAUSE))
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """End, if nothing has moved for long enough, or else look again when that can be; the loop calls it."""
         due = self.last_progress + self._idle
         if self.loop.time() < due:
-            self._timer = self.loop.call_at(due, self._check_idle)
+            self._timer = self.loop.call_at(due, self.check_idle)
         else:
             self._end(TunnelOutcome.RESET if self._broken else TunnelOutcome.IDLE)
 
@@ -171,17 +176,17 @@ class Relay:
             if timer is not None:
                 timer.cancel()
         self._timer = self._queue_timer = None
-        for flow in self._flows:
+        for flow in self.flows:
             flow.detach()
         for sock in self._sockets:
             if outcome is TunnelOutcome.RESET:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
             sock.close()
-        first, second = (flow.moved for flow in self._flows)
+        first, second = (flow.moved for flow in self.flows)
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
 
 
-class _Flow:
+class Flow:
     """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
     pending then), or its sink's room."""
 
@@ -215,7 +220,7 @@ class _Flow:
         if self._carrier.pending:
             self._loop.add_writer(self._sink_fd, self._on_writable)
         else:
-            self._loop.add_reader(self._source_fd, self._on_readable)
+            self._loop.add_reader(self._source_fd, self.on_readable)
 
     def detach(self) -> None:
         """Leave the event loop and give back what is borrowed."""
@@ -225,7 +230,7 @@ class _Flow:
             self._loop.remove_writer(self._sink_fd)
         self._carrier.drop()
 
-    def _on_readable(self) -> None:
+    def on_readable(self) -> None:
         if self.ended or self._carrier.pending:
             return  # that it was to read on is out of date
         try:
@@ -254,11 +259,11 @@ class _Flow:
         if self.ended:  # its end had been passed on
             self._relay.pass_on_reset(self._sink)
         else:
-            self._loop.call_soon(self._on_readable)
+            self._loop.call_soon(self.on_readable)
 
     def _look_for_reset(self) -> None:
         """Behind bytes that were read: whether a reset lies behind them, of which the event loop won't tell again."""
-        if self._source_broke or _was_reset(self._source):
+        if self._source_broke or was_reset(self._source):
             self._relay.side_broke()
             self.source_broke()
 
@@ -267,7 +272,7 @@ class _Flow:
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
             self._loop.remove_writer(self._sink_fd)
-            self._loop.add_reader(self._source_fd, self._on_readable)
+            self._loop.add_reader(self._source_fd, self.on_readable)
 
     def _put(self) -> bool:
         """Give the sink what it takes; whether nothing is pending any more."""
@@ -284,7 +289,7 @@ class _Flow:
     def _cannot_take(self, error: OSError) -> None:
         if error.errno in GIVE_UP_ON_SPLICE and not isinstance(self._carrier, CopyCarrier):
             self._carrier = CopyCarrier()
-            self._loop.call_soon(self._on_readable)  # the bytes are still there, and the event loop may not call again
+            self._loop.call_soon(self.on_readable)  # the bytes are still there, and the event loop may not call again
             return
         self._break_off()
 
@@ -312,7 +317,7 @@ class _Flow:
         self._relay.flow_ended()
 
 
-def _was_reset(sock: socket.socket) -> bool:
+def was_reset(sock: socket.socket) -> bool:
     """Whether an error has ended the connection. A passing one, such as a router's that knew no way for a moment, is
     told here once, too, but leaves the connection as it is."""
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
