@@ -10,6 +10,9 @@ from support.machine import Machine
 
 CALLERS = 8
 
+PATIENCE = 20.0
+"""Seconds; the default is longer than a restart takes, but not where ten programs start at once on two cores."""
+
 
 async def restarted(machine: Machine, role: str) -> None:
     """As a service manager does it: SIGTERM, and when it has ended, started again."""
@@ -21,6 +24,7 @@ async def restarted(machine: Machine, role: str) -> None:
 async def test_a_program_is_restarted_under_load(machine: Machine, role: str) -> None:
     async with Application(seconds=0.01) as application:
         application.serve(machine)
+        (machine.dev / "roles" / "hd-1" / "003_patience.yml").write_text(f"patience: {PATIENCE}\n")
         await machine.ready()
         async with load(machine, CALLERS) as book:
             await asyncio.sleep(0.5)
@@ -28,12 +32,13 @@ async def test_a_program_is_restarted_under_load(machine: Machine, role: str) ->
             await asyncio.sleep(1.0)
     book.balance(application)
     assert book.failed == {}
-    assert book.longest < 8.0
+    assert book.longest < PATIENCE
 
 
 async def test_all_are_restarted_one_after_another_under_load(machine: Machine) -> None:
     async with Application(seconds=0.01) as application:
         application.serve(machine)
+        (machine.dev / "roles" / "hd-1" / "003_patience.yml").write_text(f"patience: {PATIENCE}\n")
         await machine.ready()
         async with load(machine, CALLERS) as book:
             for role in ("sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-2"):
