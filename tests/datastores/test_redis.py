@@ -142,7 +142,7 @@ async def test_three_programs_that_append_at_once_lose_nothing(server: RedisServ
 async def test_a_rewrite_by_another_program_amid_reading_is_read_anew(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SLICE", 2)
+    monkeypatch.setattr(module, "ENTRIES_AT_ONCE", 2)
     async with opened(server, shared=True) as first, opened(server, shared=True) as second:
         await first.append_if(None, [entry(number) for number in range(6)])
         real, rewritten = first.read_slice, False

@@ -5,7 +5,7 @@ address       OPERATOR.METHOD(ID)                            message        Requ
 jsonrpc_text  JSON-RPC's bytes ↔ messages, json_steps the same for very large answers, json_pieces
               for large ones of many values, loose_answers for loose ones, packed: compressed ones
 record_text   the JSON of records: numbers as doubles, any depth; free_form: values in them that mean nothing here
-minus_zero    the number -0 for a parser that doesn't know it
+minus_zero    the number -0 for a parser that doesn't know it     json_tokens   how JSON's texts look
 structure     the structured hash → record (change records) → signature (whose?) → chain (which ones count?)
 exact         what typed data may be → reading (the one reading of a record's bytes), layout (the record's own bounds)
               → verdict (what a record does)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from eps.core.json_tokens import TEXT_OR_REST
 from eps.errors import BadRequest, NotJson
 
 PIECE_BYTES = 64 * 1024
@@ -24,8 +25,7 @@ MANY_VALUES = 20_000
 RUN_ITEMS = 512
 """Between two places where a text may be cut; some 100 µs."""
 
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
-_REST = rb'(?:[^"\[\]{},]++|' + _TEXT + rb")"
+_REST = rb'(?:[^"\[\]{},]++|' + TEXT_OR_REST + rb")"
 # What a run begins with and has no comma behind it is looked at twice, not more: it is a token, too. The run is an
 # atomic group: the possessive {1,N}+ of Python 3.11.2 does not go back to where its last, failed round began.
 _TOKEN = re.compile(rb"(?>(?:%b*+,){1,%d})|%b++|[\[\]{}]" % (_REST, RUN_ITEMS, _REST), re.DOTALL)

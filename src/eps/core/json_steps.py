@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator
 from typing import Any, TypeVar
 
+from eps.core.json_tokens import TEXT_OR_REST
 from eps.core.jsonrpc_text import Load, check_value, parse_json, strict_loads
 from eps.core.limits import MAX_NESTING
 from eps.errors import NotJson, TooLarge
@@ -20,14 +21,13 @@ STEP_BYTES = 256 * 1024
 STEP_TOKENS = 8192
 """Brackets and strings that are looked at in one step: 2 to 3 ms."""
 
-# An unterminated string is one token to the end: looked at once, whatever it holds.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(TEXT_OR_REST + rb"|[\[\]{}]", re.DOTALL)
 _COMMA = re.compile(rb"[ \t\r\n]*,")
 _RESULT = (b'"result"',)
 RECORDS = (b'"params"', b'"records"')
 """Where a submission's long list is; see :func:`load_in_steps`."""
 
-_COUNTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|,|[\[{](?![ \t\r\n]*+[\]}])', re.DOTALL)
+_COUNTED = re.compile(TEXT_OR_REST + rb"|,|[\[{](?![ \t\r\n]*+[\]}])", re.DOTALL)
 _SLICE = 1024 * 1024
 T = TypeVar("T")
 

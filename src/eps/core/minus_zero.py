@@ -2,13 +2,15 @@
 
 import re
 
+from eps.core.json_tokens import TEXT
+
 MINUS_ZERO = b"-0e0"
 """How ``-0`` is shown to a parser."""
 
 _MAYBE = re.compile(rb"-0(?=[ \t\r\n]*+(?:[,\]}]|\Z))")
 """Also inside a text, but seldom there: dates have other digits behind it."""
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-0(?![0-9.eE])', re.DOTALL)
+_TOKEN = re.compile(TEXT + rb"|-0(?![0-9.eE])", re.DOTALL)
 
 
 def show_minus_zeros(text: bytes) -> bytes:

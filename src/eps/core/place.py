@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from eps.core.json_tokens import INSIDE
+
 Path = tuple[Any, str]
 """The path of what holds the value, or None, and the value's own step. A linked list, since few are ever shown."""
 
@@ -10,7 +12,7 @@ MAX_KEY_BYTES = 200
 """Of a key that is shown: places are cut for messages anyway."""
 
 # Strings, those with a colon behind them being keys, brackets and commas: all that says where one is in JSON text.
-_STEP = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"([ \t\r\n]*+:)?|[\[\]{},]', re.DOTALL)
+_STEP = re.compile(b'"(' + INSIDE + rb')"([ \t\r\n]*+:)?|[\[\]{},]', re.DOTALL)
 
 
 def where(path: Path | None) -> str:

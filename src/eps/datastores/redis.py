@@ -36,7 +36,7 @@ from eps.transport.tasks import Tasks
 WATCH_SECONDS = 2.0
 """Between two looks: how late an administrator learns that a database was flushed, and what a look costs is nothing."""
 
-SLICE = 500
+ENTRIES_AT_ONCE = 500
 """Entries that are read at a time. Records have some 2 KB: a megabyte, within one command's deadline on a slow line."""
 
 READ_ATTEMPTS = 10
@@ -168,7 +168,7 @@ class RedisDatastore:
         """What the list held at ``state``; None if it was rewritten meanwhile."""
         encoded: list[bytes] = []
         while len(encoded) < state.length:
-            wanted = min(SLICE, state.length - len(encoded))
+            wanted = min(ENTRIES_AT_ONCE, state.length - len(encoded))
             found = await self.read_slice(len(encoded), wanted)
             if len(found) != wanted:
                 return None

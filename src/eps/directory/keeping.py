@@ -15,7 +15,7 @@ ASK_SECONDS = 3.0
 """For ``getRules``, whose answer is a line."""
 
 
-class Keeping:
+class SignatureKeeping:
     """What is known of each endpoint; each finding is told once."""
 
     def __init__(self, endpoints: Endpoints, reports: Reports) -> None:

@@ -21,7 +21,7 @@ from eps.core.instant import Instant
 from eps.core.names import Object
 from eps.core.new_root import TrustedRoot
 from eps.directory.endpoints import Clients, Endpoints
-from eps.directory.keeping import Keeping
+from eps.directory.keeping import SignatureKeeping
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.directory.trusted_roots import TrustedRootsFile
@@ -75,7 +75,7 @@ class Rounds:
         self._reports = reports
         self._thorough_every = thorough_every
         self._now = now
-        self._keeping = Keeping(self._endpoints, reports)
+        self._keeping = SignatureKeeping(self._endpoints, reports)
         self._refused: dict[int, _Refusal] = {}
         self._next_thorough = 0.0
 

@@ -17,7 +17,7 @@ from typing import Protocol, cast
 
 from eps.errors import TlsFailed
 from eps.grpc.guard import GuardLimits
-from eps.grpc.pulse import Pulse, PulseLimits, Verdict, Way, way
+from eps.grpc.pulse import Diagnosis, Pulse, PulseLimits, Sent, judge_sent
 from eps.transport.sockets import last_acknowledged, unacknowledged
 from eps.transport.tls import PeerIdentity, peer_certificate
 
@@ -334,20 +334,20 @@ class Link(asyncio.Protocol):
         if pulse.since is None:
             return
         was_sure = not pulse.doubtful
-        match pulse.judge(now, self._way(now - pulse.since)):
-            case Verdict.DEAD:
+        match pulse.judge(now, self._sent(now - pulse.since)):
+            case Diagnosis.DEAD:
                 self.abort(f"{self.peer_name} did not answer a ping within {now - pulse.since:.1f} s")
                 return
-            case Verdict.ASK:
+            case Diagnosis.ASK:
                 self._ask(now)
-            case Verdict.DOUBT if was_sure:
+            case Diagnosis.DOUBT if was_sure:
                 self.sure = self.loop.create_future()
                 self._speaker.on_doubt()
         self._look_later(now)
 
-    def _way(self, since: float) -> Way:
+    def _sent(self, since: float) -> Sent:
         sock = self._sock
-        return Way.QUIET if sock is None else way(unacknowledged(sock), last_acknowledged(sock), since)
+        return Sent.QUIET if sock is None else judge_sent(unacknowledged(sock), last_acknowledged(sock), since)
 
     def _look_later(self, now: float) -> None:
         due = self.pulse.due(now)

@@ -40,7 +40,7 @@ class PulseLimits:
     rare_pings: float = 15.0
 
 
-class Way(Enum):
+class Sent(Enum):
     """What the kernel knows of the bytes that we sent."""
 
     QUIET = auto()
@@ -51,8 +51,8 @@ class Way(Enum):
     """Some are not, and no confirmation of any has come since."""
 
 
-def way(unconfirmed: int, confirmed_ago: float, since: float) -> Way:
-    """What is known of the way.
+def judge_sent(unconfirmed: int, confirmed_ago: float, since: float) -> Sent:
+    """What is known of the bytes that we sent.
 
     Args:
         unconfirmed: bytes of ours without a confirmation.
@@ -60,11 +60,11 @@ def way(unconfirmed: int, confirmed_ago: float, since: float) -> Way:
         since: seconds since the question.
     """
     if not unconfirmed:
-        return Way.QUIET
-    return Way.DEAF if confirmed_ago >= since else Way.MOVING
+        return Sent.QUIET
+    return Sent.DEAF if confirmed_ago >= since else Sent.MOVING
 
 
-class Verdict(Enum):
+class Diagnosis(Enum):
     """What is to be done."""
 
     NOTHING = auto()
@@ -138,27 +138,27 @@ class Pulse:
         steps = (limits.doubt_after, limits.dead_after, limits.slow_after)
         return min((since + step - now for step in steps if since + step > now), default=0.0)
 
-    def judge(self, now: float, way: Way) -> Verdict:
-        """What the silence means by now; ``way`` is what the kernel knows about the time since :attr:`since`."""
+    def judge(self, now: float, sent: Sent) -> Diagnosis:
+        """What the silence means by now; ``sent`` is what the kernel knows about the time since :attr:`since`."""
         since, limits = self.since, self._limits
         if since is None:
-            return Verdict.NOTHING
+            return Diagnosis.NOTHING
         if self.asked_at is None:
-            return self._question(now, since, way)
-        alive_elsewhere = way is Way.QUIET and self._elsewhere_at >= since
-        is_dead = now >= since + limits.dead_after and (way is Way.DEAF or alive_elsewhere)
+            return self._question(now, since, sent)
+        alive_elsewhere = sent is Sent.QUIET and self._elsewhere_at >= since
+        is_dead = now >= since + limits.dead_after and (sent is Sent.DEAF or alive_elsewhere)
         if is_dead or now >= since + limits.slow_after:
-            return Verdict.DEAD
+            return Diagnosis.DEAD
         if now >= since + limits.doubt_after:
             self.doubtful = True
-            return Verdict.DOUBT
-        return Verdict.NOTHING
+            return Diagnosis.DOUBT
+        return Diagnosis.NOTHING
 
-    def _question(self, now: float, since: float, way: Way) -> Verdict:
+    def _question(self, now: float, since: float, sent: Sent) -> Diagnosis:
         if now < since + self._limits.ask_after:
-            return Verdict.NOTHING
+            return Diagnosis.NOTHING
         if self.ours or now - self.pinged_at >= self._limits.rare_pings:
-            return Verdict.ASK
-        if way is Way.DEAF:
+            return Diagnosis.ASK
+        if sent is Sent.DEAF:
             self.asked_at = now
-        return Verdict.NOTHING
+        return Diagnosis.NOTHING

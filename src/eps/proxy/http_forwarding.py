@@ -31,7 +31,7 @@ from eps.http1.exchange import Exchange
 from eps.http1.heads import MAX_HEAD
 from eps.proxy import http_passing
 from eps.proxy.forwarding import ended
-from eps.proxy.http_passing import Inside, Patience, refuse
+from eps.proxy.http_passing import Inside, Timeouts, refuse
 from eps.transport.tasks import Tasks
 from eps.transport.tls import TlsFiles, accept_tls, server_context
 
@@ -79,7 +79,7 @@ class HttpForwarder:
         self._tls = tls
         self._keep_alive = keep_alive
         self._emit = sparing(emit, time.monotonic)
-        self._inside = Inside(address, Patience(timeout, idle_timeout), self._emit)
+        self._inside = Inside(address, Timeouts(timeout, idle_timeout), self._emit)
         self._context: ssl.SSLContext | None = None
         self._clients: set[_Client] = set()
         self._serving = Tasks()

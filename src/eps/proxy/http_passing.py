@@ -83,7 +83,7 @@ class Client(Channel):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds without progress: until the answer begins, and in the middle of it or of a WebSocket."""
 
     answer: float
@@ -97,9 +97,9 @@ class Inside:
         address: ``HOST:PORT``; it is spoken to in plain HTTP.
     """
 
-    def __init__(self, address: str, patience: Patience, emit: Emit) -> None:
+    def __init__(self, address: str, timeouts: Timeouts, emit: Emit) -> None:
         self._address = address
-        self._patience = patience
+        self._timeouts = timeouts
         self._emit = emit
         self._kept = Connections(self._dial, limit=INSIDE_CONNECTIONS, keep_alive=INSIDE_KEEP_ALIVE_SECONDS)
         self._single = Connections(self._dial, limit=INSIDE_CONNECTIONS, keep_alive=0.0)
@@ -125,7 +125,7 @@ class Inside:
             self._emit(Notice(level=Level.ERROR, text=error.message, hint=error.hint))
             refuse(client, Refused(502, error.told))
         except TimeoutError:
-            text = f"the internal server at {self._address} made no progress for {self._patience.answer:g} s"
+            text = f"the internal server at {self._address} made no progress for {self._timeouts.answer:g} s"
             self._emit(Notice(level=Level.WARN, text=text, hint="see internal_endpoint.timeout"))
             refuse(client, Refused(504, "the server behind this proxy did not answer in time"))
         await _linger(client)
@@ -176,10 +176,10 @@ class Inside:
         message = self._message(request, connections)
         passes_hints = request.http_version >= b"1.1"
         try:
-            async with asyncio.timeout(self._patience.answer) as deadline:
+            async with asyncio.timeout(self._timeouts.answer) as deadline:
                 for is_fresh in (False, True):
                     connection = await connections.take(fresh=is_fresh)
-                    asked = _Asked(client, connections, connection, _Progress(deadline, self._patience.answer))
+                    asked = _Asked(client, connections, connection, _Progress(deadline, self._timeouts.answer))
                     if await asked.begin(message, passes_hints=passes_hints):
                         break
                 return asked
@@ -209,8 +209,8 @@ class Inside:
     async def _stream(self, client: Exchange, asked: "_Asked") -> None:
         """Pass the answer on as it comes."""
         try:
-            async with asyncio.timeout(self._patience.idle) as deadline:
-                progress = _Progress(deadline, self._patience.idle)
+            async with asyncio.timeout(self._timeouts.idle) as deadline:
+                progress = _Progress(deadline, self._timeouts.idle)
                 messages: list[Happened] = [_for_client(asked.head, client), *asked.inside.ready_batch()]
                 while True:
                     client.send(*(_passed_on(message) for message in messages))
@@ -232,7 +232,7 @@ class Inside:
         client.channel.write(asked.inside.rest)
         asked.connection.write(client.rest)
         try:
-            await _both_ways(client.channel, asked.connection, self._patience.idle)
+            await _both_ways(client.channel, asked.connection, self._timeouts.idle)
         except TimeoutError:
             assert isinstance(client.channel, Client)
             client.channel.outcome = TunnelOutcome.IDLE
