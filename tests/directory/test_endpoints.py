@@ -24,7 +24,7 @@ from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
 from eps.errors import DeliveryError, EpsError, OutcomeUnknown, Unreachable
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import JsonRpcServer, ServerLimits
+from eps.jsonrpc.server import JsonRpcServer, ServerLimits, Serving
 from support import testing
 from support.fakes import FakeClients
 from support.promptness import A_THOUSAND_RECORDS
@@ -37,7 +37,9 @@ async def served(path: Path, **options: Any) -> AsyncIterator[tuple[ServiceDirec
     """A service directory behind TLS, and its URL."""
     store = await SqliteDatastore.open(path)
     service = ServiceDirectory(store, trust(), Clock(NOW + timedelta(seconds=1)), ignore)
-    server = JsonRpcServer("sd", "127.0.0.1:0", service.handle, tls=testing.tls_files("sd-1"), **options)
+    server = JsonRpcServer(
+        "sd", "127.0.0.1:0", service.handle, serving=Serving(tls=testing.tls_files("sd-1"), **options)
+    )
     await server.start()
     try:
         yield service, f"https://127.0.0.1:{server.port}/jsonrpc"

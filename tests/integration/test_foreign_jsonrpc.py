@@ -12,7 +12,7 @@ from eps.core.message import Error
 from eps.core.message import Response as OurResponse
 from eps.errors import DeliveryError, TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer, Serving
 from eps.transport.tls import TlsFiles
 from support.foreign.network import HD_1, PROXY, Network
 from support.foreign.rpc import ForeignRpcClient, ForeignRpcServer, RpcCall, RpcError
@@ -100,7 +100,7 @@ async def our_server(**options: Any) -> AsyncIterator[JsonRpcServer]:
             return OurResponse(call.id, error=Error(-7, "no", {"why": "because"}))
         return OurResponse(call.id, call.params.get("want"))
 
-    server = JsonRpcServer("test", "127.0.0.1:0", handle, emit=Watch(), **options)
+    server = JsonRpcServer("test", "127.0.0.1:0", handle, serving=Serving(**options), emit=Watch())
     await server.start()
     try:
         yield server

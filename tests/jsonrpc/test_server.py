@@ -19,7 +19,7 @@ from eps.jsonrpc import request_body, server_connection
 from eps.jsonrpc import server as module
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import JsonRpcServer, ServerLimits
+from eps.jsonrpc.server import JsonRpcServer, ServerLimits, Serving
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
 
@@ -647,7 +647,7 @@ async def test_what_keeps_a_server_from_starting() -> None:
         {"tls": TlsFiles(("x",), "/nowhere/a.crt", "/nowhere/a.key")},
     ):
         with pytest.raises(StartError):
-            await JsonRpcServer("test", "localhost:0", echo, **options).start()  # type: ignore[arg-type]
+            await JsonRpcServer("test", "localhost:0", echo, serving=Serving(**options)).start()  # type: ignore[arg-type]
     async with jsonrpc_server(echo) as server:
         with pytest.raises(StartError, match="jsonrpc: can't listen"):
             await JsonRpcServer("jsonrpc", f"localhost:{server.port}", echo).start()

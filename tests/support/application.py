@@ -9,7 +9,7 @@ from typing import Any
 
 from eps.core.message import Response
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import Call, JsonRpcServer
+from eps.jsonrpc.server import Call, JsonRpcServer, Serving
 from support.machine import Machine
 
 METHOD = "answer"
@@ -34,7 +34,7 @@ class Application:
         self._workers = asyncio.Semaphore(workers or 1_000_000)
         self._host = host
         self._news = asyncio.Event()
-        self._server = JsonRpcServer("application", f"{host}:0", self._answer, requests=Requests("/"))
+        self._server = JsonRpcServer("application", f"{host}:0", self._answer, serving=Serving(Requests("/")))
 
     async def __aenter__(self) -> "Application":
         await self._server.start()

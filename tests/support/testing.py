@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eps.core.event import Event
+from eps.core.event import Event, ignore
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.names import Fingerprint, Operator
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer, Serving
 from eps.pki import Authority, Issued
 from eps.transport.tls import Pins, TlsFiles
 
@@ -142,8 +142,14 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 async def jsonrpc_server(
     handler: Callable[[Call], Awaitable[Response]], **options: Any
 ) -> AsyncIterator[JsonRpcServer]:
-    """A running JSON-RPC server on a free port of localhost; ``options`` are those of :class:`JsonRpcServer`."""
-    server = JsonRpcServer(options.pop("name", "test"), options.pop("bind_address", "localhost:0"), handler, **options)
+    """A running JSON-RPC server on a free port of localhost.
+
+    ``options`` are those of :class:`JsonRpcServer` and :class:`Serving`.
+    """
+    name, address, emit = (
+        options.pop(key, usual) for key, usual in (("name", "test"), ("bind_address", "localhost:0"), ("emit", ignore))
+    )
+    server = JsonRpcServer(name, address, handler, serving=Serving(**options), emit=emit)
     await server.start()
     try:
         yield server

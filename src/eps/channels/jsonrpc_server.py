@@ -1,14 +1,13 @@
 """The channel that takes calls from our own applications (PROTOCOL.md section 2, «Channels»)."""
 
-from typing import Any
-
 from eps.channels import Deliver
 from eps.core.address import Address, parse_address
+from eps.core.event import Emit, ignore
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer, Serving
 
 
 class JsonRpcServerChannel:
@@ -17,13 +16,13 @@ class JsonRpcServerChannel:
     Args:
         own: our operator.
         bind_address: where to listen.
-        options: the keyword arguments of :class:`eps.jsonrpc.server.JsonRpcServer`.
+        serving: see :class:`eps.jsonrpc.server.Serving`.
     """
 
-    def __init__(self, own: Operator, bind_address: str, **options: Any) -> None:
+    def __init__(self, own: Operator, bind_address: str, serving: Serving | None = None, emit: Emit = ignore) -> None:
         self._own = own
         self._deliver: Deliver | None = None
-        self._server = JsonRpcServer(options.pop("name", "jsonrpc"), bind_address, self.handle, **options)
+        self._server = JsonRpcServer("jsonrpc", bind_address, self.handle, serving=serving, emit=emit)
 
     @property
     def port(self) -> int:

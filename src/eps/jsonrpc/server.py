@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -88,6 +88,23 @@ class ServerLimits:
     grace: float = GRACE_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a JSON-RPC server serves, and to whom; a running one can take another over (:meth:`JsonRpcServer.renew`).
+
+    Attributes:
+        requests: what it takes as a call.
+        tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
+        callers: what is known of those who call, besides that.
+        limits: see there.
+    """
+
+    requests: Requests = field(default_factory=Requests)
+    tls: TlsFiles | None = None
+    callers: Callers = field(default_factory=Callers)
+    limits: ServerLimits = field(default_factory=ServerLimits)
+
+
 class JsonRpcServer:
     """Accepts calls over HTTP or, with ``tls``, HTTPS.
 
@@ -96,10 +113,7 @@ class JsonRpcServer:
         bind_address: see :class:`eps.transport.listener.Listener`; None: it doesn't listen, its owner brings each
             connection (:meth:`accept`).
         handler: see :data:`Handler`.
-        requests: what it takes as a call.
-        tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
-        callers: what is known of those who call, besides that.
-        limits: see there.
+        serving: see there.
     """
 
     def __init__(
@@ -108,21 +122,20 @@ class JsonRpcServer:
         bind_address: str | None,
         handler: Handler,
         *,
-        requests: Requests | None = None,
-        tls: TlsFiles | None = None,
-        callers: Callers = Callers(),  # noqa: B008  # frozen
-        limits: ServerLimits | None = None,
+        serving: Serving | None = None,
         emit: Emit = ignore,
     ) -> None:
         self._name = name
         self._handler = handler
-        self._requests = requests = requests or Requests()
-        self._path = "/" + requests.path.lstrip("/")
+        serving = serving or Serving()
+        tls, limits = serving.tls, serving.limits
+        self._requests = serving.requests
+        self._path = "/" + serving.requests.path.lstrip("/")
         self._tls = tls
-        self._limits = limits = limits or ServerLimits()
+        self._limits = limits
         self._emit = sparing(emit, time.monotonic)
-        self._callers = callers
-        self._gate = Gate(name, tls, callers, self._emit)
+        self._callers = serving.callers
+        self._gate = Gate(name, tls, serving.callers, self._emit)
         self._context: ssl.SSLContext | None = None
         self._http: HttpServer | None = None
         self._in_hand = InHand(name, limits.max_calls, MAX_CALL_BYTES + limits.max_body)
@@ -169,28 +182,20 @@ class JsonRpcServer:
         if self._listener is not None:
             await self._listener.start()
 
-    def renew(
-        self,
-        context: ssl.SSLContext | None,
-        *,
-        requests: Requests,
-        tls: TlsFiles | None,
-        callers: Callers,
-        limits: ServerLimits,
-    ) -> None:
-        """Serve as these say from the next request on; see the class for them.
+    def renew(self, context: ssl.SSLContext | None, serving: Serving) -> None:
+        """Serve as ``serving`` says from the next request on.
 
         Open connections go on to their next answer, which says that it is their last: so no request is lost.
 
         Args:
-            context: made of ``tls``.
+            context: made of ``serving.tls``.
         """
-        self._callers = callers
-        self.end_tls_with(context, tls)
-        self._requests, self._limits = requests, limits
-        self._path = "/" + requests.path.lstrip("/")
+        self._callers = serving.callers
+        self.end_tls_with(context, serving.tls)
+        self._requests, self._limits = serving.requests, serving.limits
+        self._path = "/" + serving.requests.path.lstrip("/")
         if self._listener is not None:
-            self._listener.limit(limits.rate_limits)
+            self._listener.limit(serving.limits.rate_limits)
 
     def end_tls_with(self, context: ssl.SSLContext | None, tls: TlsFiles | None) -> None:
         """As :meth:`renew`, for TLS alone."""

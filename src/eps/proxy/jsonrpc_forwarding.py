@@ -13,7 +13,7 @@ from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import JsonRpcServer
+from eps.jsonrpc.server import JsonRpcServer, Serving
 from eps.jsonrpc.tolerance import Tolerance
 from eps.proxy.forwarding import ended
 from eps.proxy.http_forwarding import ANSWER_SECONDS, tls_failed
@@ -38,7 +38,9 @@ class JsonRpcForwarder:
         self._tolerate = Tolerance(client.label, emit)
         self._emit = sparing(emit, time.monotonic)
         self._open = 0
-        self._server = JsonRpcServer("passthrough", None, self._pass_on, requests=Requests(path), tls=tls, emit=emit)
+        self._server = JsonRpcServer(
+            "passthrough", None, self._pass_on, serving=Serving(Requests(path), tls), emit=emit
+        )
 
     @property
     def open(self) -> int:

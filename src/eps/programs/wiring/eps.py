@@ -40,10 +40,10 @@ from eps.programs.wiring.parts import (
     directory_cache,
     directory_clients,
     jsonrpc_client,
-    jsonrpc_server_options,
     now,
     rate_limits,
     renewed_jsonrpc_server,
+    serving_of,
     use_keepalive,
 )
 from eps.programs.wiring.renewal import Renewal
@@ -233,8 +233,8 @@ def _channel(
                 relays=_relays(settings, given.proxy_url),
             )
         case models.JsonRpcServerChannel(settings=given):
-            options = jsonrpc_server_options(given, _callers(settings, name, source), emit)
-            return JsonRpcServerChannel(name, given.bind_address, **options)
+            serving = serving_of(given, _callers(settings, name, source))
+            return JsonRpcServerChannel(name, given.bind_address, serving, emit)
         case models.JsonRpcClientChannel(settings=given):
             limit = Fixed(given.max_concurrent) if given.max_concurrent is not None else Adaptive(time.monotonic())
             return JsonRpcClientChannel(name, _application_client(given, name), limit, emit)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from eps.core.event import Emit, Level, Notice, ignore
+from eps.core.event import Emit, Level, Notice
 from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Load
 from eps.core.limits import MAX_MESSAGE_BYTES
@@ -25,7 +25,7 @@ from eps.jsonrpc.client import MAX_CONNECTIONS, ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
-from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits
+from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits, Serving
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.wiring.certificates import at_a_start
 from eps.programs.wiring.composite import Composite
@@ -72,19 +72,16 @@ class Reads:
     large: LargeBodies | None = None
 
 
-def jsonrpc_server_options(
-    given: models.JsonRpcServerSettings, callers: Callers, emit: Emit, reads: Reads | None = None
-) -> dict[str, Any]:
-    """The keyword arguments of a ``JsonRpcServer``; what settings don't say of it, ``reads`` does."""
+def serving_of(given: models.JsonRpcServerSettings, callers: Callers, reads: Reads | None = None) -> Serving:
+    """What a ``JsonRpcServer`` serves; what settings don't say of it, ``reads`` does."""
     cors = Cors(**dict(given.cors)) if given.cors is not None else Cors()
     reads, limits = reads or Reads(), rate_limits(given.tcp_rate_limits)
-    return {
-        "requests": Requests(given.path, cors, reads.load, reads.large),
-        "tls": tls_files(given.tls, callers.operator) if given.tls is not None else None,
-        "callers": callers,
-        "limits": ServerLimits(limits, max_body=reads.max_body, max_calls=given.max_concurrent),
-        "emit": emit,
-    }
+    return Serving(
+        Requests(given.path, cors, reads.load, reads.large),
+        tls_files(given.tls, callers.operator) if given.tls is not None else None,
+        callers,
+        ServerLimits(limits, max_body=reads.max_body, max_calls=given.max_concurrent),
+    )
 
 
 def renewed_jsonrpc_server(
@@ -95,11 +92,10 @@ def renewed_jsonrpc_server(
     Raises:
         StartError: as a start does.
     """
-    options = jsonrpc_server_options(given, callers, ignore, reads)
-    del options["emit"]
-    options["requests"].cors.check()
-    context = server_context(options["tls"], HTTP_ALPN) if options["tls"] is not None else None
-    return partial(server.renew, context, **options)
+    serving = serving_of(given, callers, reads)
+    serving.requests.cors.check()
+    context = server_context(serving.tls, HTTP_ALPN) if serving.tls is not None else None
+    return partial(server.renew, context, serving)
 
 
 def jsonrpc_client(
@@ -190,10 +186,10 @@ def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics
 
 
 def add_jsonrpc_server(
-    server: Composite, given: models.JsonRpcServerSettings, handle: Handler, options: dict[str, Any]
+    server: Composite, given: models.JsonRpcServerSettings, handle: Handler, serving: Serving, emit: Emit
 ) -> JsonRpcServer:
-    """Serve ``handle`` where settings say; ``options`` are those of :func:`jsonrpc_server_options`."""
-    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, **options)
+    """Serve ``handle`` where settings say."""
+    rpc = JsonRpcServer("jsonrpc", given.bind_address, handle, serving=serving, emit=emit)
     server.add(rpc)
     server.listens("JSON-RPC", given.bind_address, lambda: rpc.port)
     return rpc

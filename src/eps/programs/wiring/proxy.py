@@ -22,11 +22,11 @@ from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
     jsonrpc_client,
-    jsonrpc_server_options,
     now,
     open_datastore,
     rate_limits,
     renewed_jsonrpc_server,
+    serving_of,
     use_keepalive,
 )
 from eps.proxy.announcements import AnnouncementBook
@@ -118,8 +118,9 @@ class _ProxyServer(Composite):
 
     def _serve(self) -> JsonRpcServer:
         given = self._section.jsonrpc_server
-        options = jsonrpc_server_options(given, self._callers(self._section), self._emit)
-        return add_jsonrpc_server(self, given, self._handle, options)
+        return add_jsonrpc_server(
+            self, given, self._handle, serving_of(given, self._callers(self._section)), self._emit
+        )
 
     def _callers(self, section: Section) -> Callers:
         """Who is ours: not who has the key of what a private proxy shows to clients on the Internet, since the server

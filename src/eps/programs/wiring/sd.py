@@ -18,10 +18,10 @@ from eps.programs.wiring.parts import (
     Reads,
     add_jsonrpc_server,
     add_metrics,
-    jsonrpc_server_options,
     now,
     open_datastore,
     renewed_jsonrpc_server,
+    serving_of,
     use_keepalive,
 )
 from eps.settings import SdSettings, models
@@ -50,8 +50,8 @@ class SdServer(Composite):
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
         self._large = LargeBodies(loads)
-        options = jsonrpc_server_options(rpc, Callers(), emit, self._reads(rpc))
-        self.rpc = add_jsonrpc_server(self, rpc, self._handle, options)
+        serving = serving_of(rpc, Callers(), self._reads(rpc))
+        self.rpc = add_jsonrpc_server(self, rpc, self._handle, serving, emit)
 
     def _reads(self, given: models.SdJsonRpcServerSettings) -> Reads:
         return Reads(given.max_request_body, loads, self._large)
