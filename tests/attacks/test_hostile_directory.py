@@ -10,7 +10,7 @@ import pytest
 
 import eps.directory.rounds as module
 from eps.core.event import DirectoryFailed
-from eps.directory.api import ApiDirectory
+from eps.directory.api import ApiDirectory, Following
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.directory.pace import Pace
 from support.record_tools import NOW, Clock, trust
@@ -89,7 +89,9 @@ async def test_what_a_hostile_service_directory_answers_with_costs_a_bounded_tim
     events = Events()
     async with service_directory(behave) as url:
         clients = ServiceDirectoryClients([url], tls=None, max_answer=MAX_ANSWER)
-        directory = ApiDirectory(clients, trust(), emit=events, pace=Pace(0.5, 0.5), now=Clock(NOW))
+        directory = ApiDirectory(
+            clients, trust(), emit=events, following=Following(pace=Pace(0.5, 0.5)), now=Clock(NOW)
+        )
         try:
             await directory.start()
             failed = await events.wait_for(DirectoryFailed, timeout=15)

@@ -27,7 +27,7 @@ from eps.datastores import DataEntry
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory import DirectorySource, trusted_roots
-from eps.directory.api import ApiDirectory, KeptFiles
+from eps.directory.api import ApiDirectory, Following, KeptFiles
 from eps.directory.confirmed import AgeLimit
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
@@ -114,11 +114,12 @@ class World:
             return await self.sds[index].call(method, params)
 
         self.clients.append(FakeClients(call, [f"https://sd-{index}" for index in range(endpoints)]))
-        options = {"pace": QUICK, "now": Clock(LATER)} | options
-        path = str(self.path) if cache else None
-        given = options.pop("trust", trust())
-        files = KeptFiles(path, trusted_roots)
-        directory = ApiDirectory(self.clients[-1], given, emit=self.events.append, files=files, **options)
+        given, now = options.pop("trust", trust()), options.pop("now", Clock(LATER))
+        files = KeptFiles(str(self.path) if cache else None, trusted_roots)
+        following = Following(**{"pace": QUICK} | options)
+        directory = ApiDirectory(
+            self.clients[-1], given, emit=self.events.append, files=files, following=following, now=now
+        )
         self._made.append(directory)
         return directory
 

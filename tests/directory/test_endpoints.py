@@ -18,7 +18,7 @@ from eps.core.message import Error, Response
 from eps.core.names import Object
 from eps.core.record_text import Number
 from eps.datastores.sqlite import SqliteDatastore
-from eps.directory.api import ApiDirectory, KeptFiles
+from eps.directory.api import ApiDirectory, Following, KeptFiles
 from eps.directory.endpoints import Endpoints, ServiceDirectoryClients
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
@@ -61,7 +61,7 @@ async def test_two_thousand_records_from_signer_to_follower(tmp_path: Path) -> N
             trust(),
             emit=ignore,
             files=KeptFiles(str(tmp_path / "cache.db")),
-            pace=Pace(0.1),
+            following=Following(pace=Pace(0.1)),
             now=Clock(NOW + timedelta(seconds=1)),
         )
         await directory.start()

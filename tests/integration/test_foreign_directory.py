@@ -12,7 +12,7 @@ from eps.core.entries import Directory
 from eps.core.event import DirectoryFailed
 from eps.core.signature import TrustStore
 from eps.datastores.memory import MemoryDatastore
-from eps.directory.api import ApiDirectory
+from eps.directory.api import ApiDirectory, Following
 from eps.directory.endpoints import ServiceDirectoryClients
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
@@ -60,7 +60,8 @@ class Follower:
     def __init__(self, authority: Authority, *endpoints: str) -> None:
         self.events = Watch()
         clients = ServiceDirectoryClients(endpoints, tls=None)
-        self.directory = ApiDirectory(clients, trust(authority), emit=self.events, pace=Pace(0.1, 0.1))
+        following = Following(pace=Pace(0.1, 0.1))
+        self.directory = ApiDirectory(clients, trust(authority), emit=self.events, following=following)
 
     async def until(self, condition: Any) -> Directory:
         async with asyncio.timeout(WAIT):

@@ -13,7 +13,7 @@ from an older chain. Whatever the service directory says or does, what was verif
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +64,21 @@ class KeptFiles:
         return Path(self.cache).with_name(CONFIRMED_FILE) if self.cache is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a directory is followed.
+
+    Attributes:
+        own_name: while it has no entry, news are asked for every second.
+        pace: how often it is asked for.
+        age_limit: what follows when no service directory has confirmed for long what we know.
+    """
+
+    own_name: Operator | None = None
+    pace: Pace = field(default_factory=Pace)
+    age_limit: AgeLimit = field(default_factory=AgeLimit)
+
+
 class ApiDirectory:
     """See :class:`eps.directory.DirectorySource`.
 
@@ -72,8 +87,7 @@ class ApiDirectory:
         trust: whose signatures count.
         emit: told of changes and failures.
         files: where it keeps what it knows.
-        age_limit: what follows when no service directory has confirmed for long what we know.
-        own_name: while it has no entry, news are asked for every second.
+        following: see there.
         now: the time, with a time zone.
     """
 
@@ -83,23 +97,21 @@ class ApiDirectory:
         trust: TrustStore,
         *,
         emit: Emit,
-        files: KeptFiles = KeptFiles(),  # frozen, as are the other two
-        own_name: Operator | None = None,
-        pace: Pace = Pace(),  # noqa: B008
-        age_limit: AgeLimit = AgeLimit(),  # noqa: B008
+        files: KeptFiles = KeptFiles(),  # frozen, as is the next
+        following: Following = Following(),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._emit = emit
-        self._reports = Reports(emit, own_name)
+        self._reports = Reports(emit, following.own_name)
         roots = TrustedRootsFile(files.trusted_roots, emit)
-        self._rounds = Rounds(clients, roots, self._reports, pace.thorough_every, now)
+        self._rounds = Rounds(clients, roots, self._reports, following.pace.thorough_every, now)
         self._cache = ChainCache(files.cache, emit)
         self._searches = findings.Searches(emit)
-        self._refreshes = Refreshes(pace)
-        self._pace = pace
+        self._refreshes = Refreshes(following.pace)
+        self._pace = following.pace
         self._now = now
         self._chain = Chain.empty(trust)
-        self._confirmed = Confirmed(files.confirmed, age_limit, now, emit)
+        self._confirmed = Confirmed(files.confirmed, following.age_limit, now, emit)
         self._withheld = self._confirmed.refused
         self._renewal: tuple[Clients, TrustStore] | None = None
         self._news = asyncio.Event()

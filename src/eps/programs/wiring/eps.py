@@ -24,7 +24,7 @@ from eps.core.http_proxy import http_proxies
 from eps.core.names import Fingerprint, Operator
 from eps.core.overload import Adaptive, Fixed
 from eps.directory import DirectorySource, trusted_roots
-from eps.directory.api import ApiDirectory, KeptFiles
+from eps.directory.api import ApiDirectory, Following, KeptFiles
 from eps.directory.callers import DirectoryRegistry
 from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
@@ -313,8 +313,10 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 directory_trust(given),
                 emit=emit,
                 files=KeptFiles(directory_cache(settings), Path(settings.state_path) / trusted_roots.FILE),
-                own_name=Operator(settings.name),
-                pace=Pace(given.cache_entries_for),
-                age_limit=AgeLimit(given.maximum_age, given.when_too_old == "refuse"),
+                following=Following(
+                    Operator(settings.name),
+                    Pace(given.cache_entries_for),
+                    AgeLimit(given.maximum_age, given.when_too_old == "refuse"),
+                ),
                 now=now,
             )
