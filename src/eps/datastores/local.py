@@ -115,8 +115,22 @@ def cannot_open(path: Path, error: OSError) -> StartError:
         )
     return StartError(
         f"the datastore {path} can't be opened: {reason(error)}",
-        hint="its folder must be writable for the user that runs this program",
+        hint="it and its folder must be writable for the user that runs this program",
     )
+
+
+def obstacle(given: str | os.PathLike[str]) -> StartError | None:
+    """Why a program that our user starts could not open the store that is there, as far as looking shows.
+
+    Reading needs less than a program does: links are followed, and nothing is written.
+    """
+    path = _place(given)
+    if path.is_symlink():
+        return cannot_open(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+    needed = [(path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)]
+    if all(os.access(place, rights, effective_ids=True) for place, rights in needed):
+        return None
+    return cannot_open(path, OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def make_folder(folder: Path) -> None:

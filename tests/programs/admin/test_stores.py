@@ -1,6 +1,7 @@
 """``store copy | verify | backup | restore`` between all types, also while a program runs."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -319,6 +320,36 @@ async def test_a_backup_that_does_not_verify_is_not_restored() -> None:
     with pytest.raises(StartError, match="don't verify"):
         await stores.restore("sd", Path("backup"), replace=True)
     assert await content("settings") == three
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+@pytest.mark.parametrize("what", ["a link", "a folder of others", "a file of others"])
+async def test_verify_says_what_a_start_would_refuse(
+    kind: str, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the change-over, while the old program still runs."""
+    given = {"path" if kind == "sqlite" else "filename": str(Path.cwd() / "there")}
+    settings("sd", {"type": kind, "settings": given}, monkeypatch)
+    async with held("settings") as store:
+        await store.append(records(2))
+    await stores.verify("sd", "settings")
+    assert capsys.readouterr().err == ""
+    if what == "a link":
+        Path("there").rename("far")
+        Path("there").symlink_to("far")
+    else:
+        others = Path.cwd() if what == "a folder of others" else Path.cwd() / "there"
+        allowed = os.access  # root may do everything, and tests run as root, too
+
+        def access(path: Path, mode: int, **options: Any) -> bool:
+            return allowed(path, mode, **options) and not (path == others and mode & os.W_OK)
+
+        monkeypatch.setattr(os, "access", access)
+    await stores.verify("sd", "settings")
+    out, err = capsys.readouterr()
+    assert "2 entries" in out
+    assert err.startswith("warning: a start would fail") and "there can't be opened" in err
+    assert ("it is a link (name the file" if what == "a link" else "(it and its folder must be writable") in err
 
 
 # Places

@@ -21,6 +21,7 @@ from eps.core.event import Event, ignore
 from eps.core.wording import counted
 from eps.datastores import DataEntry, encode_entry
 from eps.datastores.file import read_content, write_content
+from eps.datastores.local import obstacle
 from eps.datastores.sqlite import read_entries
 from eps.errors import EpsError, SettingsError, StartError
 from eps.programs.admin.store_owners import owner_of
@@ -201,12 +202,25 @@ async def copy(program: str, source: str, target: str, *, replace: bool, as_json
 async def verify(program: str, where: str, *, as_json: bool = False) -> None:
     """``store verify``: whether the program could work with what is there."""
     owner = owner_of(program)
-    held = _noted(await read(place(where, program)))
+    store = place(where, program)
+    held = _noted(await read(store))
     sense = await owner.check(held.entries, held.location)
+    if why := _obstacle(store):
+        print(f"warning: a start would fail, as far as this user can tell: {why.message} ({why.hint})", file=sys.stderr)
     if as_json:
         print(json.dumps({"store": held.location, "entries": len(held.entries), "sha256": held.digest}))
     else:
         print(f"{held.location}: {held.describe()}: {sense}; sha256 {held.digest}")
+
+
+def _obstacle(store: models.Datastore) -> StartError | None:
+    match store:
+        case models.SqliteDatastore(settings=given):
+            return obstacle(given.path)
+        case models.FileDatastore(settings=given):
+            return obstacle(given.filename)
+        case _:
+            return None  # read as a program reads it
 
 
 async def backup(program: str, file: Path, *, replace: bool, as_json: bool = False) -> None:
