@@ -12,7 +12,9 @@
     │  ├─ AddressError                 1                                   an id that is not OPERATOR.METHOD(ID)
     │  └─ TooLarge                   400                                   a call or a result over the size limit
     ├─ InternalError              -32603  call        ours       failed
-    │  └─ StoreLost                                                        a datastore's server is away or another
+    │  └─ StoreFailed                                                      a datastore can't be used: where it is, is
+    │     │                                                                for our own administrators
+    │     └─ StoreLost                                                     its server is away, or holds something else
     ├─ RecordError                -32603  directory   directory  failed    a change record is refused
     │  └─ StaleRecord                                                   it follows another record than the tip
     ├─ UnknownOperator                 1  directory   directory  not_sent  no such entry in the directory
@@ -112,13 +114,23 @@ class EpsError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    @property
+    def told(self) -> str:
+        """The message as whoever called may read it, perhaps another organisation."""
+        return self.message
+
+    @property
+    def told_hint(self) -> str:
+        """And the hint."""
+        return self.hint
+
     def data(self) -> dict[str, str | int]:
         """What goes into ``error.data``."""
         return {
             "stage": self.stage.value,
             "side": self.side.value,
             "outcome": self.outcome.value,
-            "hint": self.hint,
+            "hint": self.told_hint,
         }
 
 
@@ -178,8 +190,22 @@ class InternalError(EpsError):
     code = -32603
 
 
-class StoreLost(InternalError):
-    """A datastore's server is away, or holds something else than before. The datastore says so in the log, once."""
+class StoreFailed(InternalError):
+    """A datastore can't be used. Its message and hint name files, servers and keys, which concern our own
+    administrators: they are for our log and command line, and whoever called is told less.
+    """
+
+    @property
+    def told(self) -> str:
+        return "the datastore here can't be used at present"
+
+    @property
+    def told_hint(self) -> str:
+        return "its administrators read in its log what is wrong; try again later"
+
+
+class StoreLost(StoreFailed):
+    """Its server is away, or holds something else than before. The datastore says so in the log, once."""
 
 
 class RecordError(EpsError):

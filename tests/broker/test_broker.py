@@ -393,21 +393,41 @@ async def test_a_channel_that_is_no_tunnel_is_404() -> None:
 
 def test_how_an_ending_is_told() -> None:
     """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
-    theirs = Error(403, "no", {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"})
+    told = {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"}
+    theirs = Error(403, "no", told)
     assert ending(None, None) == ("ok", "", "", Level.DEBUG)
     assert ending(theirs, None) == ("error", "permission", "no (ask)", Level.WARN)
-    assert ending(Error(403, "no", {"stage": "permission", "hint": 7}), None) == (
-        "error",
-        "permission",
-        "no",
-        Level.WARN,
-    )
+    assert ending(Error(403, "no", {**told, "hint": ""}), None) == ("error", "permission", "no", Level.WARN)
     for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
         assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
-    assert ending(Error(404, "no such method", {}), None) == ("error", "call", "no such method", Level.WARN)
     assert ending(Error(404, "no such patient", {"patient": 7}), None)[-1] is Level.DEBUG
     failure = NoRoute("there is no way", hint="make one")
     assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "stage"),
+    [
+        (404, {}, "call"),
+        (500, None, "call"),
+        (403, {"stage": "permission", "side": "peer", "outcome": "failed"}, "permission"),  # as from_peer adds them
+        (7, {"stage": "relay", "hint": "patient Jones"}, "relay"),
+        (7, {"stage": "relay", "side": ["peer"], "outcome": "failed", "hint": "patient Jones"}, "relay"),
+    ],
+    ids=["404", "500", "403", "a stage", "a stage and odd words"],
+)
+async def test_words_that_may_be_an_application_s_are_logged_for_debugging_only(
+    code: int, data: Any, stage: str
+) -> None:
+    """At the caller's server, which sees an answer of a server in use as it sees one of an application."""
+    setup = Setup(Channel("hd-2", answer=Response("1", {}, Error(code, "patient Smith", data))))
+    answer = await setup.call("hd-2.add(1)", HD_1)
+    assert (await error_of(answer)).message == "patient Smith", "its caller is told"
+    (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert (finished.level, finished.stage, finished.code) == (Level.WARN, stage, code)
+    assert "patient" not in finished.message()
+    (words,) = [event for event in setup.events if "patient" in event.message()]
+    assert words.level is Level.DEBUG
 
 
 async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,9 @@ def test_only_so_many_members() -> None:
 @pytest.mark.parametrize(
     ("coding", "packed", "why"),
     [
-        ("br", b"x", "compressed \\('br'\\)"),
+        ("br", b"x", r"compressed \(br\)"),
         ("gzip, gzip", gzip.compress(gzip.compress(TEXT)), "compressed"),
-        ("x" * 99, b"x", "'x{40}'"),
+        ("x" * 99, b"x", "^its body is compressed, which only"),
         ("gzip", zlib.compress(TEXT), "not the gzip that it says"),
         ("gzip", gzip.compress(TEXT)[:-1], "ends in the middle"),
         ("gzip", gzip.compress(TEXT)[:-8] + b"12345678", "not the gzip"),

@@ -113,7 +113,8 @@ async def test_a_directory_whose_redis_is_away(directory: Directory, redis: Redi
     assert "what is known goes on being served, changes are refused" in lost["message"]
     assert await directory.name_of("hd-1") is not None
     refused = await directory.submit("early")
-    assert refused.code == 1 and "can't be reached" in refused.err
+    assert refused.code == 1 and "the datastore here can't be used at present" in refused.err
+    assert "redis" not in refused.err
     assert await directory.name_of("early") is None
     await redis.start()
     await process.wait_for(message="can be reached again")

@@ -25,7 +25,7 @@ from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread, error_response
-from eps.core.names import Operator
+from eps.core.names import Object, Operator
 from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
 from eps.core.renewal import RENEW_CONNECTIONS
@@ -38,6 +38,7 @@ from eps.errors import (
     NoRoute,
     NotPermitted,
     NoWay,
+    Outcome,
     OutcomeUnknown,
     Side,
     Stage,
@@ -58,6 +59,9 @@ MAX_DOUBTFUL = 10_000
 
 MAX_REASON = 500
 """Characters of another server's words in a log line."""
+
+WITHHELD = "whether an EPS server says so or an application can't be told; its words are logged at level debug"
+"""In the place of words that may be an application's: what patients are called, say."""
 
 _STAGES = frozenset(Stage)
 
@@ -312,6 +316,9 @@ class Broker:
         outcome, stage, reason, level = ending(response.error, failure)
         if failure is None and request.address.operator == self._name:
             level = Level.DEBUG  # our application's words, whatever they look like, are between it and its caller
+        if response.error is not None and reason == WITHHELD:
+            words = f"{request.address.target} was answered: {response.error.message[:MAX_REASON]}"
+            self._emit(Notice(level=Level.DEBUG, text=words))
         if level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
             reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
@@ -335,7 +342,8 @@ def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str
     """How a call ended, for its log line: outcome, stage, reason, level.
 
     What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
-    between it and its caller. Stages are fixed words, also where a peer chooses them: they become metric labels.
+    between it and its caller. Servers in use say it as applications do: that something failed is told, not in whose
+    words. Stages are fixed words, also where a peer chooses them: they become metric labels.
     """
     if error is None:
         return "ok", "", "", Level.DEBUG
@@ -344,11 +352,19 @@ def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str
         return failure.outcome.value, failure.stage.value, f"{failure}{place}", Level.WARN
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
-    if not isinstance(stage, str) or stage not in _STAGES:
-        level = Level.WARN if error.code in NETWORK_CODES and not error.data else Level.DEBUG
-        return "error", Stage.CALL.value, error.message[:MAX_REASON], level
-    reason = f"{error.message} ({hint})" if hint and isinstance(hint, str) else error.message
-    return "error", stage, reason[:MAX_REASON], Level.WARN
+    if _is_told_by_a_server(data):
+        assert isinstance(stage, str), "seen a line above"
+        return "error", stage, (f"{error.message} ({hint})" if hint else error.message)[:MAX_REASON], Level.WARN
+    is_stage = isinstance(stage, str) and stage in _STAGES
+    if is_stage or (error.code in NETWORK_CODES and not error.data):
+        return "error", str(stage) if is_stage else Stage.CALL.value, WITHHELD, Level.WARN
+    return "error", Stage.CALL.value, error.message[:MAX_REASON], Level.DEBUG
+
+
+def _is_told_by_a_server(data: Object) -> bool:
+    """Whether an error's data have the form that EPS servers of ours give them, and no application's of its own."""
+    words = (("stage", Stage), ("side", Side), ("outcome", Outcome))
+    return isinstance(data.get("hint"), str) and all(data.get(key) in list(kind) for key, kind in words)
 
 
 def with_client(request: Request, sender: Entry) -> Request:

@@ -341,7 +341,8 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
     if "recursion limit" in reason:
         raise _too_deep_in(body)
     if "duplicate key" in reason:
-        raise BadRequest(f"the JSON is refused: {cut(reason)}", hint="each key once in an object")
+        where = reason.rpartition('"')[2]  # not the key: it may be another organisation that reads this of an answer
+        raise BadRequest(f"the JSON is refused: a duplicate key{cut(where)}", hint="each key once in an object")
     raise NotJson(f"this is not JSON in UTF-8: {cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
 
 

@@ -95,7 +95,7 @@ def error_response(request_id: str, error: EpsError, teller: str = "") -> Respon
         teller: the operator whose server says so; "" where that is plain, since nobody passes it on.
     """
     data = error.data() | {TOLD_BY: teller} if teller else error.data()
-    return Response(request_id, error=Error(error.code, error.message, data))
+    return Response(request_id, error=Error(error.code, error.told, data))
 
 
 class Constant(dict[str, Any]):

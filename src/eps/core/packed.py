@@ -16,6 +16,9 @@ MAX_MEMBERS = 16
 
 _GZIP, _ZLIB, _DEFLATE = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
+_OTHERS = ("br", "zstd", "compress", "x-compress")
+"""Further codings that have a name. What else a server says is not repeated: it goes to whoever called."""
+
 _HINT = "the application must send its answers uncompressed, as it was asked to (Accept-Encoding: identity)"
 
 
@@ -36,7 +39,8 @@ def unpack(packed: bytes, coding: str, max_bytes: int) -> Generator[None, None, 
         NotJson: another coding, or it is broken.
     """
     if coding.removeprefix("x-") not in ("gzip", "deflate"):
-        raise NotJson(f"its body is compressed ({coding[:40]!r}), which only gzip and deflate may be", hint=_HINT)
+        how = f" ({coding})" if coding in _OTHERS else ""
+        raise NotJson(f"its body is compressed{how}, which only gzip and deflate may be", hint=_HINT)
     try:
         return (yield from _unpacked(packed, _window(packed, coding), max_bytes))
     except zlib.error:

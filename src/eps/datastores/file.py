@@ -22,7 +22,7 @@ from eps.core.wording import counted
 from eps.datastores import ID_BYTES, DataEntry, decode_entry, encode_entry, new_id
 from eps.datastores.local import DiskThread, cannot_open, make_folder, reason, sync_folder, take_place
 from eps.datastores.private import open_private
-from eps.errors import InternalError, StartError
+from eps.errors import StartError, StoreFailed
 
 READ_BYTES = 1 << 20
 """Of the file at a time."""
@@ -102,7 +102,7 @@ class FileDatastore:
         try:
             return await self._thread.run(self.location, work, *arguments, **named)
         except (OSError, ValueError) as error:
-            raise InternalError(
+            raise StoreFailed(
                 f"the datastore {self.location} can't be used: {reason(error)}",
                 hint="check free space, permissions and health of the disk; nothing was stored",
             ) from error
@@ -254,7 +254,7 @@ def _check_untouched(opened: _Opened) -> None:
     """Refuse if the file is not as we left it.
 
     Raises:
-        InternalError: it has another size, or another file has its name.
+        StoreFailed: it has another size, or another file has its name.
     """
     now = os.stat(opened.path)
     ours = os.fstat(opened.file)
@@ -264,7 +264,7 @@ def _check_untouched(opened: _Opened) -> None:
         what = f"has {counted(now.st_size, 'byte')}, where this program left {opened.size}"
     else:
         return
-    raise InternalError(
+    raise StoreFailed(
         f"the datastore {opened.path} {what}: another program has changed it, and nothing was stored",
         hint="a file belongs to one program: stop the other one, then start this one anew",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from eps.datastores import private
-from eps.errors import DiskFull, InternalError, StartError
+from eps.errors import DiskFull, StartError, StoreFailed
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk, or what this user may have of it, is full."""
@@ -52,9 +52,9 @@ class DiskThread(Generic[O]):
     async def run(
         self, location: str, work: Callable[Concatenate[O, P], T], *arguments: P.args, **named: P.kwargs
     ) -> T:
-        """Do ``work`` on what was opened; raises what it does, and InternalError when closed."""
+        """Do ``work`` on what was opened; raises what it does, and StoreFailed when closed."""
         if self._closed:
-            raise InternalError(f"the datastore {location} is closed")
+            raise StoreFailed(f"the datastore {location} is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.worker, lambda: work(self.opened, *arguments, **named))
 

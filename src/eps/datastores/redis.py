@@ -30,7 +30,7 @@ from eps.datastores.redis_link import (
     RedisPlace,
 )
 from eps.datastores.redis_state import Change, Doubt, State, doubts, judge, parse_info
-from eps.errors import InternalError, StartError, StoreLost
+from eps.errors import StartError, StoreFailed, StoreLost
 from eps.transport.tasks import Tasks
 
 WATCH_SECONDS = 2.0
@@ -132,7 +132,7 @@ class RedisDatastore:
         try:
             found = await store.link.run(store._doubts, patience=patience)
             await store.link.run(store.look, patience=patience)
-        except InternalError as error:
+        except StoreFailed as error:
             await store.close()
             raise StartError(error.message, hint=error.hint) from error
         except BaseException:
@@ -153,7 +153,7 @@ class RedisDatastore:
             if encoded is not None:
                 break
         else:
-            raise InternalError(f"the datastore {self.location} is changed by others all the time", hint="try again")
+            raise StoreFailed(f"the datastore {self.location} is changed by others all the time", hint="try again")
         entries = [self._decoded(each, number) for number, each in enumerate(encoded, 1)]
         self._seen = state
         self._ids = {entry.id for entry in entries}
@@ -190,7 +190,7 @@ class RedisDatastore:
         try:
             return decode_entry(encoded)
         except ValueError as error:
-            raise InternalError(
+            raise StoreFailed(
                 f"the datastore {self.location} holds something that is no entry, as number {number}: {error}",
                 hint="does another program use this key? Name another one, or restore a backup",
             ) from error
@@ -219,7 +219,7 @@ class RedisDatastore:
                 await self._observed(PATIENCE_SECONDS)
             if not await self._send(self._known, entries, replace=replace):
                 await self._observed(PATIENCE_SECONDS)  # says what has happened
-                raise InternalError(
+                raise StoreFailed(
                     f"the datastore {self.location} was changed by another program; nothing was stored",
                     hint="try again",
                 )
@@ -236,7 +236,7 @@ class RedisDatastore:
     async def _send(self, state: State, entries: Sequence[DataEntry], *, replace: bool) -> bool:
         encoded = [encode_entry(entry) for entry in entries]
         if len(encoded) > MAX_ENTRIES:
-            raise InternalError(f"{len(encoded)} entries at once are too many for {self.location}: {MAX_ENTRIES}")
+            raise StoreFailed(f"{len(encoded)} entries at once are too many for {self.location}: {MAX_ENTRIES}")
         sent = False
 
         async def work(connection: RedisConnection) -> int:
@@ -359,7 +359,7 @@ class RedisDatastore:
                 said = ""
             except StoreLost:
                 pass  # the link has said so
-            except InternalError as error:  # it refuses
+            except StoreFailed as error:  # it refuses
                 if error.message != said:
                     said = error.message
                     self._emit(Notice(level=Level.ERROR, text=said, hint=error.hint))
@@ -384,7 +384,7 @@ class RedisDatastore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InternalError(f"the datastore {self.location} is closed")
+            raise StoreFailed(f"the datastore {self.location} is closed")
 
     async def close(self) -> None:
         self._closed = True

@@ -1,7 +1,7 @@
 """One connection to the Redis server that holds a store: found, kept, given up at a deadline, made anew.
 
     run(work)   connected? → work, within COMMAND_SECONDS ─┬ answered
-                                                           ├ refused for good: InternalError, the connection stays
+                                                           ├ refused for good: StoreFailed, the connection stays
                                                            └ broken, late, no master: dropped → pause → again
                                                              … for PATIENCE_SECONDS; then StoreLost
 
@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from eps.core.event import Emit, Level, Notice
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.datastores.redis_errors import Passing, broken, passing_refusal, refusal
-from eps.errors import InternalError, StoreLost
+from eps.errors import StoreFailed, StoreLost
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context
 
@@ -168,7 +168,7 @@ class RedisLink:
 
         Raises:
             StoreLost: the server can't be reached.
-            InternalError: it refuses.
+            StoreFailed: it refuses.
         """
         if self._trouble is not None and not patience and not probe:
             raise self._lost(self._trouble)
@@ -211,7 +211,7 @@ class RedisLink:
             trouble = passing_refusal(error)
             if trouble is None:
                 text, hint = refusal(error)
-                raise InternalError(f"the datastore {self._location}: {text}", hint=hint) from error
+                raise StoreFailed(f"the datastore {self._location}: {text}", hint=hint) from error
             await self.close()
             raise trouble from error
         except (RedisError, OSError) as error:

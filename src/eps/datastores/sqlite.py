@@ -16,7 +16,7 @@ from typing import TypeVar
 from eps.datastores import DataEntry
 from eps.datastores.local import DiskThread, cannot_open, sync_folder, take_place
 from eps.datastores.private import narrow, open_private
-from eps.errors import DiskFull, InternalError, StartError
+from eps.errors import DiskFull, StartError, StoreFailed
 
 APPLICATION_ID = 0x45505331
 """``EPS1``: marks the file as ours, so that another program's database is never written to."""
@@ -87,7 +87,7 @@ class SqliteDatastore:
         try:
             return await self.thread.run(self.location, lambda opened: work(opened.database, *arguments))
         except (sqlite3.Error, OverflowError) as error:
-            raise InternalError(
+            raise StoreFailed(
                 f"the datastore {self.location} can't be used: {error}",
                 hint="check free space, permissions and health of the disk; nothing was stored",
             ) from error

@@ -137,7 +137,7 @@ class ServiceDirectory:
             data: Object = {**error.data()}
             if isinstance(error, RecordError) and error.index is not None:
                 data["index"] = error.index
-            return Response(call.id, error=Error(error.code, error.message, data))
+            return Response(call.id, error=Error(error.code, error.told, data))
 
     async def renew(self, trust: TrustStore, *, foreign_peers: bool) -> None:
         """Believe whom ``trust`` says from the next submission on.

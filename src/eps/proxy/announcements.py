@@ -20,7 +20,7 @@ from eps.core.announcement import Announcement, Keeper, decode, domain_key, enco
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Operator
 from eps.datastores import DataEntry, Datastore, new_id
-from eps.errors import EpsError, InternalError, StoreLost
+from eps.errors import EpsError, StoreFailed, StoreLost
 
 FRESH_SECONDS = 1.0
 """How long memory is trusted before the store is asked whether another proxy has changed it."""
@@ -125,7 +125,7 @@ class AnnouncementBook:
                 changed, result = decision(self._known)
                 if not changed or await self._write(changed):
                     return result
-        raise InternalError(f"the datastore {self._store.location} is changed by others all the time", hint="try again")
+        raise StoreFailed(f"the datastore {self._store.location} is changed by others all the time", hint="try again")
 
     def _find(self, domain: str, holder: Operator | None) -> Announcement | None:
         found = self._known.get((domain_key(domain), holder or Operator("")))

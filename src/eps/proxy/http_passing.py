@@ -65,7 +65,11 @@ class _Unanswered(DeliveryError):
 
     def __init__(self, message: str, hint: str, told: str) -> None:
         super().__init__(message, hint=hint)
-        self.told = told
+        self._told = told
+
+    @property
+    def told(self) -> str:
+        return self._told
 
 
 class Client(Channel):

@@ -779,6 +779,27 @@ SETTINGS = (
         "broker/test_broker.py::test_what_our_application_answers_is_logged_for_debugging_only",
     ),
     Guard(
+        "words that may be an application's are logged for debugging only",
+        "broker/broker.py",
+        "Stage.CALL.value, WITHHELD, Level.WARN",
+        "Stage.CALL.value, error.message, Level.WARN",
+        "broker/test_broker.py::test_words_that_may_be_an_application_s_are_logged_for_debugging_only",
+    ),
+    Guard(
+        "where a store is, is not told to others",
+        "directory/service.py",
+        "Error(error.code, error.told, data)",
+        "Error(error.code, error.message, data)",
+        "attacks/test_what_crosses.py::test_a_store_s_place_is_told_to_nobody_who_submits",
+    ),
+    Guard(
+        "no key of an answer is quoted",
+        "core/jsonrpc_text.py",
+        """reason.rpartition('"')[2]""",
+        "reason",
+        "attacks/test_what_crosses.py::test_an_application_s_words_and_place_stay_where_they_are",
+    ),
+    Guard(
         "what a variable holds is not shown",
         "settings/loader.py",
         "written=text if self.scope.hides(text) else None)",

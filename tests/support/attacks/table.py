@@ -209,7 +209,17 @@ CALLS = (
         "Calls that make an application fail, to learn where it is and what it says",
         "that it failed, and nothing of the answer or of an internal URL",
         "`call`, with the URL, in our own log alone",
-        ("jsonrpc/test_client.py::test_where_an_endpoint_is_can_be_kept_from_messages",),
+        (
+            "attacks/test_what_crosses.py::test_an_application_s_words_and_place_stay_where_they_are",
+            "attacks/test_what_crosses.py::test_an_application_s_errors_are_in_no_log_above_debug",
+            "jsonrpc/test_client.py::test_where_an_endpoint_is_can_be_kept_from_messages",
+        ),
+    ),
+    Attack(
+        "Submissions while a store fails, to learn where it is",
+        "that the datastore can't be used",
+        "`notice`, with the path, in the service directory's own log alone",
+        ("attacks/test_what_crosses.py::test_a_store_s_place_is_told_to_nobody_who_submits",),
     ),
     Attack(
         "Another caller's request id is used, or one that was given up",
