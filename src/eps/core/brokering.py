@@ -2,6 +2,10 @@
 
 A → P  requestConnection   {to, channel}                         → {token, endpoint}
 P → B  _connectionRequest  {endpoint, client, channel, token}    → {}
+
+and, for TLS clients (TLS passthrough), P to a private proxy:
+
+P → B  incomingConnection  {domain, endpoint, token}             → {}
 """
 
 import base64
@@ -9,6 +13,7 @@ import binascii
 from typing import Any
 
 from eps.core.client import Client, client_flaws, parse_client
+from eps.core.host_port import parse_host_port
 from eps.core.names import TOKEN_BYTES, Object, Operator, Token
 from eps.errors import BadParams, TunnelFailed
 
@@ -81,6 +86,23 @@ def decode_token(value: Any) -> Token | None:
     except (binascii.Error, ValueError):
         return None
     return Token(raw) if len(raw) == TOKEN_BYTES else None
+
+
+def parse_incoming_connection(params: Object) -> tuple[str, str, Token]:
+    """``domain``, ``endpoint`` and ``token`` of ``incomingConnection``, by which a public proxy calls a private one in.
+
+    Raises:
+        BadParams: naming the place.
+    """
+    domain, endpoint, token = params.get("domain"), params.get("endpoint"), decode_token(params.get("token"))
+    if not isinstance(domain, str) or not domain:
+        raise BadParams("domain: must be a domain name")
+    if not isinstance(endpoint, str) or not endpoint:
+        raise BadParams("endpoint: must be HOST:PORT")
+    parse_host_port(endpoint)
+    if token is None:
+        raise BadParams(f"token: must be {TOKEN_BYTES} bytes in standard base64")
+    return domain, endpoint, token
 
 
 def parse_offer(result: Any, proxy: str) -> tuple[Token, str]:

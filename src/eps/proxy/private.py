@@ -29,11 +29,10 @@ from eps.core.announcement import (
     parse_connection,
     proxy_settings,
 )
-from eps.core.brokering import decode_token
+from eps.core.brokering import parse_incoming_connection
 from eps.core.client import Client, parse_client
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.event import Announced, Emit, Forwarding, Level, Notice
-from eps.core.host_port import parse_host_port
 from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.message import Response, error_response
@@ -342,7 +341,7 @@ class PrivateProxy:
 
     async def _incoming(self, params: Object) -> object:
         client = parse_client(params)
-        domain, endpoint, token = _parse_incoming(params)
+        domain, endpoint, token = parse_incoming_connection(params)
         if await self._book.find(domain, client.name) is None:
             raise NotFound(
                 f"{self._name} has not announced {domain[:MAX_NAME_CHARS]} to {client.name}",
@@ -384,23 +383,6 @@ class PrivateProxy:
         text = f"{via} has a TLS client for {domain}: connected to {endpoint} and sent the token"
         self._emit(Forwarding(operator=self._name, peer=via, text=text, seconds=loop.time() - began))
         await self._forwarder.forward(sock, domain, via)
-
-
-def _parse_incoming(params: Object) -> tuple[str, str, Token]:
-    """``domain``, ``endpoint`` and ``token`` of ``incomingConnection``.
-
-    Raises:
-        BadParams: naming the place.
-    """
-    domain, endpoint, token = params.get("domain"), params.get("endpoint"), decode_token(params.get("token"))
-    if not isinstance(domain, str) or not domain:
-        raise BadParams("domain: must be a domain name")
-    if not isinstance(endpoint, str) or not endpoint:
-        raise BadParams("endpoint: must be HOST:PORT")
-    parse_host_port(endpoint)
-    if token is None:
-        raise BadParams("token: must be 32 bytes in standard base64")
-    return domain, endpoint, token
 
 
 def _refusal(item: object) -> str | None:
