@@ -73,7 +73,9 @@ def test_an_error_too(given: object, flaws: list[Flaw], status: int) -> None:
         (b'{"id":"1","error":{"code":null,"message":null,"data":{"a":1}}}', Error(-32603, "", {"a": 1}), [BARE]),
         (b'{"jsonrpc":"2.0","error":{}}', Error(-32603, "", {}), [BARE]),
         (b'{"id":"1","error":{"code":7,"message":null}}', Error(7, "", {}), [BARE]),
-        (b'{"Id":"1","Error":{"Code":7,"Message":"m","Data":null}}', Error(7, "m", {}), [CASE, BARE]),
+        (b'{"Id":"1","Error":{"Code":7,"Message":"m","Data":null}}', Error(7, "m", {}), [CASE]),
+        (b'{"id":"1","error":{"Code":7,"Message":"m"}}', Error(7, "m", {}), [CASE]),
+        (b'{"id":"1","error":{"Code":null,"message":"m"}}', Error(-32603, "m", {}), [CASE, BARE]),
     ],
 )
 def test_errors_that_say_little(body: bytes, error: Error, flaws: list[Flaw]) -> None:

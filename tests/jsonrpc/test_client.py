@@ -542,6 +542,23 @@ async def test_an_answer_that_is_no_http_is_called_so(head: bytes, stays: bool) 
         assert "its answer is no HTTP that can be read" in message and "broke off" not in message
 
 
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x", "it changes to another protocol (HTTP 101), which"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", "its Transfer-Encoding is another than chunked"),
+    ],
+    ids=["101", "gzip, chunked"],
+)
+async def test_why_it_is_none_is_said_in_words_of_ours(head: bytes, why: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head + b"\r\n\r\n")
+
+    async with serving(talk) as server:
+        assert why in await sent(server, OutcomeUnknown)
+
+
 async def test_a_reset_after_sending_is_an_unknown_outcome() -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

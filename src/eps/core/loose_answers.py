@@ -82,7 +82,9 @@ def read_loosely(
     response = _response(members, request_id, status, is_empty=not answer)
     if response is None:
         return None
-    is_spelled_otherwise = any(name not in answer for name in members)
+    is_spelled_otherwise = any(name not in answer for name in members) or any(
+        name not in members["error"] for name in _error_members(members)
+    )
     return response, flaws + [Flaw.CASE] * is_spelled_otherwise + _flaws(members, request_id, status)
 
 
@@ -127,6 +129,11 @@ def _completed(error: Any) -> Any:
     return error if given is None else _BARE | {name: value for name, value in given.items() if value is not None}
 
 
+def _error_members(answer: Object) -> Object:
+    """What its error holds, by names in small letters; nothing if it has none with members."""
+    return _in_small_letters(answer.get("error"), _OF_ERRORS) or {}
+
+
 def _flaws(answer: Object, request_id: str, status: int) -> list[Flaw]:
     is_error, answered = answer.get("error") is not None, answer.get("id")
     flaws = []
@@ -134,7 +141,7 @@ def _flaws(answer: Object, request_id: str, status: int) -> list[Flaw]:
         flaws.append(Flaw.NULL_ID if "id" in answer else Flaw.NO_ID)
     elif answered not in (None, request_id):
         flaws.append(Flaw.OTHER_ID)
-    if isinstance(answer.get("error"), dict) and any(answer["error"].get(name) is None for name in _BARE):
+    if isinstance(answer.get("error"), dict) and any(_error_members(answer).get(name) is None for name in _BARE):
         flaws.append(Flaw.BARE)
     if not is_error and not 200 <= status < 300:
         flaws.append(Flaw.STATUS)

@@ -111,6 +111,15 @@ def without_space_before_colon(lines: bytes) -> bytes:
     return _SPACE_BEFORE_COLON.sub(rb"\1:", lines) if b" :" in lines or b"\t:" in lines else lines
 
 
+_IN_PLAIN_WORDS = {
+    "Received server": "it changes to another protocol (HTTP 101), which nobody asked for",
+    "Only Transfer-Encoding": "its Transfer-Encoding is another than chunked",
+}
+"""Of what h11 says of answers, by its beginning: what speaks of h11 itself, or ends at its first colon."""
+
+
 def no_http(error: Exception) -> str:
     """Why something is no answer. h11 quotes what it has read behind a colon."""
-    return f"its answer is no HTTP that can be read: {str(error).partition(':')[0][:100]}"
+    said = str(error).partition(":")[0][:100]
+    why = next((ours for theirs, ours in _IN_PLAIN_WORDS.items() if said.startswith(theirs)), said)
+    return f"its answer is no HTTP that can be read: {why}"
