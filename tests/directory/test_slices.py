@@ -8,7 +8,8 @@ import pytest
 from eps.core.chain import Chain
 from eps.directory.slices import MANY, SLICE, last_chain, many_objects, read_records
 from eps.errors import BadParams, RecordError
-from support.record_tools import NOW, as_json, chain_of, trust
+from support.promptness import A_TURN, shortest_longest_turn
+from support.record_tools import NOW, as_json, chain_of, sign_chain, trust
 
 
 async def test_others_get_their_turn() -> None:
@@ -29,6 +30,23 @@ async def test_others_get_their_turn() -> None:
     assert turns >= 3
     assert done.tip == chain[-1].hash
     task.cancel()
+
+
+async def test_large_records_hold_nobody_up() -> None:
+    """Neither while they are read, which whoever answers or submits can cause, nor while they are verified."""
+    settings = {"a": {f"k{number}": number for number in range(100_000)}}
+    data = [{"environment": "", "operator": "", "service": "x", "settings": settings}]
+    values = as_json(
+        sign_chain([{"name": "large", "section": "settings", "data": data, "created_at": NOW.isoformat()}])
+    )
+    empty = Chain.empty(trust())
+
+    async def read(_: int) -> None:
+        records = await read_records(values)
+        done = await last_chain(empty.extending(records, NOW), empty, records)
+        assert done.tip == values[0]["hash"]
+
+    assert await shortest_longest_turn(read) < A_TURN
 
 
 async def test_nothing_to_do_leaves_the_chain_itself() -> None:

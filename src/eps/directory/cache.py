@@ -192,7 +192,7 @@ async def verified(values: Sequence[object], empty: Chain, now: datetime) -> Cha
     """
     with many_objects(len(values)):
         records = pick_newest_root(await read_records(values))
-        return await last_chain(empty.extending(records, now), empty)
+        return await last_chain(empty.extending(records, now), empty, records)
 
 
 async def read_cache(path: str, empty: Chain, now: datetime) -> Chain:

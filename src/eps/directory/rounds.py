@@ -178,7 +178,7 @@ class Rounds:
                 records = await read_records(values)
                 if any(signed.is_root for signed in records):
                     trusted = await self._trusted_roots.read()
-                verified = await last_chain(chain.accepting(records, self._now(), trusted), chain)
+                verified = await last_chain(chain.accepting(records, self._now(), trusted), chain, records)
         except (BadParams, RecordError) as error:
             until = asyncio.get_running_loop().time() + self._thorough_every
             self._refused[index] = _Refusal(_digest(values[-1] if values else None), error, until, trusted)

@@ -275,7 +275,7 @@ class ServiceDirectory:
     async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
         present = self._chain
         try:
-            return await last_chain(present.submitting(records, self._now(), self._admit), present)
+            return await last_chain(present.submitting(records, self._now(), self._admit), present, records)
         except RecordError as error:
             error.message += "; nothing of the batch was stored"
             raise

@@ -786,6 +786,13 @@ SETTINGS = (
         "broker/test_broker.py::test_words_that_may_be_an_application_s_are_logged_for_debugging_only",
     ),
     Guard(
+        "large records are read and verified beside the loop",
+        "directory/slices.py",
+        "SMALL_VALUES = 200",
+        "SMALL_VALUES = 1_000_000_000",
+        "directory/test_slices.py::test_large_records_hold_nobody_up",
+    ),
+    Guard(
         "where a store is, is not told to others",
         "directory/service.py",
         "Error(error.code, error.told, data)",

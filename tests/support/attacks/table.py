@@ -216,6 +216,12 @@ CALLS = (
         ),
     ),
     Attack(
+        "Records of hundreds of thousands of values, of a service directory or to one",
+        "they are read and judged like others; everybody else is served meanwhile",
+        "`directory` or `directory_failed`, as of any records",
+        ("directory/test_slices.py::test_large_records_hold_nobody_up",),
+    ),
+    Attack(
         "Submissions while a store fails, to learn where it is",
         "that the datastore can't be used",
         "`notice`, with the path, in the service directory's own log alone",
