@@ -19,6 +19,7 @@ from eps.core.names import Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Stage, TlsFailed, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
+from eps.grpc.link import Link
 from eps.grpc.pulse import PulseLimits
 from eps.pki import Authority
 from eps.transport.tls import TlsFiles, client_context
@@ -176,6 +177,21 @@ async def test_a_closed_connection_instead_of_a_handshake() -> None:
         await ClientConnection.open(
             closed_socket(), operator=HD_2, context=client_context(tls_files("hd-1"), ["h2"]), pins=pins(), timeout=5
         )
+
+
+async def test_opening_is_cancelled_also_in_the_turn_in_which_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    came_up = Link.came_up
+
+    def and_cancelled(link: Link) -> None:
+        came_up(link)
+        if link.peer_name == "hd-2":  # not the server's side
+            opening.cancel()
+
+    monkeypatch.setattr(Link, "came_up", and_cancelled)
+    async with rig() as it:
+        opening = asyncio.create_task(it.connect())
+        with pytest.raises(asyncio.CancelledError):
+            await soon(opening)
 
 
 async def test_opening_can_be_cancelled_at_every_stage() -> None:

@@ -37,6 +37,7 @@ class HonestLoad:
         self.new_grpc: list[float] = []
         self.lost: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._over = False
 
     @property
     def fresh(self) -> list[float]:
@@ -51,6 +52,7 @@ class HonestLoad:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._over = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -66,7 +68,7 @@ class HonestLoad:
         return f"{'; '.join(figures)}; {len(self.lost)} lost {self.lost[:3]}"
 
     async def _again_and_again(self, took: list[float], call: Callable[[], Awaitable[str]]) -> None:
-        while True:
+        while not self._over:
             began = time.monotonic()
             try:
                 async with asyncio.timeout(CALL_SECONDS):

@@ -64,7 +64,9 @@ class Dialled:
                 ssl_handshake_timeout=max(timeout, 0.001),
                 ssl_shutdown_timeout=1.0,
             )
-            await asyncio.wait_for(asyncio.shield(link.up), max(deadline - loop.time(), 0.001))
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes in the turn in which the connection is up.
+            async with asyncio.timeout(max(deadline - loop.time(), 0.001)):
+                await asyncio.shield(link.up)
         except asyncio.CancelledError:
             link.abort("cancelled")
             raise
