@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eps.datastores import DataEntry
+from eps.datastores import RECORD, DataEntry, new_id
 from eps.datastores.file import FileDatastore
 from eps.datastores.private import doubt_of_folder, make_folder, narrow, open_private
 from eps.datastores.sqlite import SqliteDatastore
@@ -152,3 +152,16 @@ def test_folders_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert make_folder(tmp_path / "a" / "b") == [tmp_path / "a", tmp_path / "a" / "b"]
     assert make_folder(tmp_path / "a") == [] and rights(tmp_path) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("kind", STORES)
+async def test_what_root_makes_belongs_to_the_user_of_the_folder(tmp_path: Path, kind: str) -> None:
+    """Root gives a command, such as «store restore»; then the program of that user starts."""
+    os.chown(tmp_path, 4711, 4712)
+    store = await STORES[kind].open(tmp_path / "s")
+    await store.append([DataEntry(RECORD, new_id(), b"{}")])
+    found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
+    await store.close()
+    assert {"s", "s.lock"} <= set(found) and set(found.values()) == {(4711, 4712)}, found
+    assert rights(tmp_path / "s") == 0o600

@@ -39,11 +39,21 @@ def open_private(path: str | os.PathLike[str], flags: int, *, shared: bool = Fal
         OSError: it can't be opened; ``ELOOP``: it is a link.
     """
     file = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)
-    wanted = _wanted(os.fstat(file), shared)
+    found = os.fstat(file)
+    wanted = _wanted(found, shared)
     if wanted is not None:
         with suppress(OSError):  # a file system without rights
             os.fchmod(file, wanted)
+    if flags & os.O_CREAT and os.geteuid() == 0 and not found.st_size:
+        _give_away(file, path)
     return file
+
+
+def _give_away(file: int, path: str | os.PathLike[str]) -> None:
+    """Give a new file to whom its folder belongs: a command that root gave must not lock the program's user out."""
+    owner = os.stat(os.path.dirname(os.path.abspath(path)))
+    with suppress(OSError):
+        os.fchown(file, owner.st_uid, owner.st_gid)
 
 
 def narrow(path: Path, *, shared: bool = False) -> None:
