@@ -27,6 +27,7 @@ from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, s
 from eps.settings.fields import Model
 from support.attacks.guards import GUARDS
 from support.attacks.table import GROUPS
+from support.promises import GROUPS as FAULTS
 
 PAGE = Path(__file__).parent / "reference-settings.md"
 PAGES = sorted(Path(__file__).parent.glob("*.md"))
@@ -337,6 +338,18 @@ def render_attacks() -> str:
     return "\n" + "\n".join(parts)
 
 
+def render_promises() -> str:
+    """What is promised for each fault, as Markdown tables under headings."""
+    parts = []
+    for heading, faults in FAULTS.items():
+        rows = ["| fault | what is promised | shown by |", "| --- | --- | --- |"]
+        for fault in faults:
+            tests = "<br>".join(test_text(test) for test in fault.tests) or "–"
+            rows.append(f"| {fault.what} | {fault.promised} | {tests} |")
+        parts.append(f"### {heading}\n\n" + "\n".join(rows) + "\n")
+    return "\n" + "\n".join(parts)
+
+
 def render_guards() -> str:
     """The guards that are removed in turn, and how many they are."""
     rows = ["| guard | where | fails without it |", "| --- | --- | --- |"]
@@ -373,7 +386,7 @@ def limit_text(value: Any, unit: str) -> str:
     return f"{int(shown) if shown == int(shown) else shown:,} {unit}".strip()
 
 
-WHOLE = {"limits": render_limits, "attacks": render_attacks, "guards": render_guards}
+WHOLE = {"limits": render_limits, "attacks": render_attacks, "guards": render_guards, "promises": render_promises}
 """Tables that are about no model."""
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,8 @@ from eps.directory.json_files import read_record_file
 from eps.errors import EpsError, Outcome, Side, Stage
 from eps.programs import eps, proxy, sd
 from eps.programs.running.metrics import Metrics
+from support.promises import GROUPS as FAULTS
+from support.promises import NOT_PROMISED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -62,6 +65,33 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["reference-reliability.md", "reference-security.md"])
+def test_tests_that_are_named_exist(page: str) -> None:
+    """A link to a test's file has the test's name as its text."""
+    named = re.findall(r"\[([^\]]+)\]\(\.\./tests/([^)]+)\)", (DOCS / page).read_text())
+    assert named
+    missing = [(file, text) for text, file in named if f"test_{text.replace(' ', '_')}" not in functions_of(file)]
+    assert missing == []
+
+
+@cache
+def functions_of(file: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_a_fault_without_a_test_promises_nothing() -> None:
+    for fault in (fault for group in FAULTS.values() for fault in group):
+        assert fault.tests or fault.promised.startswith(NOT_PROMISED), fault.what
+
+
+def test_every_test_that_breaks_something_is_named() -> None:
+    named = {test for group in FAULTS.values() for fault in group for test in fault.tests}
+    for path in sorted((ROOT / "tests" / "faults").glob("test_*.py")):
+        tests = {name for name in functions_of(f"faults/{path.name}") if name.startswith("test_")}
+        assert path.name == "test_tools.py" or any(f"faults/{path.name}::{name}" in named for name in tests), path.name
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

@@ -533,6 +533,23 @@ async def test_a_refused_chain_is_tried_again_after_a_while(world: World) -> Non
     await until(directory, chain[0].hash)
 
 
+@pytest.mark.parametrize("step", [timedelta(days=-3650), timedelta(days=3650)], ids=["back", "ahead"])
+async def test_a_clock_that_steps_loses_nothing_that_was_verified(world: World, step: timedelta) -> None:
+    """Ten years back or ahead: what was verified stays in use, and news are followed (only a new root must not be dated
+    in the future)."""
+    clock, chain = Clock(LATER), chain_of(3)
+    await world.sd.submit(chain[:2])
+    directory = await world.started(cache=True, now=clock, pace=replace(QUICK, thorough_every=0.0))
+    await until(directory, chain[1].hash)
+    clock.time += step
+    await world.sd.submit(chain[2:])
+    await until(directory, chain[2].hash)
+    clock.time = LATER
+    await settled(directory, world.sd)
+    assert directory.current.version == chain[2].hash
+    assert world.of(DirectoryFailed) == []
+
+
 async def test_whoever_must_wait_until_the_cache_is_read_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.sd.submit(chain_of(2))
     directory = await world.started(cache=True)
