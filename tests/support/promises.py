@@ -70,10 +70,11 @@ PROGRAM_FAULTS = (
         ("faults/test_stopping.py::test_running_calls_are_answered",),
     ),
     Fault(
-        "B, the proxy's EPS server, or the service directory is restarted under load (SIGTERM)",
-        "No call fails; while it is away they are held for up to `patience`",
+        "B, the proxy, its EPS server, or the service directory is restarted under load (SIGTERM)",
+        "No call fails where the program is back within `patience` (3 s unless set): until then they are held",
         (
             "faults/test_rolling_restart.py::test_a_program_is_restarted_under_load",
+            "faults/test_rolling_restart.py::test_all_are_restarted_one_after_another_under_load",
             "broker/test_patience.py::test_a_call_that_was_not_sent_is_tried_again",
             "broker/test_patience.py::test_what_may_have_run_and_what_is_final_is_not",
             "broker/test_patience.py::test_only_so_many_wait",
@@ -90,13 +91,17 @@ PROGRAM_FAULTS = (
         ),
     ),
     Fault(
-        "A public proxy is stopped while tunnels stand",
-        NOT_PROMISED
-        + ", neither with SIGTERM nor with `--take-over`: a tunnel ends with the program that has joined it, and "
-        "calls in it are unknown. The next calls get a new one; a caller's server never repeats what may have run",
+        "A proxy is stopped while tunnels stand, or TLS clients are connected (SIGTERM)",
+        "It takes nothing new, asks both ends of its tunnels to make others, and ends when the last connection has. "
+        "Calls that run are answered. What has not ended within `drain_timeout` is cut, and its calls are unknown; "
+        "peers of another make don't renew, and go on until then",
         (
-            "proxy/test_public.py::test_closing_ends_everything",
-            "integration/test_six_steps.py::test_a_dead_tunnel_costs_a_new_brokering_and_nothing_else",
+            "faults/test_proxy_stops.py::test_a_call_that_runs_over_a_tunnel_is_answered",
+            "faults/test_proxy_stops.py::test_tunnels_that_nobody_uses_keep_no_proxy_from_stopping",
+            "faults/test_proxy_stops.py::test_what_has_not_ended_within_drain_timeout_is_cut",
+            "faults/test_proxy_stops.py::test_the_connections_of_tls_clients_go_on_until_they_end",
+            "faults/test_proxy_stops.py::test_but_not_for_longer_than_drain_timeout",
+            "proxy/test_lame_duck.py::test_who_does_not_renew_is_let_alone",
             POOL + "test_an_unknown_outcome_is_never_repeated",
         ),
     ),
