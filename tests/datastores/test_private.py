@@ -1,5 +1,6 @@
 """Files and folders that only their owner may read, and links that nobody follows."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -165,3 +166,13 @@ async def test_what_root_makes_belongs_to_the_user_of_the_folder(tmp_path: Path,
     await store.close()
     assert {"s", "s.lock"} <= set(found) and set(found.values()) == {(4711, 4712)}, found
     assert rights(tmp_path / "s") == 0o600
+
+
+def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "state.json"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="pipe") as refused:
+        open_private(pipe, os.O_RDONLY)
+    assert refused.value.errno == errno.EINVAL
+    with pytest.raises(OSError, match="state"):  # nobody reads it
+        open_private(pipe, os.O_WRONLY)

@@ -36,10 +36,13 @@ def open_private(path: str | os.PathLike[str], flags: int, *, shared: bool = Fal
     """A descriptor of a file, which is made private; one that is missing is made if ``flags`` say so.
 
     Raises:
-        OSError: it can't be opened; ``ELOOP``: it is a link.
+        OSError: it can't be opened; ``ELOOP``: it is a link; ``EINVAL``: a pipe, which nobody is waited for at.
     """
-    file = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, FILE)
     found = os.fstat(file)
+    if stat.S_ISFIFO(found.st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is a pipe, and no file", str(path))
     wanted = _wanted(found, shared)
     if wanted is not None:
         with suppress(OSError):  # a file system without rights

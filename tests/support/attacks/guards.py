@@ -735,9 +735,16 @@ FILES = (
     Guard(
         "a link at the end of a file's path is not followed",
         "datastores/private.py",
-        "flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)",
-        "flags | os.O_CLOEXEC, FILE)",
+        "flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, FILE)",
+        "flags | os.O_CLOEXEC | os.O_NONBLOCK, FILE)",
         "datastores/test_private.py::test_a_link_is_not_followed",
+    ),
+    Guard(
+        "a pipe in a file's place is refused",
+        "datastores/private.py",
+        "    if stat.S_ISFIFO(found.st_mode):",
+        "    if False:",
+        "datastores/test_private.py::test_a_pipe_keeps_nobody_waiting",
     ),
     Guard(
         "a link in a database's place is not followed",
