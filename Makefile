@@ -61,7 +61,7 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2
 	$(BIN)/coverage report --fail-under=92
 	$(BIN)/coverage report --include='src/eps/core/*' --fail-under=100

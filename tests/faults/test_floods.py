@@ -68,7 +68,10 @@ async def beside(machine: Machine, kind: Kind, count: int) -> HonestLoad:
     return honest
 
 
-@pytest.mark.parametrize("kind", ["tcp", "half_hello", "hello", "tls", "half_head"])
+@pytest.mark.parametrize(
+    "kind",
+    ["tcp", "half_head", *(pytest.param(kind, marks=pytest.mark.chaos) for kind in ("half_hello", "hello", "tls"))],
+)
 async def test_an_honest_client_beside_silent_connections(machine: Machine, kind: Kind) -> None:
     await ready(machine)
     honest = await beside(machine, kind, SOME_HANDSHAKES if kind in WITH_TLS else SOME)

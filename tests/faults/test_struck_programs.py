@@ -82,8 +82,14 @@ async def struck_at(machine: Machine, step: int, victim: str, blow: signal.Signa
     await strike(machine, victim, blow, seconds)
 
 
-@pytest.mark.parametrize("victim", [*VICTIMS, "sd-1"])
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+@pytest.mark.parametrize(
+    ("blow", "victim"),
+    [
+        pytest.param(blow, victim, id=f"{word}-{victim}", marks=pytest.mark.chaos if number else ())
+        for blow, word in ((signal.SIGKILL, "killed"), (signal.SIGSTOP, "frozen"))
+        for number, victim in enumerate([*VICTIMS, "sd-1"])
+    ],
+)
 async def test_a_program_is_struck_under_load(machine: Machine, victim: str, blow: signal.Signals) -> None:
     """The service directory and the proxy's EPS server cost no call once a tunnel stands."""
     async with accounted(machine) as book:

@@ -67,7 +67,7 @@ async def test_an_answer_that_only_says_so(coding: str, told: list[Flaw]) -> Non
 @pytest.mark.parametrize(
     ("body", "coding", "why"),
     [
-        (b"\x0b\x02\x80", "br", "compressed ('br')"),
+        (b"\x0b\x02\x80", "br", "compressed (br)"),
         (gzip.compress(PLAIN)[:-3], "gzip", "ends in the middle"),
         (b"<html>", "gzip", "of HTML"),
     ],

@@ -129,7 +129,8 @@ class ApiDirectory:
     async def loaded(self) -> bool:
         if not self._loaded.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._loaded.wait(), LOADED_SECONDS)
+                async with asyncio.timeout(LOADED_SECONDS):
+                    await self._loaded.wait()
         return self._loaded.is_set()
 
     def as_of(self) -> str:
@@ -146,7 +147,8 @@ class ApiDirectory:
     async def start(self) -> None:
         self._task = asyncio.create_task(self._follow(), name="directory")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._loaded.wait(), LOAD_SECONDS)
+            async with asyncio.timeout(LOAD_SECONDS):
+                await self._loaded.wait()
 
     async def refresh(self) -> None:
         if self._task is not None and not self._task.done():

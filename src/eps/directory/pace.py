@@ -92,7 +92,8 @@ class Refreshes:
     async def pause(self, seconds: float) -> None:
         """Wait, but no longer than until the next wish."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can lose a cancellation
+                await self._wake.wait()
 
     def close(self) -> None:
         """Nobody answers any more: let all go who wait."""

@@ -234,7 +234,8 @@ class ServiceDirectory:
         self._submissions.add(task)
         task.add_done_callback(self._forget)
         try:
-            return await asyncio.wait_for(asyncio.shield(task), SUBMIT_SECONDS)
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                return await asyncio.shield(task)
         except TimeoutError:
             raise InternalError(
                 f"the submission is not finished after {SUBMIT_SECONDS:.0f} s and goes on",

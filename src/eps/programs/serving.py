@@ -210,7 +210,8 @@ class _Living(Generic[S]):
     async def _follow(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hung_up.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # wait_for of Python 3.11 can lose a cancellation
+                    await self._hung_up.wait()
             asked = self._hung_up.is_set()
             self._hung_up.clear()
             look = await asyncio.to_thread(Look, self._seen.files)
