@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from eps.core.pem import certificates_in, key_in, read_blocks
+from eps.core.pem import certificates_in, damaged_list, key_in, read_blocks
 from eps.errors import StartError
 from support.certs import HD_1, INTERMEDIATE
 
@@ -163,3 +163,9 @@ def test_a_key_of_another_form() -> None:
     with pytest.raises(StartError, match=r"^own.key: holds no EC PRIVATE KEY in PEM form") as caught:
         key_in(rsa_pem(), "own.key", "signing.key_file", label="EC PRIVATE KEY")
     assert caught.value.hint == "check signing.key_file"
+
+
+def test_a_file_without_revocation_lists_has_no_damaged_one() -> None:
+    assert damaged_list(b"") == ""
+    damaged = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+    assert damaged_list(b"text\n" + damaged) == "line 2: the revocation list that begins here is damaged"
