@@ -11,7 +11,7 @@ from eps.errors import CertificateRefused, Side, TlsFailed
 from support.fakes import FakeSource, network_directory
 from support.testing import Events
 
-PINNED, OTHER = Fingerprint("a" * 64), Fingerprint("b" * 64)
+PINNED, OTHER, THIRD = Fingerprint("a" * 64), Fingerprint("b" * 64), Fingerprint("c" * 64)
 REFUSED = CertificateRefused("proxy-1 hung up", hint="check")
 OURS = network_directory(pins={"hd-1": [PINNED]})
 
@@ -65,3 +65,23 @@ async def test_it_is_told_once_for_each_state() -> None:
 
 async def test_one_that_was_never_started_can_be_closed() -> None:
     await own_pin(FakeSource(OURS), OTHER)[0].close()
+
+
+@pytest.mark.parametrize(
+    ("shown", "following", "lost"),
+    [
+        ([PINNED], [PINNED], []),
+        ([PINNED], [OTHER], [OTHER]),
+        ([OTHER], [PINNED], []),
+        ([OTHER], [THIRD], []),
+        ([PINNED, OTHER], [OTHER], []),
+        ([PINNED, OTHER], [OTHER, THIRD], [OTHER, THIRD]),
+        ([], [OTHER], []),
+    ],
+    ids=["the same", "the next", "the pinned one", "none was pinned", "less", "one more", "none was shown"],
+)
+def test_what_others_would_refuse_and_do_not_refuse_now(
+    shown: list[Fingerprint], following: list[Fingerprint], lost: list[Fingerprint]
+) -> None:
+    assert own_pin(FakeSource(OURS), *shown)[0].would_lose(frozenset(following)) == frozenset(lost)
+    assert not own_pin(FakeSource(network_directory(empty=True)), *shown)[0].would_lose(frozenset(following))

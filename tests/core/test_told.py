@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from eps.core.message import Error
-from eps.core.told import MAX_TEXT, Told, about_question, quoted, told_of_tunnel
+from eps.core.told import MAX_TEXT, Told, quoted, told_of_tunnel
 from eps.errors import Side, Stage
 
 
@@ -43,14 +43,6 @@ def test_the_stage_is_kept_if_it_is_one_of_a_tunnel() -> None:
         Stage.RELAY,
         Stage.RELAY,
     ]
-
-
-def test_the_proxy_s_own_application_is_the_proxy_s_side() -> None:
-    assert told(told_by="proxy-1", stage="call", side="peer").side is Side.PROXY
-    passed_on = about_question(Error(500, "no", {"told_by": "proxy-1", "stage": "call", "side": "peer"}))
-    assert told_of_tunnel(passed_on, "hd-2", "proxy-1").side is Side.PEER
-    for other in (Error(500, "no"), Error(500, "no", {"stage": "broker"}), Error(500, "no", ["call"])):
-        assert about_question(other) is other
 
 
 def test_who_says_so_is_told_where_it_is_not_the_proxy() -> None:

@@ -17,6 +17,9 @@ class OwnPin:
         name: our operator.
         fingerprints: of the certificates that we show to other operators.
         emit: told when one isn't pinned, and when all are again.
+
+    Attributes:
+        fingerprints: as given, or as renewed last.
     """
 
     def __init__(
@@ -24,28 +27,32 @@ class OwnPin:
     ) -> None:
         self.name = name
         self._source = source
-        self._fingerprints = fingerprints
+        self.fingerprints = fingerprints
         self._emit = emit
         self._told: frozenset[Fingerprint] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def missing(self) -> frozenset[Fingerprint]:
+    def unpinned(self, fingerprints: frozenset[Fingerprint]) -> frozenset[Fingerprint]:
         """Those that the directory has no pin for, though it has an entry of ours."""
         entry = self._source.current.entry(self.name)
-        return self._fingerprints - entry.pins if entry is not None else frozenset()
+        return fingerprints - entry.pins if entry is not None else frozenset()
+
+    def would_lose(self, fingerprints: frozenset[Fingerprint]) -> frozenset[Fingerprint]:
+        """Those that others would refuse, where they don't refuse what we show now; none if nothing would be lost."""
+        now, missing = self.fingerprints, self.unpinned(fingerprints)
+        return frozenset() if self.unpinned(now) == now or missing <= now else missing
 
     def renew(self, fingerprints: frozenset[Fingerprint]) -> None:
         """We show these from now on."""
-        self._fingerprints = fingerprints
+        self.fingerprints = fingerprints
         self._tell()
 
     def explained(self, error: TlsFailed) -> TlsFailed:
         """The same error, with the cause if that is ours: a certificate that the directory does not pin."""
-        missing = self.missing
+        missing = self.unpinned(self.fingerprints)
         if not missing or not isinstance(error, CertificateRefused):
             return error
-        return CertificateRefused(f"{error.message}: {self._unpinned(missing)}", hint=_HINT, side=Side.OURS)
+        return CertificateRefused(f"{error.message}: {self._text(missing)}", hint=_HINT, side=Side.OURS)
 
     async def start(self) -> None:
         """Tell what is missing now, and whenever the directory has changed."""
@@ -63,17 +70,17 @@ class OwnPin:
             seen = await self._source.changed(seen)
 
     def _tell(self) -> None:
-        missing = self.missing
+        missing = self.unpinned(self.fingerprints)
         if missing == self._told:
             return
         self._told = missing
         if missing:
-            text = f"other operators refuse our certificate: {self._unpinned(missing)}"
+            text = f"other operators refuse our certificate: {self._text(missing)}"
             self._emit(Notice(level=Level.ERROR, text=text, hint=_HINT))
         else:
             self._emit(Notice(text="the directory pins our certificate now"))
 
-    def _unpinned(self, missing: frozenset[Fingerprint]) -> str:
+    def _text(self, missing: frozenset[Fingerprint]) -> str:
         prints = " and ".join(sorted(missing))
         as_of = self._source.as_of()
         return f"the directory does not pin {prints} for {self.name}" + (f"; {as_of}" if as_of else "")

@@ -51,7 +51,7 @@ def told_of_tunnel(error: Error, operator: str, proxy: str) -> Told:
     said = _word(Side, data.get("side"), Side.PROXY)
     if teller == operator:
         side = {Side.OURS: Side.PEER, Side.DIRECTORY: Side.PEER}.get(said, Side.PROXY)
-    elif teller == proxy and stage is not Stage.CALL:  # else it speaks of its own application, as to a caller of that
+    elif teller == proxy:
         side = {Side.PEER: Side.PEER, Side.DIRECTORY: Side.DIRECTORY}.get(said, Side.PROXY)
     else:
         side = Side.PROXY  # who made it isn't known, so nor is what its words mean
@@ -68,15 +68,6 @@ def told_of_tunnel(error: Error, operator: str, proxy: str) -> Told:
         quoted(hint) if isinstance(hint, str) and certain else "",
         data.get("reason") == "busy",
     )
-
-
-def about_question(error: Error) -> Error:
-    """An error that the proxy's own server had with the question to the callee, as the proxy passes it on: what it
-    calls a failed call is, for the one who asked, the way to a tunnel.
-    """
-    if not isinstance(error.data, dict) or error.data.get("stage") != Stage.CALL:
-        return error
-    return Error(error.code, error.message, {**error.data, "stage": Stage.RELAY.value})
 
 
 def quoted(text: str) -> str:

@@ -32,7 +32,6 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Response, error_response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
-from eps.core.told import about_question
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
@@ -216,7 +215,7 @@ class PublicProxy:
             raise
         if answer.error is not None:
             self.withdraw(offer)
-            return Response(call.id, error=about_question(answer.error))
+            return Response(call.id, error=answer.error)
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:

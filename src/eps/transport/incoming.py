@@ -10,7 +10,6 @@ answered at all, since their connections give way to newer ones before.
 """
 
 import asyncio
-import gc
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from eps.core.clienthello import MAX_FRAGMENT_BYTES, first_record_bytes
 from eps.errors import TlsFailed
 from eps.transport.arrivals import Arrival, Arrivals, GaveWay, SaidNothing, source_of
 from eps.transport.dial import readable
-from eps.transport.memory import trim_memory
+from eps.transport.memory import give_back_memory
 from eps.transport.tls import accept_tls, plain_reason
 
 HANDSHAKES_PER_TURN = 16
@@ -170,10 +169,4 @@ async def has_spoken(sock: socket.socket, *, tls: bool) -> bool:
 
 def _give_back_soon() -> None:
     loop = asyncio.get_running_loop()
-    loop.call_later(QUIET_SECONDS, _give_back)
-
-
-def _give_back() -> None:
-    """A TLS session that was cut is held in cycles, in the oldest generation: nothing of it is free before."""
-    gc.collect()
-    asyncio.get_running_loop().run_in_executor(None, trim_memory)
+    loop.call_later(QUIET_SECONDS, lambda: loop.run_in_executor(None, give_back_memory))

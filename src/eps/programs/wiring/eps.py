@@ -70,9 +70,9 @@ class EpsServer(Composite):
         super().__init__(settings.name)
         use_keepalive(settings.keepalive)
         self.name = Operator(settings.name)
-        self._digests, self._fingerprints = _digests(settings), _marks(settings)
+        self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)
-        self.own_pin = OwnPin(self.name, self.source, _shown_to_peers(settings), emit)
+        self.own_pin = OwnPin(self.name, self.source, _marks(settings), emit)
         self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
         self._drain_timeout = settings.drain_timeout
@@ -134,9 +134,8 @@ class EpsServer(Composite):
 
     def _check_pins(self, settings: EpsSettings) -> None:
         """Raises StartError if others would refuse the next certificate, where they don't refuse the present one."""
-        pins, marks = self.source.current.pins(self.name), _marks(settings)
-        missing = marks - pins
-        if missing and pins & self._fingerprints and not missing <= self._fingerprints:
+        missing = self.own_pin.would_lose(_marks(settings))
+        if missing:
             raise StartError(
                 f"the directory pins the certificate in use for {self.name}, and not yet the next one: with that, "
                 "others would refuse this server",
@@ -167,9 +166,9 @@ class EpsServer(Composite):
         return sorted(found)
 
     def _remember(self, settings: EpsSettings) -> None:
-        self._digests, self._fingerprints = _digests(settings), _marks(settings)
+        self._digests = _digests(settings)
         self._drain_timeout = settings.drain_timeout
-        self.own_pin.renew(_shown_to_peers(settings))
+        self.own_pin.renew(_marks(settings))
 
     def channel(self, kind: type[Any]) -> Any:
         """The channel of that class."""
@@ -240,12 +239,6 @@ def _channel(
             return JsonRpcClientChannel(name, _application_client(given, name), limit, emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
-
-
-def _shown_to_peers(settings: EpsSettings) -> frozenset[Fingerprint]:
-    """Of the certificates that other operators' servers see."""
-    gateways = (models.GrpcClientChannel, models.GrpcServerChannel)
-    return own_fingerprints(*(channel for channel in settings.channels if isinstance(channel, gateways)))
 
 
 def _callers(settings: EpsSettings, name: Operator, source: DirectorySource) -> Callers:
