@@ -6,7 +6,6 @@ What differs from ``settings/dev``: hd-2 also has a ``jsonrpc_client`` (to appli
 
 import base64
 import json
-import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -123,10 +122,6 @@ class Bare:
             yield cls(*workers)
 
 
-AGED = 1_700_000_000
-"""When a tree seems to have been made: long ago."""
-
-
 def make_tree(folder: Path) -> Path:
     """``settings/dev`` of the repository with new certificates, below ``folder``."""
     tree = folder / "settings" / "dev"
@@ -135,8 +130,6 @@ def make_tree(folder: Path) -> Path:
     (tree / "directory").mkdir()
     shutil.copy(source / "directory" / "001_base.json", tree / "directory")
     make_dev_certs(folder, lambda _: None)
-    for file in tree.rglob("*"):  # what is as young as its look is read again, and connections are then made anew
-        os.utime(file, (AGED, AGED))
     return tree
 
 

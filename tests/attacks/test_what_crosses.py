@@ -103,14 +103,19 @@ def above_debug(process: Process) -> str:
     return "".join(json.dumps(line) for line in process.lines if line.get("level") != "debug")
 
 
+async def ready_with(machine: Machine, application: Raw) -> None:
+    """The network, with that application behind hd-2."""
+    offer(machine)
+    hd_2 = machine.dev / "roles" / "hd-2"
+    channels = [channel for channel in channels_of(hd_2) if channel["type"] not in ("jsonrpc_client", "stdout")]
+    settings = {"endpoint": application.endpoint}
+    write_channels(hd_2, [*channels, {"name": "app", "type": "jsonrpc_client", "settings": settings}])
+    await machine.ready()
+
+
 async def test_an_application_s_words_and_place_stay_where_they_are(machine: Machine) -> None:
     async with Raw() as application:
-        offer(machine)
-        hd_2 = machine.dev / "roles" / "hd-2"
-        channels = [channel for channel in channels_of(hd_2) if channel["type"] not in ("jsonrpc_client", "stdout")]
-        settings = {"endpoint": application.endpoint}
-        write_channels(hd_2, [*channels, {"name": "app", "type": "jsonrpc_client", "settings": settings}])
-        await machine.ready()
+        await ready_with(machine, application)
         found = {}
         for name, application.answer in answers():
             before = application.asked
@@ -132,12 +137,7 @@ async def test_an_application_s_words_and_place_stay_where_they_are(machine: Mac
 async def test_an_application_s_errors_are_in_no_log_above_debug(machine: Machine) -> None:
     """Its caller is told them, as they are; also where they look like an EPS server's."""
     async with Raw() as application:
-        offer(machine)
-        hd_2 = machine.dev / "roles" / "hd-2"
-        channels = [channel for channel in channels_of(hd_2) if channel["type"] not in ("jsonrpc_client", "stdout")]
-        settings = {"endpoint": application.endpoint}
-        write_channels(hd_2, [*channels, {"name": "app", "type": "jsonrpc_client", "settings": settings}])
-        await machine.ready()
+        await ready_with(machine, application)
         errors: list[dict[str, Any]] = [
             *({"code": code, "message": WORDS} for code in (1, 7, 403, 404, 409, 500, -100, -32603)),
             {"code": 500, "message": WORDS, "data": {WORDS: WORDS}},

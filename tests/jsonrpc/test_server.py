@@ -196,6 +196,17 @@ async def test_connections_are_kept_and_nothing_of_the_library_shows() -> None:
             assert "Server" not in headers
 
 
+async def test_only_other_certificates_end_a_connection_when_settings_are_read_again() -> None:
+    first = Serving(mark=b"1")
+    async with jsonrpc_server(echo, mark=b"1") as server, connected(server) as client:
+        for serving, is_last in ((first, False), (replace(first, requests=Requests("/rpc")), False), (Serving(), True)):
+            server.renew(None, serving)
+            path = serving.requests.path
+            client.post(request(), path=path)
+            status, headers, _ = await client.answer()
+            assert (status, headers.get("Connection") == "close") == (200, is_last), serving
+
+
 async def test_pipelined_calls_are_answered_in_order() -> None:
     async with jsonrpc_server(echo) as server, connected(server) as client:
         for number in range(5):

@@ -10,6 +10,8 @@ from eps.core.event import TunnelFinished
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.requests import Requests
+from eps.jsonrpc.server import Serving
 from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
 from support.passage import DOMAIN, NAME, TLS, P, Passage, passage
 from support.sockets import tcp_pair
@@ -23,7 +25,7 @@ async def through(endpoint: str, events: Events) -> AsyncIterator[Passage]:
 
 
 def forwarder_to(endpoint: str, events: Events) -> JsonRpcForwarder:
-    return JsonRpcForwarder(JsonRpcClient(endpoint, tls=None), "/rpc", TLS, emit=events)
+    return JsonRpcForwarder(JsonRpcClient(endpoint, tls=None), Serving(Requests("/rpc"), TLS), emit=events)
 
 
 async def answers(call: Call) -> Response:
@@ -77,7 +79,7 @@ async def test_no_tls() -> None:
 
 async def test_stopping_while_hands_are_shaken() -> None:
     events = Events()
-    forwarder = JsonRpcForwarder(JsonRpcClient("http://x/", tls=None), "/", TLS, emit=events)
+    forwarder = JsonRpcForwarder(JsonRpcClient("http://x/", tls=None), Serving(Requests("/"), TLS), emit=events)
     await forwarder.start()
     near, far = tcp_pair()
     task = asyncio.create_task(forwarder.forward(near, DOMAIN, P))

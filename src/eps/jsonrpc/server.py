@@ -97,12 +97,14 @@ class Serving:
         tls: certificates; ``allowed_names`` restricts who may call. None: plain HTTP, for anyone.
         callers: what is known of those who call, besides that.
         limits: see there.
+        mark: tells what the files of ``tls`` hold from other contents, also under the same names.
     """
 
     requests: Requests = field(default_factory=Requests)
     tls: TlsFiles | None = None
     callers: Callers = field(default_factory=Callers)
     limits: ServerLimits = field(default_factory=ServerLimits)
+    mark: bytes = b""
 
 
 class JsonRpcServer:
@@ -134,7 +136,7 @@ class JsonRpcServer:
         self._tls = tls
         self._limits = limits
         self._emit = sparing(emit, time.monotonic)
-        self._callers = serving.callers
+        self._mark = serving.mark
         self._gate = Gate(name, tls, serving.callers, self._emit)
         self._context: ssl.SSLContext | None = None
         self._http: HttpServer | None = None
@@ -185,23 +187,19 @@ class JsonRpcServer:
     def renew(self, context: ssl.SSLContext | None, serving: Serving) -> None:
         """Serve as ``serving`` says from the next request on.
 
-        Open connections go on to their next answer, which says that it is their last: so no request is lost.
+        Connections made with another certificate, or other authorities, are sent away.
 
         Args:
             context: made of ``serving.tls``.
         """
-        self._callers = serving.callers
-        self.end_tls_with(context, serving.tls)
+        if serving.mark != self._mark:
+            self.send_away()
+        self._context, self._tls, self._mark = context, serving.tls, serving.mark
+        self._gate = Gate(self._name, serving.tls, serving.callers, self._emit)
         self._requests, self._limits = serving.requests, serving.limits
         self._path = "/" + serving.requests.path.lstrip("/")
         if self._listener is not None:
             self._listener.limit(serving.limits.rate_limits)
-
-    def end_tls_with(self, context: ssl.SSLContext | None, tls: TlsFiles | None) -> None:
-        """As :meth:`renew`, for TLS alone."""
-        self._context, self._tls = context, tls
-        self._gate = Gate(self._name, tls, self._callers, self._emit)
-        self.send_away()
 
     def send_away(self) -> None:
         """Have each connection end with its next answer, so that no request is lost; who goes on comes back anew."""

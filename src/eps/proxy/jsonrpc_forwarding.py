@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import ssl
 import time
+from dataclasses import replace
 
 from eps.core.event import Emit
 from eps.core.jsonrpc_text import Call
@@ -12,7 +14,6 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import TlsFailed
 from eps.jsonrpc.client import JsonRpcClient
-from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import JsonRpcServer, Serving
 from eps.jsonrpc.tolerance import Tolerance
 from eps.proxy.forwarding import ended
@@ -25,22 +26,18 @@ class JsonRpcForwarder:
 
     Args:
         client: calls the endpoint; closed by :meth:`close`.
-        path: where clients post their calls to.
-        tls: the certificate to end TLS with.
+        serving: where clients post their calls to, and the certificate to end TLS with.
         timeout: seconds for a call.
     """
 
-    def __init__(
-        self, client: JsonRpcClient, path: str, tls: TlsFiles, *, timeout: float = ANSWER_SECONDS, emit: Emit
-    ) -> None:
+    def __init__(self, client: JsonRpcClient, serving: Serving, *, timeout: float = ANSWER_SECONDS, emit: Emit) -> None:
         self._client = client
         self._timeout = timeout
         self._tolerate = Tolerance(client.label, emit)
         self._emit = sparing(emit, time.monotonic)
         self._open = 0
-        self._server = JsonRpcServer(
-            "passthrough", None, self._pass_on, serving=Serving(Requests(path), tls), emit=emit
-        )
+        self._serving = serving
+        self._server = JsonRpcServer("passthrough", None, self._pass_on, serving=serving, emit=emit)
 
     @property
     def open(self) -> int:
@@ -51,10 +48,10 @@ class JsonRpcForwarder:
         """Load the certificate; raises StartError if it can't be used."""
         await self._server.start()
 
-    @property
-    def server(self) -> JsonRpcServer:
-        """What clients talk to."""
-        return self._server
+    def renew(self, context: ssl.SSLContext, tls: TlsFiles, mark: bytes) -> None:
+        """End TLS with ``context``, made of ``tls``; see :class:`eps.jsonrpc.server.Serving` for ``mark``."""
+        self._serving = replace(self._serving, tls=tls, mark=mark)
+        self._server.renew(context, self._serving)
 
     def become(self, client: JsonRpcClient) -> None:
         """Call by ``client`` from now on, which belongs to this forwarder."""

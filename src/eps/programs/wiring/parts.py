@@ -29,7 +29,7 @@ from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits, 
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.wiring.certificates import at_a_start
 from eps.programs.wiring.composite import Composite
-from eps.programs.wiring.credentials import tls_files
+from eps.programs.wiring.credentials import content_digest, tls_files
 from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings, models
 from eps.settings.problems import Severity
 from eps.transport.listener import RateLimit
@@ -76,11 +76,13 @@ def serving_of(given: models.JsonRpcServerSettings, callers: Callers, reads: Rea
     """What a ``JsonRpcServer`` serves; what settings don't say of it, ``reads`` does."""
     cors = Cors(**dict(given.cors)) if given.cors is not None else Cors()
     reads, limits = reads or Reads(), rate_limits(given.tcp_rate_limits)
+    tls = tls_files(given.tls, callers.operator) if given.tls is not None else None
     return Serving(
         Requests(given.path, cors, reads.load, reads.large),
-        tls_files(given.tls, callers.operator) if given.tls is not None else None,
+        tls,
         callers,
         ServerLimits(limits, max_body=reads.max_body, max_calls=given.max_concurrent),
+        content_digest(tls) if tls is not None else b"",
     )
 
 

@@ -14,10 +14,11 @@ from eps.core.names import Object, Operator
 from eps.datastores import Datastore
 from eps.errors import StartError
 from eps.jsonrpc.callers import Callers
-from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer
+from eps.jsonrpc.requests import Requests
+from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite, apply_all
-from eps.programs.wiring.credentials import own_fingerprints, tls_files
+from eps.programs.wiring.credentials import content_digest, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
@@ -290,8 +291,9 @@ def _renewed_forwarder(forwarder: Forwarder, settings: models.PrivateProxySettin
             return [partial(forwarder.renew, server_context(tls, HTTP_ALPN), tls)]
         case JsonRpcForwarder(), models.ServerTlsSettings() as given, models.JsonRpcClientSettings() as called:
             tls = tls_files(given)
+            mark = content_digest(tls)  # before the files are loaded: if they change just then, it is noticed later
             return [
-                partial(forwarder.server.end_tls_with, server_context(tls, HTTP_ALPN), tls),
+                partial(forwarder.renew, server_context(tls, HTTP_ALPN), tls, mark),
                 partial(forwarder.become, jsonrpc_client(called, called="the internal server")),
             ]
         case _:
@@ -311,5 +313,6 @@ def _forwarder(settings: models.PrivateProxySettings, emit: Emit) -> Forwarder:
     tls = tls_files(inside.tls)
     if inside.jsonrpc_client is not None:
         client = jsonrpc_client(inside.jsonrpc_client, called="the internal server")
-        return JsonRpcForwarder(client, inside.jsonrpc_path, tls, timeout=inside.timeout, emit=emit)
+        serving = Serving(Requests(inside.jsonrpc_path), tls, mark=content_digest(tls))
+        return JsonRpcForwarder(client, serving, timeout=inside.timeout, emit=emit)
     return HttpForwarder(inside.address, tls, timeout=inside.timeout, idle_timeout=settings.idle_timeout, emit=emit)
