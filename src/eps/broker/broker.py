@@ -121,7 +121,7 @@ class Broker:
         self._ended = asyncio.Event()
 
     def limit(self, limits: BrokerLimits) -> None:
-        """Other limits from the next call on."""
+        """Other limits from the next call on; ``patience`` stays what it is."""
         self._limits = limits
 
     @property

@@ -133,6 +133,7 @@ class Accepted:
         self.memory = PeerMemory()
         self._serving = serving
         self._refusing = False
+        self._introduction: Mapping[str, str] = STREAM_METADATA
         self.said_last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._aged = False
         self._idle_since = asyncio.get_running_loop().time()
@@ -256,8 +257,9 @@ class Accepted:
         self.memory.outgoing += len(body)
         try:
             async with asyncio.timeout(self._serving.limits.wire.write_timeout):
-                stream.send_headers(response_headers(STREAM_METADATA))  # so that it knows whom it may ping
+                stream.send_headers(response_headers(self._introduction))
                 await stream.send(body)
+                self._introduction = {}  # it has come: the peer knows whom it may ping
         except TimeoutError:
             stream.reset(ErrorCodes.CANCEL, "the peer did not read the answer")
         finally:

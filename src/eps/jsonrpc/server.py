@@ -290,14 +290,7 @@ class JsonRpcServer:
         return self._rendered(await self._respond(request), headers)
 
     async def _respond(self, request: web.BaseRequest) -> Response:
-        held = Held(self._in_hand)
-        try:
-            return await self._respond_to(request, held)
-        finally:
-            held.free()
-
-    async def _respond_to(self, request: web.BaseRequest, held: Held) -> Response:
-        call_id = ""
+        call_id, held = "", Held(self._in_hand)
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
@@ -322,6 +315,8 @@ class JsonRpcServer:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a handler does wrong, the caller gets an answer
             return self._surprise(call_id, error)
+        finally:
+            held.free()
         return response if response.id == call_id else replace(response, id=call_id)
 
     async def _parsed(self, body: bytes, content_type: str | None, names: tuple[str, ...]) -> Call:
