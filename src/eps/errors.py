@@ -271,6 +271,10 @@ class NotSent(DeliveryError):
     final = False
 
 
+BUSY = "busy"
+"""The ``reason`` in ``error.data`` of :class:`Busy`."""
+
+
 class Busy(NotSent):
     """Whoever would do the work has as many calls as it can do well: this one was not begun, and may come again later.
 
@@ -289,7 +293,7 @@ class Busy(NotSent):
         self.retry_after = retry_after
 
     def data(self) -> dict[str, str | int]:
-        return super().data() | {"reason": "busy", "retry_after": self.retry_after}
+        return super().data() | {"reason": BUSY, "retry_after": self.retry_after}
 
 
 class NoRoute(NotSent):

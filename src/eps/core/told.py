@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from eps.core.message import TOLD_BY, Error
-from eps.errors import Side, Stage
+from eps.errors import BUSY, Side, Stage
 
 MAX_TEXT = 300
 """Characters of another operator's text: a line that can be read, and no page for the log."""
@@ -66,7 +66,7 @@ def told_of_tunnel(error: Error, operator: str, proxy: str) -> Told:
         side,
         text,
         quoted(hint) if isinstance(hint, str) and certain else "",
-        data.get("reason") == "busy",
+        data.get("reason") == BUSY,
     )
 
 

@@ -25,15 +25,13 @@ from eps.directory.keeping import SignatureKeeping
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.directory.trusted_roots import TrustedRootsFile
-from eps.errors import BadParams, DeliveryError, EpsError, RecordError
+from eps.errors import BadParams, DeliveryError, EpsError, MethodNotFound, RecordError
 
 TIP_SECONDS = 3.0
 NEWS_SECONDS = 5.0
 FETCH_SECONDS = 60.0
 """Deadlines: of ``getTip``; of ``getRecords`` from an endpoint that may be dead; of one from an endpoint that has just
 shown that it has much to tell."""
-
-METHOD_NOT_FOUND = -32601
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ class Rounds:
         try:
             index, answer = await self._endpoints.first(among, "getTip", {}, TIP_SECONDS)
         except DeliveryError as error:
-            if error.code == METHOD_NOT_FOUND:
+            if error.code == MethodNotFound.code:
                 return await self._ask_news(among, chain)
             raise
         tip = _tip_hash(answer)
