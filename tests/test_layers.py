@@ -23,6 +23,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.running"},
     {"programs.wiring"},
     {"programs.admin"},
+    {"programs.diagnosis"},
     {"programs.dev"},
     {"programs.direct"},
     {"programs.entry", "programs.spelling"},

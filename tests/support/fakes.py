@@ -20,6 +20,7 @@ def network_directory(
     without: str = "",
     empty: bool = False,
     pins: dict[str, list[str]] | None = None,
+    services: dict[str, list[dict[str, Any]]] | None = None,
     **channels: list[dict[str, Any]],
 ) -> Directory:
     """The development network's directory, unsigned.
@@ -27,6 +28,7 @@ def network_directory(
     Args:
         without: leave this operator out.
         pins: encryption fingerprints by operator.
+        services: other services by operator.
         channels: other channels by operator (with ``_`` for ``-``).
     """
     if empty:
@@ -39,6 +41,7 @@ def network_directory(
     records += [
         {"name": name.replace("_", "-"), "section": "channels", "data": data} for name, data in channels.items()
     ]
+    records += [{"name": name, "section": "services", "data": data} for name, data in (services or {}).items()]
     dated = [{"created_at": "2026-11-22T10:00:00Z", **record} for record in records]
     return Directory.from_records([parse_change_record(record) for record in dated])
 

@@ -28,6 +28,7 @@ from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
+from eps.core.ways import Kind, way_between
 from eps.directory import DirectorySource
 from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TlsFailed, TunnelFailed, TunnelRefused
 from eps.grpc import eps_pb2 as pb
@@ -166,17 +167,10 @@ class GrpcClientChannel:
         return route
 
     def _find_route(self, directory: Directory, operator: Operator) -> Route | None:
-        entry = directory.entry(operator)
-        server = entry.grpc_server if entry is not None else None
-        if server is None or server.internal or server.proxy == self._name:
-            return None
-        if not server.proxy:
-            return Route(server.address, Operator(""), directory.pins(operator))
-        if not self._dialling.use_proxy:
-            return None
-        proxy = directory.entry(server.proxy)
-        address = proxy.grpc_server.address if proxy is not None and proxy.grpc_server is not None else ""
-        return Route(address, server.proxy, directory.pins(operator))
+        way = way_between(directory, self._name, operator)
+        if way.kind is Kind.DIRECT or (way.kind is Kind.PROXY and self._dialling.use_proxy):
+            return Route(way.address, way.proxy, directory.pins(operator))
+        return None
 
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:
         if route.proxy:

@@ -7,8 +7,9 @@ eps, sd, proxy    the commands; cli has what they share (options), guard how the
                   changes in its settings
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check, store …
+diagnosis/        commands that look and change nothing: eps ping, explain, methods
 wiring/           settings → a server with all its parts; the only place that knows them all
 running/          what every server has around it: event loop, signals, logs, metrics
 
-entry points → dev → admin → wiring → running
+entry points → dev → diagnosis → admin → wiring → running
 """

@@ -1,6 +1,7 @@
 """The ``eps`` program: the EPS server, and the administrator's commands."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,9 @@ sd = _group("sd", "The service directory: submit, look up, sign, verify.")
 directory = _group("directory", "Our verified copy of the directory.")
 config = _group("config", "Settings files.")
 dev = _group("dev", "The development network.")
+
+MAX_PINGS = 1_000
+"""Of one command, one after the other: some seconds, and a load that nobody notices."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
@@ -179,6 +183,52 @@ def call(
 
     text = sys.stdin.read() if params == "-" else params
     guarded(lambda: run(admin.call(method, text, timeout)))
+
+
+@app.command("ping", short_help="Say whether an operator is reached, which way, and how fast.")
+def ping(
+    peer: Annotated[str, typer.Argument(metavar="PEER", help="An operator, for example hd-2.")],
+    times: Annotated[
+        int, typer.Option("-n", metavar="N", help="How often.", min=1, max=MAX_PINGS, show_default=True)
+    ] = 5,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer.", min=0.1)] = 15.0,
+    as_json: Json = False,
+) -> None:
+    """Ping PEER through our own running server, and print three lines: path, version, times. Ends at a failure.
+
+    The first call opens the connection, so it takes longest.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.with_settings(partial(looking.ping, peer, times, timeout, as_json)))
+
+
+@app.command("explain", short_help="Say why a call is allowed or not, and which way it would go.")
+def explain(
+    caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who calls.")],
+    callee: Annotated[str, typer.Argument(metavar="CALLEE", help="Who is called.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="For example _ping.")],
+    as_json: Json = False,
+) -> None:
+    """Say why CALLER may call METHOD of CALLEE or not: service, permission, records and their signers, and the way.
+
+    It looks into our server's verified copy of the directory, whether that server runs or not. Exit code: 0 allowed,
+    1 not allowed, 2 no such operator, or wrong settings.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.with_settings(partial(looking.explain, caller, callee, method, as_json)))
+
+
+@app.command("methods", short_help="List what we may call.")
+def methods(
+    operator: Annotated[str, typer.Argument(metavar="[OPERATOR]", help="Whose methods; default: everybody's.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the methods that we may call, of OPERATOR or of all others: service, params, and who was granted it."""
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.with_settings(partial(looking.methods, operator, as_json)))
 
 
 @app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")

@@ -16,6 +16,7 @@ import orjson
 
 from eps.core import record_text
 from eps.core.chain import pick_newest_root
+from eps.core.entries import Directory
 from eps.core.instant import Instant, instant_of
 from eps.core.message import Error
 from eps.core.names import Object, RecordHash
@@ -120,9 +121,14 @@ async def get_entries(calls: DirectoryCalls, trust: TrustStore, now: datetime, n
     Raises:
         EpsError: no answer, or one that does not verify.
     """
-    values = record_values(await calls.answer("getRecords", {"after": ""}))
-    entries = (await verified_chain(values, trust, now)).directory.entries.values()
+    entries = (await verified_directory(calls, trust, now)).entries.values()
     return [entry.to_json() for entry in entries if name in (None, entry.name)]
+
+
+async def verified_directory(calls: DirectoryCalls, trust: TrustStore, now: datetime) -> Directory:
+    """The directory that the service directory's records come to; raises as :func:`get_entries`."""
+    values = record_values(await calls.answer("getRecords", {"after": ""}))
+    return (await verified_chain(values, trust, now)).directory
 
 
 async def present_directory(calls: DirectoryCalls) -> str:

@@ -34,7 +34,7 @@ from eps.settings import EpsSettings, SdSettings, models
 async def verified_copy(settings: EpsSettings, warn: Callable[[str], None]) -> Chain | None:
     """The last chain that this operator's server verified; None, and a warning, if there is no such copy."""
     try:
-        return await _copy(settings)
+        return await copy_of(settings)
     except EpsError as error:
         warn(f"it can't be told whether the service directory was set back: {error.message}")
         return None
@@ -46,12 +46,17 @@ async def export(settings: EpsSettings) -> None:
     Raises:
         EpsError: there is none, or it can't be read or verified.
     """
-    chain = await _copy(settings)
+    chain = await copy_of(settings)
     sys.stdout.buffer.write(record_text.dumps({"records": [record.to_json() for record in chain.records]}) + b"\n")
     print(f"exported {_described(chain)}", file=sys.stderr)
 
 
-async def _copy(settings: EpsSettings) -> Chain:
+async def copy_of(settings: EpsSettings) -> Chain:
+    """The chain that this operator's server verified last, verified once more.
+
+    Raises:
+        EpsError: there is none, or it can't be read or verified.
+    """
     if not isinstance(settings.directory, models.ApiDirectory):
         raise SettingsError(
             f"directory.type is {settings.directory.type}: this server keeps no verified copy of a directory",

@@ -1,0 +1,70 @@
+"""How one operator's server reaches another's, as the directory has it (PROTOCOL.md sections 2 and 3). Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from eps.core.entries import Directory
+from eps.core.names import Operator
+
+
+class Kind(StrEnum):
+    """Of a way."""
+
+    OWN = "own"
+    DIRECT = "direct"
+    PROXY = "proxy"
+    STREAM = "stream"
+    NONE = "none"
+
+
+NOBODY = Operator("")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a caller to a callee.
+
+    Attributes:
+        address: HOST:PORT that the caller dials: the callee's, or that of the proxy's EPS server.
+        proxy: the operator that brokers a tunnel.
+        why: where there is none.
+    """
+
+    kind: Kind
+    address: str = ""
+    proxy: Operator = NOBODY
+    why: str = ""
+
+
+def way_between(directory: Directory, caller: Operator, callee: Operator) -> Way:
+    """The way that the directory names; what the caller's settings forbid is not looked at."""
+    if caller == callee:
+        return Way(Kind.OWN)
+    entry = directory.entry(callee)
+    server = entry.grpc_server if entry is not None else None
+    if server is None or server.internal or server.proxy == caller:
+        if caller in directory.stream_targets(callee):
+            return Way(Kind.STREAM)
+        return Way(Kind.NONE, why=_why_not(directory, caller, callee))
+    if not server.proxy:
+        return Way(Kind.DIRECT, server.address)
+    proxy = directory.entry(server.proxy)
+    address = proxy.grpc_server.address if proxy is not None and proxy.grpc_server is not None else ""
+    return Way(Kind.PROXY, address, server.proxy)
+
+
+def _why_not(directory: Directory, caller: Operator, callee: Operator) -> str:
+    entry = directory.entry(callee)
+    if entry is None:
+        return f"{callee} is not in the directory"
+    server = entry.grpc_server
+    if server is None:
+        first = f"{callee} lists no grpc_server channel"
+    elif server.internal:
+        first = f"the gRPC server of {callee} is internal"
+    else:
+        first = f"{callee} is reached through {caller}"
+    return (
+        f"{first}, and it holds no stream to {caller}: that takes a grpc_server of {caller} that {callee} may dial, "
+        f"and a right of {caller} to call a service of {callee}"
+    )

@@ -1,0 +1,8 @@
+"""What a network's state is, and why: commands that look, and change nothing.
+
+explain    who may call what, and which way it would go; methods: what we may call
+ping       whether an operator is reached, which way, and how fast
+commands   from settings to what is printed
+known      the directory as our server has verified it
+paper      lines of a given width, with or without colour
+"""

@@ -1,0 +1,84 @@
+"""The commands that look: from settings to what they print. Exit codes: 0 well, 1 not, 2 settings or a wrong name."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from eps.errors import EpsError, SettingsError, UnknownOperator
+from eps.programs.admin import commands as admin
+from eps.programs.diagnosis import explain as why
+from eps.programs.diagnosis import ping as pinging
+from eps.programs.diagnosis.known import Known, known_directory
+from eps.programs.diagnosis.paper import terminal
+from eps.programs.running.runtime import EXIT_CANNOT_START, EXIT_FAILED, fail, run
+from eps.settings import EpsSettings
+
+WELL = 0
+
+
+def with_settings(work: Callable[[EpsSettings], Awaitable[int]]) -> int:
+    """Do a command's work with our settings; its exit code."""
+    try:
+        return run(_awaited(work, admin.own_settings()))
+    except (SettingsError, UnknownOperator) as error:
+        fail(error)
+        return EXIT_CANNOT_START
+
+
+async def _awaited(work: Callable[[EpsSettings], Awaitable[int]], settings: EpsSettings) -> int:
+    return await work(settings)
+
+
+async def explain(caller: str, callee: str, method: str, as_json: bool, settings: EpsSettings) -> int:
+    """``eps explain``."""
+    known = await known_directory(settings)
+    found = why.explain(known, caller, callee, method)
+    if as_json:
+        admin.print_json(found.to_json() | {"directory": known.source})
+    else:
+        print(why.explained(found, known, terminal()))
+    return WELL if found.allowed else EXIT_FAILED
+
+
+async def methods(operator: str, as_json: bool, settings: EpsSettings) -> int:
+    """``eps methods``."""
+    known = await known_directory(settings)
+    own = known.entry(settings.name)
+    found = why.offers(known.directory, own, known.entry(operator).name if operator else "")
+    if as_json:
+        admin.print_json([one.to_json() for one in found])
+    elif found:
+        print(why.listed(found, terminal()))
+    else:
+        whose = f"of {operator}" if operator else "of any other operator"
+        print(f"{settings.name} may call no method {whose} ({known.source})", file=sys.stderr)
+    return WELL if found else EXIT_FAILED
+
+
+async def ping(peer: str, times: int, timeout: float, as_json: bool, settings: EpsSettings) -> int:
+    """``eps ping``."""
+    known = await _known_or_none(settings)
+    if known is not None:
+        known.entry(peer)
+    client = admin.own_server_client(settings)
+    try:
+        ask = partial(client.call, f"{peer}._ping", {}, timeout=timeout)
+        found = await pinging.ping(peer, pinging.path_of(known, settings.name, peer), times, ask)
+    finally:
+        await client.close()
+    if as_json:
+        admin.print_json(found.to_json())
+    else:
+        print(pinging.rendered(found, terminal()), flush=True)
+    if found.error is None:
+        return WELL
+    if not as_json:
+        admin.tell_error(found.error)
+    return EXIT_FAILED
+
+
+async def _known_or_none(settings: EpsSettings) -> Known | None:
+    try:
+        return await known_directory(settings)
+    except EpsError:
+        return None

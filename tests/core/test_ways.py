@@ -1,0 +1,46 @@
+"""How one operator's server reaches another's."""
+
+import pytest
+
+from eps.core.names import Operator
+from eps.core.ways import Kind, Way, way_between
+from support.fakes import network_directory
+
+PROXY = "public-proxy-1.ga"
+
+
+@pytest.mark.parametrize(
+    ("caller", "callee", "way"),
+    [
+        ("hd-1", "hd-1", Way(Kind.OWN)),
+        ("hd-1", "hd-2", Way(Kind.PROXY, "localhost:5556", Operator(PROXY))),
+        ("hd-1", PROXY, Way(Kind.DIRECT, "localhost:5556")),
+        (PROXY, "hd-1", Way(Kind.STREAM)),
+    ],
+    ids=["own", "proxy", "direct", "stream"],
+)
+def test_the_development_network(caller: str, callee: str, way: Way) -> None:
+    assert way_between(network_directory(), Operator(caller), Operator(callee)) == way
+
+
+def server(**settings: object) -> list[dict[str, object]]:
+    return [{"type": "grpc_server", "settings": {"address": "hd-2:1", **settings}}]
+
+
+def test_where_there_is_none() -> None:
+    def why(callee: str, **channels: list[dict[str, object]]) -> str:
+        way = way_between(network_directory(**channels), Operator("hd-1"), Operator(callee))
+        assert way.kind is Kind.NONE
+        return way.why
+
+    assert why("hd-9") == "hd-9 is not in the directory"
+    assert why("hd-2", hd_2=[]).startswith("hd-2 lists no grpc_server channel, and it holds no stream to hd-1")
+    assert why("hd-2", hd_2=server(internal=True)).startswith("the gRPC server of hd-2 is internal, and")
+    assert why("hd-2", hd_2=server(proxy="hd-1")).startswith("hd-2 is reached through hd-1, and")
+
+
+def test_a_proxy_without_an_address() -> None:
+    unknown = way_between(network_directory(without=PROXY), Operator("hd-1"), Operator("hd-2"))
+    assert unknown == Way(Kind.PROXY, "", Operator(PROXY))
+    empty = way_between(network_directory(**{"public-proxy-1.ga": []}), Operator("hd-1"), Operator("hd-2"))
+    assert empty == unknown
