@@ -10,9 +10,10 @@ import asyncio
 import difflib
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from eps.broker.internal_methods import InternalMethods, proxy_of
 from eps.broker.patience import Patience
@@ -268,16 +269,17 @@ class Broker:
             return False
         return until is not None
 
-    async def _through_channel(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
+    def _through_channel(
+        self, request: Request, recipient: Entry, sender: Operator, deadline: float
+    ) -> Coroutine[None, None, Response]:
         """Held and tried again for as long as it is certain that it was not sent (``patience``).
 
         What a proxy asks for somebody else's call is not: who makes that call holds it, and would wait for both.
         """
         if request.address.method == CONNECTION_REQUEST:
-            return await self._try_channels(request, recipient, sender, deadline)
-        return await self._patience.call(
-            recipient.name, lambda: self._try_channels(request, recipient, sender, deadline), deadline
-        )
+            return self._try_channels(request, recipient, sender, deadline)
+        attempt = partial(self._try_channels, request, recipient, sender, deadline)
+        return self._patience.call(recipient.name, attempt, deadline)
 
     async def _try_channels(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
         for channel in self._outbound:

@@ -3,7 +3,7 @@
 eps.proto, eps_pb2   the messages, as peers know them
 codec                core.message ↔ those messages; struct_encoder and struct_decoder do the JSON objects in them
 framing              gRPC's prefixes, statuses, headers: bytes and values
-http2                h2 with our limits
+http2                h2 with our limits; header_blocks packs those that come again once
 guard                counts a peer's frames before h2 sees them
 admission            memory for long messages, shared out in order
 pulse                whether the peer is still there: when to ask, to doubt, to give up

@@ -4,6 +4,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
+from eps.grpc.header_blocks import RememberingDecoder, RememberingEncoder
+
 MAX_STREAMS = 1_000
 """What we tell peers (SETTINGS_MAX_CONCURRENT_STREAMS); h2's 100 is less than our own broker sends at busy times."""
 
@@ -41,6 +43,8 @@ def http2(*, client: bool) -> Http2:
         logger=_Silent(),  # type: ignore[arg-type]  # has what h2 calls of a logger, which is all that its docs ask for
     )
     connection = Http2(config)
+    connection.encoder, connection.decoder = RememberingEncoder(), RememberingDecoder()
+    connection.decoder.max_header_list_size = MAX_HEADER_LIST_BYTES
     connection.local_settings = Settings(
         client=client,
         initial_values={

@@ -35,7 +35,7 @@ class HttpConnection(ConnectionParts):
         what broke, whoever reads it must know at once."""
         known = self.queued
         super().data_received(data)
-        if self.queued == known or not self.last_is_unreadable:
+        if not self.last_is_unreadable or self.queued == known:
             return
         body = self.body_before_last
         if body is not None and not body.is_eof():
