@@ -1,6 +1,7 @@
-"""The example service "locations" of operator ls-1: python examples/locations.py, then see docs/howto-service.md."""
+"""The example service "locations": python examples/locations.py [PORT], then see docs/howto-service.md."""
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LOCATIONS = {}
@@ -28,4 +29,5 @@ class Service(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("localhost", 6666), Service).serve_forever()
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 6666  # where ls-1's settings look for it
+    ThreadingHTTPServer(("localhost", port), Service).serve_forever()

@@ -30,7 +30,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.guard"},
     {"programs.serving"},
     {"programs.cli"},
-    {"programs.stores"},
+    {"programs.stores", "programs.joining"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

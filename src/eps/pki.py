@@ -3,6 +3,7 @@
 Root → intermediate → leaves, with the extensions that OpenSSL's strict mode asks for. Two kinds of leaf, of the shape
 in PROTOCOL.md section 1: TLS (name and DNS names) and signing (an operator's name and groups as URIs). Nothing here
 touches files except :meth:`Issued.write`; issuing is free of shared state, so leaves can be made in several threads.
+Of an authority that is kept, the intermediate's key is: it signs what comes later (:meth:`Authority.of`).
 """
 
 import os
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from eps.core.certificate import fingerprint_of
+from eps.core.certificate import fingerprint_of, fits
 from eps.core.names import Fingerprint
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 BACKDATED = timedelta(hours=1)
 """Validity begins this much before now, so that a machine or container whose clock is a little behind accepts it."""
@@ -58,10 +60,15 @@ class Issued:
         """Write ``NAME.crt`` and ``NAME.key`` (readable by its owner only) into ``folder`` and give their paths."""
         certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
         certificate.write_bytes(self.cert_pem)
-        handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(self.key_pem)
+        write_key(key, self.key_pem)
         return certificate, key
+
+
+def write_key(path: Path, key_pem: bytes) -> None:
+    """Write a private key that its owner only may read, from its first byte on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key_pem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +95,43 @@ class Authority:
             now: the (aware) time at which validity begins, less an hour; default: the present.
         """
         now = now or datetime.now(UTC)
-        root_key, key = _new_key(fast), _new_key(fast)
+        root_key, key = new_key(fast), new_key(fast)
         root_name = _name("Testing-Development")
         root = (
-            _builder(root_name, root_name, root_key, now, ROOT_DAYS)
+            _builder(root_name, root_name, root_key.public_key(), now, ROOT_DAYS)
             .add_extension(_authority_id(root_key), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(ca=True), critical=True)
             .sign(root_key, hashes.SHA256())
         )
         intermediate = (
-            _builder(_name("intermediate"), root_name, key, now, INTERMEDIATE_DAYS)
+            _builder(_name("intermediate"), root_name, key.public_key(), now, INTERMEDIATE_DAYS)
             .add_extension(_authority_id(root_key), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(ca=True), critical=True)
             .sign(root_key, hashes.SHA256())
         )
         return cls(root, intermediate, fast, key, now)
+
+    @classmethod
+    def of(cls, root_pem: bytes, intermediate_pem: bytes, key_pem: bytes) -> "Authority":
+        """An authority that was made before, from its certificates and :attr:`key_pem`.
+
+        Raises:
+            ValueError: the key is none, or not the intermediate's.
+        """
+        root, intermediate = (x509.load_pem_x509_certificate(pem) for pem in (root_pem, intermediate_pem))
+        key = serialization.load_pem_private_key(key_pem, None)
+        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or not fits(key, intermediate):
+            raise ValueError("the key is not the intermediate's")
+        return cls(root, intermediate, isinstance(key, ec.EllipticCurvePrivateKey), key, datetime.now(UTC))
+
+    @property
+    def key_pem(self) -> bytes:
+        """The intermediate's private key, unencrypted. A secret."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     @property
     def root_pem(self) -> bytes:
@@ -129,7 +156,7 @@ class Authority:
             dns: DNS names instead of the usual two; an empty list leaves the extension out.
             not_before, not_after: validity other than the usual one, e.g. in the past.
         """
-        key = _new_key(self.fast)
+        key = new_key(self.fast)
         builder = self._leaf(name, key, not_before, not_after)
         names = (name, f"*.{name}.local") if dns is None else dns
         if names:
@@ -152,18 +179,34 @@ class Authority:
         where there is none) and ``DNS:NAME`` (PROTOCOL.md section 1).
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"iris-name://{name}")]
-        names += [x509.UniformResourceIdentifier(f"iris-group://{group}") for group in groups or ("",)]
-        names.append(x509.DNSName(name))
         builder = self._leaf(name, key, not_before, not_after)
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(_signers_names(name, groups)), critical=False)
         builder = builder.add_extension(_usage(), critical=False)
         return self._issued(builder, key, serialization.PrivateFormat.TraditionalOpenSSL)
+
+    def sign_request(self, request: x509.CertificateSigningRequest) -> bytes:
+        """What comes of a request: the certificate with the names and usages that it asks for, then the intermediate.
+
+        Raises:
+            ValueError: its signature does not fit its key, or its names can't be read.
+        """
+        key = request.public_key()
+        if not request.is_signature_valid or not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+            raise ValueError("the request is not signed with the key that it names, or that is neither RSA nor ECDSA")
+        builder = _builder(request.subject, self.intermediate.subject, key, self._now, LEAF_DAYS)
+        builder = builder.add_extension(_authority_id(self._key), critical=False)
+        for extension in request.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName | x509.KeyUsage | x509.ExtendedKeyUsage):
+                builder = builder.add_extension(extension.value, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM) + self.intermediate_pem
 
     def _leaf(
         self, name: str, key: Key, not_before: datetime | None, not_after: datetime | None
     ) -> x509.CertificateBuilder:
-        builder = _builder(_name(name), self.intermediate.subject, key, self._now, LEAF_DAYS, not_before, not_after)
+        builder = _builder(
+            _name(name), self.intermediate.subject, key.public_key(), self._now, LEAF_DAYS, not_before, not_after
+        )
         return builder.add_extension(_authority_id(self._key), critical=False)
 
     def _issued(self, builder: x509.CertificateBuilder, key: Key, key_format: serialization.PrivateFormat) -> Issued:
@@ -173,7 +216,42 @@ class Authority:
         return Issued(leaf_pem + self.intermediate_pem, key_pem, certificate)
 
 
-def _new_key(fast: bool) -> Key:
+def request_tls(name: str, key: Key, dns: Sequence[str] = ()) -> bytes:
+    """A request, PEM, for a certificate of ``name`` on connections: CN, and DNS names (``name`` and ``dns``)."""
+    names = [x509.DNSName(each) for each in dict.fromkeys((name, *dns))]
+    return _request(name, names, _usage(encipherment=isinstance(key, rsa.RSAPrivateKey)), key)
+
+
+def request_signing(name: str, key: Key, groups: Sequence[str] = ()) -> bytes:
+    """A request, PEM, for a certificate to sign records with: names as :meth:`Authority.issue_signing` has them."""
+    return _request(name, _signers_names(name, groups), _usage(), key)
+
+
+def _request(name: str, names: Sequence[x509.GeneralName], usage: x509.KeyUsage, key: Key) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    )
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    builder = builder.add_extension(usage, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _signers_names(name: str, groups: Sequence[str]) -> list[x509.GeneralName]:
+    """``URI:iris-name://NAME``, a URI for each group (one with an empty one if there is none), ``DNS:NAME``."""
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"iris-name://{name}")]
+    names += [x509.UniformResourceIdentifier(f"iris-group://{group}") for group in groups or ("",)]
+    return [*names, x509.DNSName(name)]
+
+
+def key_pem_of(key: Key) -> bytes:
+    """A private key, unencrypted, in the form that servers in use read: ``EC PRIVATE KEY``, ``PRIVATE KEY`` for RSA."""
+    forms = serialization.PrivateFormat
+    form = forms.TraditionalOpenSSL if isinstance(key, ec.EllipticCurvePrivateKey) else forms.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def new_key(fast: bool) -> Key:
+    """A new key: P-256, or RSA 2048, which takes 30 to 40 ms."""
     if fast:
         return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -195,7 +273,7 @@ def _name(common_name: str) -> x509.Name:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: Key,
+    key: PublicKey,
     now: datetime,
     days: int,
     not_before: datetime | None = None,
@@ -206,11 +284,11 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before or now - BACKDATED)
         .not_valid_after(not_after or now + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from eps.programs.cli import TakeOver, guarded, make_app, options_of, run_as
 from eps.programs.dev.stores import Store
+from eps.programs.joining import add_joining_commands
 from eps.programs.running.runtime import run, run_server
 from eps.programs.stores import add_store_commands
 
@@ -140,10 +141,41 @@ def config_check(
 
 @dev.command("certs", short_help="Make the certificates anew, and start afresh.")
 def dev_certs() -> None:
-    """Make the development network's certificates anew, and start its state afresh. Run it in the repository's root."""
-    from eps.programs.dev.certs import make_dev_certs
+    """Make the development network's certificates anew, and start its state afresh.
 
-    guarded(lambda: make_dev_certs(Path.cwd(), print))
+    Run it in the repository's root, or in an empty folder, which is given the network's settings.
+    """
+    from eps.programs.dev.certs import make_dev_certs
+    from eps.programs.dev.tree import ensure_tree
+
+    def work() -> None:
+        ensure_tree(Path.cwd(), print)
+        make_dev_certs(Path.cwd(), print)
+
+    guarded(work)
+
+
+@dev.command("add-operator", short_help="Have another operator join the network.")
+def dev_add_operator(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The operator's name, for example clinic-9.")],
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", metavar="NAME", help="A method that it offers; may be repeated.")
+    ] = None,
+) -> None:
+    """Make certificates, settings and records for a new operator, with ports of its own, and say what to type next."""
+    from eps.programs.dev import operators
+
+    guarded(lambda: print(operators.next_steps(operators.add_operator(Path.cwd(), name, tuple(methods or ())))))
+
+
+@dev.command("sign", short_help="Sign requests for certificates.")
+def dev_sign(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Requests: NAME.csr; NAME.crt is written.")],
+) -> None:
+    """Be the development network's authority: sign requests, with the names that they ask for, whoever asks."""
+    from eps.programs.dev import operators
+
+    guarded(lambda: operators.sign_requests(Path.cwd(), files, print))
 
 
 @dev.command("internal-server", short_help="Run a small HTTPS server, to be reached through the proxies.")
@@ -243,6 +275,7 @@ def demo(
 
 
 add_store_commands(app, "eps")
+add_joining_commands(app)
 
 
 def main() -> None:

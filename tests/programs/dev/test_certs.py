@@ -59,7 +59,7 @@ def test_time(made: tuple[Path, list[str], float]) -> None:
 
 def test_files(made: tuple[Path, list[str], float]) -> None:
     folder = made[0]
-    expected = {"root.crt", "intermediate.crt"}
+    expected = {"root.crt", "intermediate.crt", "intermediate.key"}
     for name in NAMES:
         for suffix in ("", "-sign", "-alt", "-sign-alt"):
             expected |= {f"{name}{suffix}.crt", f"{name}{suffix}.key"}
@@ -122,7 +122,8 @@ def test_what_is_told(made: tuple[Path, list[str], float]) -> None:
         "wrote their fingerprints to settings/dev/directory/002_certificates.json",
         "made the certificates in settings/test/certs, by a new authority",
         "wrote their fingerprints to settings/test/directory/002_certificates.json",
-        "the directory is empty now: start the service directory, then run make sd-setup",
+        "the directory is empty now: start the service directory, then run "
+        "EPS_SETTINGS=settings/dev/roles/hd-1 eps sd submit-records --reset settings/dev/directory",
     ]
 
 

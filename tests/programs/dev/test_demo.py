@@ -13,13 +13,9 @@ from rich.console import Console
 from eps.core.message import Error, Response
 from eps.errors import EpsError, StartError
 from eps.programs.dev import demo
-from eps.programs.dev.demo import (
-    Demo,
-    check_ports_free,
-    fetch,
-    is_free,
-)
+from eps.programs.dev.demo import Demo, fetch
 from eps.programs.dev.network import Port
+from eps.programs.dev.ports import check_ports_free, is_free
 from eps.programs.dev.processes import Children, Program
 from support.ports import PortBlock
 from support.testing import step_line as step
@@ -98,6 +94,7 @@ def test_a_ping_that_fails_is_told(show: Demo) -> None:
 
 
 async def test_a_place_without_settings(show: Demo, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
     with pytest.raises(StartError, match=f"there is no settings/dev/roles in {tmp_path}"):
         await show.run()
 

@@ -7,5 +7,7 @@ set_back   whether the service directory still has what this operator verified
 roots      which roots service directories show, to be accepted by hand
 scrutiny   what is looked at before records are signed
 stores     ``store copy | verify | backup | restore``, with store_owners: what must be in whose store
+operators  what ``eps operator …`` does: own_settings are written, own_records handed to the directory's administrator
+own_certificates   requests, and what is in a certificate's file; renewal: ``eps cert renew``, step by step
 check      all that is wrong or doubtful in settings
 """

@@ -1,7 +1,8 @@
 """``eps dev certs`` (``make certs``): certificates for settings/dev and settings/test, and a network without a past.
 
-Each of the two trees gets its own authority. A new authority makes the chain of change records that was signed under
-the old one worthless, so the state that the trees' programs kept is removed as well.
+Each of the two trees gets its own authority, whose key is kept beside its certificates: it signs for operators that
+join later (``operators``). A new authority makes the chain of change records that was signed under the old one
+worthless, so the state that the trees' programs kept is removed as well.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eps.errors import StartError
-from eps.pki import Authority, Issued
+from eps.pki import Authority, Issued, write_key
 from eps.settings import PROGRAMS
 from eps.settings.loader import read_settings
 from eps.settings.node import plain
@@ -41,6 +42,9 @@ GROUPS = {"hd-1": ("sd-admin",)}
 """Groups in signing certificates: hd-1 may sign change records."""
 
 TREES = ("dev", "test")
+
+AUTHORITY_KEY = "intermediate.key"
+"""The key with which the development network's authority signs; a file beside the certificates, for its owner only."""
 
 Tell = Callable[[str], None]
 """Shows one line to the administrator."""
@@ -85,10 +89,17 @@ def make_dev_certs(root: Path, tell: Tell) -> None:
     if removed:
         names = ", ".join(str(state.relative_to(root)) for state in removed)
         tell(f"removed the old network's state, which the new authority makes worthless: {names}")
-    tell("the directory is empty now: start the service directory, then run make sd-setup")
+    tell(f"the directory is empty now: start the service directory, then run {_setup(root)}")
 
 
 _DIRECTORY_FILE = Path("directory") / "002_certificates.json"
+
+
+def _setup(root: Path) -> str:
+    """What fills the directory, in the repository or in another folder."""
+    if (root / "Makefile").exists():
+        return "make sd-setup"
+    return "EPS_SETTINGS=settings/dev/roles/hd-1 eps sd submit-records --reset settings/dev/directory"
 
 
 # --- certificates ---
@@ -99,27 +110,49 @@ def _make_tree(tree: Path) -> None:
     authority = Authority.create()
     # RSA keys are made outside Python's lock, so as many at once as there are processors.
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        pinned = dict(zip(NAMES, pool.map(lambda name: _issue(authority, name), NAMES), strict=True))
-        others = dict(zip(NAMES, pool.map(lambda name: _issue(authority, name), NAMES), strict=True))
+        joined = joined_operators(tree)
+        names = (*NAMES, *joined)
+        pinned = dict(zip(names, pool.map(lambda name: issue(authority, name), names), strict=True))
+        others = dict(zip(NAMES, pool.map(lambda name: issue(authority, name), NAMES), strict=True))
     with tempfile.TemporaryDirectory(prefix=".certs-", dir=tree) as folder:
         new = Path(folder) / "certs"
         new.mkdir()
         (new / "root.crt").write_bytes(authority.root_pem)
         (new / "intermediate.crt").write_bytes(authority.intermediate_pem)
-        for name in NAMES:
+        write_key(new / AUTHORITY_KEY, authority.key_pem)
+        for name in names:
             _write(new, name, pinned[name], "")
+        for name in NAMES:
             _write(new, name, others[name], "-alt")
         records = Path(folder) / _DIRECTORY_FILE.name
-        records.write_text(json.dumps(_records(pinned), indent=2) + "\n")
+        records.write_text(
+            json.dumps({"records": [pins_record(name, pinned[name]) for name in NAMES]}, indent=2) + "\n"
+        )
         certs = tree / "certs"
         if certs.exists():
             certs.rename(Path(folder) / "old")
         new.rename(certs)
         (tree / _DIRECTORY_FILE).parent.mkdir(exist_ok=True)
         records.replace(tree / _DIRECTORY_FILE)
+    for name in joined:
+        _pin_anew(tree / "directory" / f"{name}.json", pins_record(name, pinned[name]))
 
 
-def _issue(authority: Authority, name: str) -> Certificates:
+def joined_operators(tree: Path) -> tuple[str, ...]:
+    """Who was added to a tree later (``eps dev add-operator``): a role and a file of records of one name."""
+    return tuple(
+        role.name for role in sorted((tree / "roles").iterdir()) if (tree / "directory" / f"{role.name}.json").is_file()
+    )
+
+
+def _pin_anew(file: Path, pins: dict[str, Any]) -> None:
+    """Replace the record of certificates in an operator's file of records."""
+    kept = [record for record in json.loads(file.read_text())["records"] if record["section"] != "certificates"]
+    file.write_text(json.dumps({"records": [pins, *kept]}, indent=2) + "\n")
+
+
+def issue(authority: Authority, name: str) -> Certificates:
+    """New certificates for one operator."""
     return Certificates(authority.issue_tls(name), authority.issue_signing(name, GROUPS.get(name, ())))
 
 
@@ -128,22 +161,16 @@ def _write(folder: Path, name: str, certificates: Certificates, suffix: str) -> 
     certificates.signing.write(folder, f"{name}-sign{suffix}")
 
 
-def _records(pinned: dict[str, Certificates]) -> dict[str, Any]:
-    """Unsigned change records (PROTOCOL.md section 4) that pin everybody's certificates."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def pins_record(name: str, certificates: Certificates) -> dict[str, Any]:
+    """An unsigned change record (PROTOCOL.md section 4) that pins an operator's certificates."""
     return {
-        "records": [
-            {
-                "name": name,
-                "section": "certificates",
-                "data": [
-                    {"fingerprint": certificates.signing.fingerprint, "key_usage": "signing"},
-                    {"fingerprint": certificates.tls.fingerprint, "key_usage": "encryption"},
-                ],
-                "created_at": now,
-            }
-            for name, certificates in pinned.items()
-        ]
+        "name": name,
+        "section": "certificates",
+        "data": [
+            {"fingerprint": certificates.signing.fingerprint, "key_usage": "signing"},
+            {"fingerprint": certificates.tls.fingerprint, "key_usage": "encryption"},
+        ],
+        "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 

@@ -4,9 +4,7 @@ hd-1 pings hd-2 through the public proxy; then a TLS client reaches a server beh
 """
 
 import asyncio
-import errno
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -31,13 +29,14 @@ from eps.programs.dev.network import (
     PORTS,
     PROGRAMS,
     TLS_PORT,
-    Port,
     application_of,
     setup_directory,
 )
+from eps.programs.dev.ports import check_ports_free
 from eps.programs.dev.processes import Children, LogLine, Program
 from eps.programs.dev.rendering import HOLD, compact, render_step, ripe_steps, shortened
 from eps.programs.dev.stores import REDIS, Store, free_port, redis_program, with_store
+from eps.programs.dev.tree import ensure_tree
 
 T = TypeVar("T")
 
@@ -106,7 +105,7 @@ class Demo:
         """The whole show; raises EpsError if some part fails."""
         started = time.monotonic()
         self._say("The network on this machine", style="bold")
-        self._check_place()
+        ensure_tree(self._root, self._say)
         await asyncio.to_thread(self._certificates)
         check_ports_free(PORTS)
         async with Children(self._logs, self.on_event) as children:
@@ -242,12 +241,6 @@ class Demo:
             self._say(f"making certificates for everybody in {DEV / 'certs'}")
             make_dev_certs(self._root, lambda line: None)
 
-    def _check_place(self) -> None:
-        if not (self._root / DEV / "roles").is_dir():
-            raise StartError(
-                f"there is no {DEV}/roles in {self._root}", hint="run the demo from the root of the eps repository"
-            )
-
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
@@ -283,32 +276,6 @@ async def timed(work: Awaitable[T]) -> tuple[T, float]:
     began = time.perf_counter()
     result = await work
     return result, time.perf_counter() - began
-
-
-def check_ports_free(ports: Sequence[Port]) -> None:
-    """Refuse early, and by name, if another program has one of the ports.
-
-    Raises:
-        StartError: names every port that is taken.
-    """
-    taken = [port for port in ports if not is_free(port.number)]
-    if taken:
-        listed = ", ".join(f"{port.number} (for {port.program})" for port in taken)
-        raise StartError(
-            f"ports on localhost are taken: {listed}",
-            hint="another demo or development network may be running; stop it first, or see who has them: ss -ltnp",
-        )
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on ``port`` of localhost."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
-    return True
 
 
 async def show(root: Path, *, once: bool, store: Store = Store.SQLITE) -> None:
