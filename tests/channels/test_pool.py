@@ -9,7 +9,7 @@ import pytest
 
 from eps.channels.pool import ATTEMPTS, Pool
 from eps.channels.slots import Keeping, Route
-from eps.core.event import Event, PeerChanged
+from eps.core.event import Event, Level, Notice, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
 from eps.grpc import eps_pb2 as pb
@@ -250,6 +250,64 @@ async def test_a_new_address_drains_a_lost_pin_cuts(setup: Setup) -> None:
     assert setup.opened[2].closed.result().endswith("; it is too old")
 
 
+async def test_a_connection_is_used_until_one_along_the_new_route_stands(setup: Setup) -> None:
+    """The peer may follow the directory later than we do: until then nobody brings us to it on its new way."""
+    await setup.call()
+    setup.failures = [Unreachable("it holds no stream", hint="wait") for _ in range(2)]
+    setup.route = TUNNEL
+    setup.source.current = network_directory()
+    await setup.call()
+    await until(lambda: not setup.failures)
+    await setup.call()
+    assert [one.calls for one in setup.opened] == [3]
+    await until(lambda: len(setup.opened) == 2 and setup.opened[0].closed.done())
+    assert setup.opened[0].closed.result() == "drained"
+    await setup.call()
+    assert [one.calls for one in setup.opened] == [3, 1]
+    told = [event for event in setup.events if isinstance(event, Notice)]
+    assert [(event.level, event.hint) for event in told] == [(Level.WARN, "wait")]
+    assert told[0].text == (
+        "the directory says that hd-2 is reached through p now; until that works, the former connection is used: "
+        "it holds no stream"
+    )
+
+
+async def test_a_route_that_changes_back_keeps_its_connection(setup: Setup) -> None:
+    await setup.call()
+    setup.failures = [Unreachable("not yet") for _ in range(1000)]
+    setup.route = TUNNEL
+    setup.source.current = network_directory()
+    await until(lambda: len(setup.failures) < 1000)
+    setup.route = DIRECT
+    setup.source.current = network_directory()
+    left = len(setup.failures)
+    await setup.call()
+    await asyncio.sleep(0.3)
+    await setup.call()
+    assert [one.calls for one in setup.opened] == [3]
+    assert len(setup.failures) >= left - 1, "what was not wanted any more is not tried again"
+
+
+async def test_a_former_connection_that_ends_is_no_way_any_more(setup: Setup) -> None:
+    await setup.call()
+    setup.failures = [Unreachable("not yet") for _ in range(1000)]
+    setup.route = TUNNEL
+    setup.source.current = network_directory()
+    await setup.call()
+    setup.opened[0].abort("it has stopped")
+    with pytest.raises(Unreachable, match="not yet"):
+        await setup.call()
+
+
+async def test_a_former_connection_that_is_in_doubt_takes_no_calls(setup: Setup) -> None:
+    await setup.call()
+    setup.opened[0].doubtful = True
+    setup.route = TUNNEL
+    setup.source.current = network_directory()
+    await setup.call()
+    assert [one.calls for one in setup.opened] == [1, 1]
+
+
 async def test_an_unchanged_route_keeps_its_connection(setup: Setup) -> None:
     await setup.call()
     setup.source.current = network_directory()
@@ -395,7 +453,7 @@ async def test_a_proxy_that_was_restarted_when_two_tunnels_stood_teaches_nothing
     tunnels: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both ended; that the newer one stood for a moment longer says nothing."""
-    monkeypatch.setattr("eps.channels.pool.CRASH_SECONDS", 0.05)
+    monkeypatch.setattr("eps.channels.lessons.CRASH_SECONDS", 0.05)
     for ahead in (4.2, 8.4):
         tunnels.ahead = ahead
         await tunnels.call()
@@ -419,7 +477,7 @@ async def test_a_proxy_that_was_restarted_when_two_tunnels_stood_teaches_nothing
 async def test_a_cut_while_the_next_tunnel_stands_is_a_lesson_if_that_one_lives_on(
     tunnels: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eps.channels.pool.CRASH_SECONDS", 0.05)
+    monkeypatch.setattr("eps.channels.lessons.CRASH_SECONDS", 0.05)
     made_at = 0.0
     for _ in range(2):
         tunnels.ahead = made_at + 4.2
@@ -506,6 +564,7 @@ async def test_tunnels_that_were_set_aside_and_direct_connections(setup: Setup) 
     assert setup.pool.leave(P) == 0  # not through that proxy
     setup.route = TUNNEL
     await setup.call()
+    await until(lambda: len(setup.opened) == 2)
     setup.ahead = 4.6
     await setup.call()
     aside = setup.opened[1]

@@ -198,9 +198,11 @@ LINK_FAULTS = (
     ),
     Fault(
         "An operator moves to another address, or behind a proxy",
-        "New calls take the new way, running ones end on the old one. A tunnel that our directory contradicts makes "
-        "us ask for a newer one first",
+        "No call fails: the former connection is used until one along the new way stands, and running calls end on it, "
+        "as long as its certificate is pinned. A tunnel that our directory contradicts makes us ask for a newer one first",
         (
+            "faults/test_direction.py::test_no_call_is_lost_while_a_server_goes_behind_a_proxy_and_back",
+            POOL + "test_a_connection_is_used_until_one_along_the_new_route_stands",
             POOL + "test_a_new_address_drains_a_lost_pin_cuts",
             POOL + "test_a_route_that_changes_while_opening_is_opened_anew",
             "broker/test_broker.py::test_a_tunnel_that_our_directory_contradicts_makes_us_ask_for_a_newer_one",

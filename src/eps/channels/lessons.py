@@ -25,6 +25,9 @@ AT_ONCE = 2.0
 """Seconds after a cut within which the next tunnel must stand for the cut to count: a program that was restarted needs
 about one to be back, but then some attempt has failed in between, if there was any."""
 
+CRASH_SECONDS = 0.5
+"""How long the next tunnel must outlive the one that was cut: what ends both is no habit of the proxy."""
+
 MAX_OPEN_CUTS = 1_000
 """Peers whose last cut is not judged yet; as many as proxies of which something is remembered."""
 
@@ -53,6 +56,16 @@ class Lessons:
     def was_cut(self, peer: Operator, proxy: Operator, cut: Cut) -> None:
         """The only tunnel to ``peer`` was cut: what becomes of the next one, says whether that is a lesson."""
         self._open_cuts.put(peer, (proxy, cut))
+
+    async def was_cut_beside(self, standing: asyncio.Future[str], proxy: Operator, cut: Cut) -> None:
+        """A tunnel was cut when the next one stood: whether that one lives on, shows what it was.
+
+        Args:
+            standing: done when the next one ends.
+        """
+        await asyncio.wait({standing}, timeout=CRASH_SECONDS)
+        if not standing.done() and self.lifetimes.cut(proxy, cut):
+            await self.save()
 
     def reached(self, peer: Operator, proxy: Operator, now: float) -> bool:
         """A tunnel to ``peer`` was made; whether that showed something about an earlier end."""

@@ -4,7 +4,8 @@ Theory of operation. A ``Slot`` holds at most one connection that new calls may 
 opening the next; a hundred first calls wait for the same task, so one tunnel is brokered. A connection leaves its slot
 when
 
-    its route changed (address, proxy, pins)     it drains; if its pin is gone, it is cut at once
+    its route changed (address, proxy, pins)     the next one is made, and tried again until it stands; then it
+                                                 drains. If its pin is gone, it is cut at once
     the peer says GOAWAY or the connection broke it finishes its calls, or they fail as the connection says
     no call used it for ``idle_timeout``         it is closed
     nothing comes from it any more               a second one takes its place; it is cut soon, or finishes its
@@ -25,7 +26,7 @@ from typing import Any
 
 from eps.channels.lessons import Lessons
 from eps.channels.peers import DirectoryPins
-from eps.channels.slots import Keeping, Opener, Route, Slot
+from eps.channels.slots import Keeping, Opener, Route, Slot, not_there_yet, outlasts, remaining, retrieve
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
 from eps.core.names import Operator
@@ -46,13 +47,13 @@ OPEN_TIMEOUT = 15.0
 REPLACE_PAUSE = 0.2
 """Seconds between two attempts to replace a tunnel whose proxy stops."""
 
-CRASH_SECONDS = 0.5
-"""How long the next tunnel must outlive the one that was cut: what ends both is no habit of the proxy."""
+MOVE_PAUSE = 3.0
+"""The longest pause, in seconds, between two attempts to reach a peer as its directory entry says since it changed:
+that peer, or its proxy, may follow the directory some seconds later, and until then the former connection is used."""
 
 DRAIN_GRACE = 30.0
 """Seconds that calls in flight may take on a connection that left its slot: the usual deadline of a call. Where calls
 have longer ones, those count."""
-
 
 RENEW_SECONDS, RENEW_PAUSE = 20.0, 0.1
 """Over how many seconds all connections are opened anew, and the longest pause between two: within a minute they are
@@ -99,6 +100,7 @@ class Pool:
         self._generation = 0
         self._stale: set[ClientConnection] = set()  # to be opened anew
         self._renewing: asyncio.Task[None] | None = None
+        self._moving: set[ClientConnection] = set()  # of routes that have changed
         self._closing = False
 
     async def start(self) -> None:
@@ -142,11 +144,11 @@ class Pool:
         deadline = asyncio.get_running_loop().time() + timeout
         self._grace = max(self._grace, timeout)
         for attempt in range(1, ATTEMPTS + 1):
-            connection = await self._connection(operator, self._remaining(deadline), route)
+            connection = await self._connection(operator, remaining(deadline), route)
             try:
-                return await connection.call(request, self._remaining(deadline))
+                return await connection.call(request, remaining(deadline))
             except NotSent:
-                out_of_time = self._remaining(deadline) <= 0
+                out_of_time = remaining(deadline) <= 0
                 if not out_of_time and not connection.doubtful:
                     # It refused the call or was gone: it serves no new ones, whatever it says of itself.
                     self._retire(operator, connection)
@@ -154,7 +156,7 @@ class Pool:
                     raise
                 route = self._current_route(operator)
             finally:
-                self._touch(operator)
+                self._slots[operator].last_used = self._clock()
         raise AssertionError("the loop returns or raises")
 
     async def connection(self, operator: Operator, timeout: float) -> ClientConnection:
@@ -179,9 +181,10 @@ class Pool:
         connection = slot.connection
         if fitness is not None and connection is not None and connection.doubtful:
             return await self._second(operator, slot, route, connection, timeout)
-        if fitness is None and connection is not None:
+        moves = connection is not None and self._moves(operator, slot, connection, route)
+        if fitness is None and connection is not None and not moves:
             self._retire(operator, connection)
-        if fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
+        if moves or fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
             assert connection is not None
             slot.last_used = self._clock()
             return connection
@@ -193,9 +196,9 @@ class Pool:
         deadline = asyncio.get_running_loop().time() + timeout
         if fitness is Fitness.SPENT and connection is not None:
             doubt = self._lifetimes.doubtful_until(route.proxy) - (self._clock() - slot.begun_at)
-            if await _outlasts(connection, opening, min(doubt, timeout / 2)) and slot.connection is connection:
+            if await outlasts(connection, opening, min(doubt, timeout / 2)) and slot.connection is connection:
                 return connection  # it may be cut, but there is no other
-        return await self._wait_for_opening(operator, opening, self._remaining(deadline))
+        return await self._wait_for_opening(operator, opening, remaining(deadline))
 
     async def _second(
         self, operator: Operator, slot: Slot, route: Route, first: ClientConnection, timeout: float
@@ -208,7 +211,7 @@ class Pool:
         await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if first.usable and not first.doubtful:
             return first
-        return await self._wait_for_opening(operator, opening, self._remaining(deadline))
+        return await self._wait_for_opening(operator, opening, remaining(deadline))
 
     def _fitness(self, slot: Slot, route: Route) -> Fitness | None:
         """What the slot's connection is good for; None if there is none that new calls may use."""
@@ -222,10 +225,10 @@ class Pool:
 
     def _opening(self, operator: Operator, slot: Slot, route: Route) -> asyncio.Task[ClientConnection]:
         """The task that opens the slot's next connection, started if there is none."""
-        if slot.opening is None or slot.route != route:
-            slot.route = route
+        if slot.opening is None or slot.wanted != route:
+            slot.wanted = route
             slot.opening = self._tasks.start(self._fill(operator, slot, route), f"open {operator}")
-            slot.opening.add_done_callback(_retrieve)
+            slot.opening.add_done_callback(retrieve)
         return slot.opening
 
     async def _wait_for_opening(
@@ -264,7 +267,7 @@ class Pool:
                 slot.opening = None
         if self._lessons.reached(operator, route.proxy, self._clock()):
             self._learned()
-        if slot.route == route and not self._closing:
+        if slot.wanted == route and not self._closing:
             self._take_over(operator, slot, connection, begun_at)
         else:  # the directory changed while it was being opened; who waits for it opens the next
             self._tasks.start(connection.drain(0.0), f"drain {operator}")
@@ -277,16 +280,17 @@ class Pool:
 
     def _take_over(self, operator: Operator, slot: Slot, connection: ClientConnection, begun_at: float) -> None:
         """New calls use ``connection`` from now on."""
-        before, route = slot.connection, slot.route
+        before, former, slot.route = slot.connection, slot.route, slot.wanted
         if before is not None and before.doubtful:
             before.replaced()
             self._retire(operator, before)
-        elif before is not None and before.usable and route is not None and route.proxy and before is not slot.leaving:
-            self._tasks.start(self._linger(before, route.proxy, slot.begun_at), f"linger {operator}")
-        elif before is not None:  # its proxy stops, or it is of a route that changed and changed back
-            self._retire(operator, before)
-        slot.connection, slot.begun_at = connection, begun_at
-        slot.last_used = self._clock()
+        elif before is not None:
+            stays = before.usable and former == slot.route and before is not slot.leaving  # so does its proxy
+            if stays and former is not None and former.proxy:
+                self._tasks.start(self._linger(before, former.proxy, slot.begun_at), f"linger {operator}")
+            else:
+                self._retire(operator, before)
+        slot.connection, slot.begun_at, slot.last_used = connection, begun_at, self._clock()
 
     async def _until_closed(
         self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, begun_at: float
@@ -309,13 +313,7 @@ class Pool:
         if standing is None:
             self._lessons.was_cut(operator, proxy, cut)
         else:
-            self._tasks.start(self._judge_by(standing, proxy, cut), f"cut {operator}")
-
-    async def _judge_by(self, standing: ClientConnection, proxy: Operator, cut: Cut) -> None:
-        """A tunnel was cut when the next one stood: whether that one lives on, shows what it was."""
-        await asyncio.wait({standing.closed}, timeout=CRASH_SECONDS)
-        if not standing.closed.done() and self._lifetimes.cut(proxy, cut):
-            self._learned()
+            self._tasks.start(self._lessons.was_cut_beside(standing.closed, proxy, cut), f"cut {operator}")
 
     def _outlived(self, proxy: Operator, age: float) -> None:
         if self._lifetimes.outlived(proxy, age):
@@ -386,12 +384,9 @@ class Pool:
         while slot.connection is connection and connection.usable and now() < until:
             with suppress(NotSent):
                 opening = self._opening(operator, slot, self._current_route(operator))
-                await self._wait_for_opening(operator, opening, self._remaining(until))
+                await self._wait_for_opening(operator, opening, remaining(until))
             await asyncio.sleep(REPLACE_PAUSE)
         self._retire(operator, connection)
-
-    def _touch(self, operator: Operator) -> None:
-        self._slots[operator].last_used = self._clock()
 
     async def _watch_directory(self) -> None:
         seen = self._source.current
@@ -406,7 +401,34 @@ class Pool:
                     text = "the directory no longer pins this certificate or names this server"
                     connection.abort(pin_failure(text, "", DirectoryPins(self._source))[0])
                 else:
-                    self._retire(operator, connection)
+                    self._moves(operator, slot, connection, route)
+
+    def _moves(self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route) -> bool:
+        """Whether ``connection`` is of another route than the present one, and to be used until one of that stands.
+        The peer is the same, as its pin shows; but it, or its proxy, may not know yet how it is to be reached now."""
+        is_good = connection.usable and not connection.doubtful and connection.peer.fingerprint in route.pins
+        if slot.route == route or not is_good:
+            return False
+        if connection not in self._moving:
+            self._moving.add(connection)
+            self._tasks.start(self._move(operator, slot, connection), f"move {operator}")
+        return True
+
+    async def _move(self, operator: Operator, slot: Slot, connection: ClientConnection) -> None:
+        pause, told = REPLACE_PAUSE, False
+        while slot.connection is connection and connection.usable:
+            route = self._route_of(operator)
+            if route is None or route == slot.route:
+                break  # it has changed back
+            try:
+                await self._wait_for_opening(operator, self._opening(operator, slot, route), OPEN_TIMEOUT)
+            except NotSent as error:
+                if not told:
+                    self._emit(not_there_yet(operator, route, error))
+                told = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MOVE_PAUSE)
+        self._moving.discard(connection)
 
     async def _close_idle(self) -> None:
         while True:
@@ -416,22 +438,3 @@ class Pool:
                 connection = slot.connection
                 if connection and not connection.active and now - slot.last_used >= self._idle_timeout:
                     self._retire(operator, connection)
-
-    @staticmethod
-    def _remaining(deadline: float) -> float:
-        return max(deadline - asyncio.get_running_loop().time(), 0.0)
-
-
-async def _outlasts(connection: ClientConnection, opening: "asyncio.Task[ClientConnection]", doubt: float) -> bool:
-    """A tunnel is in its doubtful age, for ``doubt`` seconds more, and the next is being made: whether calls have to go
-    on with it, since the next can't be made, or not in that time."""
-    waited_for: set[asyncio.Future[Any]] = {opening, connection.closed}
-    await asyncio.wait(waited_for, timeout=max(doubt, 0.0), return_when=asyncio.FIRST_COMPLETED)
-    stands = opening.done() and not opening.cancelled() and opening.exception() is None
-    return not stands and connection.usable
-
-
-def _retrieve(task: "asyncio.Task[ClientConnection]") -> None:
-    """Mark the exception as seen: if every caller has given up waiting, nobody else does."""
-    if not task.cancelled():
-        task.exception()

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eps.core.defaults import TUNNEL_IDLE_SECONDS
+from eps.core.event import Level, Notice
 from eps.core.names import Fingerprint, Operator
+from eps.errors import NotSent
 from eps.grpc.connection import ClientConnection
 
 
@@ -30,7 +33,8 @@ class Slot:
     """What is kept for one operator.
 
     Attributes:
-        route: of both the connection and the one that is being opened.
+        route: the connection's.
+        wanted: of the one that is being opened, or was opened last.
         begun_at: when it was begun to open the connection.
         renewed: the connection that is, or was, to be replaced in good time.
         leaving: the connection that drains as soon as the next one stands, since its proxy stops.
@@ -38,6 +42,7 @@ class Slot:
 
     connection: ClientConnection | None = None
     route: Route | None = None
+    wanted: Route | None = None
     opening: asyncio.Task[ClientConnection] | None = None
     last_used: float = 0.0
     begun_at: float = 0.0
@@ -60,3 +65,30 @@ class Keeping:
 
     idle_timeout: float = TUNNEL_IDLE_SECONDS
     lessons: Path | None = None
+
+
+async def outlasts(connection: ClientConnection, opening: "asyncio.Task[ClientConnection]", doubt: float) -> bool:
+    """A tunnel is in its doubtful age, for ``doubt`` seconds more, and the next is being made: whether calls have to go
+    on with it, since the next can't be made, or not in that time."""
+    waited_for: set[asyncio.Future[Any]] = {opening, connection.closed}
+    await asyncio.wait(waited_for, timeout=max(doubt, 0.0), return_when=asyncio.FIRST_COMPLETED)
+    stands = opening.done() and not opening.cancelled() and opening.exception() is None
+    return not stands and connection.usable
+
+
+def retrieve(task: "asyncio.Task[ClientConnection]") -> None:
+    """Mark the exception as seen: if every caller has given up waiting, nobody else does."""
+    if not task.cancelled():
+        task.exception()
+
+
+def not_there_yet(operator: Operator, route: Route, error: NotSent) -> Notice:
+    """The directory names another way to ``operator``, which leads nowhere so far."""
+    way = f"through {route.proxy}" if route.proxy else f"at {route.address}"
+    text = f"the directory says that {operator} is reached {way} now; until that works, the former connection is used"
+    return Notice(level=Level.WARN, text=f"{text}: {error.message}", hint=error.hint)
+
+
+def remaining(deadline: float) -> float:
+    """Seconds of the event loop's clock that are left until ``deadline``."""
+    return max(deadline - asyncio.get_running_loop().time(), 0.0)
