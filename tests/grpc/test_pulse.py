@@ -59,7 +59,7 @@ def test_the_longest_wait_counts_and_a_call_that_is_over_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "dead_at"), [(Sent.DEAF, 107.0), (Sent.QUIET, 117.0), (Sent.MOVING, 117.0)], ids=lambda value: str(value)
+    ("shown", "dead_at"), [(Sent.DEAF, 105.0), (Sent.QUIET, 115.0), (Sent.MOVING, 115.0)], ids=lambda value: str(value)
 )
 def test_doubt_comes_first_and_death_when_the_way_is_dead_or_the_peer_too_slow(shown: Sent, dead_at: float) -> None:
     pulse = asked()
@@ -68,8 +68,8 @@ def test_doubt_comes_first_and_death_when_the_way_is_dead_or_the_peer_too_slow(s
     assert not pulse.doubtful
     assert pulse.judge(104.0, shown) is Diagnosis.DOUBT
     assert pulse.doubtful
-    assert pulse.due(104.0) == 3.0
-    assert pulse.due(107.0) == 10.0
+    assert pulse.due(104.0) == 1.0
+    assert pulse.due(105.0) == 10.0
     assert pulse.judge(dead_at - 0.1, shown) is Diagnosis.DOUBT
     assert pulse.judge(dead_at, shown) is Diagnosis.DEAD
     assert pulse.due(dead_at + 100) == 0.0
@@ -78,9 +78,9 @@ def test_doubt_comes_first_and_death_when_the_way_is_dead_or_the_peer_too_slow(s
 @pytest.mark.parametrize(
     ("shown", "came_at", "verdict"),
     [
-        (Sent.QUIET, 105.0, Diagnosis.DEAD),
+        (Sent.QUIET, 104.5, Diagnosis.DEAD),
         (Sent.QUIET, 101.0, Diagnosis.DOUBT),
-        (Sent.MOVING, 105.0, Diagnosis.DOUBT),
+        (Sent.MOVING, 104.5, Diagnosis.DOUBT),
     ],
     ids=["since", "before", "bytes of ours are on their way"],
 )
@@ -89,7 +89,7 @@ def test_another_connection_that_came_up_shows_that_this_one_is_dead(
 ) -> None:
     pulse = asked()
     pulse.elsewhere(came_at)
-    assert pulse.judge(107.0, shown) is verdict
+    assert pulse.judge(105.0, shown) is verdict
 
 
 def test_any_byte_ends_the_doubt() -> None:
@@ -116,7 +116,7 @@ def test_where_no_ping_may_be_sent_bytes_without_confirmation_are_the_question()
     assert pulse.asked_at == 106.0
     assert pulse.pinged_at == 102.0
     assert pulse.judge(108.0, Sent.DEAF) is Diagnosis.DOUBT
-    assert pulse.judge(111.0, Sent.DEAF) is Diagnosis.DEAD
+    assert pulse.judge(109.0, Sent.DEAF) is Diagnosis.DEAD
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,9 @@ LINK_FAULTS = (
     ),
     Fault(
         "A peer says nothing any more, though the link lives",
-        "After 4 s new calls take a second connection. What the first had taken is unknown after 7 s where the "
-        "second one came up, or where nothing of ours is confirmed; after 17 s where the peer may be slow only",
+        "After 4 s new calls take a second connection. What the first had taken is unknown after 5 s where the "
+        "second one came up, or where nothing of ours is confirmed; after 15 s where the peer may be slow only, as "
+        "through a tunnel whose far leg is dead while no other can be made",
         (
             "grpc/test_pulse.py::test_doubt_comes_first_and_death_when_the_way_is_dead_or_the_peer_too_slow",
             "grpc/test_pair.py::test_who_says_nothing_any_more_is_doubted_then_cut",
@@ -199,7 +200,8 @@ LINK_FAULTS = (
     Fault(
         "An operator moves to another address, or behind a proxy",
         "No call fails: the former connection is used until one along the new way stands, and running calls end on it, "
-        "as long as its certificate is pinned. A tunnel that our directory contradicts makes us ask for a newer one first",
+        "as long as its certificate is pinned. A tunnel that our directory contradicts makes us ask for a newer one "
+        "first",
         (
             "faults/test_direction.py::test_no_call_is_lost_while_a_server_goes_behind_a_proxy_and_back",
             POOL + "test_a_connection_is_used_until_one_along_the_new_route_stands",

@@ -6,10 +6,10 @@ counts only while somebody waits, and is judged by how long it lasts and by what
 
     a call waits, and for 2 s nothing came        ASK: a ping, which any living peer answers at once
     nothing for 2 s more                          DOUBT: new calls go elsewhere, or wait until the doubt is over
-    nothing for 5 s since the question            DEAD, if the way is: our bytes lie unconfirmed, and no confirmation of
+    nothing for 5 s in all                        DEAD, if the way is: our bytes lie unconfirmed, and no confirmation of
                                                   any came since; or if the peer lives: another connection with it came
                                                   up since, and this one took all that we said, and was silent
-    nothing for 15 s                              DEAD. Until then the peer may be slow only
+    nothing for 15 s in all                       DEAD. Until then the peer may be slow only
 
 Peers in use end connections that ping more often than every 15 s (PROTOCOL.md section 3): those that don't say they
 are of our kind are asked no more often. Where a ping must wait, bytes of ours that lie unconfirmed are the question.
@@ -23,20 +23,20 @@ from enum import Enum, auto
 
 @dataclass(frozen=True, slots=True)
 class PulseLimits:
-    """Times in seconds.
+    """Times in seconds; all but the first and the last are counted from the question.
 
     Attributes:
         ask_after: that a call has waited while nothing came. Most answers are there sooner; a ping is cheap.
         doubt_after: that a question may stay unanswered. More than any round trip, and a stall or two.
-        dead_after: as long again, and time for the second connection to show that the peer lives.
-        slow_after: for a peer that may be slow only: frozen by its debugger, its disk, its memory.
+        dead_after: as long, and a second for another connection to show that the peer lives: 5 s of silence in all.
+        slow_after: for a peer that may be slow only, frozen by its debugger, its disk, its memory: 15 s in all.
         rare_pings: between two pings to peers that may not be of our kind.
     """
 
     ask_after: float = 2.0
     doubt_after: float = 2.0
-    dead_after: float = 5.0
-    slow_after: float = 15.0
+    dead_after: float = 3.0
+    slow_after: float = 13.0
     rare_pings: float = 15.0
 
 
