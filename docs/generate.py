@@ -236,6 +236,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("the same, at least", "code 500, busy", "core.overload.FLOOR", ""),
     ("calls that wait for their turn at an application", "code 500, busy", "core.overload.MAX_WAITING", ""),
     ("how long they wait", "code 500, busy", "core.overload.WAIT_SECONDS", "s"),
+    ("wait and answer together, while calls are refused", "code 500, busy", "core.overload.ALL_SECONDS", "s"),
     ("calls that a JSON-RPC server is at", "code 500, busy", "core.defaults.MAX_CALLS", ""),
     ("bytes of their requests, and of one more", "code 500, busy", "jsonrpc.in_hand.MAX_CALL_BYTES", "B"),
     ("connections to one application", "further calls wait", "jsonrpc.client.MAX_CONNECTIONS", ""),

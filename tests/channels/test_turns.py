@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 
 import pytest
 
@@ -53,15 +54,61 @@ async def test_a_place_that_becomes_free_is_taken_in_order() -> None:
 
 
 async def test_while_calls_are_refused_few_wait() -> None:
-    turns, _ = await full()
-    waiting = [asyncio.create_task(turns.begin("m")) for _ in range(40)]
+    limit = Fixed(2)
+    for number in range(200):
+        limit.ended(Begun("m", 2, 0.0), number * 0.035, 0.07)
+    turns = Turns(limit, "the application of hd-2")
+    for _ in range(2):
+        await turns.begin("m")
+    waiting = [asyncio.create_task(turns.begin("m")) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in waiting) == 3, "two wait: the third would wait for more than 0.08 s"
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, Busy) for result in results)
     later = [asyncio.create_task(turns.begin("m")) for _ in range(5)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert sum(task.done() for task in later) == 3, "two wait"
+    assert sum(task.done() for task in later) == 3
     await asyncio.gather(*later, return_exceptions=True)
+
+
+class Watched(Fixed):
+    """Notes what is said of calls."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.took: list[float | None] = []
+
+    def ended(self, call: Begun, now: float, took: float | None) -> None:
+        self.took.append(took)
+
+
+async def test_what_our_own_loop_is_late_by_is_not_the_application_s() -> None:
+    limit = Watched(8)
+    turns = Turns(limit, "the application of hd-2")
+    begun = await turns.begin("m")
+    time.sleep(0.03)  # as many other calls take on a loop that has much to do
+    await asyncio.sleep(0)
+    turns.end(begun, 0.05)
+    turns.end(await turns.begin("m"), None)
+    turns.end(await turns.begin("m"), math.inf)
+    assert limit.took == [0.0, None, math.inf]
+
+
+async def test_a_loop_that_has_time_again_is_known_to() -> None:
+    limit = Watched(8)
+    turns = Turns(limit, "the application of hd-2")
+    begun = await turns.begin("m")
+    time.sleep(0.03)
+    await asyncio.sleep(0)
+    turns.end(begun, 0.05)
+    for _ in range(100):
+        begun = await turns.begin("m")
+        await asyncio.sleep(0)
+        turns.end(begun, 1.0)
+    assert limit.took[0] == 0.0
+    assert limit.took[-1] is not None and limit.took[-1] > 0.9
 
 
 async def test_a_call_that_is_given_up_while_it_waits_never_begins() -> None:

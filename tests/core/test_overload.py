@@ -9,7 +9,7 @@ import pytest
 
 from eps.core import overload
 from eps.core.latency import COHORT
-from eps.core.overload import CEILING, FLOOR, MAX_METHODS, Adaptive, Fixed, may_wait
+from eps.core.overload import CEILING, FLOOR, MAX_METHODS, MAX_WAITING, Adaptive, Fixed, may_wait
 from support.queueing import Simulation, Work, about, anything, arrivals
 
 
@@ -64,7 +64,8 @@ def test_few_workers_get_no_less_than_the_floor(seed: int) -> None:
     simulation = overloaded(1, 0.005, about(0.005), seed)
     assert simulation.limit.most >= FLOOR
     amid = simulation.result(23, 40)
-    assert amid.quantile(0.5) < 0.005 * (FLOOR + 4)
+    assert amid.quantile(0.5) < 0.1, "what is answered within a tenth of a second, nobody would rather have refused"
+    assert amid.quantile(0.9) < 0.2
     assert len(amid.seconds) > 0.9 * 17 / 0.005
 
 
@@ -187,14 +188,14 @@ def test_methods_are_forgotten() -> None:
 def test_a_limit_grows_slowly_near_the_queue_and_fast_far_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "QUIET_SECONDS", 1e9)  # not by itself
     asked = Asked()
-    asked.calls(0.01, running=2, count=8 * COHORT + 1)
+    asked.calls(0.1, running=2, count=8 * COHORT + 1)
     while asked.limit.most > 60:
-        asked.late_under_pressure(0.01 * asked.limit.most / 8, 1)
+        asked.late_under_pressure(0.1 * asked.limit.most / 8, 1)
     low = asked.limit.most
-    asked.late_under_pressure(0.0115, 4)
+    asked.late_under_pressure(0.115, 4)
     slowly = asked.limit.most
     assert low < slowly <= low * 1.1
-    asked.late_under_pressure(0.01, 2)
+    asked.late_under_pressure(0.1, 2)
     assert asked.limit.most > slowly * 1.4
 
 
@@ -203,9 +204,39 @@ def test_a_fixed_limit_is_fixed() -> None:
     limit.pressed(0.0, refused=True)
     limit.ended(limit.begun("m", 1, 0.0), 10.0, 10.0)
     limit.ended(limit.begun("m", 1, 0.0), 10.0, None)
-    assert limit.most == 12 and limit.latency > 0
+    assert limit.most == 12 and limit.pace.latency > 0
 
 
-def test_who_may_wait() -> None:
-    assert may_wait(0, 0.0) and may_wait(31, 5.0)
-    assert not may_wait(2, 0.5) and not may_wait(32, 5.0)
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("workers", [1, 8])
+def test_many_callers_of_a_fast_application_are_all_answered(workers: int, seed: int) -> None:
+    """128 of them, each with its next call as soon as it has an answer."""
+    random.seed(seed)
+    work = about(0.0008 * workers)
+    simulation = Simulation(Adaptive(0.0), workers, work)
+    simulation.run([(at, "m", work()) for at in (random.random() for _ in range(128))], 20)
+    result = simulation.result(0, 20)
+    assert result.refused == 0
+    assert result.quantile(0.5) == pytest.approx(0.1, rel=0.2)
+    assert len(result.seconds) > 0.9 * 20 / 0.0008
+
+
+def knowing(latency: float, places: int) -> Fixed:
+    """A limit whose calls take so long."""
+    limit = Fixed(places)
+    for number in range(200):
+        limit.ended(limit.begun("m", 1, 0.0), number * latency / places, latency)
+    return limit
+
+
+def test_how_long_a_call_would_wait_decides_whether_it_may() -> None:
+    slow, fast = knowing(0.2, 8), knowing(0.004, 8)
+    assert may_wait(0, slow, 5.0) and may_wait(2, slow, 5.0) and not may_wait(3, slow, 5.0)
+    assert may_wait(150, fast, 5.0) and not may_wait(170, fast, 5.0)
+    assert may_wait(MAX_WAITING - 1, Fixed(8), 5.0) and not may_wait(MAX_WAITING, Fixed(8), 5.0)
+
+
+def test_while_calls_are_refused_nobody_waits_for_long() -> None:
+    assert may_wait(1, knowing(0.2, 16), 0.5) and not may_wait(2, knowing(0.2, 16), 0.5)
+    assert may_wait(8, knowing(0.04, 8), 0.5) and not may_wait(11, knowing(0.04, 8), 0.5)
+    assert not may_wait(0, knowing(1.0, 8), 0.5), "it would only be refused later"

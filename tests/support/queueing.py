@@ -50,10 +50,12 @@ class Simulation:
     Args:
         limit: how many it gets at once.
         workers: how many it works at; None: all of them.
+        again: callers that call once more as soon as they have an answer, each with that work. None: nobody does.
     """
 
-    def __init__(self, limit: Limit, workers: int | None) -> None:
+    def __init__(self, limit: Limit, workers: int | None, again: Work | None = None) -> None:
         self.limit = limit
+        self._again = again
         self.now = 0.0
         self._free = workers
         self._running = 0
@@ -63,6 +65,7 @@ class Simulation:
         self._number = itertools.count()
         self._done: list[tuple[float, float]] = []
         self._refused: list[float] = []
+        self._refused_at = -9.0
 
     def run(self, calls: Iterable[Arrival], until: float) -> None:
         for call in calls:
@@ -81,7 +84,7 @@ class Simulation:
     def _arrive(self, call: Arrival) -> None:
         if self._running < self.limit.most:
             self._begin(call)
-        elif may_wait(len(self._waiting), self.now - (self._refused[-1] if self._refused else -9.0)):
+        elif may_wait(len(self._waiting), self.limit, self.now - self._refused_at):
             self.limit.pressed(self.now, refused=False)
             self._waiting.append(call)
             self._at(self.now + WAIT_SECONDS, lambda: self._give_up(call))
@@ -95,7 +98,14 @@ class Simulation:
 
     def _refuse(self, call: Arrival) -> None:
         self._refused.append(call[0])
+        self._refused_at = self.now
+        self._call_again(call)
         self.limit.pressed(self.now, refused=True)
+
+    def _call_again(self, call: Arrival) -> None:
+        if self._again is not None:
+            again = (self.now + 1e-4, call[1], self._again())
+            self._at(again[0], lambda: self._arrive(again))
 
     def _begin(self, call: Arrival) -> None:
         self._running += 1
@@ -115,6 +125,7 @@ class Simulation:
             self._free += 1
         self.limit.ended(begun, self.now, self.now - begun.at)
         self._done.append((call[0], self.now - call[0]))
+        self._call_again(call)
         while self._waiting and self._running < self.limit.most:
             self._begin(self._waiting.pop(0))
         self._work()

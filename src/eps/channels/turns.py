@@ -15,6 +15,32 @@ from eps.errors import Busy, Side
 LEAST_RETRY, MOST_RETRY = 1, 30
 """Seconds that callers are told to stay away: what the calls that run will take, between these."""
 
+LAG_FALLS = 0.1
+"""The lag rises with what is measured, and falls by this share of it: judged too slow, an application loses calls."""
+
+
+class Lag:
+    """How long what is ready waits for its turn on our own event loop, where that has much to do.
+
+    Attributes:
+        seconds: lately.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Measure it once more."""
+        if not self._is_asked:
+            self._is_asked = True
+            asyncio.get_running_loop().call_soon(self._answer, time.monotonic())
+
+    def _answer(self, asked_at: float) -> None:
+        self._is_asked = False
+        seconds = time.monotonic() - asked_at
+        self.seconds = max(seconds, self.seconds + LAG_FALLS * (seconds - self.seconds))
+
 
 class Turns:
     """The places of one application.
@@ -33,6 +59,7 @@ class Turns:
         self._whose = whose
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._refused_at = -math.inf
+        self._lag = Lag()
 
     async def begin(self, method: str) -> Begun:
         """A place for a call of ``method``, to be given back with :meth:`end`.
@@ -44,6 +71,7 @@ class Turns:
             self.running += 1
         else:
             await self._wait()
+        self._lag.ask()
         return self._limit.begun(method, self.running, time.monotonic())
 
     def end(self, call: Begun, took: float | None) -> None:
@@ -53,12 +81,14 @@ class Turns:
             took: seconds that the answer took, or that nobody wanted to wait any longer; inf: there was none in all the
                 time that there was; None: it ended in another way, which says nothing.
         """
+        if took is not None:
+            took = max(took - 2 * self._lag.seconds, 0.0)  # a call waits for our loop as it goes out and as it returns
         self._limit.ended(call, time.monotonic(), took)
         self._leave()
 
     async def _wait(self) -> None:
         now = time.monotonic()
-        if not may_wait(len(self._waiting), now - self._refused_at):
+        if not may_wait(len(self._waiting), self._limit, now - self._refused_at):
             raise self._refuse(now)
         self._limit.pressed(now, refused=False)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -86,5 +116,5 @@ class Turns:
     def _refuse(self, now: float) -> Busy:
         self._refused_at = now
         self._limit.pressed(now, refused=True)
-        seconds = min(max(math.ceil(self._limit.latency), LEAST_RETRY), MOST_RETRY)
+        seconds = min(max(math.ceil(self._limit.pace.latency), LEAST_RETRY), MOST_RETRY)
         return Busy(f"{self._whose} is busy with {self.running:,} calls, and gets no more at once", seconds, Side.OURS)

@@ -13,6 +13,11 @@ COHORT, COHORTS = 20, 4
 CLEARLY_LATE = 3.0
 """So many times the base is no chance, even in one cohort."""
 
+QUICK = 0.03
+"""Seconds that nobody minds: a method that takes less is late when it takes so many times this. An application that
+answers in a millisecond takes forty of them where forty come at once, and none of their callers wants a refusal.
+(Also, of some milliseconds most is our own work, and our machine's.)"""
+
 SHARE = 0.25
 """Which of a window's latencies counts, and which a base is: the lower quarter."""
 
@@ -21,6 +26,36 @@ STEP = 0.03
 
 FIRST = 20
 """Of so many calls a method's first base is the lower quarter: the very first may be slow for reasons of its own."""
+
+
+class Pace:
+    """How fast calls end, whichever they are.
+
+    Attributes:
+        latency: seconds that a call takes, roughly; 0: unknown.
+    """
+
+    def __init__(self) -> None:
+        self.latency = 0.0
+        self._apart = 0.0
+        self._ended_at = -math.inf
+
+    def ended(self, now: float, took: float) -> None:
+        """A call has ended, after ``took`` seconds."""
+        if math.isfinite(took):
+            self.latency += 0.1 * (took - self.latency)
+        # While it ran, one place at least was taken: a longer pause before was for want of calls.
+        apart = min(now - self._ended_at, took)
+        if math.isfinite(apart):
+            self._apart += 0.05 * (apart - self._apart)
+        self._ended_at = now
+
+    def wait(self, waiting: int, places: int) -> float:
+        """Seconds until there is a place behind ``waiting`` others; 0: unknown.
+
+        Where fewer ran than have a place, they ended farther apart than they would now.
+        """
+        return (waiting + 1) * min(self._apart, self.latency / places)
 
 
 @dataclass(slots=True)
@@ -62,7 +97,7 @@ class Cohort:
         """What the lower quarter took, against their bases; None: not known yet."""
         if len(self.calls) < COHORT:
             return None
-        late = lower([(call.took(now) / call.base, call.seconds is None) for call in self.calls])
+        late = lower([(call.took(now) / max(call.base, QUICK), call.seconds is None) for call in self.calls])
         if late is None:
             return None
         return Seen(late, sorted(call.running for call in self.calls)[COHORT // 2], self.pressed)

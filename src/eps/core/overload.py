@@ -13,8 +13,10 @@ and it is proved only by what follows: with fewer calls at once, each is answere
       somewhat late, and calls refused, for long         a higher one is tried; if that does no harm: as above
     nobody was refused for a while                       it doubles: a burst finds room
 
-Beyond the limit some calls wait for a moment, so that a burst is not refused. Where calls were refused just now it is
-no burst, a queue would only make all of them later, and nearly none may wait.
+Beyond the limit calls wait for a moment, so that a burst is not refused: as many as will get a place in that time, be
+that one or a hundred. Where calls were refused just now it is no burst, a queue would only make all of them later, and
+those wait whom that doesn't hurt. In the same way what takes a few hundredths of a second is not late, whatever else it
+took (``latency.QUICK``): callers of a fast application, each with its next call, are answered, also a hundred of them.
 
 Calls are judged in cohorts of those that began one after the other, since the last change of the limit; and of their
 latencies the lower quarter counts: what even the quick ones wait for is a queue. That is known as soon as a quarter has
@@ -26,7 +28,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from eps.core.latency import COHORT, COHORTS, FAST, SLOW, Base, Begun, Cohort, Seen, together
+from eps.core.latency import COHORT, COHORTS, FAST, SLOW, Base, Begun, Cohort, Pace, Seen, together
 from eps.core.recent import Recent
 
 FLOOR = 8
@@ -61,18 +63,27 @@ MAX_METHODS = 200
 WAIT_SECONDS = 0.08
 """How long a call may wait for a place: whoever is refused shall know it within a tenth of a second."""
 
-MAX_WAITING, FEW_WAITING = 32, 2
-"""Calls that may wait for a place; and while others are being refused."""
+ALL_SECONDS = 0.09
+"""While calls are refused, others wait only as long as wait and answer together take no longer."""
+
+FEW_WAITING = 2
+"""Calls that wait all the same, so that a place that becomes free is taken at once."""
+
+MAX_WAITING = 256
+"""Calls that wait for a place: of an application that answers three thousand a second, within :data:`WAIT_SECONDS`."""
 
 
-def may_wait(waiting: int, since_refusal: float) -> bool:
-    """Whether one more call may wait for a place.
+def may_wait(waiting: int, limit: "Limit", since_refusal: float) -> bool:
+    """Whether one more call may wait for a place: that is decided by how long it would, not by how many do.
 
     Args:
         waiting: those that wait already.
         since_refusal: seconds since a call was refused.
     """
-    return waiting < (MAX_WAITING if since_refusal > QUIET_SECONDS else FEW_WAITING)
+    wait = limit.pace.wait(waiting, limit.most)
+    if wait > WAIT_SECONDS or waiting >= MAX_WAITING:
+        return False
+    return since_refusal > QUIET_SECONDS or waiting < FEW_WAITING or wait + limit.pace.latency <= ALL_SECONDS
 
 
 class Limit(Protocol):
@@ -80,14 +91,14 @@ class Limit(Protocol):
 
     Attributes:
         most: calls at once.
-        latency: seconds that a call takes, roughly; 0: unknown.
+        pace: how fast they end.
     """
 
     @property
     def most(self) -> int: ...
 
     @property
-    def latency(self) -> float: ...
+    def pace(self) -> Pace: ...
 
     def begun(self, method: str, running: int, now: float) -> "Begun":
         """A call is handed to the application; ``running`` counts it, too."""
@@ -107,14 +118,14 @@ class Fixed:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.latency = 0.0
+        self.pace = Pace()
 
     def begun(self, method: str, running: int, now: float) -> Begun:
         return Begun(method, running, now)
 
     def ended(self, call: Begun, now: float, took: float | None) -> None:
-        if took is not None and math.isfinite(took):
-            self.latency += 0.1 * (took - self.latency)
+        if took is not None:
+            self.pace.ended(now, took)
 
     def pressed(self, now: float, *, refused: bool) -> None:
         """A fixed limit stays."""
@@ -165,7 +176,7 @@ class Adaptive:
         self._usual = 0.0
         self._running = 0
         self._since = self._looked_at = self._refused_at = now
-        self.latency = 0.0
+        self.pace = Pace()
 
     @property
     def most(self) -> int:
@@ -175,7 +186,7 @@ class Adaptive:
     def begun(self, method: str, running: int, now: float) -> Begun:
         """See :class:`Limit`."""
         self._running = running
-        if self._most < CEILING and now - self._refused_at > max(QUIET_SECONDS, 2 * self.latency):
+        if self._most < CEILING and now - self._refused_at > max(QUIET_SECONDS, 2 * self.pace.latency):
             self._set(min(2 * self._most, float(CEILING)))
             self._refused_at = now
         base = self._bases.get(method)
@@ -204,8 +215,7 @@ class Adaptive:
             return
         if base is not None:
             base.ended(call, now, few=call.running <= min(max(FLOOR, self._usual), self._most / 2))
-        if math.isfinite(took):
-            self.latency += 0.1 * (took - self.latency)
+        self.pace.ended(now, took)
         while (seen := self._cohorts[0].seen(now)) is not None:
             self._look(seen, now)
 
