@@ -1,12 +1,16 @@
 """Large calls by JSON-RPC, and their answers, don't hold up the event loop: in both directions, whatever they hold."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
+from eps.errors import EpsError
 from eps.jsonrpc.client import JsonRpcClient
+from support.grpc_rig import nested
 from support.promptness import A_TURN, shortest_longest_turn
 from support.testing import jsonrpc_server
 
@@ -18,6 +22,9 @@ async def echo(call: Call) -> Response:
 LARGE: dict[str, Any] = {
     "lists": [[] for _ in range(600_000)],
     "keys": {str(number): 1 for number in range(200_000)},
+    "numbers": [0.5 + number for number in range(400_000)],
+    "nested lists": [nested("l" * 40) for _ in range(30_000)],
+    "nested objects": [nested("o" * 30) for _ in range(20_000)],
     "keys inside lists": [{str(number): [number]} for number in range(80_000)],
 }
 
@@ -36,3 +43,53 @@ async def test_a_large_call_and_its_answer(kind: str) -> None:
             assert await shortest_longest_turn(call) < A_TURN
         finally:
             await client.close()
+
+
+HOSTILE = {
+    "nested too deep": b'{"a":' + b"[" * 1_900_000 + b"]" * 1_900_000 + b"}",
+    "nested too deep, again and again": b'{"a":[' + b",".join([b"[" * 220 + b"]" * 220] * 8_000) + b"]}",
+    "objects nested too deep": b'{"a":[' + b",".join([b'{"a":' * 220 + b"1" + b"}" * 220] * 2_500) + b"]}",
+    "never closed": b'{"a":' + b"[" * 3_900_000,
+    "one long text": b'{"a":"' + b"\\n" * 1_900_000 + b'"}',
+    "the same key": b"{" + b",".join([b'"a":1'] * 600_000) + b"}",
+}
+"""Objects of some 4 MB that nobody sends in good faith."""
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_what_a_caller_sends_to_hold_us_up(kind: str) -> None:
+    body = b'{"jsonrpc":"2.0","id":"1","method":"hd-1.x","params":' + HOSTILE[kind] + b"}"
+    head = f"POST /jsonrpc HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    async with jsonrpc_server(echo) as server:
+
+        async def post(_number: int) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head.encode() + b"Host: x\r\nConnection: close\r\n\r\n" + body)
+            assert (await reader.read(9)).startswith(b"HTTP/1.1 ")
+            while await reader.read(1 << 20):
+                pass
+            writer.close()
+
+        assert await shortest_longest_turn(post) < A_TURN
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_what_a_server_answers_to_hold_us_up(kind: str) -> None:
+    body = b'{"jsonrpc":"2.0","id":"1","result":' + HOSTILE[kind] + b"}"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+
+        async def call(_number: int) -> None:
+            port = server.sockets[0].getsockname()[1]
+            client = JsonRpcClient(f"http://127.0.0.1:{port}/jsonrpc", tls=None)
+            with suppress(EpsError):
+                await client.call("hd-1.x", {}, timeout=60, request_id="1")
+            await client.close()
+
+        assert await shortest_longest_turn(call) < A_TURN

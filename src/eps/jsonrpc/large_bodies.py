@@ -13,7 +13,7 @@ from typing import Any
 from eps.core.json_steps import RECORDS, count_values, exhaust, load_in_steps
 from eps.core.jsonrpc_text import Load
 from eps.errors import InternalError
-from eps.transport.memory import give_back_memory
+from eps.transport.memory import give_back_memory, large_values_come
 
 LARGE = 1024 * 1024
 """Bytes from which on a body has to wait for its turn."""
@@ -86,7 +86,11 @@ class LargeBodies:
         Raises:
             BadRequest: as the given ``load``; TooLarge also for too many values, or too large a piece.
         """
-        return await asyncio.to_thread(self._read, body)
+        large_values_come()
+        try:
+            return await asyncio.to_thread(self._read, body)
+        finally:
+            large_values_come()
 
     def _read(self, body: bytes) -> Any:
         exhaust(count_values(body, self._max_values))

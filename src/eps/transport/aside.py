@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from eps.transport.memory import large_values_come
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,7 +33,11 @@ async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
     Who is cancelled waits no longer; a function that has begun runs to its end.
     """
-    return await asyncio.get_running_loop().run_in_executor(_thread, lambda: function(*args, **kwargs))
+    large_values_come()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_thread, lambda: function(*args, **kwargs))
+    finally:
+        large_values_come()
 
 
 def has_few(value: Any, most: int = FEW_VALUES) -> bool:

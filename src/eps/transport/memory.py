@@ -1,12 +1,26 @@
-"""Memory that was freed goes back to the system, where the C library can do that at all (glibc)."""
+"""Memory that was freed goes back to the system, where the C library (glibc) can do that; and when very much came."""
 
 import ctypes
 import gc
 import mmap
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+_large_at = float("-inf")
+
+
+def large_values_come() -> None:
+    """Whoever makes very many objects at once says so here, before it does and when it has."""
+    global _large_at
+    _large_at = time.monotonic()
+
+
+def large_values_came() -> float:
+    """When that was, as ``time.monotonic()``."""
+    return _large_at
 
 
 def trim_memory() -> None:

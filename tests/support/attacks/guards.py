@@ -993,6 +993,13 @@ PASSTHROUGH = (
         "proxy/test_public.py::test_tunnels_are_bounded",
     ),
     Guard(
+        "the cycle collector leaves the values of large calls alone",
+        "programs/running/collector.py",
+        "(young > MANY and young <= MOST and now - large_at < PATIENCE_SECONDS)",
+        "False",
+        "programs/running/test_collector.py::test_what_is_looked_at",
+    ),
+    Guard(
         "connections of one source are limited",
         "transport/listener.py",
         "        if forbidding is not None:",

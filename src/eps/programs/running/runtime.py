@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from eps.core.event import Emit, Event, Level, LogLinesLost, Notice, Started
 from eps.datastores.local import NO_ROOM
 from eps.errors import DiskFull, EpsError, StartError
+from eps.programs.running.collector import collect_at_leisure
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
 from eps.transport.memory import give_back_libraries, give_back_memory
@@ -150,6 +151,7 @@ async def _serve(server: Server, emit: Emit) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     if await _started(server, stopped):
+        collecting = asyncio.create_task(collect_at_leisure())
         try:
             emit(server.started())
             give_back_memory()  # of loading and reading settings
@@ -157,6 +159,7 @@ async def _serve(server: Server, emit: Emit) -> None:
             await stopped.wait()
             emit(Notice(text="stopping"))
         finally:
+            collecting.cancel()
             await server.close()
     emit(Notice(text="stopped"))
 

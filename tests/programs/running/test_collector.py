@@ -1,0 +1,58 @@
+"""When Python's cycle collector looks at what."""
+
+import asyncio
+import gc
+
+import pytest
+
+from eps.programs.running.collector import FEW, FULL_AFTER, MANY, MOST, PATIENCE_SECONDS, Pace, collect_at_leisure
+
+LONG_AGO = float("-inf")
+
+
+@pytest.mark.parametrize(
+    ("young", "large_at", "generation"),
+    [
+        pytest.param(FEW - 1, LONG_AGO, None, id="nothing-to-do"),
+        pytest.param(FEW, LONG_AGO, 1, id="some"),
+        pytest.param(MANY, 100.0, 1, id="some-beside-a-large-call"),
+        pytest.param(MANY + 1, 100.0, None, id="a-large-call"),
+        pytest.param(MANY + 1, 101.0 - PATIENCE_SECONDS, None, id="a-large-call-a-while-ago"),
+        pytest.param(MANY + 1, 100.0 - PATIENCE_SECONDS, 1, id="a-large-call-long-ago"),
+        pytest.param(MANY + 1, LONG_AGO, 1, id="many-without-a-large-call"),
+        pytest.param(MOST, 100.0, None, id="as-many-as-may-wait"),
+        pytest.param(MOST + 1, 100.0, 2, id="more"),
+    ],
+)
+def test_what_is_looked_at(young: int, large_at: float, generation: int | None) -> None:
+    assert Pace().generation(young, 100.0, large_at) == generation
+
+
+def test_all_are_looked_at_now_and_then() -> None:
+    pace = Pace()
+    seen = [pace.generation(50_000, 0.0, LONG_AGO) for _ in range(2 * FULL_AFTER // 50_000)]
+    assert seen == [1, 1, 1, 2, 1, 1, 1, 2]
+
+
+async def test_cycles_end_and_the_collector_is_as_before_afterwards() -> None:
+    class Part:
+        ended = 0
+        whole: "Part"
+
+        def __del__(self) -> None:
+            Part.ended += 1
+
+    collecting = asyncio.create_task(collect_at_leisure())
+    await asyncio.sleep(0)
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    for _ in range(FEW):
+        part = Part()
+        part.whole = part
+    del part
+    async with asyncio.timeout(10):
+        while Part.ended < FEW:
+            await asyncio.sleep(0.01)
+    collecting.cancel()
+    await asyncio.wait([collecting])
+    assert gc.isenabled()
