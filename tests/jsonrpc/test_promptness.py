@@ -1,6 +1,7 @@
 """Large calls by JSON-RPC, and their answers, don't hold up the event loop: in both directions, whatever they hold."""
 
 import asyncio
+import gc
 from contextlib import suppress
 from typing import Any
 
@@ -10,8 +11,9 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.errors import EpsError
 from eps.jsonrpc.client import JsonRpcClient
+from eps.programs.running.collector import MANY, TICK_SECONDS, collect_at_leisure
 from support.grpc_rig import nested
-from support.promptness import A_TURN, shortest_longest_turn
+from support.promptness import A_TURN, looks, shortest_longest_turn
 from support.testing import jsonrpc_server
 
 
@@ -29,7 +31,11 @@ LARGE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", LARGE)
+SLOW = ("numbers", "nested lists", "nested objects")
+"""Those that take the longest."""
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.chaos] * (kind in SLOW)) for kind in LARGE])
 async def test_a_large_call_and_its_answer(kind: str) -> None:
     value = {"a": LARGE[kind]}
     async with jsonrpc_server(echo) as server:
@@ -45,6 +51,31 @@ async def test_a_large_call_and_its_answer(kind: str) -> None:
             await client.close()
 
 
+async def test_nobody_looks_at_the_values_of_a_large_call_for_cycles() -> None:
+    """Which would hold up the event loop for as long as it takes: 100 ms for so many."""
+
+    async def answer_later(call: Call) -> Response:
+        with looks() as seen_meanwhile:
+            await asyncio.sleep(4 * TICK_SECONDS)
+            young = gc.get_count()[0]
+        assert young > MANY, "they are alive, and new"
+        return Response(call.id, {"seen": seen_meanwhile, "values": len(call.params["a"])})
+
+    value = {"a": [[] for _ in range(5 * MANY)]}
+    collecting = asyncio.create_task(collect_at_leisure())
+    await asyncio.sleep(0)
+    async with jsonrpc_server(answer_later) as server:
+        client = JsonRpcClient(f"http://127.0.0.1:{server.port}/jsonrpc", tls=None)
+        with looks() as seen:
+            answer = await client.call("hd-1.x", value, timeout=60)
+        await client.close()
+    collecting.cancel()
+    await asyncio.wait([collecting])
+    assert answer.error is None
+    assert answer.result == {"seen": [], "values": 5 * MANY}
+    assert all(generation < 2 and young <= MANY for generation, young in seen)
+
+
 HOSTILE = {
     "nested too deep": b'{"a":' + b"[" * 1_900_000 + b"]" * 1_900_000 + b"}",
     "nested too deep, again and again": b'{"a":[' + b",".join([b"[" * 220 + b"]" * 220] * 8_000) + b"]}",
@@ -56,7 +87,10 @@ HOSTILE = {
 """Objects of some 4 MB that nobody sends in good faith."""
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.chaos] * (kind != "nested too deep, again and again")) for kind in HOSTILE],
+)
 async def test_what_a_caller_sends_to_hold_us_up(kind: str) -> None:
     body = b'{"jsonrpc":"2.0","id":"1","method":"hd-1.x","params":' + HOSTILE[kind] + b"}"
     head = f"POST /jsonrpc HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -73,6 +107,7 @@ async def test_what_a_caller_sends_to_hold_us_up(kind: str) -> None:
         assert await shortest_longest_turn(post) < A_TURN
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_what_a_server_answers_to_hold_us_up(kind: str) -> None:
     body = b'{"jsonrpc":"2.0","id":"1","result":' + HOSTILE[kind] + b"}"

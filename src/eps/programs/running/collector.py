@@ -59,9 +59,11 @@ class Pace:
 
 
 async def collect_at_leisure() -> None:
-    """Have the collector rest, and look now and then, until cancelled; then it works by itself again."""
+    """Have the collector rest, and look now and then, until cancelled; then it works by itself again.
+
+    Who starts this has all looked at before (``transport.memory.give_back_memory``): what is there then stays unseen.
+    """
     pace = Pace()
-    gc.collect()
     gc.freeze()
     gc.disable()
     try:

@@ -151,7 +151,7 @@ async def _serve(server: Server, emit: Emit) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     if await _started(server, stopped):
-        collecting = asyncio.create_task(collect_at_leisure())
+        collecting = asyncio.create_task(collect_at_leisure())  # begins at the first await, when all was looked at
         try:
             emit(server.started())
             give_back_memory()  # of loading and reading settings
