@@ -3,6 +3,7 @@
 runtime    event loop, signals, file limit, profiles
 logs       events as lines, which leave through log_queue: nobody waits for a reader
 metrics    events as numbers
+collector  when Python looks for cycles: not into the values of large calls
 control    the socket through which other processes ask something of a running server
 handover   one process takes another's place
 systemd    what systemd is told, and given to keep
