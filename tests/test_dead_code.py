@@ -26,7 +26,6 @@ REGISTERING = {"command", "callback", "field_validator", "model_validator"}
 """Decorators by which Typer and pydantic are told of a function that only they call."""
 
 ALLOWED = {
-    "eps.core.record.doubts": "what a writer of records should think about again: for the client that edits entries",
     "eps.grpc.http2._Silent.debug": "h2 calls its logger",
     "eps.grpc.http2._Silent.trace": "h2 calls its logger",
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",

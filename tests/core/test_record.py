@@ -13,7 +13,6 @@ from eps.core.free_form import levels
 from eps.core.record import (
     MAX_CERTIFICATE_CHARS,
     SECTIONS,
-    doubts,
     parse_change_record,
     parse_section,
     parse_signed_record,
@@ -238,31 +237,3 @@ def test_strangers_get_an_answer_never_a_traceback(value: Any) -> None:
         for parse in (parse_change_record, parse_signed_record):
             with contextlib.suppress(BadParams):
                 parse(attempt)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "expected"),
-    [
-        ("groups", ["a"], []),
-        ("preferences", [], []),
-        ("preferences", [{"settings": {}}], ["servers in use are upset"]),
-        ("channels", [{"type": "grpc_client"}, {"type": "grpc_server", "settings": {"address": "a:1"}}], []),
-        (
-            "channels",
-            [{"type": "grpc_server"}, {"type": "grpc_server", "settings": {"address": "a"}}],
-            ["data[0]: a g", "data[1]: "],
-        ),
-        (
-            "settings",
-            [{"settings": {}}, {"settings": json.loads('{"a":' * 25 + "1" + "}" * 25)}],
-            ["data[1].settings: "],
-        ),
-        ("certificates", [{"fingerprint": "0" * 64, "key_usage": "signing"}], []),
-        ("certificates", [{"fingerprint": "A" * 64, "key_usage": "encryption"}], ["data[0].fingerprint: "]),
-        ("certificates", [{"fingerprint": "a" * 64, "key_usage": "tls"}], ["data[0].key_usage: "]),
-    ],
-)
-def test_doubts(name: str, data: Any, expected: list[str]) -> None:
-    found = doubts(parse_change_record(record(section=name, data=data)))
-    assert len(found) == len(expected)
-    assert all(text.startswith(beginning) for text, beginning in zip(found, expected, strict=True))

@@ -164,6 +164,8 @@ async def test_the_directory_commands(machine: Machine) -> None:
     assert loaded["tip"] == json.loads(done.out)["tip"]
     entries = await machine.run("eps", "sd", "get-entries")
     assert len(json.loads(entries.out)) == 10
+    shown = json.loads(done.out)
+    assert (shown["doubts"], {change["operator"] for change in shown["changes"]} >= {"hd-1", "op-1"}) == ([], True)
     one = await machine.run("eps", "sd", "get-entries", "--name", "hd-2")
     assert [entry["name"] for entry in json.loads(one.out)] == ["hd-2"]
     nobody = await machine.run("eps", "sd", "get-entries", "--name", "nobody")
@@ -172,6 +174,25 @@ async def test_the_directory_commands(machine: Machine) -> None:
     assert (head.code, head.out, head.err) == (0, "[\n", "")
     closed = await machine.run("sh", "-c", "eps sd get-entries >&-; exit 0")
     assert "Traceback" not in closed.err
+
+
+async def test_what_would_be_submitted_is_shown_and_doubted(machine: Machine) -> None:
+    await machine.start("sd-1")
+    await machine.setup_directory()
+    change = {"name": "hd-2", "section": "groups", "data": ["health-departments", "more"]}
+    dry = await machine.submit([change], "--dry-run")
+    assert (dry.code, dry.out) == (0, "hd-2\n  groups\n    + more\n"), dry
+    assert dry.err.splitlines()[-1] == "nothing was submitted"
+    proxied = {"type": "grpc_server", "settings": {"address": "localhost:8889", "proxy": "public-proxy-1.gb"}}
+    doubtful = {"name": "hd-2", "section": "channels", "data": [{"type": "grpc_client"}, proxied]}
+    strict = await machine.submit([doubtful], "--strict")
+    assert (strict.code, strict.out) == (1, ""), strict
+    warning = "change.json: records[0].data[1].settings.proxy: there is no operator 'public-proxy-1.gb'"
+    assert f"{warning}; did you mean public-proxy-1.ga?" in strict.err and "--strict allows none" in strict.err
+    assert (await machine.submit([change], "--dry-run")).out == dry.out, "nothing has changed"
+    done = await machine.submit([doubtful])
+    assert done.code == 0 and done.out.startswith("submitted 1 record; the directory's tip is now ")
+    assert warning in done.err and "    - grpc_server address=localhost:" in done.err
 
 
 async def test_a_batch_is_all_or_nothing_and_its_error_names_the_record(machine: Machine) -> None:

@@ -316,12 +316,16 @@ class Directory:
     @classmethod
     def from_records(cls, records: Iterable[ChangeRecord], version: str = "") -> "Directory":
         """From unsigned records, in their order (a ``json`` directory)."""
-        entries: dict[Operator, Entry] = {}
+        return cls.empty().after(records, version)
+
+    def after(self, records: Iterable[ChangeRecord], version: str = "") -> "Directory":
+        """What this comes to when unsigned ``records`` have replaced their sections, in their order."""
+        entries = dict(self.entries)
         for record in records:
             if not record.name:
                 continue  # as in signed directories
             entries[record.name] = entries.get(record.name, Entry(record.name)).with_record(record)
-        return cls(MappingProxyType(entries), version)
+        return Directory(MappingProxyType(entries), version)
 
     def replace(self, entries: Iterable[Entry], version: str) -> "Directory":
         """A directory in which ``entries`` stand in place of those of the same names, or behind the others."""

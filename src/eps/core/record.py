@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from eps.core.free_form import Unfit, copy_value, levels, sendable
+from eps.core.free_form import Unfit, copy_value, sendable
 from eps.core.instant import Instant, parse_instant
-from eps.core.limits import MAX_SETTINGS_NESTING
 from eps.core.names import Object, Operator, RecordHash
 from eps.core.structure import structured_hash as structured_hash
 from eps.errors import BadParams
@@ -308,39 +307,6 @@ def _sendable_method(method: Object) -> Object:
     parameters = method.get("parameters")
     sent = sendable(parameters)
     return method if sent is parameters else {**method, "parameters": sent}
-
-
-# Advice
-
-
-def doubts(record: ChangeRecord) -> list[str]:
-    """What is allowed in ``record``, but probably not meant, or upsets servers in use (PROTOCOL.md section 9).
-
-    For those who write records: one sentence for each doubt. Nobody's record is refused for them.
-    """
-    if record.section == "preferences" and record.data:
-        return ["servers in use are upset by an entry with preferences"]
-    found = []
-    for index, item in enumerate(record.data):
-        place = f"data[{index}]"
-        if isinstance(item, dict) and levels(item.get("settings")) > MAX_SETTINGS_NESTING:
-            found.append(
-                f"{place}.settings: is left out of what servers send each other, being more than "
-                f"{MAX_SETTINGS_NESTING} objects or lists deep"
-            )
-        if record.section == "channels" and item["type"] == "grpc_server" and not _address(item):
-            found.append(f"{place}: a grpc_server without settings.address (host:port) upsets servers in use")
-        if record.section == "certificates":
-            if not _HASH.fullmatch(item["fingerprint"]):
-                found.append(f"{place}.fingerprint: matches no certificate, as it is not 64 lower-case hex digits")
-            if item["key_usage"] not in ("encryption", "signing"):
-                found.append(f"{place}.key_usage: has no effect, as it is neither 'encryption' nor 'signing'")
-    return found
-
-
-def _address(channel: Object) -> bool:
-    address = (channel.get("settings") or {}).get("address")
-    return isinstance(address, str) and ":" in address
 
 
 # Basic forms

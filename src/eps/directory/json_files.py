@@ -6,7 +6,7 @@ The same files are what ``eps sd submit-records`` reads; both get them from here
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,16 @@ UNDATED = "1970-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A change record and where it was read; ``str()`` is ``FILE: records[3]``."""
+    """A change record and where it was read; ``str()`` is ``FILE: records[3]``.
+
+    Attributes:
+        given: the JSON value as it stands there, with the keys that are no part of a record.
+    """
 
     file: str
     index: int
     record: ChangeRecord
+    given: object = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}: records[{self.index}]"
@@ -49,7 +54,7 @@ def read_record_file(path: str | os.PathLike[str], created_at: str | None = None
     records = []
     for index, value in enumerate(values):
         try:
-            records.append(FileRecord(str(path), index, _parse(value, f"records[{index}]", created_at)))
+            records.append(FileRecord(str(path), index, _parse(value, f"records[{index}]", created_at), value))
         except BadParams as error:
             raise SettingsError(f"{path}: {error.message}{_whose(value)}", hint=error.hint) from None
     return records

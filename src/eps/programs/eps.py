@@ -36,6 +36,8 @@ MAX_PINGS = 1_000
 """Of one command, one after the other: some seconds, and a load that nobody notices."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
 
 
@@ -61,11 +63,18 @@ def submit_records(
         float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
     ] = 0.0,
     as_json: Json = False,
+    dry_run: DryRun = False,
+    strict: Strict = False,
 ) -> None:
-    """Sign change records with our signing key and submit them as one batch: all of them, or none."""
+    """Sign change records with our signing key and submit them as one batch: all of them, or none.
+
+    What they change is shown first. What is surely wrong is refused; what is doubtful is asked at a terminal, and
+    warned of without one.
+    """
     from eps.programs.admin import commands as admin
 
-    guarded(lambda: admin.submit(files, reset=reset, wait=wait, as_json=as_json))
+    how = admin.Submission(reset=reset, wait=wait, as_json=as_json, strict=strict, dry_run=dry_run)
+    guarded(lambda: admin.submit(files, how))
 
 
 @sd.command("get-entries")

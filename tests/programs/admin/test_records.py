@@ -16,13 +16,14 @@ from eps.core.chain import Chain
 from eps.core.instant import instant_of
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
-from eps.core.names import Object
+from eps.core.names import Object, Operator
 from eps.datastores.memory import MemoryDatastore
 from eps.directory.service import ServiceDirectory
 from eps.errors import EpsError, OutcomeUnknown, RecordError, SettingsError, TlsFailed, Unreachable
 from eps.programs.admin import directory_calls
 from eps.programs.admin.directory_calls import DirectoryCalls
-from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_records, verify_file
+from eps.programs.admin.plan import Plan, plan_of, read_files
+from eps.programs.admin.records import Submitted, get_entries, sign_file, submit_plan, submit_records, verify_file
 from eps.programs.admin.set_back import OwnServer
 from support.promptness import A_THOUSAND_RECORDS
 from support.record_tools import (
@@ -154,6 +155,79 @@ async def test_what_is_not_exact_is_not_signed(sd: Sd, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"1\.json: records\[0\]: what was signed says something else"):
         await sd.submit(file_of(tmp_path / "1.json", odd))
     assert sd.calls == []
+
+
+async def test_all_mistakes_are_told_at_once(sd: Sd, tmp_path: Path) -> None:
+    pin = {"fingerprint": "AB:" * 31 + "AB", "key_usage": "tls"}
+    odd = group_record("b") | {"section": "certificates", "data": [pin]}
+    with pytest.raises(SettingsError) as caught:
+        await sd.submit(file_of(tmp_path / "1.json", group_record("a", " g"), odd))
+    first, *lines = caught.value.message.splitlines()
+    assert first == "3 mistakes in the records:"
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "records[0].data[0]",
+        "records[1].data[0].fingerprint",
+        "records[1].data[0].key_usage",
+    ]
+    assert lines[1].endswith(f"(write {'ab' * 32})")
+    with pytest.raises(SettingsError) as caught:
+        await sd.submit(file_of(tmp_path / "1.json", *(group_record(f"op-{i}", "") for i in range(50))))
+    assert len(caught.value.message.splitlines()) == 22
+    assert caught.value.message.endswith("\n  and 30 more")
+    assert sd.calls == []
+
+
+async def planned(sd: Sd, file: Path, own: OwnServer, *, reset: bool = False) -> Plan:
+    calls = DirectoryCalls(sd.call)
+    return await plan_of(read_files([file]), reset=reset, calls=calls, now=sd.clock(), own=own)
+
+
+async def test_what_would_change_is_known_before(sd: Sd, tmp_path: Path) -> None:
+    await sd.store(chain_of(2))
+    service = {"name": "s", "permissions": [{"group": "h", "rights": ["call"]}], "methods": [{"name": "m"}]}
+    more = group_record("op-a") | {"section": "services", "data": [service]}
+    file = file_of(tmp_path / "1.json", group_record("op-0", "g", "new"), more)
+    for verified in (None, Chain.empty(trust()), Chain.empty(trust()).extend(chain_of(1), NOW)):
+        plan = await planned(sd, file, OwnServer(verified, trust=trust()))
+        assert [line for change in plan.changes for line in change.lines] == ["+ new", "+ s: m, callable by h"]
+        assert plan.doubts == [
+            f"{file}: records[1].data[0].permissions[0].group: nobody is in the group 'h'",
+            f"{file}: records[1]: the name 'op-a' is new, and one letter from 'op-0'",
+        ]
+    whole = await planned(sd, file, OwnServer(trust=trust()), reset=True)
+    assert [change.operator for change in whole.changes] == ["op-0", "op-a", "op-1"]
+    assert "submitRecords" not in sd.calls
+    nothing = await planned(sd, file, OwnServer())
+    assert nothing.doubts == [], "of what isn't known, nothing is said"
+
+
+async def test_a_directory_that_does_not_verify_is_no_reason_to_stop(sd: Sd, tmp_path: Path) -> None:
+    await sd.store(chain_of(2))
+    file = file_of(tmp_path / "1.json", group_record("op-0", "g"))
+    plan = await planned(sd, file, OwnServer(trust=trust(STRANGER)))
+    assert plan.doubts[0].startswith("what is in the directory now can't be told, since it doesn't verify: record 0 ")
+    assert len(plan.doubts) == 1
+
+
+async def test_what_somebody_else_has_changed_since_is_not_replaced(sd: Sd, tmp_path: Path) -> None:
+    await sd.store(chain_of(2))
+    file = file_of(tmp_path / "1.json", group_record("op-0", "mine"))
+    own = OwnServer(trust=trust())
+    plan = await planned(sd, file, own)
+
+    async def submit() -> Submitted:
+        tell = sd.calls.append
+        return await submit_plan(plan, signer=ADMIN, calls=DirectoryCalls(sd.call), now=sd.clock, tell=tell, own=own)
+
+    sd.clock.time += timedelta(seconds=1)
+    await sd.store(sign_chain([group_record("op-1", "other", at=sd.clock())], sd.service.chain.tip))
+    assert (await submit()).count == 1
+    plan = await planned(sd, file_of(tmp_path / "1.json", group_record("op-0", "again")), own)
+    sd.clock.time += timedelta(seconds=1)
+    await sd.store(sign_chain([group_record("op-0", "theirs", at=sd.clock())], sd.service.chain.tip))
+    with pytest.raises(RecordError, match=r"somebody else has changed the same meanwhile \(op-0: groups\)"):
+        await submit()
+    assert sd.service.chain.directory.entries[Operator("op-0")].groups == ("theirs",)
 
 
 async def test_what_servers_in_use_cannot_read_is_not_signed_for_them(sd: Sd, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 commands   what ``eps call``, ``eps sd …`` and ``eps config check`` do
 records    what is done with change records; directory_calls: how the service directory is asked
+plan       what a submission would change, and what is doubtful; review: how that is shown, and agreed to
 recovery   a service directory's store rebuilt from an operator's verified copy
 set_back   whether the service directory still has what this operator verified
 roots      which roots service directories show, to be accepted by hand

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from eps.core.signature import Signer, load_signer
 from eps.core.wording import counted
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
+from eps.directory.json_files import FileRecord
 from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import BadParams, DeliveryError, EpsError, Outcome, SettingsError, Side
 from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin import records as directory_commands
-from eps.programs.admin import roots
+from eps.programs.admin import review, roots
 from eps.programs.admin.check import check
 from eps.programs.admin.directory_calls import DirectoryCalls
+from eps.programs.admin.plan import Plan, plan_of, read_files
 from eps.programs.admin.recovery import verified_copy
 from eps.programs.admin.set_back import OwnServer
 from eps.programs.admin.stores import say
@@ -111,16 +114,64 @@ def _signing(settings: EpsSettings) -> models.SigningSettings:
     return settings.signing
 
 
-def submit(files: Sequence[Path], *, reset: bool, wait: float, as_json: bool) -> int:
-    """``eps sd submit-records``; the exit code. Who sits at a terminal is asked before a directory is replaced."""
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How records are to be submitted.
+
+    Attributes:
+        reset: they replace the whole directory.
+        wait: seconds for which a service directory that can't be reached yet is tried again.
+        strict: what is doubtful is refused.
+        dry_run: nothing is signed: what would change is all that is wanted.
+    """
+
+    reset: bool = False
+    wait: float = 0.0
+    as_json: bool = False
+    strict: bool = False
+    dry_run: bool = False
+
+
+def submit(files: Sequence[Path], how: Submission) -> int:
+    """``eps sd submit-records``; the exit code. Who sits at a terminal is asked where there is doubt."""
     settings = own_settings()
-    if reset and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-        present = run(_present_directory(settings, wait))
-        if present and not _agrees(f"This replaces the whole directory: {present}. Replace it? [y/N] "):
-            print("nothing was submitted", file=sys.stderr)
-            return EXIT_FAILED
-    run(submit_records(files, reset=reset, wait=wait, as_json=as_json, settings=settings))
+    found = read_files(files)
+    if how.reset and not how.dry_run and review.at_terminal():
+        present = run(_present_directory(settings, how.wait))
+        if present and not review.agrees(f"This replaces the whole directory: {present}. Replace it? [y/N] "):
+            return _nothing_submitted()
+    return submit_found(found, how, settings)
+
+
+def submit_found(found: Sequence[FileRecord], how: Submission, settings: EpsSettings) -> int:
+    """Show what ``found`` changes, settle what is doubtful, sign and submit it; the exit code."""
+    signer = signer_of(settings) if not how.dry_run else None
+    plan, own = run(_planned(found, how, settings))
+    if how.as_json and signer is None:
+        print_json(_told(plan) | {"submitted": False})
+    elif not how.as_json:
+        out = sys.stdout if signer is None else sys.stderr
+        for line in review.lines_of(plan.changes, review.MAX_LINES if signer else None):
+            print(line, file=out)
+    if not review.settle(plan.doubts, strict=how.strict, ask=signer is not None):
+        return _nothing_submitted()
+    if signer is None:
+        return _nothing_submitted(0)
+    done = run(_submitted(plan, signer, settings, own, how.wait))
+    if how.as_json:
+        print(json.dumps({"records": done.count, "tip": done.tip} | _told(plan)))
+    else:
+        print(f"submitted {counted(done.count, 'record')}; the directory's tip is now {done.tip}")
     return 0
+
+
+def _told(plan: Plan) -> Object:
+    return {"changes": [change.to_json() for change in plan.changes], "doubts": list(plan.doubts)}
+
+
+def _nothing_submitted(code: int = EXIT_FAILED) -> int:
+    print("nothing was submitted", file=sys.stderr)
+    return code
 
 
 async def _present_directory(settings: EpsSettings, wait: float) -> str:
@@ -128,41 +179,28 @@ async def _present_directory(settings: EpsSettings, wait: float) -> str:
         return await directory_commands.present_directory(calls)
 
 
-def _agrees(question: str) -> bool:
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+async def _planned(found: Sequence[FileRecord], how: Submission, settings: EpsSettings) -> tuple[Plan, OwnServer]:
+    own = await own_server(settings, reset=how.reset)
+    async with directory_of(settings, how.wait) as calls:
+        return await plan_of(found, reset=how.reset, calls=calls, now=now(), own=own), own
 
 
-async def submit_records(
-    files: Sequence[Path], *, reset: bool, wait: float, as_json: bool, settings: EpsSettings | None = None
-) -> None:
-    """Sign, submit, and print what was stored."""
-    settings = settings or own_settings()
-    signer = signer_of(settings)
-    own = await own_server(settings, reset=reset)
+async def _submitted(
+    plan: Plan, signer: Signer, settings: EpsSettings, own: OwnServer, wait: float
+) -> directory_commands.Submitted:
     async with directory_of(settings, wait) as calls:
-        done = await directory_commands.submit_records(
-            files, reset=reset, signer=signer, calls=calls, now=now, tell=_warn, own=own
+        return await directory_commands.submit_plan(
+            plan, signer=signer, calls=calls, now=now, tell=review.warn, own=own
         )
-    if as_json:
-        print(json.dumps({"records": done.count, "tip": done.tip}))
-    else:
-        print(f"submitted {counted(done.count, 'record')}; the directory's tip is now {done.tip}")
 
 
 async def own_server(settings: EpsSettings, *, reset: bool) -> OwnServer:
     """What our server, running or not, makes of a submission; of one that begins anew, whatever it has verified."""
     given = api_settings(settings)
     trusted = TrustedRootsFile(Path(settings.state_path) / trusted_roots.FILE, say)
-    return OwnServer(
-        await verified_copy(settings, _warn) if not reset else None,
-        await trusted.read(),
-        directory_trust(given).canonical_from,
-    )
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    trust = directory_trust(given)
+    verified = await verified_copy(settings, review.warn) if not reset else None
+    return OwnServer(verified, await trusted.read(), trust.canonical_from, trust)
 
 
 async def get_entries(name: str) -> None:

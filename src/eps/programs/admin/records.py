@@ -1,5 +1,7 @@
 """What ``eps sd …`` does: submit change records, show entries, sign and verify files (PROTOCOL.md sections 1 and 4).
 
+What a submission would change is ``plan``'s to say; here it is signed and submitted.
+
 Plain functions without a command line: they are given what they need and raise ``EpsError`` with a sentence for the
 administrator.
 """
@@ -9,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import orjson
@@ -17,14 +18,14 @@ import orjson
 from eps.core import record_text
 from eps.core.chain import pick_newest_root
 from eps.core.entries import Directory
-from eps.core.instant import Instant, instant_of
+from eps.core.instant import instant_of
 from eps.core.message import Error
 from eps.core.names import Object, RecordHash
 from eps.core.record import NO_PARENT, SignedRecord, sendable_section, signed_payload
 from eps.core.signature import Signer, TrustStore, sign_object, verify_object
 from eps.core.wording import counted
-from eps.directory.json_files import FileRecord, read_json, read_record_file, record_files
-from eps.directory.rules import all_can_read_more, keeps_canonical, lacks_canonical
+from eps.directory.json_files import FileRecord, read_json
+from eps.directory.rules import lacks_canonical
 from eps.directory.slices import read_records
 from eps.errors import (
     BadParams,
@@ -33,16 +34,20 @@ from eps.errors import (
     RecordError,
     SettingsError,
 )
-from eps.programs.admin import scrutiny
 from eps.programs.admin.directory_calls import DirectoryCalls, refusal
+from eps.programs.admin.plan import Plan, catch_up, check_still_so, plan_of, read_files, tip_hash
 from eps.programs.admin.roots import record_values, verified_chain
-from eps.programs.admin.set_back import OwnServer, check_not_set_back
+from eps.programs.admin.set_back import OwnServer
 
 STALE_ATTEMPTS = 5
 """How often a batch is chained anew because somebody else submitted in between."""
 
 STEP = timedelta(microseconds=1)
 """Between the dates of a batch's records: two records of one content and date would have one hash."""
+
+
+Tell = Callable[[str], None]
+"""Is given a sentence for the administrator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,10 @@ async def submit_records(
     signer: Signer,
     calls: DirectoryCalls,
     now: Callable[[], datetime],
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = lambda text: None,
     own: OwnServer = OwnServer(),  # noqa: B008  # frozen
 ) -> Submitted:
-    """Sign the change records of all ``files`` and submit them as one batch: all are stored, or none.
+    """Sign the change records of all ``files`` and submit them as one batch, whatever is doubtful about them.
 
     Args:
         files: files of ``{"records": [{name, section, data}]}``, or folders of them; their order is the records'.
@@ -84,32 +89,37 @@ async def submit_records(
         EpsError: the service directory can't be reached, or refuses (which record of which file, why).
     """
     found = await asyncio.to_thread(read_files, files)
-    if not found:
-        raise SettingsError(f"{', '.join(str(file) for file in files) or 'no file'}: no records to submit")
-    await asyncio.to_thread(scrutiny.check_fit, found)
-    await _check_readable(found, calls)
-    await _check_kept(calls, own.demanded)
-    for doubt in await asyncio.to_thread(scrutiny.doubts, found):
+    plan = await plan_of(found, reset=reset, calls=calls, now=now(), own=own)
+    for doubt in plan.doubts:
         tell(doubt)
-    verified = own.verified
+    return await submit_plan(plan, signer=signer, calls=calls, now=now, tell=tell, own=own)
+
+
+async def submit_plan(
+    plan: Plan, *, signer: Signer, calls: DirectoryCalls, now: Callable[[], datetime], tell: Tell, own: OwnServer
+) -> Submitted:
+    """Sign what was planned and submit it as one batch: all is stored, or nothing.
+
+    Raises:
+        EpsError: the service directory can't be reached, or refuses (which record of which file, why); or somebody
+            else has changed the same sections since the plan was made.
+    """
+    present = plan.present if not plan.reset else None
     for attempt in range(1, STALE_ATTEMPTS + 1):
-        tip = _tip_hash(await calls.result("getTip", {}))
-        if verified is not None and verified.tip and not reset:
-            ask = partial(_records_after, calls)
-            verified = await check_not_set_back(verified, tip, ask, now(), own.trusted)
-        chain = sign_chain(found, NO_PARENT if reset else tip, signer, now())
+        if present is not None and present.tip:
+            present = await catch_up(present, calls, now(), own)
+            check_still_so(plan, present)
+            tip = present.tip
+        else:
+            tip = NO_PARENT if plan.reset else tip_hash(await calls.result("getTip", {}))
+        chain = sign_chain(plan.found, tip, signer, now())
         error = await _submit(calls, chain)
         if error is None:
             await _tell_if_dropped(calls, chain[-1], tell)
             return Submitted(len(chain), chain[-1].hash)
-        if not _is_stale(error) or reset or attempt == STALE_ATTEMPTS:
-            raise refusal(error, found)
+        if not _is_stale(error) or plan.reset or attempt == STALE_ATTEMPTS:
+            raise refusal(error, plan.found)
     raise AssertionError  # the last attempt has raised
-
-
-async def _records_after(calls: DirectoryCalls, after: str) -> list[object]:
-    records = await calls.result("getRecords", {"after": after})
-    return records if isinstance(records, list) else []  # servers in use may answer null where there are none
 
 
 async def get_entries(calls: DirectoryCalls, trust: TrustStore, now: datetime, name: str | None = None) -> list[Any]:
@@ -180,15 +190,6 @@ def verify_file(path: str | os.PathLike[str], name: str, trust: TrustStore, at: 
         raise RecordError(f"{path}: {error.message}", hint=error.hint) from None
 
 
-def read_files(files: Sequence[str | os.PathLike[str]]) -> list[FileRecord]:
-    """The records of all files in order; folders stand for their ``.json`` files.
-
-    Raises:
-        SettingsError: naming file and record.
-    """
-    return [item for path in files for file in record_files(path) for item in read_record_file(file)]
-
-
 def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, now: datetime) -> list[SignedRecord]:
     """Date the records from ``now`` on, chain them behind ``parent`` ("" for a root) and sign them."""
     chain: list[SignedRecord] = []
@@ -201,32 +202,13 @@ def sign_chain(found: Sequence[FileRecord], parent: RecordHash, signer: Signer, 
     return chain
 
 
-async def _check_readable(found: Sequence[FileRecord], calls: DirectoryCalls) -> None:
-    """Refuse what servers in use can't read, unless the service directory says that none of those follows it."""
-    refusal = scrutiny.foreign_refusal(found)
-    if refusal is not None:
-        rules = await calls.answer("getRules", {})  # an error, if it is not ours
-        if not all_can_read_more(rules.result):
-            raise refusal
-
-
-async def _check_kept(calls: DirectoryCalls, since: Instant | None) -> None:
-    """Refuse to sign for a service directory that drops canonical signatures, where these are demanded."""
-    if since is not None and not keeps_canonical((await calls.answer("getRules", {})).result):
-        raise RecordError(
-            "the service directory does not keep canonical signatures, which require_canonical_signatures demands from "
-            f"{since.text} on: our server would believe none of these records",
-            hint="nothing was signed; use a service directory that keeps them, or set a later date",
-        )
-
-
 async def _tell_if_dropped(calls: DirectoryCalls, last: SignedRecord, tell: Callable[[str], None]) -> None:
     """Look at what was just stored: whether its canonical signature still is there."""
     try:
         shown = (await calls.answer("getTip", {})).result
     except DeliveryError:
         return  # it is stored; servers that follow will say the rest
-    if _tip_hash(shown) == last.hash and lacks_canonical(shown):
+    if tip_hash(shown) == last.hash and lacks_canonical(shown):
         tell(
             "the service directory has dropped the canonical signatures of these records: their free-form values are "
             "not protected, and servers with require_canonical_signatures refuse them from that date on"
@@ -240,7 +222,7 @@ async def _submit(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> Error
         response = await calls.answer("submitRecords", params)
     except OutcomeUnknown as error:
         # What was sent is not sent again, but whether it arrived can be seen.
-        if _tip_hash(await calls.result("getTip", {})) == chain[-1].hash:
+        if tip_hash(await calls.result("getTip", {})) == chain[-1].hash:
             return None
         error.hint = "the records were not stored up to now: look with get-entries before submitting them again"
         raise
@@ -260,9 +242,3 @@ def _is_stale(error: Error) -> bool:
     Servers in use may store a batch in part and don't say why they refuse, so only the word of ours counts.
     """
     return isinstance(error.data, dict) and error.data.get("reason") == "stale"
-
-
-def _tip_hash(record: object) -> RecordHash:
-    """The hash of ``getTip``'s answer; "" for an empty directory."""
-    value = record.get("hash", "") if isinstance(record, dict) else ""
-    return RecordHash(value if isinstance(value, str) else "")

@@ -13,6 +13,7 @@ from eps.core.high_water import HighWater
 from eps.core.instant import Instant
 from eps.core.names import RecordHash
 from eps.core.new_root import TrustedRoots
+from eps.core.signature import TrustStore
 from eps.core.wording import counted
 from eps.directory.slices import last_chain, read_records
 from eps.errors import BadParams, RecordError
@@ -34,11 +35,13 @@ class OwnServer:
         verified: the last chain that it verified; None: that isn't known.
         trusted: the roots that were accepted by hand for it.
         demanded: from which date on it demands canonical signatures; None: it doesn't.
+        trust: whom it believes; None: that isn't known, and so isn't what is in the directory now.
     """
 
     verified: Chain | None = None
     trusted: TrustedRoots = ()
     demanded: Instant | None = None
+    trust: TrustStore | None = None
 
 
 async def check_not_set_back(
