@@ -9,14 +9,16 @@ from engine import Rnd, Target, mutate_value
 from eps.core import brokering
 from eps.core import jsonrpc_text as jsonrpc
 from eps.core.address import parse_address
+from eps.core.advice import Surroundings, doubtful, wrong
 from eps.core.endpoint import relay_trust
+from eps.core.entries import Directory
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
 from eps.core.json_pieces import DeeperThan, parse_in_pieces
 from eps.core.json_steps import count_values, exhaust
 from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
-from eps.core.record import doubts, parse_change_record, parse_signed_record
+from eps.core.record import parse_change_record, parse_signed_record
 from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TooDeep, TooLarge, TunnelFailed
 from eps.grpc.codec import encode_request
 from support.vectors import load
@@ -206,7 +208,8 @@ def run_change_record(value: Any) -> Hashable:
     record = parse_change_record(value)
     again = parse_change_record(record.to_json())
     assert again == record and again.hash() == record.hash()
-    return record.section, len(doubts(record))
+    around = Surroundings.of(Directory.from_records([record]))
+    return record.section, len(wrong(record, value)), len([*doubtful(record, value, around)])
 
 
 def run_signed_record(value: Any) -> Hashable:

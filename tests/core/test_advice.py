@@ -66,9 +66,24 @@ def test_fingerprints(written: str, text: str, hint: str) -> None:
         ({"settings": {"address": "::1"}}, "must be HOST:PORT", "for example [::1]:4444"),
         ({"settings": {"address": ":4444"}}, "must be HOST:PORT", "a text like acme.example.org:4444"),
         ({"settings": {"address": 4444}}, "must be HOST:PORT, not 4444", "a text like acme.example.org:4444"),
+        ({"settings": {"address": ["a:1"], "proxy": {}}}, "must be HOST:PORT, not a list", "a text like acme."),
+        ({"settings": {"address": {"a": 1}}}, "must be HOST:PORT, not an object", "a text like acme."),
         ({"settings": {"adress": "a:1", "address": "a:1"}}, "data[0].settings.adress: nobody", "did you mean address?"),
     ],
-    ids=["unknown", "misspelt", "none", "empty", "no-port", "url", "ipv6", "no-host", "number", "misspelt-key"],
+    ids=[
+        "unknown",
+        "misspelt",
+        "none",
+        "empty",
+        "no-port",
+        "url",
+        "ipv6",
+        "no-host",
+        "number",
+        "list",
+        "object",
+        "misspelt-key",
+    ],
 )
 def test_channels(channel: dict[str, Any], text: str, hint: str) -> None:
     (found,) = wrong(record("channels", [{"type": "grpc_server", **channel}]))
@@ -180,6 +195,7 @@ AROUND = Surroundings.of(
         ),
         ("channels", {"type": "grpc_server", "settings": {"address": "a:1", "proxy": "proxy-1.ga"}}, ""),
         ("channels", {"type": "grpc_client"}, ""),
+        ("channels", {"type": "grpc_server", "settings": {"address": "a:1", "proxy": ["odd"]}}, ""),
         (
             "channels",
             {"type": "grpc_server", "settings": {"address": "a:1", "proxy": "proxy-2.ga"}},
@@ -193,7 +209,7 @@ AROUND = Surroundings.of(
             "data[0].operator: there is no operator 'beta'",
         ),
     ],
-    ids=["known", "group", "method", "proxy", "client", "no-proxy", "operator", "any", "no-operator"],
+    ids=["known", "group", "method", "proxy", "client", "odd", "no-proxy", "operator", "any", "no-operator"],
 )
 def test_who_is_named_must_exist(section: str, item: dict[str, Any], text: str) -> None:
     assert list(doubtful(record(section, [item]), None, AROUND)) == ([text] if text else [])

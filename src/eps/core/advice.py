@@ -228,8 +228,8 @@ def _strangers(record: ChangeRecord, around: Surroundings) -> Iterator[str]:
         if record.section == "services":
             yield from (f"{place}{where}" for where in _empty_groups(item, around))
         elif record.section == "channels":
-            proxy = (item.get("settings") or {}).get("proxy")
-            if item["type"] == "grpc_server" and proxy and proxy not in around.names:
+            proxy = (item.get("settings") or {}).get("proxy") if item["type"] == "grpc_server" else None
+            if isinstance(proxy, str) and proxy and proxy not in around.names:
                 yield f"{place}.settings.proxy: there is no operator {_quoted(proxy)}{_perhaps(proxy, around.names)}"
         elif record.section in ("settings", "preferences"):
             name = item["operator"]
@@ -281,7 +281,9 @@ def _perhaps(word: str, known: frozenset[str]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return repr(value[:80] if isinstance(value, str) else value)
+    if isinstance(value, str):
+        return repr(value[:80])
+    return repr(value) if isinstance(value, int | float) else "an object" if isinstance(value, dict) else "a list"
 
 
 def _or(words: Sequence[str]) -> str:
