@@ -48,9 +48,7 @@ class Network(Machine):
             "type": "jsonrpc_client",
             "settings": {"endpoint": f"http://127.0.0.1:{self.application_port}/"},
         }
-        (roles / "hd-2" / "003_application.yml").write_text(
-            f"channels!:\n{_channels_before_printer(roles / 'hd-2')}  - {json.dumps(channel)}\n"
-        )
+        (roles / "hd-2" / "003_application.yml").write_text(f"channels:\n  - {json.dumps(channel)}\n")
         if idle_timeout is not None:
             text = (roles / "hd-1" / "002_server.yml").read_text()
             first = "type: grpc_client\n    settings:\n"
@@ -144,12 +142,6 @@ async def running(folder: Path, made: Path, roles: Sequence[str] = (), **options
         await network.ready()
         await network.until_ping(20.0)
         yield network
-
-
-def _channels_before_printer(role: Path) -> str:
-    """The list of channels without the one that prints requests, which would take those for the application."""
-    text = (role / "002_server.yml").read_text()
-    return text[text.index("channels:") + len("channels:\n") : text.index("  - name: printer")]
 
 
 def free_port(first: int) -> int:

@@ -30,7 +30,9 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.guard"},
     {"programs.serving"},
     {"programs.cli"},
-    {"programs.stores", "programs.joining"},
+    {"programs.completion"},
+    {"programs.manual"},
+    {"programs.stores", "programs.joining", "programs.shared"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

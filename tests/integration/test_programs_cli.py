@@ -86,6 +86,8 @@ async def test_the_iris_log_format(machine: Machine, role: str) -> None:
 
 async def test_standard_streams_that_are_closed_or_broken(machine: Machine) -> None:
     """A server goes on without anybody to read its log or what its stdout channel prints."""
+    printer = {"channels": [{"name": "printer", "type": "stdout", "settings": {}}]}
+    (machine.dev / "roles" / "hd-1" / "003_printer.json").write_text(json.dumps(printer))
     await machine.start("sd-1")
     await machine.setup_directory()
     process = await machine.spawn_shell("hd-1", "exec eps server run <&- >&- 2>&-", **machine.environment("hd-1"))

@@ -35,6 +35,11 @@ async def test_looking_at_a_network(machine: Machine) -> None:
     assert done.code == 2
     assert "hd-9 is not in the directory" in done.err
 
+    done = await machine.run("eps", "completion", "words", "--", "call", "")
+    assert {"hd-2._ping", "ls-1.add", "hd-1._ping"} <= set(done.out.split()) and "op-2" not in done.out
+    done = await machine.run("eps", "completion", "words", "--", "ping", "hd-")
+    assert done.out == "hd-1\thealth-departments\nhd-2\thealth-departments\n"
+
     await machine.stop("hd-2")
     done = await machine.run("eps", "ping", "hd-2")
     assert done.code == 1

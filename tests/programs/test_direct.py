@@ -20,6 +20,8 @@ def test_options() -> None:
     options = Options(Level.DEBUG, level_given=True, format=Format.JSON, profile="p", log_file="/var/log/eps.log")
     assert read_command("eps", line.split()) == ("eps", options, False)
     assert read_command("eps", [*line.split(), "--take-over"]) == ("eps", options, True)
+    behind = "server run --level debug --take-over --format json --profile p --log-file /var/log/eps.log"
+    assert read_command("eps", behind.split()) == ("eps", options, True)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ SAME = [
     ("eps nonsense -level debug", "eps nonsense --level debug"),
     ("eps -nonsense", "eps -nonsense --help"),
     ("sd -level debug run", "sd --level debug run"),
+    ("eps server run --level debug", "eps --level debug server run"),
+    ("eps server run -level=debug --take-over", "eps --level=debug server run --take-over"),
+    ("eps --format json s run --level warn", "eps --level warn --format json server run"),
+    ("eps sd sign x.json --level error", "eps --level error sd sign x.json"),
+    ("eps call hd-2._ping -- --level", "eps call hd-2._ping -- --level"),
+    ("eps server --version", "eps --version server"),
+    ("proxy run public --log-file l", "proxy --log-file l run public"),
     ("sd help run", "sd run --help"),
     ("sd h", "sd --help"),
     ("sd", "sd --help"),
@@ -138,7 +145,8 @@ def test_they_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Options] = []
     monkeypatch.setattr(serving, "run_server", lambda service, options, *_: seen.append(options))
     assert run("eps -level WARNING --format=iris -profile p s run").exit_code == 0
-    assert seen == [Options(Level.WARN, level_given=True, format=Format.IRIS, profile="p")]
+    assert run("eps s run -level WARNING --format=iris -profile p").exit_code == 0
+    assert seen == [Options(Level.WARN, level_given=True, format=Format.IRIS, profile="p")] * 2
 
 
 def test_python_m_eps_is_the_program_eps() -> None:

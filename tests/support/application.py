@@ -76,12 +76,11 @@ class Application:
         """
         offer(machine, [{"group": "*", "rights": ["call"]}] if everybody else [])
         channels = channels_of(machine.dev / "roles" / "hd-2")
-        printer = channels.pop()
         channels.append(
             {"name": "the application", "type": "jsonrpc_client", "settings": {"endpoint": self.endpoint, **more}}
         )
         put_first(channels, first)
-        write_channels(machine.dev / "roles" / "hd-2", [*channels, printer])
+        write_channels(machine.dev / "roles" / "hd-2", channels)
 
 
 def offer(machine: Machine, permissions: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -95,7 +94,7 @@ def offer(machine: Machine, permissions: Sequence[Mapping[str, Any]] = ()) -> No
 
 
 def channels_of(role: Path) -> list[dict[str, Any]]:
-    """The channels of a role's settings, the printer last."""
+    """The channels of a role's settings."""
     import yaml
 
     loaded = yaml.safe_load((role / "002_server.yml").read_text())

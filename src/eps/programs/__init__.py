@@ -3,9 +3,9 @@
 entry             the console scripts: Ctrl-C and SIGTERM, also while what follows is loaded
 direct            runs a server without what reads command lines, where the command is written plainly
 eps, sd, proxy    the commands; cli has what they share (options), guard how their work ends, spelling how else they
-                  may be written, stores the commands ``store …`` of all three, joining
-                  ``eps operator …`` and ``eps cert …``, serving a server that takes over what
-                  changes in its settings
+                  may be written, serving a server that takes over what changes in its settings
+stores, shared    commands of all three: ``store …``; ``config check``, ``completion`` and ``man`` (manual)
+joining           ``eps operator …`` and ``eps cert …``
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check, store …
 diagnosis/        commands that look and change nothing: eps ping, explain, methods

@@ -27,10 +27,14 @@ def read_command(program: str, arguments: Sequence[str]) -> tuple[str, Options, 
     None: another command, or one that is not written plainly.
     """
     given: dict[str, str] = {}
-    rest = list(arguments)
-    while len(rest) > 1 and rest[0] in _OPTIONS and not rest[1].startswith("-"):
-        given[rest[0]] = rest[1]
-        rest = rest[2:]
+    rest: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word in _OPTIONS and words and not words[0].startswith("-"):
+            given[word] = words.pop(0)
+        else:
+            rest.append(word)
     take_over = rest[-1:] == ["--take-over"]
     if take_over:
         rest = rest[:-1]

@@ -11,6 +11,7 @@ from eps.programs.cli import TakeOver, guarded, make_app, options_of, run_as
 from eps.programs.dev.stores import Store
 from eps.programs.joining import add_joining_commands
 from eps.programs.running.runtime import run, run_server
+from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -29,7 +30,6 @@ def _group(name: str, text: str) -> typer.Typer:
 server = _group("server", "The EPS server.")
 sd = _group("sd", "The service directory: submit, look up, sign, verify.")
 directory = _group("directory", "Our verified copy of the directory.")
-config = _group("config", "Settings files.")
 dev = _group("dev", "The development network.")
 
 MAX_PINGS = 1_000
@@ -38,6 +38,7 @@ MAX_PINGS = 1_000
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]
+All = Annotated[bool, typer.Option("--all", help="All of the result, also if it is more than a screen.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
 
 
@@ -80,11 +81,12 @@ def submit_records(
 @sd.command("get-entries")
 def get_entries(
     name: Annotated[str, typer.Option(metavar="NAME", help="Only the entry of this operator.")] = "",
+    whole: All = False,
 ) -> None:
     """Print the directory's entries as JSON, as far as its records verify."""
     from eps.programs.admin import commands as admin
 
-    guarded(lambda: run(admin.get_entries(name)))
+    guarded(lambda: run(admin.get_entries(name, whole=whole)))
 
 
 @sd.command("trust-root", short_help="Accept a new root of the directory by hand.")
@@ -133,19 +135,6 @@ def directory_export() -> None:
     from eps.programs.admin import recovery
 
     guarded(lambda: run(recovery.export(admin.own_settings())))
-
-
-@config.command("check", short_help="Say all that is wrong or doubtful in settings.")
-def config_check(
-    program: Annotated[
-        str, typer.Option(metavar="eps|sd|proxy", help="Whose settings; default: of each whose variable is set.")
-    ] = "",
-    as_json: Json = False,
-) -> None:
-    """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
-    from eps.programs.admin import commands as admin
-
-    guarded(lambda: admin.check_config(program, as_json=as_json))
 
 
 @dev.command("certs", short_help="Make the certificates anew, and start afresh.")
@@ -214,6 +203,7 @@ def call(
         str, typer.Argument(metavar="JSON", help="The params, a JSON object; - reads them from stdin.")
     ] = "{}",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 60.0,
+    whole: All = False,
 ) -> None:
     """Call a method through our own running EPS server and print its result as JSON.
 
@@ -223,7 +213,7 @@ def call(
     from eps.programs.admin import commands as admin
 
     text = sys.stdin.read() if params == "-" else params
-    guarded(lambda: run(admin.call(method, text, timeout)))
+    guarded(lambda: run(admin.call(method, text, timeout, whole=whole)))
 
 
 @app.command("ping", short_help="Say whether an operator is reached, which way, and how fast.")
@@ -285,6 +275,7 @@ def demo(
 
 add_store_commands(app, "eps")
 add_joining_commands(app)
+add_shared_commands(app, "eps")
 
 
 def main() -> None:

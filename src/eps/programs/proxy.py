@@ -3,6 +3,7 @@
 import typer
 
 from eps.programs.cli import TakeOver, make_app, run_as
+from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -27,6 +28,7 @@ def run_private(context: typer.Context, take_over: TakeOver = False) -> None:
 
 
 add_store_commands(app, "proxy")
+add_shared_commands(app, "proxy")
 
 
 def main() -> None:

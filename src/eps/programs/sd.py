@@ -7,6 +7,7 @@ import typer
 
 from eps.programs.cli import TakeOver, guarded, make_app, run_as
 from eps.programs.running.runtime import run as run_command
+from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -23,6 +24,7 @@ def run(context: typer.Context, take_over: TakeOver = False) -> None:
 
 
 store = add_store_commands(app, "sd")
+add_shared_commands(app, "sd")
 
 
 @store.command("import", short_help="Rebuild the store from an exported directory.")

@@ -143,6 +143,9 @@ def read_program(
         problems += found
     if any(problem.severity is Severity.ERROR for problem in problems):
         settings = None
+        others = _whose(name, tree)
+        if others and not report.unreadable:
+            problems = [_not_ours(name, others, tree)]
     return Reading(settings, tree, tuple(problems), tuple(report.files))
 
 
@@ -154,6 +157,25 @@ def _default_state_path(name: str, program: Program, tree: Node, environment: Ma
     operator = next((found for way in program.names if (found := _text(tree, way))), name)
     # An operator's EPS server and its proxy have one name, and must not share files.
     return f".eps/{operator}" + ("-proxy" if name == "proxy" else "")
+
+
+def _whose(name: str, tree: Node) -> str:
+    """Which other program's the settings look like, by their keys; empty if they look most like those of ``name``."""
+    keys = set(tree.children or {})
+    unknown = {other: len(keys - _keys(program.model)) for other, program in PROGRAMS.items()}
+    best = min(unknown, key=unknown.__getitem__)
+    return best if unknown[best] < unknown[name] else ""
+
+
+def _keys(model: type[Model]) -> set[str]:
+    return {field.alias or key for key, field in model.model_fields.items()}
+
+
+def _not_ours(name: str, others: str, tree: Node) -> Problem:
+    """All else that could be said of another program's settings would only hide this."""
+    ours, theirs = PROGRAMS[name].variable, PROGRAMS[others].variable
+    hint = f"{ours} must name {name}'s settings; the variable for these is {theirs}"
+    return Problem(tree.origin.file or ours, 0, "", f"these look like {others}'s settings, not {name}'s", hint)
 
 
 def _text(tree: Node, way: tuple[str, ...]) -> str:

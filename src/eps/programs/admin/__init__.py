@@ -10,5 +10,6 @@ scrutiny   what is looked at before records are signed
 stores     ``store copy | verify | backup | restore``, with store_owners: what must be in whose store
 operators  what ``eps operator …`` does: own_settings are written, own_records handed to the directory's administrator
 own_certificates   requests, and what is in a certificate's file; renewal: ``eps cert renew``, step by step
+screen     results as people read them at a terminal
 check      all that is wrong or doubtful in settings
 """

@@ -34,6 +34,7 @@ from eps.programs.admin.check import check
 from eps.programs.admin.directory_calls import DirectoryCalls
 from eps.programs.admin.plan import Plan, plan_of, read_files
 from eps.programs.admin.recovery import verified_copy
+from eps.programs.admin.screen import show
 from eps.programs.admin.set_back import OwnServer
 from eps.programs.admin.stores import say
 from eps.programs.running.runtime import EXIT_FAILED, run
@@ -203,12 +204,12 @@ async def own_server(settings: EpsSettings, *, reset: bool) -> OwnServer:
     return OwnServer(verified, await trusted.read(), trust.canonical_from, trust)
 
 
-async def get_entries(name: str) -> None:
+async def get_entries(name: str, *, whole: bool = False) -> None:
     """``eps sd get-entries``."""
     settings = own_settings()
     trust = directory_trust(api_settings(settings))
     async with directory_of(settings) as calls:
-        print_json(await directory_commands.get_entries(calls, trust, now(), name or None))
+        show(await directory_commands.get_entries(calls, trust, now(), name or None), whole=whole)
 
 
 async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None = None) -> None:
@@ -282,7 +283,7 @@ def check_config(program: str, *, as_json: bool) -> int:
 # Calls
 
 
-async def call(method: str, params: str, timeout: float) -> int:
+async def call(method: str, params: str, timeout: float, *, whole: bool = False) -> int:
     """``eps call``: through our own server's JSON-RPC port; the exit code."""
     value = params_of(params)
     client = own_server_client(own_settings())
@@ -295,7 +296,7 @@ async def call(method: str, params: str, timeout: float) -> int:
     if response.error is not None:
         tell_error(response.error)
         return EXIT_FAILED
-    print_json(response.result)
+    show(response.result, whole=whole)
     return 0
 
 

@@ -21,6 +21,7 @@ from rich.text import Text
 from eps.core.message import Response
 from eps.core.wording import counted
 from eps.errors import EpsError, StartError
+from eps.programs.admin.screen import compact, shortened
 from eps.programs.dev.certs import make_dev_certs
 from eps.programs.dev.network import (
     DEV,
@@ -34,7 +35,7 @@ from eps.programs.dev.network import (
 )
 from eps.programs.dev.ports import check_ports_free
 from eps.programs.dev.processes import Children, LogLine, Program
-from eps.programs.dev.rendering import HOLD, compact, render_step, ripe_steps, shortened
+from eps.programs.dev.rendering import folded, in_order, render_step
 from eps.programs.dev.stores import REDIS, Store, free_port, redis_program, with_store
 from eps.programs.dev.tree import ensure_tree
 
@@ -48,12 +49,16 @@ SETTLE = 0.15
 failure for the news that a program has ended."""
 
 CURL = (
-    "curl --cert settings/dev/certs/hd-1.crt --key settings/dev/certs/hd-1.key \\\n"
-    "  --cacert settings/dev/certs/root.crt --resolve hd-1:5555:127.0.0.1 \\\n"
+    "curl --cert settings/dev/certs/hd-1.crt \\\n"
+    "  --key settings/dev/certs/hd-1.key \\\n"
+    "  --cacert settings/dev/certs/root.crt \\\n"
+    "  --resolve hd-1:5555:127.0.0.1 \\\n"
     '  --header "Content-Type: application/json" \\\n'
-    """  --data '{"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"}' \\\n"""
+    """  --data '{"jsonrpc": "2.0", "id": "1",\n"""
+    """    "method": "hd-2._ping", "params": {}}' \\\n"""
     "  https://hd-1:5555/jsonrpc"
 )
+"""What is shown fits in 60 columns; so does the next."""
 
 CURL_PASSTHROUGH = (
     "curl --cacert settings/dev/certs/root.crt \\\n"
@@ -176,40 +181,36 @@ class Demo:
 
     @asynccontextmanager
     async def showing_steps(self) -> AsyncIterator[None]:
-        """Show the steps that happen inside."""
-        showing = asyncio.create_task(self._show_steps(time.time()))
+        """Show the steps that happen inside, in their order: their programs' logs come by different pipes."""
+        self._steps.clear()  # of calls before, come late
+        asked = time.time()
         try:
             yield
-            await asyncio.sleep(SETTLE)
         finally:
-            showing.cancel()
-            with suppress(asyncio.CancelledError):
-                await showing
+            await asyncio.sleep(SETTLE)
+            steps, self._steps = in_order(self._steps), []
+            for step in steps:
+                self._console.print(render_step(step, asked, self._width), soft_wrap=True)
 
-    async def _show_steps(self, asked: float) -> None:
-        """Print the steps as they happen; the programs' logs come by different pipes, so each is held back a little."""
-        shown = 0
-        width = self._console.width if self._console.is_terminal else None
-        while True:
-            await asyncio.sleep(HOLD / 2)
-            for step in ripe_steps(self._steps, shown, time.time()):
-                self._steps.remove(step)
-                shown = max(shown, step.get("step", 0))
-                self._console.print(render_step(step, asked, width), soft_wrap=True)
+    @property
+    def _width(self) -> int | None:
+        """Columns, where somebody looks; None for files and pipes, in whose lines programs search."""
+        return self._console.width if self._console.is_terminal else None
 
     def show_answer(self, response: Response, seconds: float) -> None:
         """The ping's answer and how long it took; raises EpsError if it is an error."""
         if response.error is not None:
             raise EpsError(f"the ping failed: {response.error.message}", hint=f"the logs are in {self._logs}")
         self._say(f"\nThe answer from hd-2, after {seconds * 1000:.0f} ms in all (shortened):", style="bold")
-        self._say(compact(shortened(response.result)))
+        self._say(compact(shortened(response.result), width=min((self._width or 80) - 1, 79)), fold=False)
 
     def _how_to_go_on(self) -> None:
         self._say("\nThe network stays up until you press Ctrl-C. Try, in another shell:", style="bold")
-        self._say(f"\n{CURL}\n\n{CURL_PASSTHROUGH}\n")
-        self._say("or, with .venv/bin on PATH:")
-        self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps call hd-2._ping\n")
-        self._say(f"logs: {self._logs.relative_to(self._root)}/   metrics of hd-1: http://localhost:2112/metrics")
+        self._say(f"\n{CURL}\n\n{CURL_PASSTHROUGH}\n", fold=False)
+        self._say("or, " + _with_programs_on_path(self._root))
+        self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps ping hd-2\n", fold=False)
+        self._say(f"logs: {self._logs.relative_to(self._root)}/")
+        self._say("metrics of hd-1: http://localhost:2112/metrics")
 
     async def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Until ``condition`` holds; raises StartError, naming ``what``, if it never does."""
@@ -241,8 +242,17 @@ class Demo:
             self._say(f"making certificates for everybody in {DEV / 'certs'}")
             make_dev_certs(self._root, lambda line: None)
 
-    def _say(self, text: str, style: str = "") -> None:
+    def _say(self, text: str, style: str = "", *, fold: bool = True) -> None:
+        if fold and self._width is not None:
+            before, text = text[: len(text) - len(text.lstrip("\n"))], text.lstrip("\n")
+            text = before + "\n".join(folded(text, self._width - 1))
         self._console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _with_programs_on_path(root: Path) -> str:
+    folder = Path(sys.executable).parent
+    inside = folder.relative_to(root) if folder.is_relative_to(root) else folder
+    return f"with {inside} on PATH:"
 
 
 async def fetch(root: Path, url: str) -> str:

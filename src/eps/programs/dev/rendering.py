@@ -1,6 +1,5 @@
-"""What ``eps demo`` shows, as text: which steps are due, a line for each, and answers as people read them."""
+"""What ``eps demo`` shows, as text: steps in their order, a line for each."""
 
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -10,8 +9,10 @@ from rich.text import Text
 
 from eps.programs.dev.processes import LogLine
 
-HOLD = 0.04
-"""Seconds that a step is held back before it is shown, so that steps of different programs come in order."""
+NARROW = 80
+"""Columns below which what happened stands under who did it."""
+
+NARROW_INDENT = " " * 7
 
 
 def seconds_of(line: LogLine) -> float:
@@ -19,23 +20,18 @@ def seconds_of(line: LogLine) -> float:
     return datetime.fromisoformat(str(line["time"])).timestamp()
 
 
-def ripe_steps(steps: Sequence[LogLine], shown: int, now: float) -> list[LogLine]:
-    """Those of ``steps`` whose turn it is, in order.
+def in_order(steps: Sequence[LogLine]) -> list[LogLine]:
+    """Steps of several programs, whose logs come by different pipes, as they follow from each other.
 
-    Two operators do steps 5 and 6 at the same moment, and may log them the other way round; a step whose predecessor
-    is missing waits a little longer for it.
-
-    Args:
-        shown: the highest step that was shown before.
-        now: seconds since the epoch.
+    Two operators do steps 5 and 6 at the same moment, and may log them the other way round; and what a TLS client
+    causes has no numbers: there the joining is what the others led to.
     """
-    ripe = []
-    for step in sorted(steps, key=lambda line: (line.get("step", 0), seconds_of(line))):
-        number, age = step.get("step", 0), now - seconds_of(step)
-        if age >= (HOLD if number <= shown + 1 else 2 * HOLD):
-            ripe.append(step)
-            shown = max(shown, number)
-    return ripe
+
+    def place(line: LogLine) -> tuple[int, bool, float]:
+        number = line.get("step", 0)
+        return number, not number and str(line["text"]).startswith("joined"), seconds_of(line)
+
+    return sorted(steps, key=place)
 
 
 def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
@@ -48,41 +44,15 @@ def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
     line = Text(f"  {step.get('step', '·')}  ", style="bold cyan")
     line.append(f"{(seconds_of(step) - asked) * 1000:6.1f} ms  ", style="dim")
     line.append(f"{step['operator']:<18} ", style="bold")
-    room = max(width - len(line) - 1, 20) if width is not None else sys.maxsize
-    rest = textwrap.wrap(str(step["text"]), room, break_long_words=False, break_on_hyphens=False)
-    line.append(("\n" + " " * len(line)).join(rest))
+    indent = len(line)
+    if width is not None and width < NARROW:
+        indent = len(NARROW_INDENT)
+        line.append("\n" + NARROW_INDENT)
+    room = max(width - indent - 1, 20) if width is not None else sys.maxsize
+    line.append(("\n" + " " * indent).join(folded(str(step["text"]), room)))
     return line
 
 
-def shortened(value: object, key: str = "") -> object:
-    """``value`` without what fills screens, and in the order in which people read: names first."""
-    if isinstance(value, list) and value and key in ("records", "certificates", "settings"):
-        return f"… {len(value)} {'signed records' if key == 'records' else key}"
-    if isinstance(value, dict) and key == "entry":
-        return "… its directory entry"
-    if isinstance(value, dict):
-        ordered = sorted(value.items(), key=lambda item: READING_ORDER.get(item[0], 9))
-        short = {name: shortened(item, name) for name, item in ordered}
-        return {name: item for name, item in short.items() if item not in (None, "", [], {})}
-    if isinstance(value, list):
-        if all(isinstance(item, dict) and set(item) >= {"name", "permissions"} for item in value):
-            return [item["name"] for item in value]
-        return [shortened(item) for item in value]
-    return value
-
-
-READING_ORDER = {"serverInfo": 0, "name": 1, "groups": 2, "type": 2, "services": 3, "channels": 4}
-"""Which keys of an answer come first."""
-
-
-def compact(value: object, indent: int = 0, width: int = 79) -> str:
-    """``value`` as JSON on few lines: what fits into a line stands in one."""
-    flat = json.dumps(value, ensure_ascii=False)
-    if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
-        return flat
-    pad = " " * (indent + 2)
-    if isinstance(value, dict):
-        items = [f"{json.dumps(key)}: {compact(item, indent + 2, width)}" for key, item in value.items()]
-        return "{\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "}"
-    items = [compact(item, indent + 2, width) for item in value]
-    return "[\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "]"
+def folded(text: str, width: int) -> list[str]:
+    """The lines of one paragraph; long words stay whole."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -1,8 +1,10 @@
 """The directory as an administrator's command knows it: what our own server has verified, whether it runs or not."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from eps.broker.broker import like
 from eps.core.age import spoken
@@ -16,9 +18,10 @@ from eps.errors import EpsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
 from eps.programs.admin.records import verified_directory
 from eps.programs.admin.recovery import copy_of
+from eps.programs.running.runtime import run
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import directory_cache, now
-from eps.settings import EpsSettings, models
+from eps.settings import EpsSettings, load_eps, models
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,28 @@ async def known_directory(settings: EpsSettings) -> Known:
         except EpsError as error:
             raise EpsError(f"{none.message}; and {error.message}", hint=error.hint or none.hint) from error
     return Known(chain.directory, f"our server's verified copy{_age(settings, now())}")
+
+
+def names_for_completion(*, methods: bool) -> list[tuple[str, str]]:
+    """Operators, or what we may call of each as ``OPERATOR.METHOD``, with a few words; none where nothing is known.
+
+    Only what our server has verified counts: nobody waits for a network while a word is completed.
+    """
+    try:
+        settings = load_eps(os.environ, Path.cwd()).settings
+        directory = run(copy_of(settings)).directory
+    except EpsError:
+        return []
+    own = directory.entry(settings.name)
+    groups = {"*", *(own.groups if own is not None else ())}
+    if not methods:
+        return [(name, ", ".join(entry.groups)) for name, entry in directory.entries.items()]
+    return [
+        (f"{name}.{method}", "")
+        for name, entry in directory.entries.items()
+        for method, callers in entry.callers.items()
+        if name == settings.name or groups & callers
+    ]
 
 
 async def _asked(settings: EpsSettings) -> Known:

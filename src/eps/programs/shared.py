@@ -1,0 +1,72 @@
+"""Commands that mean the same on all three programs: ``config check``, ``completion``, ``man``."""
+
+from typing import Annotated
+
+import typer
+
+from eps.programs import completion as completing
+from eps.programs.cli import guarded
+from eps.programs.completion import Shell
+from eps.programs.manual import manual
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+
+CHECK = "Say all that is wrong or doubtful in settings."
+
+
+def add_shared_commands(app: typer.Typer, program: str) -> None:
+    """Give a program these commands."""
+    _add_config_check(app, program)
+
+    @app.command("completion", short_help="Print what completes our command lines in a shell.")
+    def completion(
+        shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="Which shell.")],
+        words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    ) -> None:
+        """Print a script for bash, zsh or fish that completes commands, options, operators and methods.
+
+        For this session: source <(eps completion bash). For every one: the same line in ~/.bashrc or ~/.zshrc, or
+        eps completion fish > ~/.config/fish/completions/eps.fish. Operators and methods are those of our server's
+        verified copy of the directory.
+        """
+        if shell is Shell.WORDS:
+            guarded(lambda: completing.print_words(typer.main.get_command(app), words or []))
+        else:
+            guarded(lambda: print(completing.script(program, shell), end=""))
+
+    @app.command("man", short_help="Print the manual page.")
+    def man() -> None:
+        """Print this program's manual page, made of its help: read it with eps man | man -l -, or keep it as eps.1."""
+        guarded(lambda: print(manual(typer.main.get_command(app), program), end=""))
+
+
+def _add_config_check(app: typer.Typer, program: str) -> None:
+    group = typer.Typer(name="config", help="Settings files.", rich_markup_mode=None)
+    app.add_typer(group)
+    if program == "eps":
+
+        @group.command("check", short_help=CHECK)
+        def check_any(
+            which: Annotated[
+                str,
+                typer.Option(
+                    "--program", metavar="eps|sd|proxy", help="Whose settings; default: of each whose variable is set."
+                ),
+            ] = "",
+            as_json: Json = False,
+        ) -> None:
+            """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
+            _check(which, as_json=as_json)
+
+    else:
+
+        @group.command("check", short_help=CHECK)
+        def check_own(as_json: Json = False) -> None:
+            """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
+            _check(program, as_json=as_json)
+
+
+def _check(program: str, *, as_json: bool) -> None:
+    from eps.programs.admin import commands as admin
+
+    guarded(lambda: admin.check_config(program, as_json=as_json))
