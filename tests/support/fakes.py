@@ -21,6 +21,7 @@ def network_directory(
     empty: bool = False,
     pins: dict[str, list[str]] | None = None,
     services: dict[str, list[dict[str, Any]]] | None = None,
+    records: Sequence[dict[str, Any]] = (),
     **channels: list[dict[str, Any]],
 ) -> Directory:
     """The development network's directory, unsigned.
@@ -29,11 +30,12 @@ def network_directory(
         without: leave this operator out.
         pins: encryption fingerprints by operator.
         services: other services by operator.
+        records: further ones.
         channels: other channels by operator (with ``_`` for ``-``).
     """
     if empty:
         return Directory.empty()
-    records = [record for record in json.loads(BASE.read_text())["records"] if record["name"] != without]
+    given, records = records, [one for one in json.loads(BASE.read_text())["records"] if one["name"] != without]
     records += [
         {"name": name, "section": "certificates", "data": [_pin(value) for value in values]}
         for name, values in (pins or {}).items()
@@ -42,6 +44,7 @@ def network_directory(
         {"name": name.replace("_", "-"), "section": "channels", "data": data} for name, data in channels.items()
     ]
     records += [{"name": name, "section": "services", "data": data} for name, data in (services or {}).items()]
+    records += given
     dated = [{"created_at": "2026-11-22T10:00:00Z", **record} for record in records]
     return Directory.from_records([parse_change_record(record) for record in dated])
 

@@ -12,6 +12,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -108,6 +109,11 @@ class GrpcClientChannel:
     def take_over(self) -> None:
         """Another process of ours holds streams until this one has started; before ``start``."""
         self._streams.take_over()
+
+    @property
+    def streams(self) -> Mapping[Operator, str]:
+        """To whom we want to hold a stream, and why there is none now; "" where there is one."""
+        return self._streams.state
 
     @property
     def stale(self) -> list[Operator]:

@@ -65,7 +65,11 @@ Connect = Callable[[Operator, float], Awaitable[ClientConnection]]
 
 
 class HeldStreams:
-    """Keeps a stream to every operator that the directory says may call us and that we can dial."""
+    """Keeps a stream to every operator that the directory says may call us and that we can dial.
+
+    Attributes:
+        state: why there is none to each of them now; "" where there is one.
+    """
 
     def __init__(self, name: Operator, source: DirectorySource, connect: Connect, answer: Answer, emit: Emit) -> None:
         self._name = name
@@ -73,6 +77,7 @@ class HeldStreams:
         self._connect = connect
         self._answer = answer
         self._emit = emit
+        self.state: dict[Operator, str] = {}
         self._holders: dict[Operator, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._hands: set[Budget] = set()
@@ -111,6 +116,7 @@ class HeldStreams:
                 self._holders[operator] = asyncio.create_task(self._hold(operator), name=f"stream {operator}")
             for operator in self._holders.keys() - wanted:
                 holder = self._holders.pop(operator)
+                self.state.pop(operator, None)
                 holder.cancel()
                 await asyncio.gather(holder, return_exceptions=True)
             await self._source.changed(seen)
@@ -118,6 +124,7 @@ class HeldStreams:
     async def _hold(self, operator: Operator) -> None:
         """Open the stream again and again; a failure is told once until it changes."""
         pause, reported, renamed = FIRST_PAUSE, "", False
+        self.state[operator] = "it is being opened"
         older: asyncio.Task[_End] | None = None
         first = self._first_is_beside
         while True:
@@ -132,6 +139,7 @@ class HeldStreams:
                 older = serving  # it ends when all that came down is answered
             else:
                 reason, hint, other_name = serving.result()
+                self.state[operator] = reason
                 renamed = other_name and not renamed
                 if renamed:
                     continue  # at once, but once only: the next stream asks for the service by its other name
@@ -162,6 +170,7 @@ class HeldStreams:
             async with connection.open_stream({**STREAM_METADATA, **beside}) as stream:
                 await stream.send(announcement(self._name))
                 up = True
+                self.state[operator] = ""
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
                 await self._serve(connection, stream, held)
                 reason, other_name = stream.reason, stream.other_name

@@ -8,7 +8,7 @@ stores, shared    commands of all three: ``store …``; ``config check``, ``comp
 joining           ``eps operator …`` and ``eps cert …``
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check, store …
-diagnosis/        commands that look and change nothing: eps ping, explain, methods
+diagnosis/        commands that look and change nothing: eps doctor, ping, explain, methods
 wiring/           settings → a server with all its parts; the only place that knows them all
 running/          what every server has around it: event loop, signals, logs, metrics
 

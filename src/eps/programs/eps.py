@@ -262,6 +262,24 @@ def methods(
     guarded(lambda: looking.with_settings(partial(looking.methods, operator, as_json)))
 
 
+@app.command("doctor", short_help="Look at everything and say what is wrong, whose it is, and what to do.")
+def doctor(
+    peer: Annotated[
+        str, typer.Argument(metavar="[PEER]", help="Look at the whole way to this operator, too, and time it.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Look at settings, keys, clock, certificates, our server, service directory, our pin, proxies, relays, streams.
+
+    With PEER also at the whole way there, step by step. It changes nothing, takes 15 s at the most, and works while our
+    server or the service directory is down. Exit code: 0 all is well, 1 something is wrong, 2 wrong settings, or no
+    such operator.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.doctor(peer, as_json))
+
+
 @app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,

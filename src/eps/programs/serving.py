@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from eps.core.event import Emit, Level, Notice, Started
+from eps.core.names import Object
 from eps.errors import EpsError, SettingsError
 from eps.programs.guard import exit_code_of
 from eps.programs.running import systemd
-from eps.programs.running.control import Control
+from eps.programs.running.control import Control, Handler
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.runtime import Options, Server, run_server
+from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
 from eps.programs.wiring.parts import Loads, S, settings_from
@@ -51,6 +53,10 @@ class Renewable(Server, Yields, Protocol[C]):
 
     async def prepare(self, settings: C) -> Apply:
         """Make ready what changes; raises StartError if it can't be used, and then nothing has changed."""
+        ...
+
+    def status(self) -> Object:
+        """What its administrator's commands are told of it."""
         ...
 
     def take_over(self) -> None:
@@ -155,7 +161,8 @@ class _Living(Generic[S]):
         self._set_level(self._settings)
         self._server = self._make(self._settings, emit, metrics)
         hand_over = HandOver(self._server, lambda: os.kill(os.getpid(), signal.SIGTERM), emit)
-        self._control = Control(Path(self._settings.state_path), self._socket, {COMMAND: hand_over}, emit)
+        commands: dict[str, Handler] = {COMMAND: hand_over, STATUS: Status(self._server.status)}
+        self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)
         return self
 
     async def start(self) -> None:

@@ -89,6 +89,11 @@ def check(
     return CheckReport(program, reading.files, tuple(dict.fromkeys(certificates)), tuple(problems))
 
 
+def certificate_findings(settings: Model, now: datetime) -> Iterator[Finding]:
+    """What is to be said of the certificates and keys that ``settings`` name, those for signing included."""
+    return _findings(settings, now, [])
+
+
 def _findings(settings: Model, now: datetime, certificates: list[str]) -> Iterator[Finding]:
     judging = Certificates(settings, now)
     for loc, model in walk(settings):

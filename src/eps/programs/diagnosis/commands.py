@@ -1,16 +1,23 @@
 """The commands that look: from settings to what they print. Exit codes: 0 well, 1 not, 2 settings or a wrong name."""
 
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from eps.errors import EpsError, SettingsError, UnknownOperator
 from eps.programs.admin import commands as admin
+from eps.programs.diagnosis import doctor as diagnosis
 from eps.programs.diagnosis import explain as why
 from eps.programs.diagnosis import ping as pinging
-from eps.programs.diagnosis.known import Known, known_directory
+from eps.programs.diagnosis.finding import Finding, exit_code
+from eps.programs.diagnosis.known import Known, known_directory, unknown_operator
+from eps.programs.diagnosis.local import judge_settings, look
 from eps.programs.diagnosis.paper import terminal
+from eps.programs.diagnosis.report import report
 from eps.programs.running.runtime import EXIT_CANNOT_START, EXIT_FAILED, fail, run
+from eps.programs.wiring.parts import now
 from eps.settings import EpsSettings
 
 WELL = 0
@@ -75,6 +82,27 @@ async def ping(peer: str, times: int, timeout: float, as_json: bool, settings: E
     if not as_json:
         admin.tell_error(found.error)
     return EXIT_FAILED
+
+
+def doctor(peer: str, as_json: bool) -> int:
+    """``eps doctor``."""
+    local = look("eps", os.environ, Path.cwd(), now())
+    if not isinstance(local.settings, EpsSettings):
+        return _tell("eps", judge_settings(local), as_json) and EXIT_CANNOT_START
+    facts = run(diagnosis.gather(local.settings, local, peer))
+    directory = facts.followed.directory
+    if peer and directory is not None and directory.entry(peer) is None:
+        fail(unknown_operator(Known(directory, "as far as it is known here"), peer))
+        return EXIT_CANNOT_START
+    return _tell(local.settings.name, diagnosis.judge(facts, now()), as_json)
+
+
+def _tell(title: str, findings: Sequence[Finding], as_json: bool) -> int:
+    if as_json:
+        admin.print_json({"well": not exit_code(findings), "findings": [one.to_json() for one in findings]})
+    else:
+        print(report(title, findings, terminal()))
+    return exit_code(findings)
 
 
 async def _known_or_none(settings: EpsSettings) -> Known | None:

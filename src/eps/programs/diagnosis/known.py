@@ -40,9 +40,14 @@ class Known:
         found = self.directory.entry(name)
         if found is not None:
             return found
-        similar = like(Operator(name), self.directory.entries)
-        hint = f"did you mean {similar}?" if similar else named(self.directory.entries)
-        raise UnknownOperator(f"{name[:80]} is not in the directory ({self.source})", hint=hint)
+        raise unknown_operator(self, name)
+
+
+def unknown_operator(known: Known, name: str) -> UnknownOperator:
+    """With what was probably meant."""
+    similar = like(Operator(name), known.directory.entries)
+    hint = f"did you mean {similar}?" if similar else named(known.directory.entries)
+    return UnknownOperator(f"{name[:80]} is not in the directory ({known.source})", hint=hint)
 
 
 MAX_NAMED = 12

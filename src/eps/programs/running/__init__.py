@@ -5,6 +5,7 @@ logs       events as lines, which leave through log_queue: nobody waits for a re
 metrics    events as numbers
 collector  when Python looks for cycles: not into the values of large calls
 control    the socket through which other processes ask something of a running server
+status     what a running server tells of itself there
 handover   one process takes another's place
 systemd    what systemd is told, and given to keep
 """

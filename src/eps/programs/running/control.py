@@ -24,8 +24,8 @@ from eps.core.names import Object
 from eps.errors import StartError
 from eps.transport.tasks import Tasks
 
-MAX_PACKET_BYTES = 16 * 1024
-"""The names of some listeners are far less."""
+MAX_PACKET_BYTES = 64 * 1024
+"""A status with the reasons of a hundred streams; the names of some listeners are far less."""
 
 MAX_DESCRIPTORS = 64
 """Of one packet; the kernel takes 253. A server listens at four addresses, of two families each."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from eps.core.event import Started
 from eps.core.host_port import parse_host_port, render_host_port
+from eps.core.names import Object
 
 
 class Part(Protocol):
@@ -61,6 +62,11 @@ class Composite:
         ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
         listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
         return Started(name=self._title, listening=listening)
+
+    def status(self) -> Object:
+        """What its administrator's commands are told of it."""
+        started = self.started()
+        return {"name": started.name, "listening": list(started.listening)}
 
     @property
     def is_up(self) -> bool:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Fingerprint, Object, Operator
 from eps.core.overload import Adaptive, Fixed
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory, Following, KeptFiles
@@ -33,6 +34,7 @@ from eps.errors import Side, StartError
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.metrics import Metrics
+from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import content_digest, directory_trust, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
@@ -96,6 +98,14 @@ class EpsServer(Composite):
                     await channel.stop()
             await self._broker.settled(self._drain_timeout)
         await super().close()
+
+    def status(self) -> Object:
+        streams: dict[Operator, str] = {}
+        for channel in self.channels:
+            if isinstance(channel, GrpcClientChannel):
+                streams.update(channel.streams)
+        shortened = {name: reason[:MAX_TEXT] for name, reason in islice(streams.items(), MAX_STREAMS)}
+        return super().status() | {"streams": shortened}
 
     def take_over(self) -> None:
         for channel in self.channels:

@@ -1,0 +1,86 @@
+"""What a doctor finds: one form for all groups. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from eps.core.names import Object
+from eps.errors import EpsError
+
+
+class Mark(StrEnum):
+    """How it is.
+
+    ``WRONG`` is what an exit code tells; ``DOUBTFUL`` works today; ``UNKNOWN`` could not be looked at, mostly since
+    something before it is wrong, or has nothing to be looked at.
+    """
+
+    WELL = "well"
+    DOUBTFUL = "doubtful"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        group: the heading under which it stands.
+        what: how it is, in a line.
+        why: more of it.
+        side: whose it is: ``ours``, ``proxy``, ``peer``, ``directory``; empty where all is well.
+        fix: what to do.
+        reason: the stable word for it, as in answers and logs.
+        seconds: how long it took, where that says something.
+    """
+
+    group: str
+    mark: Mark
+    what: str
+    why: str = ""
+    side: str = ""
+    fix: str = ""
+    reason: str = ""
+    seconds: float | None = None
+
+    def to_json(self) -> Object:
+        """For ``--json``."""
+        return {key: str(value) if isinstance(value, StrEnum) else value for key, value in asdict(self).items()}
+
+
+def well(group: str, what: str, why: str = "", seconds: float | None = None) -> Finding:
+    """It is as it should be."""
+    return Finding(group, Mark.WELL, what, why, seconds=seconds)
+
+
+def unknown(group: str, what: str, why: str = "", fix: str = "") -> Finding:
+    """It could not be looked at."""
+    return Finding(group, Mark.UNKNOWN, what, why, fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an error says: facts hold these, and no exceptions."""
+
+    text: str
+    hint: str = ""
+    side: str = ""
+    stage: str = ""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, error: EpsError) -> "Failure":
+        """An error of ours."""
+        place = f" [{error.place}]" if error.place else ""
+        reason = str(getattr(error, "reason", ""))
+        return cls(f"{error.message}{place}", error.hint, error.side.value, error.stage.value, reason)
+
+    def found(self, group: str, what: str) -> Finding:
+        """The finding that it makes."""
+        return Finding(group, Mark.WRONG, what, self.text, self.side, self.hint, self.reason)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0: well; 1: something is wrong."""
+    return int(any(finding.mark is Mark.WRONG for finding in findings))

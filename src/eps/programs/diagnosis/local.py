@@ -1,0 +1,181 @@
+"""What can be known of a program without asking anybody: its settings, its files' modes, its certificates."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from eps.core.certificate import Subject, subject_of
+from eps.core.pem import certificates_in
+from eps.core.wording import counted
+from eps.errors import StartError
+from eps.programs.admin.check import certificate_findings
+from eps.programs.diagnosis.finding import Finding, Mark, well
+from eps.programs.wiring.certificates import Finding as Doubt
+from eps.settings import PROGRAMS, read_program
+from eps.settings.fields import Model
+from eps.settings.problems import Problem, Severity
+from eps.settings.validate import walk
+from eps.transport.credentials import about_key_file, read_file
+
+SETTINGS, KEYS, CERTIFICATES = "settings", "key modes", "certificates"
+"""The groups."""
+
+_SIGNING = "signing"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Of a file or folder that nobody else should read.
+
+    Attributes:
+        doubt: what is wrong with it; "" if nothing is.
+    """
+
+    path: str
+    mode: int
+    doubt: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate of ours.
+
+    Attributes:
+        ends: until when it is valid.
+        signing: whether it signs records; else it is shown to others.
+    """
+
+    file: str
+    subject: Subject
+    ends: datetime
+    signing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The facts.
+
+    Attributes:
+        variable: where the settings are named.
+        settings: None: they can't be used.
+        doubts: about certificates and their keys.
+    """
+
+    variable: str
+    files: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    settings: Model | None = None
+    doubts: tuple[Doubt, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    certificates: tuple[Shown, ...] = ()
+
+
+def look(program: str, environment: Mapping[str, str], folder: Path, now: datetime) -> Local:
+    """Read the settings of ``program``, and the files that they name."""
+    variable = PROGRAMS[program].variable
+    reading = read_program(program, PROGRAMS[program].model, environment, folder)
+    if reading.settings is None:
+        return Local(variable, reading.files, reading.problems)
+    model = reading.settings
+    return Local(
+        variable,
+        reading.files,
+        reading.problems,
+        model,
+        tuple(certificate_findings(model, now)),
+        (*_key_modes(model), *_folder_mode(Path(getattr(model, "state_path", "")))),
+        tuple(_certificates(model)),
+    )
+
+
+def _key_modes(model: Model) -> Iterator[Mode]:
+    files = [name for _, part in walk(model) if isinstance(name := getattr(part, "key_file", None), str)]
+    for file in dict.fromkeys(files):
+        try:
+            mode = stat.S_IMODE(os.stat(file).st_mode)
+        except OSError:
+            continue  # whoever reads it says so
+        doubt = next(about_key_file(file), None)
+        yield Mode(file, mode, doubt.text if doubt else "", doubt.hint if doubt else "")
+
+
+def _folder_mode(folder: Path) -> Iterator[Mode]:
+    try:
+        mode = stat.S_IMODE(os.stat(folder).st_mode)
+    except OSError:
+        return  # it is made at the first start
+    doubt = f"{folder}: other users of this machine may look into it, or change it (mode {mode:04o})"
+    yield Mode(str(folder), mode, doubt if mode & 0o007 else "", "chmod 700 it" if mode & 0o007 else "")
+
+
+def _certificates(model: Model) -> Iterator[Shown]:
+    seen: set[str] = set()
+    for loc, part in walk(model):
+        file = getattr(part, "certificate_file", None)
+        if not isinstance(file, str) or file in seen:
+            continue
+        seen.add(file)
+        try:
+            leaf = certificates_in(read_file(file, "certificate_file"), file, "certificate_file")[0]
+        except StartError:
+            continue  # among the doubts
+        yield Shown(file, subject_of(leaf), leaf.not_valid_after_utc, loc[-1:] == (_SIGNING,))
+
+
+# What follows
+
+
+def judge_settings(facts: Local) -> list[Finding]:
+    """Of the settings files."""
+    problems = [
+        Finding(
+            SETTINGS,
+            Mark.WRONG if problem.severity is Severity.ERROR else Mark.DOUBTFUL,
+            f"{problem.file}: {problem.path}" if problem.path else problem.file,
+            problem.text + (f" (line {problem.line})" if problem.line else ""),
+            "ours",
+            problem.hint,
+            "settings",
+        )
+        for problem in facts.problems
+    ]
+    if facts.settings is None:
+        return problems
+    return [well(SETTINGS, f"{facts.variable}: {counted(len(facts.files), 'file')} read"), *problems]
+
+
+def judge_modes(facts: Local) -> list[Finding]:
+    """Of keys, and of the state folder."""
+    fine = [mode for mode in facts.modes if not mode.doubt]
+    open_ones = [mode for mode in facts.modes if mode.doubt]
+    private = [well(KEYS, f"{counted(len(fine), 'key or folder is', 'keys and folders are')} private")] if fine else []
+    return [
+        *private,
+        *(Finding(KEYS, Mark.DOUBTFUL, one.doubt, "", "ours", one.fix, "key-readable") for one in open_ones),
+    ]
+
+
+def judge_certificates(facts: Local, now: datetime) -> list[Finding]:
+    """Of our certificates and the authorities that settings name."""
+    told = {mode.doubt for mode in facts.modes}
+    doubts = {doubt.text: doubt for doubt in facts.doubts if doubt.text not in told}.values()
+    bad = {doubt.text.partition(":")[0] for doubt in doubts}
+    fine = [_fine(shown, now) for shown in facts.certificates if shown.file not in bad]
+    return [*fine, *map(_doubtful, doubts)]
+
+
+def _fine(shown: Shown, now: datetime) -> Finding:
+    left = counted((shown.ends - now).days, "day")
+    names = shown.subject.name if shown.signing else ", ".join(shown.subject.tls_names[:3])
+    use = "signs records" if shown.signing else "TLS"
+    what = f"{Path(shown.file).name}: {names} ({use}), valid until {shown.ends:%Y-%m-%d}, for {left}"
+    return well(CERTIFICATES, what, f"SHA-256 {shown.subject.fingerprint}")
+
+
+def _doubtful(doubt: Doubt) -> Finding:
+    mark = Mark.WRONG if doubt.severity is Severity.ERROR else Mark.DOUBTFUL
+    return Finding(CERTIFICATES, mark, doubt.text, "", "ours", doubt.hint)

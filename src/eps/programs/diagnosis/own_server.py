@@ -1,0 +1,118 @@
+"""The running server, its port, its application, and the streams that it holds to others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eps.core.age import spoken
+from eps.core.names import Object, Operator
+from eps.errors import StartError
+from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
+from eps.programs.diagnosis.probes import Reached
+from eps.programs.running.control import ask
+from eps.programs.running.status import STATUS, STATUS_SECONDS
+
+SERVER, STREAMS = "running server", "streams"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the process says of itself.
+
+    Attributes:
+        told: its status; empty: nobody answered.
+        failure: why not, where a file is in the way.
+    """
+
+    told: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether a process of ours serves."""
+        return bool(self.told)
+
+
+async def ask_status(folder: Path, socket: str) -> Asked:
+    """Ask the process that has the state folder; never raises but for cancellation."""
+    try:
+        session = ask(folder, socket, {"command": STATUS})
+        if session is None:
+            return Asked()
+        try:
+            answer, _ = await session.receive(STATUS_SECONDS)
+        finally:
+            session.close()
+    except StartError as error:
+        return Asked(failure=Failure.of(error))
+    except OSError as error:
+        text = "it does not answer" if isinstance(error, TimeoutError) else f"it does not answer: {error}"
+        return Asked(failure=Failure(text, "it hangs: look into its log, then restart it", "ours"))
+    return Asked(answer) if "pid" in answer else Asked({"pid": 0})
+
+
+def judge_server(
+    asked: Asked, start: str, port: Failure | None, port_of: str, application: Reached | None
+) -> list[Finding]:
+    """Of the process, its port and what is behind it.
+
+    Args:
+        start: the command that starts it.
+        port: why its port does not answer; None: it does, or none is set.
+        port_of: ``JSON-RPC localhost:5555``; "" if there is none.
+        application: what is behind it.
+    """
+    found = [_process(asked, start)]
+    if port_of and port is None:
+        found.append(well(SERVER, f"{port_of} answers"))
+    elif port_of and port is not None and (asked.runs or "refused" not in port.text):
+        fix = "another program may have that port: ss -ltnp shows which"
+        fix = port.hint if asked.runs else asked.failure.hint if asked.failure is not None else fix
+        what = f"{port_of} does not answer as our server"
+        found.append(Finding(SERVER, Mark.WRONG, what, port.text, "ours", fix, port.reason))
+    if application is not None and application.failure is None:
+        found.append(well(SERVER, f"our application at {application.target.address} is reached", application.times()))
+    elif application is not None and application.failure is not None:
+        what = "our application is not reached: calls of others fail"
+        fix = "start it, or check endpoint of the jsonrpc_client channel"
+        found.append(Finding(SERVER, Mark.WRONG, what, application.failure.text, "ours", fix, "application-down"))
+    return found
+
+
+def _process(asked: Asked, start: str) -> Finding:
+    if asked.failure is not None:
+        return asked.failure.found(SERVER, "the server does not tell how it is")
+    if not asked.runs:
+        fix = f"start it ({start}; systemctl start …), or see its log for why it ended"
+        return Finding(SERVER, Mark.WRONG, "no server runs with this state folder", "", "ours", fix, "unreachable")
+    version, pid, seconds = asked.told.get("version"), asked.told.get("pid"), asked.told.get("seconds")
+    up = f", for {spoken(float(seconds))}" if isinstance(seconds, int | float) else ""
+    what = f"{asked.told.get('name', 'it')} runs: version {version}, process {pid}{up}" if version else "it runs"
+    return well(SERVER, what, ", ".join(map(str, asked.told.get("listening", ()))))
+
+
+def judge_streams(asked: Asked, wanted: Sequence[Operator] | None) -> list[Finding]:
+    """Of the streams that our server holds, on which those call us who can't dial us.
+
+    Args:
+        wanted: to whom, as the directory has it; None: that isn't known.
+    """
+    if wanted is None or not asked.runs:
+        why = "no server runs" if not asked.runs else "no directory is known"
+        return [unknown(STREAMS, f"not looked at: {why}")]
+    if not wanted:
+        return [well(STREAMS, "nobody needs one of us")]
+    if "streams" not in asked.told:
+        return [unknown(STREAMS, "not looked at: our server is of an older version, which does not tell of them")]
+    held: Object = dict(asked.told["streams"])
+    return [_stream(operator, held.get(operator)) for operator in wanted]
+
+
+def _stream(operator: Operator, reason: object) -> Finding:
+    if reason == "":
+        return well(STREAMS, f"to {operator} is up: it can call us")
+    why = str(reason) if reason else "our server has not opened one yet, or has no grpc_client channel"
+    fix = f"see the groups above for what fails on the way to {operator}; our server tries again by itself"
+    what = f"none to {operator}: nobody can call us through it"
+    return Finding(STREAMS, Mark.WRONG, what, why, "", fix, "no-stream")

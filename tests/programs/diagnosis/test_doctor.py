@@ -1,0 +1,255 @@
+"""From facts about an EPS server to what is said of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eps.core.entries import Directory
+from eps.core.message import Error
+from eps.core.names import Fingerprint
+from eps.errors import NotSent, Side, Unreachable
+from eps.programs.admin import commands as admin
+from eps.programs.diagnosis.doctor import Facts, judge
+from eps.programs.diagnosis.finding import Failure, Finding, Mark, exit_code
+from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings, look
+from eps.programs.diagnosis.own_server import Asked
+from eps.programs.diagnosis.ping import Pinged
+from eps.programs.diagnosis.probes import Reached, Target
+from eps.programs.diagnosis.service_directory import Answered, Followed
+from eps.programs.diagnosis.way import Stage, Taken
+from eps.settings import EpsSettings
+from support.fakes import network_directory
+from support.machine import Machine
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+URL = "https://localhost:3322/jsonrpc"
+PROXY = "public-proxy-1.ga"
+
+
+@pytest.fixture
+def settings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> EpsSettings:
+    monkeypatch.chdir(machine.folder)
+    return admin.own_settings(machine.environment("hd-1"), machine.folder)
+
+
+@pytest.fixture
+def local(machine: Machine, settings: EpsSettings) -> Local:
+    return look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC))
+
+
+def pinned(local: Local) -> Directory:
+    return network_directory(pins={"hd-1": [shown.subject.fingerprint for shown in local.certificates]})
+
+
+def tcp(address: str, who: str, failure: Failure | None = None, ahead: float | None = None) -> Reached:
+    return Reached(Target(address, who), (("DNS", 0.0001), ("TCP", 0.0023)), failure, ahead)
+
+
+def fine(settings: EpsSettings, local: Local) -> Facts:
+    """All is well."""
+    status = {"version": "1", "pid": 7, "seconds": 90, "name": "hd-1", "listening": ["gRPC :1"], "streams": {PROXY: ""}}
+    return Facts(
+        settings,
+        local,
+        Asked(status),
+        reached=(tcp("localhost:3322", "the service directory", ahead=0.4),),
+        followed=Followed((Answered(URL, "ab"),), pinned(local), 30, fresh=True, age=120.0),
+        proxies=((tcp("localhost:5556", PROXY), Taken(PROXY, ())),),
+        relays=(tcp("localhost:9999", PROXY),),
+        peer="hd-2",
+        taken=Taken("hd-2", (Stage("asked the proxy", 0.012), Stage("TLS", 0.004)), "1.2"),
+        served=Pinged("hd-2", "", 1, "1.2", (0.005,)),
+    )
+
+
+def wrong(facts: Facts, at: datetime | None = None) -> list[Finding]:
+    return [finding for finding in judge(facts, at or datetime.now(UTC)) if finding.mark is Mark.WRONG]
+
+
+def test_all_is_well(settings: EpsSettings, local: Local) -> None:
+    found = judge(fine(settings, local), datetime.now(UTC))
+    assert [finding for finding in found if finding.mark is not Mark.WELL] == []
+    assert exit_code(found) == 0
+    assert list(dict.fromkeys(finding.group for finding in found)) == [
+        "settings",
+        "key modes",
+        "clock",
+        "certificates",
+        "running server",
+        "service directory",
+        "our pin",
+        "proxies",
+        "relay port",
+        "streams",
+        "the way to hd-2",
+    ]
+
+
+GONE = Failure.of(Unreachable("hd-1 at localhost:1: connection refused; is the server running?", hint="check"))
+NO_STREAM = Failure("hd-2 holds no stream", "start it", "peer", "broker", "peer-off")
+SILENT = Failure("localhost:9999: no answer within 5 s; does a firewall stand in between?", "check", "peer")
+
+
+@pytest.mark.parametrize(
+    ("change", "group", "side", "says"),
+    [
+        ({"asked": Asked(), "port": GONE}, "running server", "ours", "no server runs with this state folder"),
+        ({"asked": Asked(failure=SILENT)}, "running server", "peer", "does not tell how it is"),
+        ({"port": replace(GONE, text="odd")}, "running server", "ours", "does not answer as our server"),
+        ({"application": tcp("localhost:1", "our application", GONE)}, "running server", "ours", "not reached"),
+        ({"reached": (tcp("sd:1", "the service directory", ahead=9e7),)}, "clock", "ours", "1041 days ahead of"),
+        ({"reached": (tcp("sd:1", "the service directory", ahead=-86_400.0),)}, "clock", "ours", "24 hours behind"),
+        ({"proxies": ((tcp("p:1", PROXY), Taken(PROXY, (), failure=GONE)),)}, "proxies", "proxy", "is not reached"),
+        ({"relays": (tcp("r:1", PROXY, SILENT),)}, "relay port", "ours", "is not reached"),
+        ({"relays": (tcp("r:1", PROXY, GONE),)}, "relay port", "proxy", "is not reached"),
+        ({"taken": Taken("hd-2", (), failure=NO_STREAM)}, "the way to hd-2", "peer", "apart from our server"),
+    ],
+    ids=["down", "hangs", "port", "application", "ahead", "behind", "proxy", "silent", "refused", "peer"],
+)
+def test_one_thing_is_wrong(
+    change: dict[str, Any], group: str, side: str, says: str, settings: EpsSettings, local: Local
+) -> None:
+    (finding,) = [one for one in wrong(replace(fine(settings, local), **change)) if one.group != "streams"]
+    assert (finding.group, finding.side) == (group, side)
+    assert says in finding.what
+    assert finding.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"answers": (Answered(URL, failure=GONE),), "fresh": False}, f"{URL} does not answer us"),
+        ({"doubt": Failure("set back", "", "directory")}, "not believed"),
+        ({"copy_failure": GONE, "fresh": False}, "our server has no verified copy"),
+    ],
+    ids=["down", "set back", "no copy"],
+)
+def test_the_service_directory(change: dict[str, Any], says: str, settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    (finding,) = wrong(replace(facts, followed=replace(facts.followed, **change)))
+    assert finding.group == "service directory"
+    assert says in finding.what
+
+
+def test_an_old_directory(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    old = replace(facts, followed=replace(facts.followed, age=9e5, fresh=False))
+    assert wrong(old) == []
+    assert [one.what for one in judge(old, datetime.now(UTC)) if one.mark is Mark.DOUBTFUL] == [
+        "our server's copy was confirmed 10 days ago, or later"
+    ]
+    assert settings.directory.type == "api"
+    strict = settings.directory.settings.model_copy(update={"when_too_old": "refuse"})
+    changed = settings.model_copy(update={"directory": settings.directory.model_copy(update={"settings": strict})})
+    assert [one.reason for one in wrong(replace(old, settings=changed))] == ["directory-too-old"]
+    never = replace(old.followed, age=None)
+    assert any("never confirmed" in one.what for one in judge(replace(old, followed=never), NOW))
+
+
+def test_our_pin(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+
+    def pins(*given: tuple[str, str]) -> list[Finding]:
+        data = [{"fingerprint": fingerprint, "key_usage": usage} for fingerprint, usage in given]
+        record = {"name": "hd-1", "section": "certificates", "data": data}
+        directory = network_directory(records=[record])
+        return wrong(replace(facts, followed=replace(facts.followed, directory=directory)))
+
+    tls, signing = (shown.subject.fingerprint for shown in local.certificates)
+    assert pins((tls, "encryption"), (signing, "signing")) == []
+    other = Fingerprint("0" * 64)
+    (finding,) = pins((other, "encryption"))
+    assert finding.reason == "own-pin"
+    assert tls in finding.why
+    (finding,) = pins((tls, "encryption"), (other, "signing"))
+    assert "may sign" in finding.what
+    nobody = replace(facts, followed=replace(facts.followed, directory=network_directory(without="hd-1")), peer="")
+    assert [one.reason for one in wrong(nobody) if one.group == "our pin"] == ["own-entry"]
+
+
+def test_no_directory_at_all(settings: EpsSettings, local: Local) -> None:
+    facts = replace(fine(settings, local), followed=Followed(()), reached=(), proxies=(), relays=())
+    found = judge(facts, datetime.now(UTC))
+    unknown = [one.group for one in found if one.mark is Mark.UNKNOWN]
+    assert unknown == ["clock", "our pin", "streams", "the way to hd-2"]
+
+
+@pytest.mark.parametrize(
+    ("told", "mark"),
+    [
+        ({"streams": {PROXY: "connection refused"}}, Mark.WRONG),
+        ({"streams": {}}, Mark.WRONG),
+        ({"pid": 0}, Mark.UNKNOWN),
+        ({}, Mark.UNKNOWN),
+    ],
+    ids=["failing", "none", "older", "down"],
+)
+def test_streams(told: dict[str, Any], mark: Mark, settings: EpsSettings, local: Local) -> None:
+    found = judge(replace(fine(settings, local), asked=Asked(told)), datetime.now(UTC))
+    assert [one.mark for one in found if one.group == "streams"] == [mark]
+
+
+def test_nobody_needs_a_stream(settings: EpsSettings, local: Local) -> None:
+    alone = settings.model_copy(update={"channels": ()})
+    found = judge(replace(fine(settings, local), settings=alone, proxies=(), relays=()), datetime.now(UTC))
+    said = {one.group: one.what for one in found if one.group in ("streams", "proxies", "relay port")}
+    assert said == {"streams": "nobody needs one of us", "proxies": "none is needed", "relay port": "none is needed"}
+
+
+def ended(error: Error) -> Pinged:
+    return Pinged("hd-2", "", 1, "", (), error)
+
+
+def test_our_server_and_the_peer(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    told = Error(500, "no", {"told_by": "hd-1", "side": "peer", "stage": "broker", "hint": "h", "reason": "peer-off"})
+    (finding,) = wrong(replace(facts, served=ended(told)))
+    assert (finding.side, finding.reason, finding.fix) == ("peer", "peer-off", "h")
+    held = replace(facts, served=ended(Error(500, "slow", NotSent("slow", side=Side.OURS).data())))
+    assert [one.what for one in judge(held, datetime.now(UTC)) if one.mark is Mark.UNKNOWN] == [
+        "our running server has not answered for hd-2 in time"
+    ]
+    none = judge(replace(facts, served=None, taken=None), datetime.now(UTC))
+    assert [one.mark for one in none if one.group == "the way to hd-2"] == [Mark.WELL, Mark.WELL, Mark.UNKNOWN]
+
+
+def test_ways_on_paper(settings: EpsSettings, local: Local) -> None:
+    facts = replace(fine(settings, local), taken=None)
+    nowhere = network_directory(hd_2=[], services={"hd-2": []})
+    found = wrong(replace(facts, followed=replace(facts.followed, directory=nowhere)))
+    ours = [one for one in found if one.group == "the way to hd-2"]
+    assert [one.reason for one in ours] == ["no-way", "no-permission"]
+    assert [one.side for one in ours] == ["directory", "peer"]
+
+
+def test_settings_that_cannot_be_used(machine: Machine) -> None:
+    (machine.dev / "roles" / "hd-1" / "003_more.yml").write_text("channels: 3\n")
+    local = look("eps", machine.environment("hd-1"), machine.folder, NOW)
+    assert local.settings is None
+    found = judge_settings(local)
+    assert {one.mark for one in found} == {Mark.WRONG}
+    assert "003_more.yml: channels" in found[0].what
+
+
+def test_files_of_ours(machine: Machine, settings: EpsSettings) -> None:
+    key, folder = machine.dev / "certs" / "hd-1.key", Path(settings.state_path)
+    key.chmod(0o644)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    local = look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC))
+    doubtful = [one for one in judge_modes(local) if one.mark is Mark.DOUBTFUL]
+    assert [one.reason for one in doubtful] == ["key-readable", "key-readable"]
+    assert "mode 0644" in doubtful[0].what
+    assert folder.stat().st_mode & 0o777 == 0o755, "a doctor changes nothing"
+    assert {one.mark for one in judge_certificates(local, datetime.now(UTC))} == {Mark.WELL}
+    later = datetime.now(UTC) + timedelta(days=5000)
+    late = look("eps", machine.environment("hd-1"), machine.folder, later)
+    assert any("expired" in one.what for one in judge_certificates(late, later) if one.mark is Mark.WRONG)
+    (machine.dev / "certs" / "hd-1.crt").write_text("nothing")
+    broken = look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC))
+    assert Mark.WRONG in {one.mark for one in judge_certificates(broken, datetime.now(UTC))}
+    key.unlink()
+    assert look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC)).settings is None
