@@ -1,4 +1,4 @@
-"""SIGTERM to a proxy: it begins nothing new, and what it has may end by itself."""
+"""SIGTERM to a proxy, or ``proxy drain``: it begins nothing new, and what it has may end by itself."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from support.application import METHOD, Application
-from support.machine import PASSTHROUGH, Machine
+from support.machine import PASSTHROUGH, Done, Machine
 
 PUBLIC, PRIVATE, DOMAIN = "public-proxy-1.ga", "private-proxy-1.ga", "test.internal-server.local"
 BODY = b"0123456789" * 10
@@ -28,6 +28,17 @@ async def ended(machine: Machine, role: str) -> tuple[float, str]:
     began = time.monotonic()
     assert await machine.stop(role, signal.SIGTERM) == 0
     return time.monotonic() - began, process.log()
+
+
+async def drained(machine: Machine, role: str, *command: str) -> tuple[Done, str]:
+    """End a program by a command that waits for it; what that did, and the program's log."""
+    process = machine.processes.pop(role)
+    machine.ended.append(process)
+    done = await machine.run(*command, role=role)
+    async with asyncio.timeout(10):
+        assert await process.process.wait() == 0
+    await process.wait_for(text="stopped")
+    return done, process.log()
 
 
 async def test_a_call_that_runs_over_a_tunnel_is_answered(machine: Machine) -> None:
@@ -50,9 +61,18 @@ async def test_tunnels_that_nobody_uses_keep_no_proxy_from_stopping(machine: Mac
         application.serve(machine)
         await machine.ready()
         assert (await machine.call(f"hd-2.{METHOD}", {"call": "one"})).error is None
-        took, log = await ended(machine, "public-proxy-1")
-    assert took < 6.0, log
+        done, log = await drained(machine, "public-proxy-1", "proxy", "drain", "--wait", "--json")
+    assert done.code == 0, done
     assert "all connections have ended" in log
+    told = json.loads(done.out)
+    assert told.pop("seconds") < 6.0
+    assert told == {
+        "name": "the public proxy public-proxy-1.ga",
+        "connections": 1,
+        "drain_timeout": 10.0,
+        "ended": True,
+        "cut": 0,
+    }
 
 
 async def test_what_has_not_ended_within_drain_timeout_is_cut(machine: Machine) -> None:
@@ -62,9 +82,12 @@ async def test_what_has_not_ended_within_drain_timeout_is_cut(machine: Machine) 
         await machine.ready()
         call = asyncio.create_task(machine.call(f"hd-2.{METHOD}", {"call": "one"}))
         await application.until_running(1)
-        took, log = await ended(machine, "public-proxy-1")
+        done, log = await drained(machine, "public-proxy-1", "proxy", "drain", "public", "--wait")
         answer = await call
-    assert 1.9 < took < 8.0, log
+    name = "the public proxy public-proxy-1.ga"
+    takes = "it takes no new connections, and the 1 connection that it has may end within 2 s"
+    assert (done.code, done.out) == (1, f"{name} ends: {takes}\n"), done
+    assert f"{name} has ended, but 1 connection had not within drain_timeout (2 s), and had to be cut" in done.err
     assert "1 connection had not ended within drain_timeout (2 s)" in log
     assert answer.error is not None
     assert answer.error.data["outcome"] == "unknown"

@@ -1,4 +1,4 @@
-"""SIGTERM: whoever is told to stop answers the calls that it has, whatever the order of channels."""
+"""SIGTERM, or ``eps server drain``: who is told to stop answers the calls that it has, in any order of channels."""
 
 import asyncio
 import signal
@@ -24,10 +24,25 @@ async def call_at_once(machine: Machine, application: Application, stop: str) ->
             for number in range(CALLS)
         ]
         await application.until_running(CALLS)
-        assert await machine.stop(stop, signal.SIGTERM) == 0
+        await (end(machine, stop) if stop == "hd-1" else drain(machine, stop))
         return await asyncio.gather(*calls, return_exceptions=True)
     finally:
         await client.close()
+
+
+async def end(machine: Machine, role: str) -> None:
+    assert await machine.stop(role, signal.SIGTERM) == 0
+
+
+async def drain(machine: Machine, role: str) -> None:
+    """By another process, which says what runs, and waits until all has ended."""
+    process = machine.processes.pop(role)
+    machine.ended.append(process)
+    done = await machine.run("eps", "server", "drain", "--wait", role=role)
+    ends = f"{role} ends: it takes no new calls, and the {CALLS} calls that it has may end within 10 s"
+    assert done.out.splitlines()[0] == ends
+    assert done.code == 0, done
+    assert await process.process.wait() == 0
 
 
 def told(answer: Response | BaseException) -> Any:
@@ -40,7 +55,7 @@ def told(answer: Response | BaseException) -> Any:
 @pytest.mark.parametrize("stopped", ["hd-1", "hd-2"])
 @pytest.mark.parametrize("first", ["grpc_client", "grpc_server", "jsonrpc_server", "jsonrpc_client"])
 async def test_running_calls_are_answered(machine: Machine, stopped: str, first: str) -> None:
-    async with Application(seconds=1.0) as application:
+    async with Application(seconds=2.0 if stopped == "hd-2" else 1.0) as application:
         application.serve(machine, first=first)
         channels = channels_of(machine.dev / "roles" / "hd-1")
         put_first(channels, first)

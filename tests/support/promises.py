@@ -65,7 +65,7 @@ PROGRAM_FAULTS = (
         (STRUCK + "test_a_program_is_struck_under_load",),
     ),
     Fault(
-        "A server is told to stop while calls run (SIGTERM)",
+        "A server is told to stop while calls run (SIGTERM, `eps server drain`)",
         "All are answered, in every order of channels, as long as they end within `drain_timeout`",
         ("faults/test_stopping.py::test_running_calls_are_answered",),
     ),
@@ -91,7 +91,7 @@ PROGRAM_FAULTS = (
         ),
     ),
     Fault(
-        "A proxy is stopped while tunnels stand, or TLS clients are connected (SIGTERM)",
+        "A proxy is stopped while tunnels stand, or TLS clients are connected (SIGTERM, `proxy drain`)",
         "It takes nothing new, asks both ends of its tunnels to make others, and ends when the last connection has. "
         "Calls that run are answered. What has not ended within `drain_timeout` is cut, and its calls are unknown; "
         "peers of another make don't renew, and go on until then",

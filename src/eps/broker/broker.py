@@ -130,13 +130,14 @@ class Broker:
         """Calls that have no answer yet."""
         return self._running
 
-    async def settled(self, timeout: float) -> None:
-        """Wait until no call is running, ``timeout`` seconds at the most."""
+    async def settled(self, timeout: float) -> int:
+        """Wait until no call is running, ``timeout`` seconds at the most; how many run then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._running:
                     self._ended.clear()
                     await self._ended.wait()
+        return self._running
 
     async def deliver(self, request: Request | Unread, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""

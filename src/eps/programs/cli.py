@@ -24,6 +24,8 @@ TakeOver = Annotated[
     ),
 ]
 
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and say whether something was cut.")]
+
 
 def make_app(program: str, summary: str, *, example: str) -> typer.Typer:
     """An app with the common options and the ``version`` command."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import TakeOver, guarded, make_app, options_of, run_as
+from eps.programs.cli import TakeOver, Wait, guarded, make_app, options_of, run_as
 from eps.programs.dev.stores import Store
 from eps.programs.joining import add_joining_commands
 from eps.programs.running.runtime import run, run_server
@@ -46,6 +46,18 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON o
 def server_run(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the EPS server until Ctrl-C or SIGTERM: open every configured channel."""
     run_as("eps", context, take_over=take_over)
+
+
+@server.command("drain", short_help="Tell the running EPS server to end.")
+def server_drain(wait: Wait = False, as_json: Json = False) -> None:
+    """Tell the running EPS server to end as on SIGTERM: it takes no new calls, and those that run are answered.
+
+    What has not ended within drain_timeout is cut. The server that runs with these settings' state folder is meant.
+    With --wait, exit code 1 says that something was cut.
+    """
+    from eps.programs.admin import drain
+
+    guarded(lambda: drain.drain_server(wait=wait, as_json=as_json))
 
 
 @sd.command("submit-records", short_help="Sign change records and submit them.")

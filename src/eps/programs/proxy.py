@@ -1,10 +1,13 @@
 """The ``proxy`` program: public and private proxies, through which those are reached that nobody can dial."""
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
-from eps.programs.cli import TakeOver, make_app, run_as
+from eps.programs.cli import TakeOver, Wait, guarded, make_app, run_as
 from eps.programs.shared import add_shared_commands
-from eps.programs.stores import add_store_commands
+from eps.programs.stores import Json, add_store_commands
 
 app = make_app(
     "proxy",
@@ -25,6 +28,31 @@ def run_public(context: typer.Context, take_over: TakeOver = False) -> None:
 def run_private(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the private proxy, through which TLS clients reach a server in our network, until Ctrl-C or SIGTERM."""
     run_as("private proxy", context, take_over=take_over)
+
+
+class Kind(StrEnum):
+    """Which proxy."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@app.command("drain", short_help="Tell the running proxy to end.")
+def drain_proxy(
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="public|private", help="Which; by default the one that the settings have.")
+    ] = None,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the running proxy to end as on SIGTERM: it takes no new connections, and has its tunnels replaced.
+
+    It ends when the last connection has. What has not ended within drain_timeout is cut. The proxy that runs with
+    these settings' state folder is meant. With --wait, exit code 1 says that something was cut.
+    """
+    from eps.programs.admin import drain
+
+    guarded(lambda: drain.drain_proxy(kind or "", wait=wait, as_json=as_json))
 
 
 add_store_commands(app, "proxy")

@@ -22,6 +22,8 @@ from eps.errors import EpsError, SettingsError
 from eps.programs.guard import exit_code_of
 from eps.programs.running import systemd
 from eps.programs.running.control import Control, Handler
+from eps.programs.running.draining import COMMAND as DRAIN
+from eps.programs.running.draining import Draining, Work
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
@@ -49,7 +51,15 @@ C = TypeVar("C", contravariant=True)
 
 
 class Renewable(Server, Yields, Protocol[C]):
-    """A server that takes settings over while it runs."""
+    """A server that takes settings over while it runs, and can say what it is at.
+
+    Attributes:
+        title: what it is called.
+        cut: how many of the things that it was at had not ended in time when it was closed.
+    """
+
+    title: str
+    cut: int
 
     async def prepare(self, settings: C) -> Apply:
         """Make ready what changes; raises StartError if it can't be used, and then nothing has changed."""
@@ -61,6 +71,10 @@ class Renewable(Server, Yields, Protocol[C]):
 
     def take_over(self) -> None:
         """Another process serves until this one has started; before ``start``."""
+        ...
+
+    def work(self) -> Work:
+        """What it is at."""
         ...
 
 
@@ -160,8 +174,13 @@ class _Living(Generic[S]):
         self._in_use = self._seen
         self._set_level(self._settings)
         self._server = self._make(self._settings, emit, metrics)
-        hand_over = HandOver(self._server, lambda: os.kill(os.getpid(), signal.SIGTERM), emit)
-        commands: dict[str, Handler] = {COMMAND: hand_over, STATUS: Status(self._server.status)}
+        self._hand_over = HandOver(self._server, _stop, emit)
+        self._draining = Draining(self._server.title, self._server.work, _stop, emit)
+        commands: dict[str, Handler] = {
+            COMMAND: self._hand_over,
+            DRAIN: self._draining,
+            STATUS: Status(self._server.status),
+        }
         self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)
         return self
 
@@ -206,10 +225,13 @@ class _Living(Generic[S]):
 
     async def close(self) -> None:
         systemd.tell_stopping(os.environ)
-        await self._control.close()
+        await self._hand_over.end()
+        self._draining.stopping()
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
         await self._server.close()
+        self._draining.tell(self._server.cut)
+        await self._control.close()
 
     def started(self) -> Started:
         return self._server.started()
@@ -293,6 +315,11 @@ class _Living(Generic[S]):
         if not self._options.level_given:
             wanted = settings.log_level
             self._log.set_level(Level(wanted) if wanted is not None else self._options.level)
+
+
+def _stop() -> None:
+    """End this process, as whoever has started it would."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Look:

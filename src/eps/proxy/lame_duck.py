@@ -57,8 +57,8 @@ async def until_none(count: Callable[[], int], timeout: float) -> int:
     return left
 
 
-async def drain(count: Callable[[], int], timeout: float, emit: Emit, ask: Callable[[], Awaitable[int]]) -> None:
-    """Wait until all connections have ended; the caller has seen to it that no new ones come.
+async def drain(count: Callable[[], int], timeout: float, emit: Emit, ask: Callable[[], Awaitable[int]]) -> int:
+    """Wait until all connections have ended; the caller has seen to it that no new ones come. How many have not.
 
     Args:
         count: how many there are.
@@ -66,7 +66,7 @@ async def drain(count: Callable[[], int], timeout: float, emit: Emit, ask: Calla
         ask: asks those who have them to end them; how many will.
     """
     if not count():
-        return
+        return 0
     began = asyncio.get_running_loop().time()
     text = f"{_connections(count())} may end by themselves, for {timeout:g} s at the most; no new ones are taken"
     emit(Notice(text=text))
@@ -79,6 +79,7 @@ async def drain(count: Callable[[], int], timeout: float, emit: Emit, ask: Calla
         emit(Notice(level=Level.WARN, text=text, hint="calls that run over cut tunnels end with an unknown outcome"))
     else:
         emit(Notice(text=f"all connections have ended, after {asyncio.get_running_loop().time() - began:.1f} s"))
+    return left
 
 
 async def _ask(ask: Callable[[], Awaitable[int]], emit: Emit) -> None:

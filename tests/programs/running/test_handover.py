@@ -29,8 +29,8 @@ class Old:
         self.stopped = asyncio.Event()
         self.accepted: asyncio.Queue[None] = asyncio.Queue()
         self.listener = Listener("it", "127.0.0.1:0", self._accept, emit=self.events)
-        hand_over = HandOver(self, self.stopped.set, self.events)
-        self.control = Control(folder, NAME, {COMMAND: hand_over}, self.events)
+        self.hand_over = HandOver(self, self.stopped.set, self.events)
+        self.control = Control(folder, NAME, {COMMAND: self.hand_over}, self.events)
 
     async def _accept(self, sock: socket.socket) -> None:
         sock.close()
@@ -150,3 +150,21 @@ async def test_a_process_that_hands_nothing_over(
     with pytest.raises(StartError, match=words):
         await ask_to_hand_over(tmp_path, NAME)
     await control.close()
+
+
+async def test_a_process_that_stops_hands_nothing_over(old: Old, tmp_path: Path) -> None:
+    await old.hand_over.end()
+    assert await ask_to_hand_over(tmp_path, NAME) is None
+    assert old.story == []
+
+
+async def test_one_that_stops_meanwhile_takes_its_stores_back_to_close_them(old: Old, tmp_path: Path) -> None:
+    found = await ask_to_hand_over(tmp_path, NAME)
+    assert found is not None
+    predecessor, sockets = found
+    await old.hand_over.end()
+    assert old.story == ["let go", "taken back"]
+    assert not old.stopped.is_set()
+    predecessor.ready()  # it is alone now
+    for named in sockets:
+        named.sock.close()

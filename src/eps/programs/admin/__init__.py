@@ -11,5 +11,6 @@ stores     ``store copy | verify | backup | restore``, with store_owners: what m
 operators  what ``eps operator …`` does: own_settings are written, own_records handed to the directory's administrator
 own_certificates   requests, and what is in a certificate's file; renewal: ``eps cert renew``, step by step
 screen     results as people read them at a terminal
+drain      a running server is told to come to its end
 check      all that is wrong or doubtful in settings
 """

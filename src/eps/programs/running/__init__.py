@@ -7,5 +7,6 @@ collector  when Python looks for cycles: not into the values of large calls
 control    the socket through which other processes ask something of a running server
 status     what a running server tells of itself there
 handover   one process takes another's place
+draining   one comes to its end, and says how that went
 systemd    what systemd is told, and given to keep
 """

@@ -14,8 +14,8 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,10 @@ class Session:
             raise ConnectionResetError("the other side is gone" if not packet else "it sent no message")
         return message, descriptors
 
+    def detach(self) -> int:
+        """Leave it open for as long as this process lives: its end is what the other side waits for. Its descriptor."""
+        return self._sock.detach()
+
     def close(self) -> None:
         """The end."""
         self._sock.close()
@@ -109,7 +113,7 @@ class Control:
         except OSError as error:
             where = self._folder / self._name
             text = f"no commands are taken at {where}: {error.strerror or error}"
-            self._emit(Notice(level=Level.WARN, text=text, hint="--take-over finds nobody there"))
+            self._emit(Notice(level=Level.WARN, text=text, hint="--take-over and drain find nobody there"))
             return
         self._tasks.start(self._serve(self._sock), "control")
 
@@ -167,7 +171,7 @@ def ask(folder: Path, name: str, command: Object) -> Session | None:
         with _Folder(folder) as opened:
             found = os.stat(name, dir_fd=opened, follow_symlinks=False)
             if not stat.S_ISSOCK(found.st_mode):
-                raise StartError(f"{where} is no socket", hint="remove it, and start without --take-over")
+                raise StartError(f"{where} is no socket", hint="remove it; the server makes one when it starts")
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             sock.settimeout(COMMAND_SECONDS)
             try:
@@ -183,8 +187,22 @@ def ask(folder: Path, name: str, command: Object) -> Session | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except OSError as error:
-        raise StartError(f"{where} can't be used: {error.strerror or error}") from error
+        why, hint = error.strerror or error, "only the server's own user and root may use it"
+        raise StartError(f"{where} can't be used: {why}", hint=hint) from error
     return session
+
+
+@contextmanager
+def closed_on_failure(session: Session, failed: str) -> Iterator[None]:
+    """Close it if what is done inside fails; raises StartError, which begins with ``failed``, for an OSError."""
+    try:
+        yield
+    except BaseException as error:
+        session.close()
+        if isinstance(error, OSError):
+            why = "it said nothing in time" if isinstance(error, TimeoutError) else str(error)
+            raise StartError(f"{failed}: {why}", hint="look into its log") from error
+        raise
 
 
 def is_ours(sock: socket.socket) -> bool:

@@ -10,16 +10,19 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Object
 from eps.errors import StartError
-from eps.programs.running.control import Session, ask
+from eps.programs.running.control import Session, ask, closed_on_failure
 from eps.transport.inherited import Named, listening
 from eps.transport.listener import LISTENING, sockets_in_use
 
 COMMAND = "take-over"
+
+ENDING = "ending"
+"""The answer of a process that stops by itself: its sockets are closed."""
 
 GIVE_SECONDS = 30.0
 """How long the old process may take to let its stores go: a submission under way, tunnels that are being joined."""
@@ -64,7 +67,7 @@ class Predecessor:
 
 
 async def ask_to_hand_over(folder: Path, name: str) -> tuple[Predecessor, list[Named]] | None:
-    """The process that listens at that control socket, and its sockets; None if there is none.
+    """The process that listens at that control socket, and its sockets; None if there is none, or one that stops.
 
     Raises:
         StartError: it does not hand them over.
@@ -72,20 +75,17 @@ async def ask_to_hand_over(folder: Path, name: str) -> tuple[Predecessor, list[N
     session = ask(folder, name, {"command": COMMAND})
     if session is None:
         return None
-    try:
+    with closed_on_failure(session, "the running process does not hand over"):
         answer, descriptors = await session.receive(GIVE_SECONDS)
+        if answer.get(ENDING):
+            session.close()
+            return None
         names = answer.get("sockets")
         if not isinstance(names, list) or len(names) != len(descriptors):
             for descriptor in descriptors:
                 os.close(descriptor)
             raise StartError(f"the running process hands nothing over: {answer.get('error', 'no reason given')}")
         return Predecessor(session), [listening(str(one), fd) for one, fd in zip(names, descriptors, strict=True)]
-    except BaseException as error:
-        session.close()
-        if isinstance(error, OSError):
-            why = "it said nothing in time" if isinstance(error, TimeoutError) else str(error)
-            raise StartError(f"the running process does not hand over: {why}", hint="look into its log") from error
-        raise
 
 
 class HandOver:
@@ -100,22 +100,33 @@ class HandOver:
         self._server = server
         self._stop = stop
         self._emit = emit
-        self._under_way = False
+        self._giving: asyncio.Task[Any] | None = None
+        self._ending = False
 
     async def __call__(self, session: Session, _: Object) -> None:
-        if self._under_way:
+        if self._giving is not None:
             session.send({"error": "another process is taking over already"})
             return
-        self._under_way = True
+        if self._ending:
+            session.send({ENDING: True})
+            return
+        self._giving = asyncio.current_task()
         self._emit(Notice(text="another process takes over: its start is waited for"))
         try:
             given = await self._give(session)
         finally:
-            self._under_way = False
+            self._giving = None
         if given:
             self._emit(Notice(text="another process has taken over; what runs here comes to its end"))
             await asyncio.sleep(SETTLE_SECONDS)
             self._stop()
+
+    async def end(self) -> None:
+        """This process stops: nothing more is handed over, and who is about to take over starts like any other."""
+        self._ending = True
+        if self._giving is not None:
+            self._giving.cancel()
+            await asyncio.gather(self._giving, return_exceptions=True)
 
     async def _give(self, session: Session) -> bool:
         listeners = list(LISTENING)

@@ -7,6 +7,7 @@ from typing import Protocol
 from eps.core.event import Started
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.names import Object
+from eps.programs.running.draining import Work
 
 
 class Part(Protocol):
@@ -32,14 +33,19 @@ class Composite:
 
     Args:
         title: what it is, for the log.
+
+    Attributes:
+        cut: how many of the things that it was at had not ended in time when it was closed.
     """
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self.title = title
+        self.cut = 0
         self._listening: list[tuple[str, str, Callable[[], int]]] = []
         self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
         self._stack = AsyncExitStack()
         self._up = False
+        self._started: Started | None = None
 
     def add(self, part: Part) -> None:
         """Another part, started behind those that are here."""
@@ -58,10 +64,12 @@ class Composite:
         self._listening.append((what, parse_host_port(bind_address)[0] or "*", port))
 
     def started(self) -> Started:
-        """Who this is and what it has open."""
-        ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
-        listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
-        return Started(name=self._title, listening=listening)
+        """Who this is and what it has open; while it is being closed, too, what it had."""
+        if self._started is None:
+            ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
+            listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
+            self._started = Started(name=self.title, listening=listening)
+        return self._started
 
     def status(self) -> Object:
         """What its administrator's commands are told of it."""
@@ -81,6 +89,10 @@ class Composite:
                 await start()
             self._stack = stack.pop_all()
         self._up = True
+
+    def work(self) -> Work:
+        """What it is at. By default nothing that would go on for long."""
+        return Work(0, "request", 0.0)
 
     def take_over(self) -> None:
         """Another process serves until this one has started; before ``start``."""

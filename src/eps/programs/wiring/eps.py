@@ -33,6 +33,7 @@ from eps.directory.pace import Pace
 from eps.errors import Side, StartError
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
+from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.wiring.composite import Apply, Composite, apply_all
@@ -96,7 +97,7 @@ class EpsServer(Composite):
             for channel in self.channels:
                 if not isinstance(channel, JsonRpcClientChannel | StdoutChannel):
                     await channel.stop()
-            await self._broker.settled(self._drain_timeout)
+            self.cut = await self._broker.settled(self._drain_timeout)
         await super().close()
 
     def status(self) -> Object:
@@ -106,6 +107,9 @@ class EpsServer(Composite):
                 streams.update(channel.streams)
         shortened = {name: reason[:MAX_TEXT] for name, reason in islice(streams.items(), MAX_STREAMS)}
         return super().status() | {"streams": shortened}
+
+    def work(self) -> Work:
+        return Work(self._broker.running, "call", self._drain_timeout)
 
     def take_over(self) -> None:
         for channel in self.channels:

@@ -16,6 +16,7 @@ from eps.errors import StartError
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
+from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import content_digest, own_fingerprints, tls_files
@@ -111,11 +112,18 @@ class _ProxyServer(Composite):
     async def close(self) -> None:
         """Take no new connections, let those that are there end, then close everything."""
         if self.is_up:
-            await self._drain()
+            self.cut = await self._drain()
         await super().close()
 
-    async def _drain(self) -> None:
-        raise NotImplementedError  # each proxy knows its own connections
+    def work(self) -> Work:
+        return Work(self._connections if self.is_up else 0, "connection", self._section.drain_timeout)
+
+    @property
+    def _connections(self) -> int:
+        raise NotImplementedError  # each proxy knows its own
+
+    async def _drain(self) -> int:
+        raise NotImplementedError  # and what to do about them
 
     def _serve(self) -> JsonRpcServer:
         given = self._section.jsonrpc_server
@@ -176,13 +184,17 @@ class PublicProxyServer(_ProxyServer):
         )
         await self._passthrough.start()
 
-    async def _drain(self) -> None:
+    @property
+    def _connections(self) -> int:
+        return self.proxy.tunnels + self.proxy.waiting
+
+    async def _drain(self) -> int:
         proxy = self.proxy
         proxy.stop()
         await self.passthrough.stop()
         operators = {Operator(name) for names in proxy.relays.values() for name in names}
-        await drain(
-            lambda: proxy.tunnels + proxy.waiting,
+        return await drain(
+            lambda: self._connections,
             self._given.drain_timeout,
             self._emit,
             lambda: ask_to_renew(operators, self.call_network, self._emit),
@@ -250,10 +262,13 @@ class PrivateProxyServer(_ProxyServer):
         )
         await self._proxy.start()
 
-    async def _drain(self) -> None:
-        proxy, forwarder = self.proxy, self.forwarder
-        await proxy.stop()
-        await drain(lambda: proxy.dialling + forwarder.open, self._given.drain_timeout, self._emit, self._end_unused)
+    @property
+    def _connections(self) -> int:
+        return self.proxy.dialling + self.forwarder.open
+
+    async def _drain(self) -> int:
+        await self.proxy.stop()
+        return await drain(lambda: self._connections, self._given.drain_timeout, self._emit, self._end_unused)
 
     async def _end_unused(self) -> int:
         """No operator is to be asked: it is TLS clients who are connected."""
