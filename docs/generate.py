@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
+from eps.reasons import TABLE as REASONS
 from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
 from support.attacks.guards import GUARDS
@@ -351,6 +352,26 @@ def render_promises() -> str:
     return "\n" + "\n".join(parts)
 
 
+def render_reasons() -> str:
+    """Each reason with what it means, under a heading that is its anchor."""
+    parts = []
+    for reason, row in REASONS.items():
+        head = f"### `{reason}`\n\n**{row.title[:1].upper()}{row.title[1:]}.** {row.means}\n\n"
+        facts = f"- whose: {WHOSE[row.whose]}\n- executed: {EXECUTED[row.executed]}\n"
+        parts.append(f"{head}{facts}- **do:** {row.do}\n")
+    return "\n" + "\n".join(parts) + "\n"
+
+
+WHOSE = {
+    "caller": "whoever makes the call",
+    "ours": "the server's that tells it",
+    "peer": "the called operator's",
+    "proxy": "the proxy's",
+    "directory": "the service directory's",
+}
+EXECUTED = {"no": "no", "perhaps": "perhaps: find out before you repeat the call", "yes": "yes"}
+
+
 def render_guards() -> str:
     """The guards that are removed in turn, and how many they are."""
     rows = ["| guard | where | fails without it |", "| --- | --- | --- |"]
@@ -387,7 +408,13 @@ def limit_text(value: Any, unit: str) -> str:
     return f"{int(shown) if shown == int(shown) else shown:,} {unit}".strip()
 
 
-WHOLE = {"limits": render_limits, "attacks": render_attacks, "guards": render_guards, "promises": render_promises}
+WHOLE = {
+    "limits": render_limits,
+    "attacks": render_attacks,
+    "guards": render_guards,
+    "promises": render_promises,
+    "reasons": render_reasons,
+}
 """Tables that are about no model."""
 
 

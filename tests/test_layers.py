@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "eps"
 ARCHITECTURE = (PACKAGE.parents[1] / "ARCHITECTURE.md").read_text()
 
 FLOORS: tuple[set[str], ...] = (
+    {"reasons"},
     {"errors"},
     {"core"},
     {"settings", "transport", "pki"},

@@ -3,7 +3,7 @@
 The rooms, from the ground up; none imports what is above it (``tests/test_layers.py``, ARCHITECTURE.md). Each folder's
 ``__init__.py`` is its map.
 
-errors       one tree
+reasons      why something failed, in words            errors       one tree of them
 core         what the protocol says, without sockets, clock or files
 settings     from files to models                        pki          issues certificates
 transport    sockets: TLS, listen, dial, the relay       datastores   what outlives the programs

@@ -36,10 +36,12 @@
        └─ OutcomeUnknown             500  call        peer       unknown   it may have been executed
 
 The table's last four columns are each class's defaults; whoever raises one can say better. ``error.data`` of every
-JSON-RPC error that an EPS server makes itself carries ``stage``, ``side``, ``outcome`` and ``hint``.
+JSON-RPC error that an EPS server makes itself carries ``stage``, ``side``, ``outcome``, ``reason`` and ``hint``.
 """
 
 from enum import StrEnum
+
+from eps.reasons import Reason
 
 
 class Stage(StrEnum):
@@ -78,6 +80,7 @@ class EpsError(Exception):
         message: one sentence: who, what, why. No trailing full stop is needed.
         hint: what an administrator can do about it; empty if there is nothing to add.
         code: JSON-RPC error code (PROTOCOL.md section 5), where it differs from the class's.
+        reason: the word for why, where it is known better than the class's.
 
     Attributes:
         place: what only our own administrators may read, an internal URL say: for our log, and never sent.
@@ -87,6 +90,7 @@ class EpsError(Exception):
     stage: Stage = Stage.CALL
     side: Side = Side.OURS
     outcome: Outcome = Outcome.FAILED
+    reason: Reason = Reason.INTERNAL
     place: str = ""
 
     def __init__(
@@ -98,6 +102,7 @@ class EpsError(Exception):
         stage: Stage | None = None,
         side: Side | None = None,
         outcome: Outcome | None = None,
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -110,6 +115,8 @@ class EpsError(Exception):
             self.side = side
         if outcome is not None:
             self.outcome = outcome
+        if reason is not None:
+            self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -130,6 +137,7 @@ class EpsError(Exception):
             "stage": self.stage.value,
             "side": self.side.value,
             "outcome": self.outcome.value,
+            "reason": self.reason.value,
             "hint": self.told_hint,
         }
 
@@ -137,9 +145,13 @@ class EpsError(Exception):
 class SettingsError(EpsError):
     """A settings file can't be used. The message starts with ``FILE: key.path:``."""
 
+    reason = Reason.SETTINGS
+
 
 class StartError(EpsError):
     """A program can't start, for a reason outside its settings' form (port taken, file missing)."""
+
+    reason = Reason.CANT_START
 
 
 class DiskFull(StartError):
@@ -152,6 +164,8 @@ class DiskFull(StartError):
         place: a folder on that disk.
     """
 
+    reason = Reason.DISK_FULL
+
     def __init__(self, what: str, why: str, place: object) -> None:
         hint = f"make room on the disk of {place}, or have the quota raised; the next start then succeeds"
         super().__init__(f"{what}: the disk is full ({why})", hint=hint)
@@ -160,30 +174,36 @@ class DiskFull(StartError):
 class BadRequest(EpsError):
     code = -32600
     outcome = Outcome.NOT_SENT
+    reason = Reason.BAD_REQUEST
 
 
 class NotJson(BadRequest):
     code = -32700
+    reason = Reason.NOT_JSON
 
 
 class MethodNotFound(BadRequest):
     code = -32601
+    reason = Reason.METHOD_NOT_FOUND
 
 
 class BadParams(BadRequest):
     code = -32602
+    reason = Reason.BAD_PARAMS
 
 
 class TooDeep(BadRequest):
-    pass
+    reason = Reason.TOO_DEEP
 
 
 class AddressError(BadRequest):
     code = 1
+    reason = Reason.BAD_ADDRESS
 
 
 class TooLarge(BadRequest):
     code = 400
+    reason = Reason.TOO_LARGE
 
 
 class InternalError(EpsError):
@@ -194,6 +214,8 @@ class StoreFailed(InternalError):
     """A datastore can't be used. Its message and hint name files, servers and keys, which concern our own
     administrators: they are for our log and command line, and whoever called is told less.
     """
+
+    reason = Reason.STORE_FAILED
 
     @property
     def told(self) -> str:
@@ -215,6 +237,7 @@ class RecordError(EpsError):
         index: which record of the submitted list, from 0; None where the list as a whole is meant.
     """
 
+    reason = Reason.RECORD_REFUSED
     code = -32603
     stage = Stage.DIRECTORY
     side = Side.DIRECTORY
@@ -230,8 +253,7 @@ class StaleRecord(RecordError):
     Certainly nothing was stored, so the batch may be chained anew. ``error.data`` says so to clients of ours.
     """
 
-    def data(self) -> dict[str, str | int]:
-        return super().data() | {"reason": "stale"}
+    reason = Reason.STALE
 
 
 class UnknownOperator(EpsError):
@@ -239,25 +261,29 @@ class UnknownOperator(EpsError):
     stage = Stage.DIRECTORY
     side = Side.DIRECTORY
     outcome = Outcome.NOT_SENT
+    reason = Reason.OPERATOR_UNKNOWN
 
 
 class DirectoryUnavailable(UnknownOperator):
-    pass
+    reason = Reason.NO_DIRECTORY
 
 
 class NotPermitted(EpsError):
     code = 403
     stage = Stage.PERMISSION
     outcome = Outcome.NOT_SENT
+    reason = Reason.NO_PERMISSION
 
 
 class NotFound(EpsError):
     code = 404
     outcome = Outcome.NOT_SENT
+    reason = Reason.NOT_FOUND
 
 
 class DeliveryError(EpsError):
     side = Side.PEER
+    reason = Reason.BAD_ANSWER
 
 
 class NotSent(DeliveryError):
@@ -267,12 +293,9 @@ class NotSent(DeliveryError):
         final: not within seconds, since nothing but an administrator, or less load, will change the answer.
     """
 
+    reason = Reason.NOT_SENT
     outcome = Outcome.NOT_SENT
     final = False
-
-
-BUSY = "busy"
-"""The ``reason`` in ``error.data`` of :class:`Busy`."""
 
 
 class Busy(NotSent):
@@ -285,6 +308,7 @@ class Busy(NotSent):
         side: whose that is.
     """
 
+    reason = Reason.BUSY
     final = True
 
     def __init__(self, message: str, retry_after: int, side: Side) -> None:
@@ -293,36 +317,44 @@ class Busy(NotSent):
         self.retry_after = retry_after
 
     def data(self) -> dict[str, str | int]:
-        return super().data() | {"reason": BUSY, "retry_after": self.retry_after}
+        return super().data() | {"retry_after": self.retry_after}
 
 
 class NoRoute(NotSent):
     stage = Stage.BROKER
+    reason = Reason.PEER_OFF
 
 
 class NoWay(NoRoute):
     final = True
+    reason = Reason.NO_WAY
 
 
 class Unreachable(NotSent):
-    pass
+    reason = Reason.UNREACHABLE
 
 
 class NoAnswer(Unreachable):
     """Nothing came back at all: most likely something on the way swallows it."""
 
+    reason = Reason.SILENT
+
 
 class TlsFailed(NotSent):
     stage = Stage.TLS
+    reason = Reason.TLS_FAILED
 
 
 class CertificateRefused(TlsFailed):
     """The peer refused ours: it said so, or hung up when it had seen it."""
 
+    reason = Reason.CERTIFICATE_REFUSED
+
 
 class TunnelFailed(NotSent):
     stage = Stage.RELAY
     side = Side.PROXY
+    reason = Reason.NO_TUNNEL
 
 
 class TunnelRefused(TunnelFailed):
@@ -331,7 +363,9 @@ class TunnelRefused(TunnelFailed):
 
 class AnswerRefused(DeliveryError):
     outcome = Outcome.EXECUTED
+    reason = Reason.ANSWER_REFUSED
 
 
 class OutcomeUnknown(DeliveryError):
     outcome = Outcome.UNKNOWN
+    reason = Reason.BROKE_OFF

@@ -105,6 +105,7 @@ async def test_a_caller_without_the_right_is_refused_with_the_reason() -> None:
     event = setup.events[-1]
     assert isinstance(event, CallFinished)
     assert (event.outcome, event.code, event.direction) == ("not_sent", 403, "incoming")
+    assert (event.fault, event.reason, event.call_id) == ("network", "no-permission", "1")
 
 
 async def test_params_are_read_only_once_the_sender_is_known_to_have_the_right() -> None:
@@ -256,6 +257,7 @@ async def test_a_failed_delivery_keeps_its_outcome() -> None:
         "stage": "call",
         "side": "peer",
         "outcome": "not_sent",
+        "reason": "not-sent",
         "hint": "walk",
         "told_by": "hd-1",
     }
@@ -395,14 +397,18 @@ def test_how_an_ending_is_told() -> None:
     """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
     told = {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"}
     theirs = Error(403, "no", told)
-    assert ending(None, None) == ("ok", "", "", Level.DEBUG)
-    assert ending(theirs, None) == ("error", "permission", "no (ask)", Level.WARN)
-    assert ending(Error(403, "no", {**told, "hint": ""}), None) == ("error", "permission", "no", Level.WARN)
+    assert ending(None, None) == ("ok", "", "", "", "", Level.DEBUG)
+    assert ending(theirs, None) == ("not_sent", "network", "permission", "", "no (ask)", Level.WARN)
+    short = Error(403, "no", {**told, "hint": "", "reason": "no-permission"})
+    assert ending(short, None) == ("not_sent", "network", "permission", "no-permission", "no", Level.WARN)
+    assert ending(Error(403, "no", {**told, "reason": "our word"}), None).reason == ""
     for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
-        assert ending(Error(7, "x" * 1000, data), None) == ("error", "call", "x" * 500, Level.DEBUG)
+        ended = ending(Error(7, "x" * 1000, data), None)
+        assert ended == ("error", "application", "call", "", "x" * 299 + "…", Level.DEBUG)
     assert ending(Error(404, "no such patient", {"patient": 7}), None)[-1] is Level.DEBUG
     failure = NoRoute("there is no way", hint="make one")
-    assert ending(theirs, failure) == ("not_sent", "broker", "there is no way (make one)", Level.WARN)
+    detail = "there is no way (make one)"
+    assert ending(theirs, failure) == ("not_sent", "network", "broker", "peer-off", detail, Level.WARN)
 
 
 @pytest.mark.parametrize(
@@ -425,6 +431,7 @@ async def test_words_that_may_be_an_application_s_are_logged_for_debugging_only(
     assert (await error_of(answer)).message == "patient Smith", "its caller is told"
     (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
     assert (finished.level, finished.stage, finished.code) == (Level.WARN, stage, code)
+    assert (finished.outcome, finished.fault, finished.reason) == ("error", "unknown", "")
     assert "patient" not in finished.message()
     (words,) = [event for event in setup.events if "patient" in event.message()]
     assert words.level is Level.DEBUG
@@ -442,8 +449,8 @@ async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monk
     finished = [event for event in setup.events if isinstance(event, CallFinished)]
     assert len(finished) == 7  # the metrics count them all
     assert [event.level for event in finished] == [Level.WARN, *[Level.DEBUG] * 4, Level.WARN, Level.WARN]
-    assert finished[-1].reason.endswith("; 4 more failed calls of public-proxy-1.ga are in the debug log only")
-    assert "more failed calls" not in finished[0].reason
+    assert finished[-1].detail.endswith("; 4 more failed calls of public-proxy-1.ga are in the debug log only")
+    assert "more failed calls" not in finished[0].detail
 
 
 async def test_an_application_that_fails_again_and_again_does_not_either() -> None:
@@ -473,6 +480,7 @@ async def test_what_our_application_answers_is_logged_for_debugging_only(answere
     assert (await error_of(answer)).message == "patient Smith", "its caller is told"
     (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
     assert finished.level is Level.DEBUG
+    assert (finished.outcome, finished.fault, finished.reason) == ("error", "application", "")
     assert not [event for event in setup.events if event.level is not Level.DEBUG and "patient" in event.message()]
 
 

@@ -175,7 +175,7 @@ async def test_a_stream_that_breaks_is_opened_again(setup: Setup, ours: bool) ->
     stream.broken = True
     stream.ask("1")
     await setup.next_stream()
-    downs = [event.reason for event in setup.events.of(PeerChanged) if not event.up]
+    downs = [event.detail for event in setup.events.of(PeerChanged) if not event.up]
     assert downs == ["the server ended it", "aborted"]
 
 

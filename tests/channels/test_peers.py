@@ -17,7 +17,7 @@ from support.fakes import FakeSource, network_directory
 
 
 def passed_on(code: int, data: Any) -> Any:
-    error = from_peer(Response("1", error=Error(code, "m", data))).error
+    error = from_peer(Response("1", error=Error(code, "m", data)), Operator("hd-2")).error
     assert error is not None and (error.code, error.message) == (code, "m")
     return error.data
 
@@ -33,6 +33,22 @@ def test_what_a_server_calls_its_own_side_is_the_peer_s() -> None:
     assert passed_on(500, data) == {**data, "side": "peer"}
 
 
+def test_what_a_server_says_for_itself_is_quoted_with_its_name_and_reasons_are_seen_from_here() -> None:
+    data = {"side": "ours", "outcome": "not_sent", "reason": "own-pin", "hint": "x" * 400, "told_by": "hd-2"}
+    error = from_peer(Response("1", error=Error(500, "no\n" + "x" * 400, data)), Operator("hd-2")).error
+    assert error is not None
+    assert error.message.startswith("hd-2 reports: no\\nxxx") and len(error.message) == 314
+    assert (error.data["side"], error.data["reason"], len(error.data["hint"])) == ("peer", "peer-pin", 300)
+    odd = {"told_by": "hd-2", "reason": "their word", "hint": 7}
+    error = from_peer(Response("1", error=Error(500, "no", odd)), Operator("hd-2")).error
+    assert error is not None and error.data == {**odd, "hint": ""}
+
+
+def test_what_others_say_is_nobody_s_to_quote() -> None:
+    for data in ({"told_by": "hd-7"}, {"told_by": ["hd-2"]}):
+        assert passed_on(500, data) == data
+
+
 def test_a_missing_right_of_which_a_server_says_no_more_failed_there() -> None:
     assert passed_on(403, {}) == {"stage": "permission", "side": "peer", "outcome": "failed"}
     assert passed_on(403, ["theirs"]) == ["theirs"]
@@ -40,7 +56,7 @@ def test_a_missing_right_of_which_a_server_says_no_more_failed_there() -> None:
 
 def test_an_answer_without_an_error_stays_as_it_is() -> None:
     response = Response("1", {"side": "ours"})
-    assert from_peer(response) is response
+    assert from_peer(response, Operator("hd-2")) is response
 
 
 async def test_sender_id_and_method_are_read_in_any_order_and_the_last_one_counts() -> None:

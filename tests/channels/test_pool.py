@@ -204,7 +204,7 @@ async def test_a_dropped_connection_costs_the_next_call_nothing(setup: Setup) ->
     setup.opened[0].abort("proxy restarted")
     await setup.call()
     assert len(setup.opened) == 2
-    reasons = [event.reason for event in setup.events if isinstance(event, PeerChanged) and not event.up]
+    reasons = [event.detail for event in setup.events if isinstance(event, PeerChanged) and not event.up]
     assert reasons == ["proxy restarted"]
 
 

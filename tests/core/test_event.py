@@ -47,11 +47,11 @@ LINES = [
     (Step(step=2, operator="p", peer="b", text="asks b", seconds=0.0015), "step 2 of 6: asks b in 1.5 ms"),
     (CallFinished(**CALL, outcome="ok"), "local call hd-1 → hd-2._ping: ok in 12.3 ms"),
     (
-        CallFinished(**CALL, outcome="not_sent", code=403, stage="permission", reason="no"),
+        CallFinished(**CALL, outcome="not_sent", code=403, stage="permission", detail="no"),
         "local call hd-1 → hd-2._ping: not_sent in 12.3 ms: no [code 403, stage permission]",
     ),
     (PeerChanged(link="direct", peer="hd-2", up=True), "direct link with hd-2 is up"),
-    (PeerChanged(link="stream", peer="hd-2", up=False, reason="reset"), "stream link with hd-2 is down: reset"),
+    (PeerChanged(link="stream", peer="hd-2", up=False, detail="reset"), "stream link with hd-2 is down: reset"),
     (
         TunnelFinished(outcome="happy", seconds=1.5, caller="a", callee="b", first_bytes=1, second_bytes=2),
         "tunnel a → b ended: happy after 1.500 s, 2 bytes from the caller, 1 back",
@@ -69,8 +69,8 @@ LINES = [
         "directory: 2 operators from 2 records, tip 645d, from hd-1, which changed hd-1: groups; hd-2: services",
     ),
     (DirectoryConfirmed(at=0, date="1970-01-01T00:00:00+00:00"), "directory confirmed: 1970-01-01T00:00:00+00:00"),
-    (DirectoryFailed(reason="it is down"), "directory not updated: it is down"),
-    (DirectoryFailed(reason="it is down", hint="start it"), "directory not updated: it is down (start it)"),
+    (DirectoryFailed(detail="it is down"), "directory not updated: it is down"),
+    (DirectoryFailed(detail="it is down", hint="start it"), "directory not updated: it is down (start it)"),
     (Refused(listener="grpc", why="pin", source="1.2.3.4"), "grpc: refused 1.2.3.4 (pin)"),
     (Refused(listener="grpc", why="pin", source="1.2.3.4", detail="x"), "grpc: refused 1.2.3.4 (pin): x"),
     (
@@ -80,7 +80,7 @@ LINES = [
     (Forwarding(operator="private-proxy-1.ga", peer="public-proxy-1.ga", text="dials it"), "dials it"),
     (Announced(domain="a.example.org", operator="hd-1", outcome="kept"), "announcement of a.example.org (hd-1): kept"),
     (
-        Announced(domain="a.example.org", operator="hd-1", outcome="refused", reason="it is taken"),
+        Announced(domain="a.example.org", operator="hd-1", outcome="refused", detail="it is taken"),
         "announcement of a.example.org (hd-1): refused: it is taken",
     ),
 ]
@@ -105,4 +105,4 @@ def test_every_kind_has_its_own_word_and_its_line_is_tested() -> None:
 def test_levels() -> None:
     assert [level.value for level in Level] == ["panic", "fatal", "error", "warn", "info", "debug", "trace"]
     assert Notice(text="x").level is Level.INFO
-    assert DirectoryFailed(reason="x").level is Level.WARN
+    assert DirectoryFailed(detail="x").level is Level.WARN

@@ -289,7 +289,7 @@ def test_invalid_requests_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_request(body(**changes), JSON)
     assert caught.value.code == -32600
-    assert set(caught.value.data()) == {"stage", "side", "outcome", "hint"}
+    assert set(caught.value.data()) == {"stage", "side", "outcome", "reason", "hint"}
 
 
 def test_paths_in_params_begin_with_params() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 
 from eps.core.address import Address
-from eps.core.message import Error, Request, Response, error_response, unwrap, wrap
+from eps.core.message import Error, Request, Response, unwrap, wrap
 from eps.core.names import Operator
+from eps.core.told import error_response
 from eps.errors import NotPermitted
 from support.strategies import VALUES
 
@@ -56,6 +57,5 @@ def test_an_error_tells_the_caller_what_to_do() -> None:
     response = error_response("1", NotPermitted("no", hint="ask"))
     assert response.id == "1"
     assert response.result is None
-    assert response.error == Error(
-        403, "no", {"stage": "permission", "side": "ours", "outcome": "not_sent", "hint": "ask"}
-    )
+    data = {"stage": "permission", "side": "ours", "outcome": "not_sent", "reason": "no-permission", "hint": "ask"}
+    assert response.error == Error(403, "no", data)

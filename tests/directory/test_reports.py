@@ -18,7 +18,7 @@ def test_a_failure_is_told_once_until_something_succeeds() -> None:
     reports = Reports(events, None)
     for reason in ("down", "down", "lying", "down"):
         reports.failed(reason, "look")
-    assert [event.reason for event in events.of(DirectoryFailed)] == ["down", "lying"]
+    assert [event.detail for event in events.of(DirectoryFailed)] == ["down", "lying"]
     assert reports.failing
     reports.succeeded("https://sd", OTHERS)
     assert not reports.failing

@@ -78,7 +78,7 @@ async def test_calls_beyond_the_limit_are_refused_and_never_run(machine: Machine
     assert len(tally.taken) == 8 and len(tally.refused) == 52
     assert sorted(application.ran) == sorted(tally.names)
     line = await machine.processes["hd-2"].wait_for(kind="call", outcome="not_sent")
-    assert "the application of hd-2 is busy with 8 calls" in line["reason"], line
+    assert "the application of hd-2 is busy with 8 calls" in line["detail"], line
 
 
 @pytest.mark.chaos

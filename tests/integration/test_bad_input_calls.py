@@ -34,7 +34,7 @@ async def failure(
     assert "\n" not in error.message
     for text in says:
         assert text in f"{error.message} ({error.data['hint']})"
-    line = await machine.processes["hd-1"].wait_for(kind="call", method=method.rpartition(".")[2], reason=error.message)
+    line = await machine.processes["hd-1"].wait_for(kind="call", method=method.rpartition(".")[2], detail=error.message)
     assert line["level"] in ("warn", "debug")  # one warning a second
     assert line["stage"] == stage
     assert line["outcome"] in (outcome, "error")
@@ -53,7 +53,7 @@ async def failure(
 async def test_the_directory_is_down_then_empty(machine: Machine) -> None:
     await machine.start("hd-1")
     await machine.processes["hd-1"].wait_for(
-        kind="directory_failed", reason=f"the service directory at https://localhost:{machine.ports.of[3322]}/jsonrpc: "
+        kind="directory_failed", detail=f"the service directory at https://localhost:{machine.ports.of[3322]}/jsonrpc: "
         "connection refused", level="warn",
     )  # fmt: skip
     told = ("hd-1 has no verified directory yet", "check that the service directory runs", "make sd-setup")
@@ -108,12 +108,12 @@ async def test_the_peer_or_the_proxy_is_gone(machine: Machine) -> None:
     await machine.stop("public-proxy-1", signal.SIGKILL)
     await machine.processes["hd-1"].wait_for(kind="peer", link="tunnel", up=False)
     await failure(
-        machine, "hd-2._ping", "public-proxy-1.ga brought no tunnel to hd-2: public-proxy-1.ga's application: "
-        "connection refused", "the server runs", **relay,
+        machine, "hd-2._ping", "public-proxy-1.ga brought no tunnel to hd-2: the proxy's EPS server does not "
+        "reach its proxy program", "start proxy run public", **relay,
     )  # fmt: skip
     assert str(machine.ports.of[6655]) not in str(machine.processes["hd-1"].lines), "the proxy's endpoint is its own"
     told = await machine.processes[PROXY_EPS].wait_for(kind="call", method="requestConnection", outcome="not_sent")
-    assert f"[at https://localhost:{machine.ports.of[6655]}/jsonrpc]" in told["reason"]
+    assert f"[at https://localhost:{machine.ports.of[6655]}/jsonrpc]" in told["detail"]
 
     await machine.stop(PROXY_EPS, signal.SIGKILL)
     await machine.processes["hd-1"].wait_for(kind="peer", link="direct", peer="public-proxy-1.ga", up=False)

@@ -123,7 +123,7 @@ async def test_another_service_behind_the_url_is_no_empty_directory(
     sd.records = sign_chain(signer, CHANGES)
     async with following(authority, sd.endpoint + "/elsewhere") as follower:
         failed = await follower.until_refused()
-        assert failed.reason
+        assert failed.detail
         assert not follower.directory.current.entries
 
 

@@ -8,6 +8,7 @@ import pytest
 from eps.core.event import PeerChanged, Step
 from eps.core.http_proxy import HttpProxies
 from eps.errors import Side, Unreachable
+from eps.reasons import TABLE, Reason
 from eps.transport.tls import server_context
 from eps.transport.tunnel import RelaySettings
 from support.network import HD_1, HD_2, PROXY, Network
@@ -95,12 +96,13 @@ async def test_without_the_proxy_running_the_caller_learns_which_part_failed(net
 
 async def test_what_lies_with_the_proxy_s_application_is_told_as_the_proxy_s(network: Network) -> None:
     def down(request: object) -> object:
-        raise Unreachable("the application is down", side=Side.OURS)
+        raise Unreachable("the application is down", side=Side.OURS, reason=Reason.APPLICATION_DOWN)
 
     network.nodes[PROXY].application.answer = down
     answer = await network.nodes[HD_1].call("hd-2._ping")
     assert answer.error is not None
-    assert answer.error.message == f"{PROXY} brought no tunnel to hd-2: the application is down"
+    assert answer.error.message == f"{PROXY} brought no tunnel to hd-2: {TABLE[Reason.PROXY_PROGRAM_DOWN].title}"
+    assert answer.error.data["reason"] == Reason.PROXY_PROGRAM_DOWN
     assert (answer.error.data["stage"], answer.error.data["side"]) == ("relay", "proxy")
 
 
@@ -111,7 +113,9 @@ async def test_what_lies_with_b_is_told_as_b_s(network: Network) -> None:
     network.nodes[HD_2].server.renew(context, rate_limits=(), relays=relays, is_other=False)
     answer = await network.nodes[HD_1].call("hd-2._ping")
     assert answer.error is not None
-    assert answer.error.message.startswith(f"{PROXY} brought no tunnel to hd-2: hd-2 reports: the proxy_url for ")
+    assert answer.error.message.startswith(
+        f"{PROXY} brought no tunnel to hd-2: hd-2 reports: the settings can't be used"
+    )
     assert (answer.error.data["stage"], answer.error.data["side"]) == ("relay", "peer")
 
 
@@ -160,7 +164,7 @@ async def test_a_proxy_that_stops_asks_both_sides_for_another_tunnel_and_no_call
     gate.set()
     assert (await running).result == "done"
     down = await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
-    assert down.reason == "closed by us"
+    assert down.detail == "closed by us"
     assert (await a.call("hd-2._ping")).error is None
     assert a.steps() == [1, 2, 5, 6] * 2
 
@@ -173,7 +177,7 @@ async def test_the_side_that_was_called_says_goodbye_a_moment_later(
     assert (await a.call("hd-2._ping")).error is None
     assert (await p.call("hd-2._renewConnections")).result == {"connections": 1}
     down = await a.events.wait_for(PeerChanged, lambda event: event.link == "tunnel" and not event.up)
-    assert down.reason == "hd-2 ended the connection (GOAWAY NO_ERROR)"
+    assert down.detail == "hd-2 ended the connection (GOAWAY NO_ERROR)"
 
 
 async def test_nobody_else_may_ask_for_another_tunnel(network: Network) -> None:

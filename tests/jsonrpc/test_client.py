@@ -140,7 +140,7 @@ async def test_without_an_id_a_random_one_is_sent() -> None:
 async def test_an_error_that_is_answered_is_a_response() -> None:
     async with jsonrpc_server(echo) as server, client(f"http://localhost:{server.port}/jsonrpc") as calling:
         answer = await calling.call("fail", {}, request_id="1")
-        data = {"stage": "call", "side": "ours", "outcome": "not_sent", "hint": ""}
+        data = {"stage": "call", "side": "ours", "outcome": "not_sent", "reason": "not-found", "hint": ""}
         assert answer == Response("1", error=Error(404, "no such thing", data))
 
 

@@ -401,7 +401,7 @@ async def test_what_a_handler_raises_is_an_answer(error: Exception, code: int, w
     assert (status, answer["id"], answer["error"]["code"]) == (400, "1", code)
     assert words in answer["error"]["message"]
     assert "secret" not in json.dumps(answer)
-    assert set(answer["error"]["data"]) == {"stage", "side", "outcome", "hint"}
+    assert set(answer["error"]["data"]) == {"stage", "side", "outcome", "reason", "hint"}
     assert [notice.text for notice in events.of(Notice)] == (
         [] if code == 404 else ["test: an error inside this server: ValueError: secret"]
     )

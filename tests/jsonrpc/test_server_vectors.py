@@ -74,7 +74,7 @@ async def test_recorded_exchange(vector: dict[str, Any]) -> None:
         actual["id"] = vector["body"]["id"]
     same(vector["body"], actual)
     if "error" in actual and "data" in actual["error"] and actual["error"]["data"]:
-        assert set(actual["error"]["data"]) == {"stage", "side", "outcome", "hint"}
+        assert set(actual["error"]["data"]) == {"stage", "side", "outcome", "reason", "hint"}
 
 
 def test_address_errors_are_code_1() -> None:

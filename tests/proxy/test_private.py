@@ -377,7 +377,7 @@ async def test_a_domain_that_is_lost_to_another_is_told_once_and_tried_on() -> N
         await stage.until(lambda: stage.announcing() > 5)
         refused = [event for event in stage.events.of(Announced) if event.outcome == "refused"]
         assert [event.level for event in refused[:3]] == [Level.WARN, Level.DEBUG, Level.DEBUG]
-        assert refused[0].reason == "taken (code 409)"
+        assert refused[0].detail == "taken (code 409)"
 
 
 async def test_many_announcements_are_repeated_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

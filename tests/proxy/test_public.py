@@ -17,6 +17,7 @@ from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.errors import NotSent, OutcomeUnknown
 from eps.proxy.public import PublicProxy, RelayLimits, source_of
+from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
 from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
 
@@ -205,15 +206,19 @@ async def test_a_network_that_does_not_answer(stage: Stage) -> None:
     stage.answer = fails
     answer = await stage.request()
     assert answer.error is not None
-    assert "could not ask hd-2 for a connection: the EPS server at localhost:5544 is down" in answer.error.message
+    assert answer.error.message == "public-proxy-1.ga reports: the EPS server of the proxy is not reached"
     assert answer.error.data == {
         "stage": "relay",
         "side": "proxy",
         "outcome": "not_sent",
-        "hint": "start it",
+        "reason": "proxy-unreachable",
+        "hint": TABLE[Reason.PROXY_UNREACHABLE].do,
         "told_by": "public-proxy-1.ga",
     }
     assert await stage.outcomes() == [TunnelOutcome.REQUEST_FAILED]
+    (ended,) = [event for event in stage.events if isinstance(event, TunnelFinished)]
+    assert "could not ask hd-2 for a connection: the EPS server at localhost:5544 is down" in ended.message()
+    assert ended.message().endswith("[proxy-unreachable, id n:7]")
 
 
 async def test_a_caller_that_hangs_up(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from eps.broker.internal_methods import InternalMethods, proxy_of
 from eps.broker.patience import Patience
@@ -25,11 +26,12 @@ from eps.core.brokering import CONNECTION_REQUEST
 from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
-from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread, error_response
+from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
 from eps.core.names import Object, Operator
 from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
 from eps.core.renewal import RENEW_CONNECTIONS
+from eps.core.told import error_response, quoted
 from eps.core.warn_rate import WarnRate
 from eps.directory import DirectorySource
 from eps.errors import (
@@ -45,6 +47,7 @@ from eps.errors import (
     Stage,
     UnknownOperator,
 )
+from eps.reasons import Reason, reason_of
 
 RECIPIENT = "recipient"
 
@@ -58,11 +61,11 @@ that is in flight, and answer over a stream late; a client of ours that repeats 
 MAX_DOUBTFUL = 10_000
 """Ids that are remembered so, some MB; the oldest is forgotten for the newest."""
 
-MAX_REASON = 500
-"""Characters of another server's words in a log line."""
-
 WITHHELD = "whether an EPS server says so or an application can't be told; its words are logged at level debug"
 """In the place of words that may be an application's: what patients are called, say."""
+
+NETWORK, APPLICATION, UNKNOWN = "network", "application", "unknown"
+"""Whose a failure is: a caller's log and metrics keep them apart."""
 
 _STAGES = frozenset(Stage)
 
@@ -155,14 +158,14 @@ class Broker:
             response = await self._deliver(request, sender, started + self._limits.call_timeout)
         except EpsError as error:
             failure = error
-            response = error_response(str(request.address), error, self._name)
+            response = error_response(str(request.address), error, self._name, abroad=sender != self._name)
         except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
             failure = InternalError(
                 f"{self._name} failed to handle the call",
                 hint=f"look into {self._name}'s log; this is a defect of the server",
             )
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
-            response = error_response(str(request.address), failure, self._name)
+            response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
 
@@ -218,7 +221,7 @@ class Broker:
             return entry
         if too_old := self._source.too_old():
             text = f"{self._name} knows no operator at present, not even {operator}: {too_old}"
-            raise DirectoryUnavailable(text, hint=TOO_OLD_HINT)
+            raise DirectoryUnavailable(text, hint=TOO_OLD_HINT, reason=Reason.DIRECTORY_TOO_OLD)
         if not directory.entries:
             raise DirectoryUnavailable(
                 f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",
@@ -229,6 +232,7 @@ class Broker:
                 f"the server of {operator} finds no records of it in the directory yet; until then no call passes",
                 hint=f"submit the records of {operator} (eps sd submit-records), and check «name» in the settings; "
                 "list the operators with: eps sd get-entries",
+                reason=Reason.OWN_ENTRY,
             )
         similar = like(operator, directory.entries) if role == RECIPIENT else ""
         raise UnknownOperator(
@@ -316,15 +320,16 @@ class Broker:
     def _report(
         self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
-        outcome, stage, reason, level = ending(response.error, failure)
-        if failure is None and request.address.operator == self._name:
-            level = Level.DEBUG  # our application's words, whatever they look like, are between it and its caller
-        if response.error is not None and reason == WITHHELD:
-            words = f"{request.address.target} was answered: {response.error.message[:MAX_REASON]}"
+        outcome, fault, stage, reason, detail, level = ending(response.error, failure)
+        if failure is None and response.error is not None and request.address.operator == self._name:
+            # Our application's words, whatever they look like, are between it and its caller.
+            outcome, fault, reason, level = "error", APPLICATION, "", Level.DEBUG
+        if response.error is not None and detail == WITHHELD:
+            words = f"{request.address.target} was answered: {quoted(response.error.message)}"
             self._emit(Notice(level=Level.DEBUG, text=words))
         if level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
-            reason += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
+            detail += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
         self._emit(
             CallFinished(
                 level=level,
@@ -336,32 +341,48 @@ class Broker:
                 seconds=seconds,
                 stage=stage,
                 code=response.error.code if response.error is not None else 0,
+                fault=fault,
                 reason=reason,
+                detail=detail,
+                call_id=quoted(request.address.id) if response.error is not None else "",
             )
         )
 
 
-def ending(error: Error | None, failure: EpsError | None) -> tuple[str, str, str, Level]:
-    """How a call ended, for its log line: outcome, stage, reason, level.
+class Ending(NamedTuple):
+    """How a call ended; see ``core.event.CallFinished``. ``level`` is that of its log line."""
+
+    outcome: str
+    fault: str = ""
+    stage: str = ""
+    reason: str = ""
+    detail: str = ""
+    level: Level = Level.DEBUG
+
+
+def ending(error: Error | None, failure: EpsError | None) -> Ending:
+    """How a call ended, for its log line and the metrics.
 
     What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
     between it and its caller. Servers in use say it as applications do: that something failed is told, not in whose
-    words. Stages are fixed words, also where a peer chooses them: they become metric labels.
+    words. Stages, outcomes and reasons are fixed words, also where a peer chooses them: they become metric labels.
     """
     if error is None:
-        return "ok", "", "", Level.DEBUG
+        return Ending("ok")
     if failure is not None:
         place = f" [{failure.place}]" if failure.place else ""
-        return failure.outcome.value, failure.stage.value, f"{failure}{place}", Level.WARN
+        words = (failure.outcome.value, NETWORK, failure.stage.value, failure.reason.value)
+        return Ending(*words, f"{failure}{place}", Level.WARN)
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
     if _is_told_by_a_server(data):
-        assert isinstance(stage, str), "seen a line above"
-        return "error", stage, (f"{error.message} ({hint})" if hint else error.message)[:MAX_REASON], Level.WARN
+        detail = quoted(f"{error.message} ({hint})" if hint else error.message)
+        known = reason_of(data.get("reason"))
+        return Ending(data["outcome"], NETWORK, str(stage), known.value if known else "", detail, Level.WARN)
     is_stage = isinstance(stage, str) and stage in _STAGES
     if is_stage or (error.code in NETWORK_CODES and not error.data):
-        return "error", str(stage) if is_stage else Stage.CALL.value, WITHHELD, Level.WARN
-    return "error", Stage.CALL.value, error.message[:MAX_REASON], Level.DEBUG
+        return Ending("error", UNKNOWN, str(stage) if is_stage else Stage.CALL.value, "", WITHHELD, Level.WARN)
+    return Ending("error", APPLICATION, Stage.CALL.value, "", quoted(error.message))
 
 
 def _is_told_by_a_server(data: Object) -> bool:

@@ -16,6 +16,7 @@ from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
 from eps.grpc.streams import answers_unordered, is_beside_another
+from eps.reasons import Reason
 from eps.transport.tls import PeerIdentity
 
 ANNOUNCE_TIMEOUT = 10.0
@@ -63,10 +64,12 @@ class ConnectedStream:
                 raise NotSent(
                     f"{self.operator} did not show within {timeout:.1f} s that it is still there",
                     hint=f"look whether it runs, and at the network on the way to {self.operator}",
+                    reason=Reason.PEER_HANGS,
                 ) from None
             raise OutcomeUnknown(
                 f"{self.operator} did not answer {request.method} within {timeout:.1f} s",
                 hint=f"the call may have been executed; look into {self.operator}'s log before you repeat it",
+                reason=Reason.NO_ANSWER,
             ) from None
         finally:
             self._stream.expected(answer)
@@ -78,9 +81,9 @@ class ConnectedStream:
 
     def _check(self, request: pb.Request) -> None:
         if self._ended:
-            raise NotSent(f"{self.operator} is not connected: {self._ended}")
+            raise NotSent(f"{self.operator} is not connected: {self._ended}", reason=Reason.PEER_OFF)
         if len(self._waiting) >= MAX_WAITING:
-            raise NotSent(f"{MAX_WAITING} calls to {self.operator} are waiting for answers already")
+            raise NotSent(f"{MAX_WAITING} calls to {self.operator} are waiting for answers already", reason=Reason.BUSY)
         if request.id in self._waiting:
             raise DeliveryError(f"a call with the id {request.id[:80]} is under way already")
 
@@ -170,7 +173,7 @@ class Connected:
         """An operator that opens streams without end gets one line a second of each kind, as its failed calls do."""
         level, left_out = self._changes.judge(time.monotonic(), f"{operator} {up}")
         level = Level.INFO if level is Level.WARN else level
-        self._emit(PeerChanged(link="connected", peer=operator, up=up, reason=reason, level=level, left_out=left_out))
+        self._emit(PeerChanged(link="connected", peer=operator, up=up, detail=reason, level=level, left_out=left_out))
 
     async def _announced(self, peer: PeerIdentity, stream: ServerStream) -> Operator | None:
         """The name that the stream's first message gives, if it is one of the certificate's."""

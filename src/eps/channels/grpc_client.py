@@ -35,6 +35,7 @@ from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TlsF
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
+from eps.reasons import Reason
 from eps.transport.dial import connect
 from eps.transport.tunnel import RelaySettings, dial_relay
 
@@ -49,6 +50,15 @@ knows best why there is none can say so before the next one gives up."""
 FINAL_CODES = frozenset({1, 400, 403, 404, -32600, -32601, -32602})
 """Codes of answers to our question for a tunnel that asking again would not change: no such operator or channel, no
 right, a question that is not understood."""
+
+
+_OF_ASKING = {
+    Reason.UNREACHABLE: Reason.PROXY_UNREACHABLE,
+    Reason.SILENT: Reason.PROXY_UNREACHABLE,
+    Reason.NO_ANSWER: Reason.PROXY_SILENT,
+    Reason.BROKE_OFF: Reason.PROXY_SILENT,
+}
+"""What a reason is where it is the proxy's EPS server that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +236,7 @@ class GrpcClientChannel:
                 hint=error.hint if unasked else f"look into the logs of {proxy} and {operator}",
                 stage=Stage.TLS if error.side is Side.OURS and error.stage is Stage.TLS else Stage.RELAY,
                 side=error.side if error.side in (Side.OURS, Side.DIRECTORY) else Side.PROXY,
+                reason=_OF_ASKING.get(error.reason, error.reason),
             ) from error
         if response.error is not None:
             raise tunnel_refused(operator, proxy, response.error)
@@ -258,10 +269,11 @@ class GrpcClientChannel:
 def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelFailed:
     """Why the proxy brought no tunnel; nothing of the call has left us."""
     told = told_of_tunnel(error, operator, proxy)
-    is_final = error.code in FINAL_CODES or told.busy
+    is_final = error.code in FINAL_CODES or told.reason is Reason.BUSY
     return (TunnelRefused if is_final else TunnelFailed)(
         f"{proxy} brought no tunnel to {operator}: {told.text}",
         hint=told.hint or f"look into the logs of {proxy} and {operator}",
         stage=told.stage,
         side=told.side,
+        reason=told.reason,
     )

@@ -22,6 +22,7 @@ from eps.directory import DirectorySource
 from eps.errors import TunnelFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerConnection, ServerEndpoint
+from eps.reasons import Reason
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.tasks import Tasks
 from eps.transport.tls import PeerIdentity, no_longer_pinned
@@ -130,10 +131,12 @@ class GrpcServerChannel:
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
         if self._stopping:
-            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again")
+            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
         if self.tunnels_under_way >= MAX_TUNNELS_UNDER_WAY:
             raise TunnelFailed(
-                f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already", hint="try again in some seconds"
+                f"{self._name} has {MAX_TUNNELS_UNDER_WAY} tunnels under way already",
+                hint="try again in some seconds",
+                reason=Reason.BUSY,
             )
         started = time.monotonic()
         trust = relay_trust_of(self._source, via, self._name, self._relays.trusted_endpoints)

@@ -14,8 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 from eps.core.event import Emit, Level, Notice, PeerChanged
-from eps.core.message import Response, error_response
+from eps.core.message import Response
 from eps.core.names import Operator
+from eps.core.told import error_response
 from eps.directory import DirectorySource
 from eps.errors import EpsError, InternalError, NotSent
 from eps.grpc import codec
@@ -23,6 +24,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
 from eps.grpc.connection import ClientConnection, ReverseStream
 from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA, answers_unordered, framed
+from eps.reasons import Reason
 from eps.transport.tasks import Tasks
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -179,7 +181,7 @@ class HeldStreams:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody else opens this stream again
             reason, hint = f"unexpected {error!r}", "this is a defect of this server"
         if up:
-            self._emit(PeerChanged(link="stream", peer=operator, up=False, reason=reason))
+            self._emit(PeerChanged(link="stream", peer=operator, up=False, detail=reason))
         return reason, hint, other_name
 
     async def _serve(self, connection: ClientConnection, stream: ReverseStream, held: "_Held") -> None:
@@ -234,7 +236,7 @@ class HeldStreams:
     async def _body(self, connection: ClientConnection, request: pb.Request) -> bytes:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
         if self._stopping:
-            stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again")
+            stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
             return framed(codec.encode_response(error_response("", stopping), request.id))
         try:
             return framed(await self._answer(connection, request))

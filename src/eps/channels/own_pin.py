@@ -8,6 +8,7 @@ from eps.core.event import Emit, Level, Notice
 from eps.core.names import Fingerprint, Operator
 from eps.directory import DirectorySource
 from eps.errors import CertificateRefused, Side, TlsFailed
+from eps.reasons import Reason
 
 
 class OwnPin:
@@ -52,7 +53,9 @@ class OwnPin:
         missing = self.unpinned(self.fingerprints)
         if not missing or not isinstance(error, CertificateRefused):
             return error
-        return CertificateRefused(f"{error.message}: {self._text(missing)}", hint=_HINT, side=Side.OURS)
+        return CertificateRefused(
+            f"{error.message}: {self._text(missing)}", hint=_HINT, side=Side.OURS, reason=Reason.OWN_PIN
+        )
 
     async def start(self) -> None:
         """Tell what is missing now, and whenever the directory has changed."""

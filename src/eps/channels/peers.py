@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from eps.channels import Deliver
 from eps.core.brokering import TUNNEL_METHODS
 from eps.core.endpoint import RelayTrust, relay_trust
-from eps.core.message import Error, Request, Response, Unread, error_response
+from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Object, Operator, shown
+from eps.core.told import TOLD_BY, error_response, quoted, reported
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
+from eps.reasons import FROM_ELSEWHERE, reason_of
 from eps.transport.aside import LARGE_BYTES, aside, has_few
 from eps.transport.tls import PeerIdentity, Pins, pin_failure
 
@@ -73,7 +75,7 @@ async def read_answer(message: pb.Response, request: Request) -> Response:
             f"{operator} executed the call, but its answer can't be passed on: {error.message}",
             hint=f"look there before repeating it; what {operator} answers with must change",
         ) from error
-    return from_peer(response, translated=request.address.method not in TUNNEL_METHODS)
+    return from_peer(response, operator, translated=request.address.method not in TUNNEL_METHODS)
 
 
 def _executed(error: BadRequest) -> AnswerRefused:
@@ -118,11 +120,12 @@ def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:
     raise NotFound(text, hint=hint)
 
 
-def from_peer(response: Response, *, translated: bool = True) -> Response:
+def from_peer(response: Response, operator: Operator, *, translated: bool = True) -> Response:
     """``response`` with its error told, if ``translated``, from our side: what a peer calls «ours» is the peer's.
 
     An error without data is passed on without data, as an application's own mostly is; but for a right that is missing,
-    which servers in use say in this way (PROTOCOL.md section 2).
+    which servers in use say in this way (PROTOCOL.md section 2). What ``operator``'s server says for itself is quoted,
+    with who says it; what its application answers is nobody's to change.
     """
     error = response.error
     if error is None:
@@ -132,7 +135,17 @@ def from_peer(response: Response, *, translated: bool = True) -> Response:
         data = {"stage": Stage.PERMISSION.value, "side": Side.PEER.value, "outcome": Outcome.FAILED.value}
     elif translated and isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
         data = {**data, "side": Side.PEER.value}
+    if translated and isinstance(data, dict) and data.get(TOLD_BY) == operator:
+        return Response(response.id, error=Error(error.code, reported(error.message, operator), _ours(data)))
     return Response(response.id, error=Error(error.code, error.message, data))
+
+
+def _ours(data: Object) -> Object:
+    """``data`` of an error that the other operator's server has made, its reason from where we stand."""
+    reason = reason_of(data.get("reason"))
+    hint = data.get("hint")
+    ours = {**data, "hint": quoted(hint) if isinstance(hint, str) else ""}
+    return ours if reason is None else {**ours, "reason": FROM_ELSEWHERE.get(reason, reason).value}
 
 
 def relay_trust_of(source: DirectorySource, proxy: Operator, own: Operator, ours: Sequence[str]) -> RelayTrust:

@@ -35,6 +35,7 @@ from eps.directory import DirectorySource
 from eps.errors import NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
+from eps.reasons import Reason
 from eps.transport.tasks import Tasks
 from eps.transport.tls import pin_failure
 
@@ -241,6 +242,7 @@ class Pool:
             raise Unreachable(
                 f"no connection to {operator} within the {timeout:.2g} s that were left for the call",
                 hint=f"check that {operator}'s server and, if it has one, its proxy run",
+                reason=Reason.SILENT,
             ) from None
         except asyncio.CancelledError:
             if opening.cancelled() and not self._closing:
@@ -258,6 +260,7 @@ class Pool:
             raise Unreachable(
                 f"no connection to {operator} within {OPEN_TIMEOUT:.0f} s",
                 hint=f"check that {operator}'s server and, if it has one, its proxy run",
+                reason=Reason.SILENT,
             ) from None
         except BaseException:
             self._lessons.not_reached(operator)
@@ -274,7 +277,7 @@ class Pool:
         if generation != self._generation:
             self._stale.add(connection)
         link = "tunnel" if route.proxy else "direct"
-        self._emit(PeerChanged(link=link, peer=operator, up=True, reason=route.proxy and f"through {route.proxy}"))
+        self._emit(PeerChanged(link=link, peer=operator, up=True, detail=route.proxy and f"through {route.proxy}"))
         self._tasks.start(self._until_closed(operator, slot, connection, route, begun_at), f"watch {operator}")
         return connection
 
@@ -307,7 +310,7 @@ class Pool:
             now = self._clock()
             self._judge_cut(operator, slot.connection, route.proxy, Cut(now - begun_at, now))
         link = "tunnel" if route.proxy else "direct"
-        self._emit(PeerChanged(link=link, peer=operator, up=False, reason=reason))
+        self._emit(PeerChanged(link=link, peer=operator, up=False, detail=reason))
 
     def _judge_cut(self, operator: Operator, standing: ClientConnection | None, proxy: Operator, cut: Cut) -> None:
         if standing is None:

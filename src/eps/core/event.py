@@ -126,6 +126,10 @@ class CallFinished(Event):
         direction: ``local`` (from our applications), ``incoming`` (from another operator).
         outcome: ``ok``, ``error`` (the recipient answered with an error), or an errors.Outcome word.
         stage: where it failed, errors.Stage word; empty for ``ok``.
+        fault: what kind of failure: ``network``, ``application`` (its own error), ``unknown`` (whose words the answer
+            has can't be told); empty for ``ok``.
+        reason: why, a word of ``eps.reasons``; empty for ``ok``, and where it isn't known.
+        call_id: of the address, as the caller chose it.
     """
 
     direction: str
@@ -136,13 +140,19 @@ class CallFinished(Event):
     seconds: float
     stage: str = ""
     code: int = 0
+    fault: str = ""
     reason: str = ""
+    detail: str = ""
+    call_id: str = ""
     kind: ClassVar[str] = "call"
 
     def message(self) -> str:
         text = f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"
         text += f" in {self.seconds * 1000:.1f} ms"
-        return f"{text}: {self.reason} [code {self.code}, stage {self.stage}]" if self.code else text
+        if not self.code:
+            return text
+        words = [f"code {self.code}", f"stage {self.stage}", self.reason, self.call_id and f"id {self.call_id}"]
+        return f"{text}: {self.detail} [{', '.join(filter(None, words))}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +167,12 @@ class PeerChanged(Event):
     link: str
     peer: str
     up: bool
-    reason: str = ""
+    detail: str = ""
     kind: ClassVar[str] = "peer"
 
     def message(self) -> str:
         return f"{self.link} link with {self.peer} is {'up' if self.up else 'down'}" + (
-            f": {self.reason}" if self.reason else ""
+            f": {self.detail}" if self.detail else ""
         )
 
 
@@ -173,6 +183,8 @@ class TunnelFinished(Event):
     Attributes:
         outcome: a word of core.rendezvous.TunnelOutcome; metric label.
         first_bytes, second_bytes: forwarded from the first (B) and the second (A) side.
+        reason, detail: why there was no tunnel: a word of ``eps.reasons``, and the text.
+        call_id: of the caller's question for it.
     """
 
     outcome: str
@@ -181,14 +193,17 @@ class TunnelFinished(Event):
     callee: str = ""
     first_bytes: int = 0
     second_bytes: int = 0
+    reason: str = ""
+    detail: str = ""
+    call_id: str = ""
     kind: ClassVar[str] = "tunnel"
 
     def message(self) -> str:
         who = f" {self.caller} → {self.callee}" if self.caller or self.callee else ""
-        return (
-            f"tunnel{who} ended: {self.outcome} after {self.seconds:.3f} s, "
-            f"{counted(self.second_bytes, 'byte')} from the caller, {self.first_bytes} back"
-        )
+        text = f"tunnel{who} ended: {self.outcome} after {self.seconds:.3f} s"
+        if self.detail:
+            return f"{text}: {self.detail} [{', '.join(filter(None, (self.reason, f'id {self.call_id}')))}]"
+        return f"{text}, {counted(self.second_bytes, 'byte')} from the caller, {self.first_bytes} back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,12 +240,12 @@ class Announced(Event):
     domain: str
     operator: str
     outcome: str
-    reason: str = ""
+    detail: str = ""
     kind: ClassVar[str] = "announced"
 
     def message(self) -> str:
         return f"announcement of {self.domain} ({self.operator}): {self.outcome}" + (
-            f": {self.reason}" if self.reason else ""
+            f": {self.detail}" if self.detail else ""
         )
 
 
@@ -277,15 +292,20 @@ class DirectoryConfirmed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryFailed(Event):
-    """The directory could not be read or verified; what was verified before stays in use."""
+    """The directory could not be read or verified; what was verified before stays in use.
 
-    reason: str
+    Attributes:
+        reason: why, a word of ``eps.reasons``; empty where several endpoints failed in several ways.
+    """
+
+    detail: str
     hint: str = ""
+    reason: str = ""
     level: Level = Level.WARN
     kind: ClassVar[str] = "directory_failed"
 
     def message(self) -> str:
-        return f"directory not updated: {self.reason}" + (f" ({self.hint})" if self.hint else "")
+        return f"directory not updated: {self.detail}" + (f" ({self.hint})" if self.hint else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from eps.errors import (
     TooDeep,
     TooLarge,
 )
+from eps.reasons import Reason
 
 MAX_METHOD_BYTES = 100
 MAX_ID_BYTES = 1024
@@ -302,6 +303,7 @@ def no_answer(body: bytes, source: str, status: int, why: str, hint: str = _IS_I
     raise kind(
         f"{source} answered HTTP {status} with no JSON-RPC answer to our request, but {_described(body)}: {why}",
         hint=hint,
+        reason=Reason.BAD_ANSWER,
     )
 
 

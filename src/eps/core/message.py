@@ -6,7 +6,6 @@ from typing import Any
 
 from eps.core.address import Address
 from eps.core.names import Object
-from eps.errors import EpsError
 
 CLIENT_KEY = "_client"
 """The key of ``params`` under which each receiving server puts the sender's name and directory entry."""
@@ -81,21 +80,6 @@ def unwrap(value: Object | None) -> Any:
     if len(value) == 1 and "_" in value:
         return value["_"]
     return value
-
-
-TOLD_BY = "told_by"
-"""The key in ``error.data``: whose server made the error, and so from where its ``side`` is said (``core.told``).
-Servers in use don't have it, and pass it on."""
-
-
-def error_response(request_id: str, error: EpsError, teller: str = "") -> Response:
-    """The answer that tells the caller of ``error``, with its stage, side, outcome and hint.
-
-    Args:
-        teller: the operator whose server says so; "" where that is plain, since nobody passes it on.
-    """
-    data = error.data() | {TOLD_BY: teller} if teller else error.data()
-    return Response(request_id, error=Error(error.code, error.told, data))
 
 
 class Constant(dict[str, Any]):

@@ -12,7 +12,7 @@ from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
-from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.callee import OF_A_DIRECTORY, Callee
 from eps.jsonrpc.client import ClientLimits, JsonRpcClient
 from eps.transport.tls import TlsFiles
 
@@ -161,7 +161,7 @@ class ServiceDirectoryClients:
                 tls=tls,
                 server_name=name,
                 proxy_url=proxies.url_for(_address(endpoint)),
-                callee=Callee("the service directory", Side.DIRECTORY),
+                callee=Callee("the service directory", Side.DIRECTORY, reasons=OF_A_DIRECTORY),
                 limits=ClientLimits(max_answer, MAX_VALUES, LONGEST_CALL_SECONDS),
                 load=record_text.loads,
             )

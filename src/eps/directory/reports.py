@@ -57,7 +57,7 @@ class Reports:
         """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""
         if reason not in self._failures and len(self._failures) < MAX_REASONS:
             self._failures.add(reason)
-            self._emit(DirectoryFailed(reason=reason, hint=hint))
+            self._emit(DirectoryFailed(detail=reason, hint=hint))
 
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""

@@ -28,6 +28,7 @@ from eps.grpc.link import WireLimits
 from eps.grpc.service import CALL, OTHER, SERVER_CALL, SpokenName, no_such_path, path
 from eps.grpc.streams import STREAM_METADATA, ReverseStream, framed
 from eps.grpc.wire_stream import StreamLost, WireStream
+from eps.reasons import Reason
 from eps.transport.tls import PeerIdentity, Pins
 
 __all__ = ["ClientConnection", "ReverseStream"]
@@ -163,6 +164,7 @@ class ClientConnection:
             raise OutcomeUnknown(
                 f"{self.operator} did not answer within {timeout:g} s",
                 hint="it may have been executed; look there before repeating it",
+                reason=Reason.NO_ANSWER,
             ) from error
         except StreamLost as lost:
             raise self._lost(stream, lost) from lost

@@ -15,7 +15,16 @@ from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import WireStream
-from eps.transport.tls import UNKNOWN_AUTHORITY, PeerIdentity, Pins, identify, pin_failure, plain_reason
+from eps.reasons import Reason
+from eps.transport.tls import (
+    PeerIdentity,
+    Pins,
+    identify,
+    pin_failure,
+    plain_reason,
+    reason_of_handshake,
+    reason_of_refusal,
+)
 
 REFUSED_HINT = (
     "check that the directory pins our certificate (submit its fingerprint), "
@@ -72,7 +81,7 @@ class Dialled:
             raise
         except TimeoutError as error:
             link.abort(f"{self._operator} sent no HTTP/2 settings within {timeout:g} s")
-            raise Unreachable(link.reason, stage=Stage.TLS) from error
+            raise Unreachable(link.reason, stage=Stage.TLS, reason=Reason.SILENT) from error
         except (TlsFailed, Unreachable):
             raise
         except (OSError, ssl.SSLError) as error:
@@ -119,21 +128,25 @@ class Dialled:
         try:
             identity = identify(der, self._pins)
         except TlsFailed as error:
-            raise TlsFailed(f"{self._operator} is not who answers there: {error.message}", hint=error.hint) from error
+            raise TlsFailed(
+                f"{self._operator} is not who answers there: {error.message}", hint=error.hint, reason=Reason.PEER_PIN
+            ) from error
         if self._operator not in identity.names:
             text, hint = pin_failure(
                 f"{self._operator} is not who answers there: the certificate is pinned for {shown(identity.names)}",
                 f"check the address of {self._operator} in the directory",
                 self._pins,
             )
-            raise TlsFailed(text, hint=hint)
+            raise TlsFailed(text, hint=hint, reason=Reason.PEER_PIN)
         return identity
 
     def _never_up(self, reason: str, exc: Exception | None) -> Exception:
         # TLS 1.3: the server judges our certificate after our handshake is done; its alert, or just the end, comes now.
         if isinstance(exc, ssl.SSLError):
             return CertificateRefused(
-                f"{self._operator} refused the connection: {plain_reason(exc)}", hint=REFUSED_HINT
+                f"{self._operator} refused the connection: {plain_reason(exc)}",
+                hint=REFUSED_HINT,
+                reason=reason_of_refusal(exc),
             )
         if (
             self._handshake_done
@@ -162,10 +175,13 @@ def _handshake_error(operator: Operator, error: OSError, timeout: float) -> TlsF
     """Why the TLS handshake failed, in plain words."""
     if isinstance(error, ssl.SSLError):
         text = f"no TLS connection with {operator}: {plain_reason(error)}"
-        if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in UNKNOWN_AUTHORITY:
+        reason = reason_of_handshake(error)
+        if reason is Reason.OWN_CA:
             hint = f"add the authority of {operator}'s certificate to ca_certificate_files, if it is the network's"
-            return TlsFailed(text, hint=hint, side=Side.OURS)
-        return TlsFailed(text)
+            return TlsFailed(text, hint=hint, side=Side.OURS, reason=reason)
+        return TlsFailed(text, reason=reason)
     if isinstance(error, ConnectionAbortedError):  # asyncio's word for its handshake timeout
-        return Unreachable(f"{operator} did not finish the TLS handshake within {timeout:g} s", stage=Stage.TLS)
+        return Unreachable(
+            f"{operator} did not finish the TLS handshake within {timeout:g} s", stage=Stage.TLS, reason=Reason.SILENT
+        )
     return Unreachable(f"{operator} closed the connection during the TLS handshake ({error})", stage=Stage.TLS)

@@ -183,7 +183,7 @@ class ServerEndpoint:
         if not same:
             self._by_certificate.pop(fingerprint, None)
         link = one.link
-        self._emit(PeerChanged(link="incoming", peer=link.peer_name, up=False, reason=link.reason, level=Level.DEBUG))
+        self._emit(PeerChanged(link="incoming", peer=link.peer_name, up=False, detail=link.reason, level=Level.DEBUG))
 
     @property
     def stale(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Whom a JSON-RPC client calls: its URL, the head of every request to it, and how errors speak of it."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yarl import URL
@@ -8,6 +9,7 @@ from yarl import URL
 from eps.core.host_port import render_host_port
 from eps.core.jsonrpc_text import EXPECTED_CONTENT_TYPE
 from eps.errors import Side, StartError
+from eps.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +21,30 @@ class Callee:
         side: whose side failures are on, for ``error.data``: the application's is ours, a directory's the directory's.
         tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
             the errors' ``place``.
+        reasons: what a failure's general reason is here; None: the same.
     """
 
     name: str = ""
     side: Side = Side.PEER
     tells_url: bool = True
+    reasons: Mapping[Reason, Reason] | None = None
 
     def label(self, where: str) -> str:
         """For messages; ``where`` is the URL, without a password."""
         if not self.tells_url:
             return self.name
         return f"{self.name} at {where}" if self.name else where
+
+
+OF_AN_APPLICATION = {
+    Reason.UNREACHABLE: Reason.APPLICATION_DOWN,
+    Reason.SILENT: Reason.APPLICATION_DOWN,
+    Reason.NO_ANSWER: Reason.APPLICATION_SILENT,
+    Reason.BROKE_OFF: Reason.APPLICATION_BROKE_OFF,
+    Reason.BAD_ANSWER: Reason.APPLICATION_ANSWER,
+}
+
+OF_A_DIRECTORY = dict.fromkeys((Reason.UNREACHABLE, Reason.SILENT, Reason.NO_ANSWER), Reason.DIRECTORY_UNREACHABLE)
 
 
 def http_url(text: str, setting: str, schemes: tuple[str, ...] = ("http", "https")) -> URL:

@@ -26,20 +26,15 @@ from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.packed import coding_of
-from eps.errors import (
-    DeliveryError,
-    NotSent,
-    OutcomeUnknown,
-    TlsFailed,
-    Unreachable,
-)
+from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
 from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
+from eps.reasons import Reason
 from eps.transport.dial import connect
-from eps.transport.tls import TlsFiles, client_context, plain_reason
+from eps.transport.tls import TlsFiles, client_context, plain_reason, reason_of_handshake
 
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""
@@ -58,6 +53,9 @@ _TLS_HINT = "check the tls settings and names"
 _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
+
+_OURS = frozenset({Reason.OWN_CA, Reason.HTTP_PROXY_DOWN, Reason.HTTP_PROXY_REFUSES})
+"""Reasons that lie with us, whoever is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,7 @@ class JsonRpcClient:
         self._server_name = server_name
         self._limits = limits
         self._side = callee.side
+        self._reasons = callee.reasons or {}
         self._reader = AnswerReader(self.label, limits.max_answer, limits.max_values, load)
         self._connections = Connections(self._dial, limit=limits.max_connections, keep_alive=limits.keep_alive)
         self._head = request_head(self._url, self._proxy)
@@ -251,7 +250,7 @@ class JsonRpcClient:
 
     def _too_much(self, size: int) -> OutcomeUnknown:
         text = f"answered with {size} bytes or more, the limit is {self._limits.max_answer}"
-        return self._error(OutcomeUnknown, text, "ask for less")
+        return self._error(OutcomeUnknown, text, "ask for less", Reason.BAD_ANSWER)
 
     # A new connection
 
@@ -274,7 +273,8 @@ class JsonRpcClient:
             if type(error) is TimeoutError:
                 text = f"no connection within {CONNECT_SECONDS:g} s"
                 raise self._error(Unreachable, text, "check address and firewalls") from None
-            raise self._error(TlsFailed, f"no TLS connection: {plain_reason(error)}", _TLS_HINT) from error
+            text = f"no TLS connection: {plain_reason(error)}"
+            raise self._error(TlsFailed, text, _TLS_HINT, reason_of_handshake(error)) from error
 
     async def _connected(self) -> socket.socket:
         if self._proxy is not None and self._context is None:  # it reads the URL
@@ -302,24 +302,26 @@ class JsonRpcClient:
             return self._error(TlsFailed, f"no TLS connection: {plain_reason(tls)}", _TLS_HINT)
         if sent.at_all:
             detail = f" ({tls.reason or tls})" if tls else ""
-            return self._error(OutcomeUnknown, f"was sent the call; {how}{detail}", _MAYBE)
+            return self._error(OutcomeUnknown, f"was sent the call; {how}{detail}", _MAYBE, Reason.BROKE_OFF)
         return self._error(Unreachable, str(error), _ENDPOINT_HINT)
 
     def _too_slow(self, seconds: float, sent: "_Sent") -> DeliveryError:
         if sent.at_all:
-            return self._error(OutcomeUnknown, f"no answer within {seconds:g} s", _MAYBE)
-        return self._error(Unreachable, f"no connection within {seconds:g} s", "check the endpoint and the firewalls")
+            return self._error(OutcomeUnknown, f"no answer within {seconds:g} s", _MAYBE, Reason.NO_ANSWER)
+        text = f"no connection within {seconds:g} s"
+        return self._error(Unreachable, text, "check the endpoint and the firewalls", Reason.SILENT)
 
     def _fit_to_tell(self, error: DeliveryError) -> DeliveryError:
         """``error`` with our view of its side, and its place told to whom it concerns."""
-        error.side = self._side
+        error.side = Side.OURS if error.reason in _OURS else self._side
+        error.reason = self._reasons.get(error.reason, error.reason)
         error.place = self._place
         if self._place and self._proxy is not None:
             error.message = error.message.replace(f" {host_port(self._proxy)}", "")
         return error
 
-    def _error(self, kind: type[D], text: str, hint: str) -> D:
-        return kind(f"{self.label}: {text}", hint=hint, side=self._side)
+    def _error(self, kind: type[D], text: str, hint: str, reason: Reason | None = None) -> D:
+        return kind(f"{self.label}: {text}", hint=hint, side=self._side, reason=reason)
 
 
 @dataclass(slots=True)

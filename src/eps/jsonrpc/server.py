@@ -21,7 +21,8 @@ from eps.core.defaults import MAX_CALLS
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
-from eps.core.message import Response, error_response
+from eps.core.message import Response
+from eps.core.told import error_response
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, InternalError, NotJson
 from eps.jsonrpc.callers import Caller, Callers, Gate

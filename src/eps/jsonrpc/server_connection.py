@@ -10,7 +10,7 @@ from aiohttp.web_protocol import RequestHandler
 from eps.core.certificate import fingerprint
 from eps.core.jsonrpc_text import render_response
 from eps.core.limits import WRITE_BYTES
-from eps.core.message import error_response
+from eps.core.told import error_response
 from eps.errors import EpsError, InternalError, NotJson, TlsFailed
 from eps.jsonrpc.aiohttp_parts import OwnFields
 from eps.jsonrpc.callers import Caller

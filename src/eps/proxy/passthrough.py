@@ -36,9 +36,10 @@ from eps.core.clienthello import NEED_MORE, ClientHello, ClientHelloParser, Hell
 from eps.core.event import Announced, Emit, Forwarding, Level, Refused
 from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
-from eps.core.message import Response, error_response
+from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import Offer
+from eps.core.told import error_response
 from eps.core.warn_rate import sparing
 from eps.core.wording import counted
 from eps.errors import EpsError
@@ -271,7 +272,7 @@ class Passthrough:
             if refusal is not None:
                 self._emit(
                     Announced(
-                        domain=domain, operator=operator, outcome="refused", reason=refusal.message, level=Level.WARN
+                        domain=domain, operator=operator, outcome="refused", detail=refusal.message, level=Level.WARN
                     )
                 )
             elif item.domain in standing:

@@ -35,15 +35,17 @@ from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.event import Announced, Emit, Forwarding, Level, Notice
 from eps.core.jsonrpc_text import Call
 from eps.core.limits import MAX_NAME_CHARS
-from eps.core.message import Response, error_response
+from eps.core.message import Response
 from eps.core.names import Object, Operator, Token
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.told import error_response
 from eps.core.warn_rate import sparing
 from eps.core.wording import counted
 from eps.errors import BadParams, EpsError, InternalError, MethodNotFound, NotFound, NotPermitted, TunnelFailed
 from eps.proxy.announcements import AnnouncementBook, Key
 from eps.proxy.forwarding import Forwarder, ended
 from eps.proxy.public import CallNetwork
+from eps.reasons import Reason
 from eps.transport.tasks import Tasks
 from eps.transport.tunnel import RelaySettings, dial_relay
 
@@ -332,7 +334,7 @@ class PrivateProxy:
                 domain=announcement.domain,
                 operator=announcement.holder,
                 outcome=outcome,
-                reason=refusal or "",
+                detail=refusal or "",
                 level=level,
             )
         )
@@ -348,7 +350,7 @@ class PrivateProxy:
                 hint=f"an operator of {self._name} announces it with announceConnection",
             )
         if self._stopping:
-            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again")
+            raise TunnelFailed(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
         if len(self._dialling) >= MAX_DIALLING or self._forwarder.open >= MAX_CONNECTIONS:
             raise TunnelFailed(
                 f"{self._name} has {counted(self._forwarder.open, 'connection')} and is making {len(self._dialling)}, "

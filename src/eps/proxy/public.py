@@ -29,11 +29,13 @@ from eps.core.defaults import ACCEPT_SECONDS, RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import Call
-from eps.core.message import Response, error_response
+from eps.core.message import Response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
+from eps.core.told import Failure, error_response, fit_to_cross
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
+from eps.reasons import Reason
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
@@ -202,7 +204,7 @@ class PublicProxy:
                 raise MethodNotFound(f"the public proxy has no method {call.method!r}")
             return await self._request_connection(call)
         except EpsError as error:
-            return error_response(call.id, error, self.name)
+            return error_response(call.id, error, self.name, abroad=True)
 
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = parse_request_connection(call.params)
@@ -210,21 +212,24 @@ class PublicProxy:
         self._step(3, callee, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
         try:
             answer = await self._ask(offer, channel, client)
-        except BaseException:  # also when A has hung up: nobody will come
-            self.withdraw(offer)
+        except BaseException as error:  # also when A has hung up: nobody will come
+            self.withdraw(offer, Failure.of(error, call.id))
             raise
         if answer.error is not None:
-            self.withdraw(offer)
-            return Response(call.id, error=answer.error)
+            self.withdraw(offer, Failure.told(answer.error, call.id))
+            return Response(call.id, error=fit_to_cross(answer.error, self.name))
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._stopping or self._handed_over:
-            raise TunnelFailed(f"the proxy {self.name} is stopping", hint="try again when it is up")
+            raise TunnelFailed(
+                f"the proxy {self.name} is stopping", hint="try again when it is up", reason=Reason.STOPPING
+            )
         if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:
             raise TunnelFailed(
                 f"the proxy {self.name} has {self.limits.max_tunnels} connections, as many as it can hold",
                 hint="try again later, or use another proxy",
+                reason=Reason.PROXY_FULL,
             )
         loop = asyncio.get_running_loop()
         offer = self._rendezvous.offer(loop.time(), caller, callee)
@@ -248,6 +253,7 @@ class PublicProxy:
                 f"the proxy {self.name} could not ask {offer.callee} for a connection: {error.message}",
                 hint=error.hint
                 or f"check that the EPS server of {self.name} runs and that {offer.callee} is connected",
+                reason=Reason.PROXY_UNREACHABLE,
             ) from error
 
     async def _unanswered(self, callee: Operator, error: OutcomeUnknown) -> TunnelFailed:
@@ -256,12 +262,14 @@ class PublicProxy:
             await self.call_network(f"{self.name}._ping", {}, OWN_PING_SECONDS)
         except EpsError:
             hint = f"check the EPS server of {self.name}"
-            return TunnelFailed(f"the proxy {self.name} could not ask {callee}: {error.message}", hint=hint)
+            text = f"the proxy {self.name} could not ask {callee}: {error.message}"
+            return TunnelFailed(text, hint=hint, reason=Reason.PROXY_SILENT)
         return TunnelFailed(
             f"{callee} did not answer within {self.limits.ask_timeout:g} s, when the proxy {self.name} asked it for a "
             "connection",
             hint=f"the server of {callee} hangs, or its network does; its log may say more",
             side=Side.PEER,
+            reason=Reason.PEER_HANGS,
         )
 
     def hold(self, half: Half, caller: Operator, callee: Operator) -> Offer[Half]:
@@ -278,11 +286,15 @@ class PublicProxy:
         self._rendezvous.claim(offer.created_at, offer.second, half)
         return offer
 
-    def withdraw(self, offer: Offer[Half]) -> None:
-        """``callee`` won't come: end the wait, if it isn't over."""
+    def withdraw(self, offer: Offer[Half], failure: Failure | None = None) -> None:
+        """``callee`` won't come: end the wait, if it isn't over.
+
+        Args:
+            failure: why, if that is known.
+        """
         closed = self._rendezvous.cancel(offer)
         if closed is not None:
-            self._not_joined(closed)
+            self._not_joined(closed, failure)
 
     # Steps 4 and 5: B, and then A, dial the relay and show their tokens
 
@@ -372,10 +384,10 @@ class PublicProxy:
         due = self._rendezvous.next_expiry
         self._expiry = loop.call_at(due, self._expire) if due is not None else None
 
-    def _not_joined(self, closed: Closed[Half]) -> None:
+    def _not_joined(self, closed: Closed[Half], failure: Failure | None = None) -> None:
         if closed.half is not None:
             closed.half.sock.close()
-        offer = closed.offer
+        offer, why = closed.offer, failure or Failure()
         seconds = asyncio.get_running_loop().time() - offer.created_at
         self._emit(
             TunnelFinished(
@@ -383,6 +395,9 @@ class PublicProxy:
                 seconds=seconds,
                 caller=offer.caller,
                 callee=offer.callee,
+                reason=why.reason,
+                detail=why.detail,
+                call_id=why.call_id,
                 level=Level.INFO if closed.outcome is TunnelOutcome.STOPPED else Level.WARN,
             )
         )

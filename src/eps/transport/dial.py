@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from eps.core.endpoint import IPAddress, Judge
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.errors import BadParams, NoAnswer, Side, Unreachable
+from eps.reasons import Reason
 from eps.transport.race import again, race
 from eps.transport.sockets import tune
 
@@ -96,14 +97,16 @@ async def connect(
             candidates = await resolve(host, port, foreign=allow is not None and allow(host, port, None) is not None)
             return await race(candidates if allow is None else _judged(candidates, host, port, allow), _attempt)
     except BadParams as error:
-        raise Unreachable(f"{label}: {error.message}", hint=error.hint) from None
+        raise Unreachable(f"{label}: {error.message}", hint=error.hint, reason=Reason.ADDRESS_WRONG) from None
     except OSError as error:
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the kernel has one of its own
             raise NoAnswer(
                 f"{label}: no answer within {timeout:g} s; does a firewall stand in between?",
                 hint="check the address and the firewalls on the way",
             ) from None
-        raise Unreachable(f"{label}: {explain(error)}", hint="check the address, and that the server runs") from error
+        reason = Reason.ADDRESS_WRONG if isinstance(error, socket.gaierror) else Reason.UNREACHABLE
+        hint = "check the address, and that the server runs"
+        raise Unreachable(f"{label}: {explain(error)}", hint=hint, reason=reason) from error
 
 
 async def resolve(host: str, port: int, *, foreign: bool = False) -> list[Candidate]:
@@ -263,6 +266,7 @@ def _judged(candidates: Sequence[Candidate], host: str, port: int, allow: Judge)
         raise Unreachable(
             f"{render_host_port(host, port)} must not be dialled: {why}",
             hint="list it under internal_endpoints in the proxy's directory settings for service proxy, if it is right",
+            reason=Reason.RELAY_NOT_LISTED,
         )
     return allowed
 
@@ -294,12 +298,17 @@ async def _connect_through(proxy_url: str, address: str, label: str) -> socket.s
     parts = urlsplit(proxy_url)
     proxy = render_host_port(parts.hostname or "", parts.port or 80)
     if parts.scheme != "http" or not parts.hostname:
-        raise Unreachable(f"the proxy_url for {label} is not of the form http://HOST:PORT", side=Side.OURS)
+        raise Unreachable(
+            f"the proxy_url for {label} is not of the form http://HOST:PORT", side=Side.OURS, reason=Reason.SETTINGS
+        )
     try:
         sock = await race(await resolve(parts.hostname, parts.port or 80), _attempt)
     except OSError as error:
         raise Unreachable(
-            f"{label}: the HTTP proxy {proxy}: {explain(error)}", hint="check proxy_url", side=Side.OURS
+            f"{label}: the HTTP proxy {proxy}: {explain(error)}",
+            hint="check proxy_url",
+            side=Side.OURS,
+            reason=Reason.HTTP_PROXY_DOWN,
         ) from error
     try:
         lines = [f"CONNECT {address} HTTP/1.1", f"Host: {address}"]
@@ -321,5 +330,8 @@ def _check_connected(header: bytes, label: str, proxy: str) -> None:
         return
     hint = "give proxy_url a user and a password" if answer[:3] == "407" else "check proxy_url and the proxy's rules"
     raise Unreachable(
-        f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT", hint=hint, side=Side.OURS
+        f"{label}: the HTTP proxy {proxy} answered {status[:100]!r} to CONNECT",
+        hint=hint,
+        side=Side.OURS,
+        reason=Reason.HTTP_PROXY_REFUSES,
     )

@@ -22,6 +22,7 @@ from eps.core.certificate import Doubt, fingerprint, subject_of
 from eps.core.names import Fingerprint, Operator, shown
 from eps.core.pem import UNREADABLE
 from eps.errors import StartError, TlsFailed
+from eps.reasons import Reason
 from eps.transport.credentials import load_authorities, load_own
 
 CIPHERS_1_2 = "ECDHE+AESGCM"
@@ -197,7 +198,7 @@ def identify(der: bytes, pins: Pins) -> PeerIdentity:
         "if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
         pins,
     )
-    raise TlsFailed(text, hint=hint)
+    raise TlsFailed(text, hint=hint, reason=Reason.PEER_PIN)
 
 
 def no_longer_pinned(pins: Pins) -> str:
@@ -223,6 +224,24 @@ def plain_reason(error: BaseException) -> str:
         return "the connection was closed during the TLS handshake"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or "for a reason that is not known"
 
+
+def reason_of_handshake(error: OSError) -> Reason:
+    """The word for a handshake that failed on our side, because of what the other one showed."""
+    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
+    if code in UNKNOWN_AUTHORITY:
+        return Reason.OWN_CA
+    return Reason.PEER_EXPIRED if code in _WRONG_DATES else Reason.TLS_FAILED
+
+
+def reason_of_refusal(error: ssl.SSLError) -> Reason:
+    """The word for the alert with which the other side refused our certificate."""
+    alert = error.reason or ""
+    if "CERTIFICATE_EXPIRED" in alert:
+        return Reason.OWN_EXPIRED
+    return Reason.PEER_CA if "UNKNOWN_CA" in alert else Reason.CERTIFICATE_REFUSED
+
+
+_WRONG_DATES = (9, 10)
 
 UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 """Of the codes below, those that say: our list of authorities does not lead to this certificate."""

@@ -11,6 +11,7 @@ from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.names import TOKEN_BYTES, Token
 from eps.core.wording import counted
 from eps.errors import NoAnswer, Side, TunnelFailed, Unreachable
+from eps.reasons import Reason
 from eps.transport.dial import connect, explain
 
 
@@ -26,6 +27,9 @@ class RelaySettings:
 
     trusted_endpoints: tuple[str, ...] = ()
     proxies: HttpProxies = NONE
+
+
+_OF_THE_RELAY = {Reason.UNREACHABLE: Reason.RELAY_UNREACHABLE, Reason.SILENT: Reason.RELAY_SILENT}
 
 
 async def dial_relay(
@@ -60,14 +64,21 @@ async def dial_relay(
     except Unreachable as error:
         # Peers reach the relay, or else nobody would: what swallows our packets stands on our side.
         is_ours = error.side is Side.OURS or isinstance(error, NoAnswer)
-        raise TunnelFailed(error.message, hint=error.hint, side=Side.OURS if is_ours else Side.PROXY) from error
+        raise TunnelFailed(
+            error.message,
+            hint=error.hint,
+            side=Side.OURS if is_ours else Side.PROXY,
+            reason=_OF_THE_RELAY.get(error.reason, error.reason),
+        ) from error
     try:
         # At once and in one segment: proxies in use read the token in one read (section 9). A new connection's send
         # buffer is empty, so the kernel takes all 32 bytes or fails.
         sent = sock.send(token)
     except OSError as error:
         sock.close()
-        raise TunnelFailed(f"the relay at {endpoint} hung up before the token: {explain(error)}") from error
+        raise TunnelFailed(
+            f"the relay at {endpoint} hung up before the token: {explain(error)}", reason=Reason.RELAY_UNREACHABLE
+        ) from error
     if sent != TOKEN_BYTES:
         sock.close()
         raise TunnelFailed(f"the relay at {endpoint} took only {counted(sent, 'byte')} of the token")

@@ -31,20 +31,27 @@ def values(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def call(outcome: str, stage: str = "") -> CallFinished:
+def call(outcome: str, stage: str = "", fault: str = "") -> CallFinished:
     return CallFinished(
-        direction="local", sender="a", recipient="b", method="m", outcome=outcome, seconds=0.02, stage=stage
+        direction="local",
+        sender="a",
+        recipient="b",
+        method="m",
+        outcome=outcome,
+        seconds=0.02,
+        stage=stage,
+        fault=fault,
     )
 
 
 def test_calls_by_outcome_and_stage() -> None:
     metrics = Metrics()
-    for event in (call("ok"), call("ok"), call("not_sent", "relay"), call("unknown", "call")):
+    for event in (call("ok"), call("ok"), call("not_sent", "relay", "network"), call("unknown", "call", "network")):
         metrics(event)
     found = values(metrics)
-    assert found["eps_calls_total['', 'local', 'ok']"] == 2
-    assert found["eps_calls_total['local', 'not_sent', 'relay']"] == 1
-    assert found["eps_calls_total['call', 'local', 'unknown']"] == 1
+    assert found["eps_calls_total['', '', 'local', 'ok']"] == 2
+    assert found["eps_calls_total['local', 'network', 'not_sent', 'relay']"] == 1
+    assert found["eps_calls_total['call', 'local', 'network', 'unknown']"] == 1
     assert found["eps_call_seconds_count['local']"] == 4
     assert found["eps_call_seconds_sum['local']"] == pytest.approx(0.08)
     assert found["eps_call_seconds_bucket['0.025', 'local']"] == 4
@@ -70,7 +77,7 @@ def test_what_else_is_counted() -> None:
         PeerChanged(link="stream", peer="b", up=False),
         Step(step=4, operator="b", peer="p", text="x"),
         Refused(listener="grpc", why="pin", source="1.2.3.4"),
-        DirectoryFailed(reason="down"),
+        DirectoryFailed(detail="down"),
         DirectoryChanged(records=30, operators=10, tip="x", source="y"),
         Notice(text="counts nowhere"),
     ):
@@ -91,7 +98,7 @@ def test_labels_hold_no_names_of_peers() -> None:
     """A peer must not be able to fill our memory, or Prometheus', with label values."""
     metrics = Metrics()
     metrics(CallFinished(direction="incoming", sender="evil", recipient="evil", method="evil", outcome="ok", seconds=0))
-    metrics(PeerChanged(link="incoming", peer="evil", up=True, reason="evil"))
+    metrics(PeerChanged(link="incoming", peer="evil", up=True, detail="evil"))
     metrics(Refused(listener="grpc", why="pin", source="evil", detail="evil"))
     metrics(TunnelFinished(outcome="finished", seconds=1, caller="evil", callee="evil"))
     assert b"evil" not in metrics.render()
@@ -110,7 +117,7 @@ async def test_the_endpoint() -> None:
                     assert answer.status == 200
                     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
                     text = await answer.text()
-            assert 'eps_calls_total{direction="local",outcome="ok",stage=""} 1.0' in text
+            assert 'eps_calls_total{direction="local",fault="",outcome="ok",stage=""} 1.0' in text
             assert "# HELP eps_calls_total Calls that ended, by outcome" in text
             async with session.head(f"http://localhost:{port}/metrics") as answer:
                 assert answer.status == 200

@@ -15,11 +15,12 @@ from eps.core.endpoint import normal_host
 from eps.core.exact import is_fingerprint
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
-from eps.core.message import Error, Response, error_response
+from eps.core.message import Error, Response
 from eps.core.names import Fingerprint, Object, RecordHash
 from eps.core.new_root import TrustedRoot
 from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
+from eps.core.told import error_response
 from eps.core.wording import counted
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
@@ -356,7 +357,8 @@ def tell_error(error: Error) -> None:
     data: Any = error.data
     if isinstance(data, dict) and "outcome" in data:
         outcome = EXECUTED.get(str(data["outcome"]), str(data["outcome"]))
-        print(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}", file=sys.stderr)
+        reason = f" (reason: {data['reason']})" if data.get("reason") else ""
+        print(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}{reason}", file=sys.stderr)
         if data.get("hint"):
             print(f"hint:  {data['hint']}", file=sys.stderr)
     elif data:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from eps.core.message import Error, Response, error_response
+from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
+from eps.core.told import error_response
 from eps.core.ways import way_between
 from eps.errors import EpsError, Side, Stage
 from eps.programs.diagnosis.explain import LABELS, way_text

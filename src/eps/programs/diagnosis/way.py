@@ -19,9 +19,10 @@ from eps.core.address import Address
 from eps.core.entries import Directory, Entry
 from eps.core.event import Event, Step, ignore
 from eps.core.host_port import render_host_port
-from eps.core.message import TOLD_BY, Error, Request
+from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
 from eps.core.permission import EVERYONE, Denied, may_call
+from eps.core.told import TOLD_BY
 from eps.core.ways import Kind, way_between
 from eps.errors import EpsError
 from eps.programs.diagnosis.explain import way_text

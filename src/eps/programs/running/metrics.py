@@ -55,7 +55,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._calls = _labelled(
-            self._counter("eps_calls", "Calls that ended, by outcome", ["direction", "outcome", "stage"])
+            self._counter("eps_calls", "Calls that ended, by outcome", ["direction", "outcome", "stage", "fault"])
         )
         self._seconds = _labelled(
             Histogram(
@@ -115,7 +115,7 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _call(self, event: CallFinished) -> None:
-        self._calls(event.direction, event.outcome, event.stage).inc()
+        self._calls(event.direction, event.outcome, event.stage, event.fault).inc()
         self._seconds(event.direction).observe(event.seconds)
 
     def _peer(self, event: PeerChanged) -> None:

@@ -31,6 +31,7 @@ from eps.directory.confirmed import AgeLimit
 from eps.directory.json_files import JsonDirectory
 from eps.directory.pace import Pace
 from eps.errors import Side, StartError
+from eps.jsonrpc.callee import OF_AN_APPLICATION
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.draining import Work
@@ -301,7 +302,8 @@ def _marks(settings: EpsSettings) -> frozenset[Fingerprint]:
 
 
 def _application_client(given: models.ApplicationSettings, name: Operator) -> JsonRpcClient:
-    return jsonrpc_client(given, called=f"{name}'s application", side=Side.OURS, at_once=given.max_concurrent)
+    called, at_once = f"{name}'s application", given.max_concurrent
+    return jsonrpc_client(given, called, side=Side.OURS, at_once=at_once, reasons=OF_AN_APPLICATION)
 
 
 def _relays(settings: EpsSettings, proxy_url: str | None) -> RelaySettings:

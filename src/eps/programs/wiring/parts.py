@@ -30,6 +30,7 @@ from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.wiring.certificates import at_a_start
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import content_digest, tls_files
+from eps.reasons import Reason
 from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings, models
 from eps.settings.problems import Severity
 from eps.transport.listener import RateLimit
@@ -101,19 +102,24 @@ def renewed_jsonrpc_server(
 
 
 def jsonrpc_client(
-    given: models.JsonRpcClientSettings, called: str, side: Side = Side.PEER, at_once: int | None = None
+    given: models.JsonRpcClientSettings,
+    called: str,
+    side: Side = Side.PEER,
+    at_once: int | None = None,
+    reasons: Mapping[Reason, Reason] | None = None,
 ) -> JsonRpcClient:
     """A client as settings describe it. What goes wrong with it is told to callers anywhere, so the endpoint is kept
     for our own log.
 
     Args:
         at_once: calls for which it must have connections, where that is more than usual.
+        reasons: see ``Callee``.
     """
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
-        callee=Callee(called, side, tells_url=False),
+        callee=Callee(called, side, tells_url=False, reasons=reasons),
         limits=ClientLimits(keep_alive=given.keep_alive, max_connections=max(at_once or 0, MAX_CONNECTIONS)),
     )
 
