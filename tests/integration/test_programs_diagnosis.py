@@ -51,7 +51,7 @@ def here(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return Here(capsys)
 
 
-async def test_looking_at_a_network(machine: Machine, here: Here) -> None:
+async def test_looking_at_a_network(machine: Machine, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     await machine.ready()
     await what_is_well(here)
     done = await machine.run("eps", "doctor", "hd-2", COLUMNS="120")
@@ -61,6 +61,22 @@ async def test_looking_at_a_network(machine: Machine, here: Here) -> None:
     assert {"hd-2._ping", "ls-1.add", "hd-1._ping"} <= set(done.out.split()) and "op-2" not in done.out
     done = await machine.run("eps", "completion", "words", "--", "ping", "hd-")
     assert done.out == "hd-1\thealth-departments\nhd-2\thealth-departments\n"
+
+    for variable, role, work in (
+        ("SD_SETTINGS", "sd-1", looking.sd_doctor),
+        ("PROXY_SETTINGS", "public-proxy-1", looking.proxy_doctor),
+    ):
+        monkeypatch.setenv(variable, f"settings/dev/roles/{role}")
+        done = await here.run(partial(work, False))
+        assert done.code == 0, done.out
+        assert done.out.endswith("nothing is wrong\n")
+    monkeypatch.setenv("PROXY_SETTINGS", "settings/dev/roles/private-proxy-1")
+    done = await here.run(partial(looking.proxy_doctor, True))
+    assert [one["group"] for one in json.loads(done.out)["findings"] if one["mark"] == "wrong"] == [
+        "running server",
+        "our EPS server",
+        "internal server",
+    ]
 
     await machine.stop("hd-2")
     (first, *_) = await here.wrong("hd-2")
@@ -73,6 +89,7 @@ async def test_looking_at_a_network(machine: Machine, here: Here) -> None:
     await machine.stop("sd-1")
     await machine.stop("hd-1")
     assert [one["group"] for one in await here.wrong()] == ["running server", "service directory"]
+    assert (await here.run(lambda: looking.sd_doctor(False))).code == 1
 
 
 async def what_is_well(here: Here) -> None:
@@ -120,3 +137,6 @@ async def test_nothing_runs_and_nothing_is_known(machine: Machine, here: Here, m
     assert done.code == 2
     assert "✗ nowhere" in done.out
     assert (await here.ping("hd-2")).code == 2
+    for variable, work in (("SD_SETTINGS", looking.sd_doctor), ("PROXY_SETTINGS", looking.proxy_doctor)):
+        monkeypatch.setenv(variable, "nowhere")
+        assert (await here.run(partial(work, False))).code == 2

@@ -55,6 +55,19 @@ def drain_proxy(
     guarded(lambda: drain.drain_proxy(kind or "", wait=wait, as_json=as_json))
 
 
+@app.command("doctor", short_help="Look at everything and say what is wrong, and what to do.")
+def doctor(as_json: Json = False) -> None:
+    """Look at settings, key modes, clock, certificates, the running proxy, its EPS server, its relay and its directory
+    settings.
+
+    It changes nothing, and works while the proxy or its EPS server is down. Exit code: 0 all is well, 1 something is
+    wrong, 2 wrong settings.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.proxy_doctor(as_json))
+
+
 add_store_commands(app, "proxy")
 add_shared_commands(app, "proxy")
 

@@ -7,7 +7,7 @@ import typer
 
 from eps.programs.cli import TakeOver, guarded, make_app, run_as
 from eps.programs.running.runtime import run as run_command
-from eps.programs.shared import add_shared_commands
+from eps.programs.shared import Json, add_shared_commands
 from eps.programs.stores import add_store_commands
 
 app = make_app(
@@ -21,6 +21,17 @@ app = make_app(
 def run(context: typer.Context, take_over: TakeOver = False) -> None:
     """Run the service directory's JSON-RPC server until Ctrl-C or SIGTERM."""
     run_as("sd", context, take_over=take_over)
+
+
+@app.command("doctor", short_help="Look at everything and say what is wrong, and what to do.")
+def doctor(as_json: Json = False) -> None:
+    """Look at settings, key modes, certificates, the running service directory, its records, and its store's past.
+
+    It changes nothing, and works while it is down. Exit code: 0 all is well, 1 something is wrong, 2 wrong settings.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.sd_doctor(as_json))
 
 
 store = add_store_commands(app, "sd")

@@ -319,7 +319,16 @@ def own_server_client(settings: EpsSettings) -> JsonRpcClient:
     server = settings.jsonrpc_server
     if server is None:
         raise SettingsError("the settings have no jsonrpc_server channel to call", hint="add one to channels")
-    callee = Callee(f"our EPS server {settings.name}", Side.OURS)
+    return client_of(server, f"our EPS server {settings.name}")
+
+
+def client_of(server: models.JsonRpcServerSettings, called: str) -> JsonRpcClient:
+    """A client for a JSON-RPC port of our own, which shows the certificate of that very port.
+
+    Args:
+        called: what is there, for messages.
+    """
+    callee = Callee(called, Side.OURS)
     host, port = parse_host_port(server.bind_address)
     all_interfaces = normal_host(host) in ("", "0.0.0.0", "::")  # noqa: S104 - where to dial what binds all
     address = render_host_port("localhost" if all_interfaces else host, port)

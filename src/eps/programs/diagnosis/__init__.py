@@ -5,6 +5,7 @@ ping       whether an operator is reached, which way, and how fast
 commands   from settings to what is printed
 doctor     facts about everything → what is wrong, whose it is, what to do: local (files), clock, own_server,
            service_directory, others and way (whom we dial), by probes; a finding each, in a report
+sd_doctor, proxy_doctor  the same for the other programs
 known      the directory as our server has verified it
 paper      lines of a given width, with or without colour
 """

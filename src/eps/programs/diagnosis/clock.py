@@ -30,4 +30,4 @@ def _off(who: str, ahead: float, others: int) -> Finding:
     if others:
         why += "; but other clocks agree with ours, so it may be theirs"
     fix = "set the clock (timedatectl, chronyc tracking), then run this again: until then, believe no date below"
-    return Finding(CLOCK, Mark.WRONG, f"our clock is {how} that of {who}", why, "ours", fix, "clock")
+    return Finding(CLOCK, Mark.WRONG, f"our clock is {how} that of {who}", why, "ours", fix, "own-clock")

@@ -11,6 +11,8 @@ from eps.programs.admin import commands as admin
 from eps.programs.diagnosis import doctor as diagnosis
 from eps.programs.diagnosis import explain as why
 from eps.programs.diagnosis import ping as pinging
+from eps.programs.diagnosis import proxy_doctor as of_proxies
+from eps.programs.diagnosis import sd_doctor as of_directory
 from eps.programs.diagnosis.finding import Finding, exit_code
 from eps.programs.diagnosis.known import Known, known_directory, unknown_operator
 from eps.programs.diagnosis.local import judge_settings, look
@@ -18,7 +20,7 @@ from eps.programs.diagnosis.paper import terminal
 from eps.programs.diagnosis.report import report
 from eps.programs.running.runtime import EXIT_CANNOT_START, EXIT_FAILED, fail, run
 from eps.programs.wiring.parts import now
-from eps.settings import EpsSettings
+from eps.settings import EpsSettings, ProxySettings, SdSettings
 
 WELL = 0
 
@@ -95,6 +97,25 @@ def doctor(peer: str, as_json: bool) -> int:
         fail(unknown_operator(Known(directory, "as far as it is known here"), peer))
         return EXIT_CANNOT_START
     return _tell(local.settings.name, diagnosis.judge(facts, now()), as_json)
+
+
+def sd_doctor(as_json: bool) -> int:
+    """``sd doctor``."""
+    local = look("sd", os.environ, Path.cwd(), now())
+    if not isinstance(local.settings, SdSettings):
+        return _tell("sd", judge_settings(local), as_json) and EXIT_CANNOT_START
+    facts = run(of_directory.gather(local.settings, local))
+    return _tell(of_directory.NAME, of_directory.judge(facts, now()), as_json)
+
+
+def proxy_doctor(as_json: bool) -> int:
+    """``proxy doctor``."""
+    local = look("proxy", os.environ, Path.cwd(), now())
+    if not isinstance(local.settings, ProxySettings):
+        return _tell("proxy", judge_settings(local), as_json) and EXIT_CANNOT_START
+    facts = run(of_proxies.gather(local.settings))
+    names = dict.fromkeys(one.section.name for one in facts)
+    return _tell(f"the proxy of {', '.join(names)}", of_proxies.judge(local, facts, now()), as_json)
 
 
 def _tell(title: str, findings: Sequence[Finding], as_json: bool) -> int:

@@ -115,4 +115,4 @@ def _stream(operator: Operator, reason: object) -> Finding:
     why = str(reason) if reason else "our server has not opened one yet, or has no grpc_client channel"
     fix = f"see the groups above for what fails on the way to {operator}; our server tries again by itself"
     what = f"none to {operator}: nobody can call us through it"
-    return Finding(STREAMS, Mark.WRONG, what, why, "", fix, "no-stream")
+    return Finding(STREAMS, Mark.WRONG, what, why, "", fix, "")
