@@ -25,6 +25,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.wiring"},
     {"programs.admin"},
     {"programs.diagnosis"},
+    {"programs.directory"},
     {"programs.dev"},
     {"programs.direct"},
     {"programs.entry", "programs.spelling"},
@@ -33,7 +34,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.cli"},
     {"programs.completion"},
     {"programs.manual"},
-    {"programs.stores", "programs.joining", "programs.shared"},
+    {"programs.stores", "programs.joining", "programs.changing", "programs.shared"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

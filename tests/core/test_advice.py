@@ -259,6 +259,24 @@ def test_a_group_whose_last_member_goes() -> None:
     assert list(unlike_before(before, after.after([record("services", [], "other")]))) == []
 
 
+def proxied(name: str, proxy: str = "") -> ChangeRecord:
+    settings = {"address": "a:1", **({"proxy": proxy} if proxy else {})}
+    return record("channels", [{"type": "grpc_server", "settings": settings}], name)
+
+
+def test_a_proxy_that_goes() -> None:
+    before = Directory.from_records([proxied("hidden", "proxy-1"), proxied("proxy-1"), proxied("lost", "nowhere")])
+    text = "hidden is reached through 'proxy-1', which nobody can reach any more"
+    for after in (
+        before.after([record("channels", [], "proxy-1")]),
+        Directory.from_records([proxied("hidden", "proxy-1")]),
+    ):
+        assert ("hidden", text) in list(unlike_before(before, after))
+    assert list(unlike_before(before, before.after([proxied("hidden", "proxy-1")]))) == []
+    emptied = before.after([record("channels", [], "proxy-1")])
+    assert list(unlike_before(emptied, emptied)) == []
+
+
 # Nothing that is in use is refused
 
 

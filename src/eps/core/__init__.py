@@ -10,7 +10,7 @@ structure     the structured hash → record (change records) → signature (who
 exact         what typed data may be → reading (the one reading of a record's bytes), layout (the record's own bounds)
               → verdict (what a record does)
 advice        what a writer of records is told before they are signed, likeness: what was most likely meant
-changes       what differs between two states of the directory, and entries in words
+changes       what differs between two states of the directory, and entries in words     removal   an operator goes
 age           how old what is known of the directory is
 high_water    how far a directory had come, and whether what is there now is less
 canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded

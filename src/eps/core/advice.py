@@ -263,6 +263,16 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
                 "administrator may sign again, an old one too (eps directory remove leaves a pin that nobody can meet)",
             )
     yield from _orphans(before, after)
+    yield from _cut_off(before, after)
+
+
+def _cut_off(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
+    """Operators whose proxy has been one, and is none any more."""
+    for name, entry in after.entries.items():
+        proxy = entry.grpc_server.proxy if entry.grpc_server else ""
+        was, now = before.entry(proxy), after.entry(proxy)
+        if was and was.grpc_server and not (now and now.grpc_server):
+            yield name, f"{name} is reached through {_quoted(proxy)}, which nobody can reach any more"
 
 
 def _orphans(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:

@@ -37,10 +37,11 @@ class SectionChange:
 def changes(before: Directory, after: Directory) -> list[SectionChange]:
     """What is another in ``after``: by operator in its order, then by section."""
     names = dict.fromkeys([*after.entries, *before.entries])
-    return [change for name in names for change in _of_entry(name, before.entry(name), after.entry(name))]
+    return [change for name in names for change in entry_changes(name, before.entry(name), after.entry(name))]
 
 
-def _of_entry(name: Operator, before: Entry | None, after: Entry | None) -> Iterator[SectionChange]:
+def entry_changes(name: Operator, before: Entry | None, after: Entry | None) -> Iterator[SectionChange]:
+    """What is another in one operator's entry."""
     old, new = before or Entry(name), after or Entry(name)
     for section in SECTIONS:
         was, now = getattr(old, section), getattr(new, section)

@@ -50,11 +50,16 @@ def read_record_file(path: str | os.PathLike[str], created_at: str | None = None
     Raises:
         SettingsError: ``FILE: records[3].data[0].name: …``.
     """
-    values = _list_of(read_json(path), str(path))
+    return records_of(read_json(path), str(path), created_at)
+
+
+def records_of(content: object, path: str, created_at: str | None = None) -> list[FileRecord]:
+    """The same of what stands in the file ``path``."""
+    values = _list_of(content, path)
     records = []
     for index, value in enumerate(values):
         try:
-            records.append(FileRecord(str(path), index, _parse(value, f"records[{index}]", created_at), value))
+            records.append(FileRecord(path, index, _parse(value, f"records[{index}]", created_at), value))
         except BadParams as error:
             raise SettingsError(f"{path}: {error.message}{_whose(value)}", hint=error.hint) from None
     return records

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eps.programs.changing import add_directory_commands
 from eps.programs.cli import TakeOver, Wait, guarded, make_app, options_of, run_as
 from eps.programs.dev.stores import Store
 from eps.programs.joining import add_joining_commands
@@ -29,7 +30,7 @@ def _group(name: str, text: str) -> typer.Typer:
 
 server = _group("server", "The EPS server.")
 sd = _group("sd", "The service directory: submit, look up, sign, verify.")
-directory = _group("directory", "Our verified copy of the directory.")
+add_directory_commands(app)
 dev = _group("dev", "The development network.")
 
 MAX_PINGS = 1_000
@@ -135,18 +136,6 @@ def verify(file: File, name: Annotated[str, typer.Argument(metavar="NAME", help=
     from eps.programs.admin import commands as admin
 
     guarded(lambda: admin.verify(file, name))
-
-
-@directory.command("export", short_help="Print our verified copy of the directory.")
-def directory_export() -> None:
-    """Print the last directory that our server has verified, record by record, as JSON; it may be running.
-
-    From it, sd store import rebuilds the store of a service directory that was lost or set back.
-    """
-    from eps.programs.admin import commands as admin
-    from eps.programs.admin import recovery
-
-    guarded(lambda: run(recovery.export(admin.own_settings())))
 
 
 @dev.command("certs", short_help="Make the certificates anew, and start afresh.")

@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,7 @@ class Submission:
         wait: seconds for which a service directory that can't be reached yet is tried again.
         strict: what is doubtful is refused.
         dry_run: nothing is signed: what would change is all that is wanted.
+        question: whoever sits at a terminal is asked in any case.
     """
 
     reset: bool = False
@@ -132,6 +133,11 @@ class Submission:
     as_json: bool = False
     strict: bool = False
     dry_run: bool = False
+    question: str = ""
+
+
+Judge = Callable[[Plan], Sequence[str]]
+"""Says what else is doubtful; raises EpsError where something is wrong."""
 
 
 def submit(files: Sequence[Path], how: Submission) -> int:
@@ -141,37 +147,49 @@ def submit(files: Sequence[Path], how: Submission) -> int:
     if how.reset and not how.dry_run and review.at_terminal():
         present = run(_present_directory(settings, how.wait))
         if present and not review.agrees(f"This replaces the whole directory: {present}. Replace it? [y/N] "):
-            return _nothing_submitted()
+            return nothing_submitted()
     return submit_found(found, how, settings)
 
 
-def submit_found(found: Sequence[FileRecord], how: Submission, settings: EpsSettings) -> int:
+def submit_found(
+    found: Sequence[FileRecord], how: Submission, settings: EpsSettings, judge: Judge = lambda plan: ()
+) -> int:
     """Show what ``found`` changes, settle what is doubtful, sign and submit it; the exit code."""
     signer = signer_of(settings) if not how.dry_run else None
     plan, own = run(_planned(found, how, settings))
+    plan = replace(plan, doubts=[*plan.doubts, *judge(plan)])
     if how.as_json and signer is None:
-        print_json(_told(plan) | {"submitted": False})
+        print_json(told(plan) | {"submitted": False})
     elif not how.as_json:
         out = sys.stdout if signer is None else sys.stderr
         for line in review.lines_of(plan.changes, review.MAX_LINES if signer else None):
             print(line, file=out)
     if not review.settle(plan.doubts, strict=how.strict, ask=signer is not None):
-        return _nothing_submitted()
+        return nothing_submitted()
     if signer is None:
-        return _nothing_submitted(0)
+        return nothing_submitted(0)
+    if how.question and review.at_terminal() and not review.agrees(how.question):
+        return nothing_submitted()
     done = run(_submitted(plan, signer, settings, own, how.wait))
-    if how.as_json:
-        print(json.dumps({"records": done.count, "tip": done.tip} | _told(plan)))
-    else:
-        print(f"submitted {counted(done.count, 'record')}; the directory's tip is now {done.tip}")
+    tell_submitted(done, how, plan)
     return 0
 
 
-def _told(plan: Plan) -> Object:
+def tell_submitted(done: directory_commands.Submitted, how: Submission, plan: Plan) -> None:
+    """What was stored, on standard output."""
+    if how.as_json:
+        print(json.dumps({"records": done.count, "tip": done.tip} | told(plan)))
+    else:
+        print(f"submitted {counted(done.count, 'record')}; the directory's tip is now {done.tip}")
+
+
+def told(plan: Plan) -> Object:
+    """A plan for scripts."""
     return {"changes": [change.to_json() for change in plan.changes], "doubts": list(plan.doubts)}
 
 
-def _nothing_submitted(code: int = EXIT_FAILED) -> int:
+def nothing_submitted(code: int = EXIT_FAILED) -> int:
+    """Say so; the exit code."""
     print("nothing was submitted", file=sys.stderr)
     return code
 
@@ -196,12 +214,12 @@ async def _submitted(
         )
 
 
-async def own_server(settings: EpsSettings, *, reset: bool) -> OwnServer:
+async def own_server(settings: EpsSettings, *, reset: bool, warn: Callable[[str], None] = review.warn) -> OwnServer:
     """What our server, running or not, makes of a submission; of one that begins anew, whatever it has verified."""
     given = api_settings(settings)
     trusted = TrustedRootsFile(Path(settings.state_path) / trusted_roots.FILE, say)
     trust = directory_trust(given)
-    verified = await verified_copy(settings, review.warn) if not reset else None
+    verified = await verified_copy(settings, warn) if not reset else None
     return OwnServer(verified, await trusted.read(), trust.canonical_from, trust)
 
 

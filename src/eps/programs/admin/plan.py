@@ -74,29 +74,43 @@ async def plan_of(
     await _check_readable(found, calls)
     await _check_kept(calls, own.demanded)
     present, doubts = await _present(calls, own, now, reset=reset)
-    return await asyncio.to_thread(_plan, found, present, doubts, reset=reset)
+    return await asyncio.to_thread(plan_on, found, present, doubts, reset=reset)
 
 
-def _plan(found: Sequence[FileRecord], present: Chain | None, doubts: list[str], *, reset: bool) -> Plan:
+def plan_on(found: Sequence[FileRecord], present: Chain | None, doubts: Sequence[str] = (), *, reset: bool) -> Plan:
+    """What ``found`` would change in the directory of ``present``; nothing about them is checked."""
     before = present.directory if present is not None else Directory.empty()
     after = (Directory.empty() if reset else before).after(item.record for item in found)
-    doubts += scrutiny.doubts(found, before if present is not None else None, after)
-    return Plan(found, reset, present, changes(before, after), doubts)
+    more = scrutiny.doubts(found, before if present is not None else None, after)
+    return Plan(found, reset, present, changes(before, after), [*doubts, *more])
 
 
 async def _present(
     calls: DirectoryCalls, own: OwnServer, now: datetime, *, reset: bool
 ) -> tuple[Chain | None, list[str]]:
     """The chain that the service directory has, verified, as far as that is known; and why it isn't."""
-    if own.verified is not None and own.verified.tip and not reset:
-        return await catch_up(own.verified, calls, now, own), []
-    if own.trust is None:
+    known = own.verified is not None and bool(own.verified.tip) and not reset
+    if own.trust is None and not known:
         return None, []
-    values = record_values(await calls.answer("getRecords", {"after": ""}))
     try:
-        return await verified_chain(values, own.trust, now), []
+        return await asked_chain(calls, own if known else OwnServer(trust=own.trust), now), []
     except RecordError as error:
+        if known:
+            raise
         return None, [f"what is in the directory now can't be told, since it doesn't verify: {error.message}"]
+
+
+async def asked_chain(calls: DirectoryCalls, own: OwnServer, now: datetime) -> Chain:
+    """The chain that the service directory has, verified: on from what our server has, if that is known.
+
+    Raises:
+        EpsError: no answer, or it is not to be believed.
+    """
+    if own.verified is not None and own.verified.tip:
+        return await catch_up(own.verified, calls, now, own)
+    assert own.trust is not None, "whoever asks knows whom to believe"
+    values = record_values(await calls.answer("getRecords", {"after": ""}))
+    return await verified_chain(values, own.trust, now)
 
 
 async def catch_up(known: Chain, calls: DirectoryCalls, now: datetime, own: OwnServer) -> Chain:

@@ -122,6 +122,19 @@ async def submit_plan(
     raise AssertionError  # the last attempt has raised
 
 
+async def submit_signed(chain: Sequence[SignedRecord], *, calls: DirectoryCalls, tell: Tell) -> Submitted:
+    """Submit records that somebody has signed: all of them, or none.
+
+    Raises:
+        EpsError: the service directory can't be reached, or refuses.
+    """
+    error = await _submit(calls, chain)
+    if error is not None:
+        raise refusal(error, ())
+    await _tell_if_dropped(calls, chain[-1], tell)
+    return Submitted(len(chain), chain[-1].hash)
+
+
 async def get_entries(calls: DirectoryCalls, trust: TrustStore, now: datetime, name: str | None = None) -> list[Any]:
     """The directory's entries as JSON values, made here of records that were verified; what the service directory says
     that they come to isn't asked. Only the one of operator ``name``, if given.

@@ -21,20 +21,26 @@ def lines_of(changes: Sequence[SectionChange], most: int | None = None) -> Itera
     Args:
         most: no more lines than that, and how many there are.
     """
-    lines = [_plain(line) for line in render(changes)] or ["nothing changes: the directory says all of this already"]
+    lines = [plain(line) for line in render(changes)] or ["nothing changes: the directory says all of this already"]
     yield from islice(lines, most)
     if most is not None and len(lines) > most:
         yield f"… and {len(lines) - most} lines more; --dry-run shows all"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """``text`` without what could move a terminal's cursor: records hold strangers' words."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def tell(*lines: str) -> None:
+    """Say it to whoever watches."""
+    for line in lines:
+        print(plain(line), file=sys.stderr)
+
+
 def warn(text: str) -> None:
     """One warning."""
-    print(f"warning: {_plain(text)}", file=sys.stderr)
+    print(f"warning: {plain(text)}", file=sys.stderr)
 
 
 def at_terminal() -> bool:

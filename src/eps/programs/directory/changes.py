@@ -1,0 +1,81 @@
+"""What a file would change: change records, an entry as ``eps directory show --json`` prints it, or a slip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eps.core.entries import Directory
+from eps.core.record import SECTIONS
+from eps.directory.json_files import FileRecord, read_json, record_files, records_of
+from eps.errors import BadParams, SettingsError
+from eps.programs.directory.signed import is_signed
+from eps.programs.directory.slip import Slip, is_slip, parse
+
+FORMS = 'change records ({"records": [...]}), an entry as eps directory show NAME --json prints it, or a change slip'
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Changes that a file holds, as records.
+
+    Attributes:
+        slip: where they stand in one.
+    """
+
+    found: Sequence[FileRecord]
+    slip: Slip | None = None
+
+
+def read_wanted(path: Path, present: Directory) -> Wanted:
+    """The changes that ``path``, a file or a folder of files, asks for.
+
+    Args:
+        present: what an entry is compared with: of it, those sections count that are another there.
+
+    Raises:
+        SettingsError: naming the file and what is wrong with it, or that it changes nothing.
+    """
+    values = [(str(file), read_json(file)) for file in record_files(path)]
+    if len(values) == 1 and is_slip(values[0][1]):
+        return _of_slip(*values[0])
+    found = [item for file, value in values for item in records_of(_as_records(value, file, present), file)]
+    if not found:
+        raise SettingsError(f"{path}: changes nothing", hint="the directory says all of this already")
+    return Wanted(found)
+
+
+def _of_slip(file: str, value: Any) -> Wanted:
+    try:
+        slip = parse(value)
+    except BadParams as error:
+        raise SettingsError(f"{file}: {error.message}", hint=error.hint) from None
+    return Wanted(records_of({"records": list(slip.changes)}, file), slip)
+
+
+def _as_records(value: Any, file: str, present: Directory) -> Any:
+    if isinstance(value, dict) and "records" in value and "name" not in value:
+        if is_signed(value):
+            hint = "eps directory submit submits it; the others want what was signed"
+            raise SettingsError(f"{file}: holds records that are signed already", hint=hint)
+        return value
+    entries = value if isinstance(value, list) else [value]
+    if not entries or not all(_is_entry(entry) for entry in entries):
+        raise SettingsError(f"{file}: is none of what can be proposed", hint=FORMS)
+    return {"records": [record for entry in entries for record in _differences(entry, present)]}
+
+
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str) and not value.keys().isdisjoint(SECTIONS)
+
+
+def _differences(entry: Any, present: Directory) -> list[Any]:
+    """Records for what is another in ``entry`` than it is now; a section that isn't there stays as it is."""
+    records = [
+        {"name": entry["name"], "section": section, "data": entry[section] or []}
+        for section in SECTIONS
+        if section in entry
+    ]
+    now = present.entry(entry["name"])
+    shown = now.to_json() if now is not None else {}
+    return [record for record in records if record["data"] != (shown.get(record["section"]) or [])]
