@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eps.transport.arrivals import Arrival, Arrivals, GaveWay, source_group, source_of
+from eps.transport.arrivals import FLOOD_PART, Arrival, Arrivals, GaveWay, source_group, source_of
 
 
 class Door:
@@ -71,7 +71,7 @@ def test_who_gave_way_while_its_handshake_ended_ends_behind_it() -> None:
 
 def test_quiet_is_told_once_after_a_flood_and_only_then() -> None:
     door = Door(10)
-    for arrival in [door.enter("few") for _ in range(10)]:
+    for arrival in [door.enter("few") for _ in range(10 // FLOOD_PART)]:
         arrival.settle()
     assert door.quiet == 0
     many = [door.enter("many") for _ in range(15)]

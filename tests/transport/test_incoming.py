@@ -1,6 +1,7 @@
 """From an accepted socket to its protocol: what a connection gets before it has said something, and when."""
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from contextlib import suppress
@@ -8,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from eps.errors import TlsFailed
-from eps.transport.arrivals import Arrival, SaidNothing
+from eps.transport.arrivals import FEW_PART, Arrival, SaidNothing
 from eps.transport.incoming import Entrance, HandshakeTurns, has_spoken
 from eps.transport.tls import client_context, server_context
 from support.testing import socket_pair, tls_files
@@ -154,6 +155,43 @@ async def test_who_asks_for_nothing_without_tls_gives_way_by_its_end() -> None:
         second.close()
         await other
         assert port.ended == [port.protocols[0]]
+
+
+ASKED_AGAIN = hashlib.sha256(b"HelloRetryRequest").digest()
+"""The ``random`` of a ServerHello that only asks for another ClientHello (RFC 8446 section 4.1.3)."""
+
+
+@pytest.mark.parametrize(("silent", "is_asked"), [(FEW_PART, True), (0, False)])
+async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(silent: int, is_asked: bool) -> None:
+    port = Port(most=FEW_PART**2)
+    others = [port.accept() for _ in range(silent)]
+    near, entering = port.accept()
+    with near:
+        near.setblocking(False)
+        near.send(hello())
+        async with asyncio.timeout(20):
+            answer = await asyncio.get_running_loop().sock_recv(near, 16_000)
+    assert (ASKED_AGAIN in answer) is is_asked
+    for other, _ in others:
+        other.close()
+    await asyncio.gather(entering, *(waiting for _, waiting in others), return_exceptions=True)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_while_many_are_silent_an_honest_client_shakes_hands(version: ssl.TLSVersion) -> None:
+    port = Port(most=FEW_PART**2)
+    others = [port.accept() for _ in range(FEW_PART)]
+    near, entering = port.accept()
+    context = client_context(tls_files("hd-1"))
+    context.maximum_version = version
+    async with asyncio.timeout(20):
+        _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+        assert await entering in port.protocols
+    assert writer.get_extra_info("ssl_object").version() == version.name.replace("_", ".")
+    writer.close()
+    for other, _ in others:
+        other.close()
+    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
 
 
 async def test_silence_has_an_end() -> None:

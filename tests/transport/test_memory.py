@@ -2,7 +2,11 @@
 
 import ctypes
 import mmap
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from eps.transport.memory import _unwritten, give_back_libraries, give_back_memory, trim_memory
 
@@ -41,3 +45,26 @@ def test_libraries_go_and_come_back() -> None:
 def test_memory_goes() -> None:
     give_back_memory()
     trim_memory()
+
+
+WHERE_A_LARGE_BLOCK_IS = """
+import ctypes, re, sys
+from pathlib import Path
+from eps.transport.memory import LARGE_BLOCK, keep_large_blocks_apart
+if sys.argv[1] == "apart":
+    keep_large_blocks_apart()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(LARGE_BLOCK))  # from which the C library learns
+block = libc.malloc(LARGE_BLOCK)
+heap = re.search(r"([0-9a-f]+)-([0-9a-f]+) .*\\[heap\\]", Path("/proc/self/maps").read_text())
+print("among small ones" if int(heap[1], 16) <= block < int(heap[2], 16) else "apart")
+"""
+
+
+@pytest.mark.parametrize(("how", "where"), [("by itself", "among small ones"), ("apart", "apart")])
+def test_large_blocks_are_kept_apart(how: str, where: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE_A_LARGE_BLOCK_IS, how], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == where, done.stderr

@@ -22,13 +22,21 @@ MAX_ARRIVING = 1_000
 on, some 60 KiB."""
 
 FEW_PART = 10
-"""A flood is over when no more than this part of the greatest number is there."""
+"""Honest ones stay for some milliseconds each: when more than this part of the greatest number is there, most want
+nothing. A flood is over when no more are."""
+
+FLOOD_PART = 4
+"""What a flood has is worth giving back when so great a part was there."""
 
 SILENT = "silent"
 """What ``core.event.Refused`` calls it."""
 
 _NETWORK_BITS = 64
 """Of an IPv6 address: whoever has one has all 2^64 behind these."""
+
+
+def _nothing() -> None:
+    """Of one that is settled there is nothing to end."""
 
 
 class GaveWay(TimeoutError):
@@ -59,6 +67,7 @@ class Arrival:
     def settle(self) -> None:
         """It has shown what it wants, or is gone; a second time changes nothing."""
         self._among.remove(self)
+        self.end = _nothing  # which holds who has the socket, who holds this
 
 
 class Arrivals:
@@ -66,7 +75,7 @@ class Arrivals:
 
     Args:
         most: connections at a time.
-        on_quiet: called when only few are left of so many that some gave way.
+        on_quiet: called when only few are left of very many.
     """
 
     def __init__(self, most: int = MAX_ARRIVING, on_quiet: Callable[[], None] = lambda: None) -> None:
@@ -80,6 +89,11 @@ class Arrivals:
 
     def __len__(self) -> int:
         return self._number
+
+    @property
+    def are_many(self) -> bool:
+        """Whether most of those that are here want nothing."""
+        return self._number > self._most // FEW_PART
 
     @property
     def text(self) -> str:
@@ -100,6 +114,7 @@ class Arrivals:
         members[arrival] = None
         self._resized(arrival.group, len(members) - 1, len(members))
         self._number += 1
+        self._flooded = self._flooded or self._number > self._most // FLOOD_PART
         return arrival
 
     def remove(self, arrival: Arrival) -> None:
@@ -109,7 +124,7 @@ class Arrivals:
             del members[arrival]
             self._resized(arrival.group, len(members) + 1, len(members))
             self._number -= 1
-            if self._flooded and self._number <= self._most // FEW_PART:
+            if self._flooded and not self.are_many:
                 self._flooded = False
                 self._on_quiet()
 
@@ -144,7 +159,6 @@ class Arrivals:
         group = next(iter(self._by_size[self._greatest]))
         oldest = next(iter(self._groups[group]))
         self.remove(oldest)
-        self._flooded = True
         oldest.gave_way = True
         oldest.end()
 

@@ -6,7 +6,8 @@ An open socket takes 2 KiB in the kernel, a handshake under way some 50 KiB and 
 its TLS session only when the first record of its ClientHello is there as a whole (looked at, not read, so that the
 session finds it), and its protocol only behind the handshake. Of handshakes a few begin in each turn of the event loop,
 the newest first: thousands of hellos hold up neither calls nor somebody who comes later, and most of them are never
-answered at all, since their connections give way to newer ones before.
+answered at all, since their connections give way to newer ones before. And while many are there that want nothing, each
+is first asked for another hello (``accept_tls``, ``wary``): nothing is signed for those who never read.
 """
 
 import asyncio
@@ -116,7 +117,8 @@ class Entrance:
                     await asyncio.get_running_loop().connect_accepted_socket(lambda: first, accepted)
                 elif spoken:
                     await self._turns.turn()
-                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds)
+                    wary = self.arrivals.are_many
+                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=wary)
                 else:
                     raise ConnectionResetError
                 arrival.goes_on(lambda: end(made[0]))

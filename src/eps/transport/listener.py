@@ -29,7 +29,7 @@ from eps.transport.dial import LiteralAddress, literal_address
 from eps.transport.inherited import SOCKETS, Named
 from eps.transport.sockets import tune
 
-BACKLOG = 1024
+BACKLOG = 4096
 """Connections that the kernel completes while we are busy; the kernel caps it at net.core.somaxconn."""
 
 ACCEPTS_PER_TURN = 16

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 _large_at = float("-inf")
@@ -23,10 +24,34 @@ def large_values_came() -> float:
     return _large_at
 
 
+LARGE_BLOCK = 256 * 1024
+"""Bytes: what uvloop has for what a TLS connection reads."""
+
+_M_MMAP_THRESHOLD = -3
+"""mallopt(3)."""
+
+
+@lru_cache(1)
+def _libc() -> ctypes.CDLL:
+    """The C library; made once, since each time leaves a cycle behind."""
+    return ctypes.CDLL(None)
+
+
+def keep_large_blocks_apart() -> None:
+    """Have blocks from :data:`LARGE_BLOCK` on come from the system, and go back to it, one by one, for this process.
+
+    uvloop has one for each TLS connection, of which it writes to a page or two. The C library by itself learns, when
+    the first is freed, to keep such blocks among the small ones: then each next one leaves holes between them that fill
+    and are never empty again, and ten thousand connections, a thousand at a time, cost 100 MiB for good.
+    """
+    with suppress(OSError, AttributeError):
+        _libc().mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
 def trim_memory() -> None:
     """What is free goes back; some milliseconds for each 100 MiB, without Python's lock."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        _libc().malloc_trim(0)
 
 
 def give_back_memory() -> None:
@@ -41,9 +66,8 @@ def give_back_libraries() -> None:
     Only what the system has on disk, and nobody here has written to.
     """
     with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
         for start, size in _unwritten(Path("/proc/self/smaps").read_text()):
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
+            _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 
 def _unwritten(smaps: str) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,16 @@ import gc
 
 import pytest
 
-from eps.programs.running.collector import FEW, FULL_AFTER, MANY, MOST, PATIENCE_SECONDS, Pace, collect_at_leisure
+from eps.programs.running.collector import (
+    FEW,
+    FULL_AFTER,
+    FULL_PER_SECOND,
+    MANY,
+    MOST,
+    PATIENCE_SECONDS,
+    Pace,
+    collect_at_leisure,
+)
 
 LONG_AGO = float("-inf")
 
@@ -30,8 +39,18 @@ def test_what_is_looked_at(young: int, large_at: float, generation: int | None) 
 
 def test_all_are_looked_at_now_and_then() -> None:
     pace = Pace()
-    seen = [pace.generation(50_000, 0.0, LONG_AGO) for _ in range(2 * FULL_AFTER // 50_000)]
+    seen = [pace.generation(FULL_AFTER // 4, 0.0, LONG_AGO) for _ in range(8)]
     assert seen == [1, 1, 1, 2, 1, 1, 1, 2]
+
+
+def test_the_longer_it_takes_the_seldomer_all_are_looked_at() -> None:
+    pace = Pace()
+    pace.took(2, 0.1)
+    pace.took(1, 5.0)
+    seen = [pace.generation(MANY, 0.0, LONG_AGO) for _ in range(18)]
+    assert seen.index(2) == int(0.1 * FULL_PER_SECOND) // MANY
+    pace.took(2, 0.0)
+    assert pace.generation(FULL_AFTER, 0.0, LONG_AGO) == 2
 
 
 async def test_cycles_end_and_the_collector_is_as_before_afterwards() -> None:

@@ -125,6 +125,7 @@ TUNNELS = (
             "grpc/test_server.py::test_half_a_first_frame_is_no_request",
             "jsonrpc/test_server.py::test_who_asks_for_nothing_gives_way_to_new_ones",
             "transport/test_incoming.py::test_half_a_hello_begins_no_handshake",
+            "transport/test_incoming.py::test_while_many_are_silent_who_only_says_hello_is_asked_for_another",
             "faults/test_floods.py::test_an_honest_client_beside_silent_connections",
         ),
     ),

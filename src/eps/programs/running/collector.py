@@ -28,8 +28,12 @@ MOST = 2_000_000
 PATIENCE_SECONDS = 60.0
 """After large values came: as long as a call may take that has them in hand."""
 
-FULL_AFTER = 200_000
-"""New objects after which all are looked at: some 20 MiB, if all of them were garbage."""
+FULL_AFTER = 100_000
+"""New objects after which all are looked at: those of 1,300 gRPC connections, 20 MiB when they are garbage."""
+
+FULL_PER_SECOND = 10_000_000
+"""New objects for each second that the last look at all took: one of 10 ms is worth it for 100,000, one of 100 ms, as a
+great directory makes it, for a million."""
 
 
 @dataclass(slots=True)
@@ -38,9 +42,11 @@ class Pace:
 
     Attributes:
         since_full: new objects since all were looked at.
+        full_after: how many of them it takes until that is done again.
     """
 
     since_full: int = 0
+    full_after: int = FULL_AFTER
 
     def generation(self, young: int, now: float, large_at: float) -> int | None:
         """The generation to collect, 1 or 2; None: not now.
@@ -52,10 +58,15 @@ class Pace:
         if young < FEW or (young > MANY and young <= MOST and now - large_at < PATIENCE_SECONDS):
             return None
         self.since_full += young
-        if self.since_full < FULL_AFTER:
+        if self.since_full < self.full_after:
             return 1
         self.since_full = 0
         return 2
+
+    def took(self, generation: int, seconds: float) -> None:
+        """What the last look has cost."""
+        if generation == 2:
+            self.full_after = max(FULL_AFTER, int(seconds * FULL_PER_SECOND))
 
 
 async def collect_at_leisure() -> None:
@@ -71,7 +82,9 @@ async def collect_at_leisure() -> None:
             await asyncio.sleep(TICK_SECONDS)
             generation = pace.generation(gc.get_count()[0], time.monotonic(), large_values_came())
             if generation is not None:
+                began = time.thread_time()
                 gc.collect(generation)
+                pace.took(generation, time.thread_time() - began)
     finally:
         gc.enable()
         gc.unfreeze()

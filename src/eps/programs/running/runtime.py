@@ -19,7 +19,7 @@ from eps.errors import DiskFull, EpsError, StartError
 from eps.programs.running.collector import collect_at_leisure
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
-from eps.transport.memory import give_back_libraries, give_back_memory
+from eps.transport.memory import give_back_libraries, give_back_memory, keep_large_blocks_apart
 
 if TYPE_CHECKING:
     from eps.programs.running.metrics import Metrics
@@ -103,6 +103,7 @@ def _heed_signals(lines: LineQueue) -> None:
 def _run(build: Build, options: Options, log: LogWriter) -> int:
     from eps.programs.running.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
 
+    keep_large_blocks_apart()
     metrics = Metrics()
     emit = fan_out([log, metrics])
     adopt_library_logs(log)
