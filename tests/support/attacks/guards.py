@@ -229,7 +229,7 @@ DIRECTORY = (
     ),
     Guard(
         "nothing is signed for a service directory that drops signatures which are demanded",
-        "programs/admin/records.py",
+        "programs/admin/plan.py",
         "    if since is not None and not keeps_canonical(",
         "    if since is not None and keeps_canonical(",
         "programs/admin/test_records.py::test_a_service_directory_that_drops_canonical_signatures_is_told_of",
@@ -781,15 +781,15 @@ SETTINGS = (
     Guard(
         "what our application answers is logged for debugging only",
         "broker/broker.py",
-        "        if failure is None and request.address.operator == self._name:",
+        "        if failure is None and response.error is not None and request.address.operator == self._name:",
         "        if False:",
         "broker/test_broker.py::test_what_our_application_answers_is_logged_for_debugging_only",
     ),
     Guard(
         "words that may be an application's are logged for debugging only",
         "broker/broker.py",
-        "Stage.CALL.value, WITHHELD, Level.WARN",
-        "Stage.CALL.value, error.message, Level.WARN",
+        'Stage.CALL.value, "", WITHHELD, Level.WARN',
+        'Stage.CALL.value, "", error.message, Level.WARN',
         "broker/test_broker.py::test_words_that_may_be_an_application_s_are_logged_for_debugging_only",
     ),
     Guard(
