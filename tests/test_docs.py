@@ -162,7 +162,14 @@ def test_make_targets_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_files_that_are_named_exist(page: Path) -> None:
-    made = ("settings/dev/certs", "settings/test/certs", "settings/dev/directory/002_", "settings/dev/roles/hd-1-wrong")
+    made = (
+        "settings/dev/certs",
+        "settings/test/certs",
+        "settings/dev/directory/002_",
+        "settings/dev/roles/hd-1-wrong",
+        "settings/dev/roles/clinic-9",
+        "settings/dev/directory/clinic-9",
+    )
     for path in re.findall(r"\b(?:settings|examples|tests|src|docs|bench|fuzz)/[\w./-]*\w", page.read_text()):
         assert path.startswith(made) or (ROOT / path).exists() or (ROOT / "src" / "eps" / path).exists(), path
 
