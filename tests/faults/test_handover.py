@@ -11,7 +11,7 @@ import pytest
 
 from support.application import Application
 from support.load import load
-from support.machine import COMMANDS, Machine, Process, shell_environment
+from support.machine import Machine, Process, shell_environment
 
 START = """
 import os, sys
@@ -95,20 +95,7 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
                 sock.close()
 
 
-async def take_over(machine: Machine, role: str) -> None:
-    """Start another process of a role in the place of the one that runs, and wait until that has ended."""
-    old = machine.processes.pop(role)
-    machine.ended.append(old)
-    program, *command = COMMANDS[role]
-    arguments = ["--format", "json", "--level", "debug", *command, "--take-over"]
-    machine.processes[role] = await machine.spawn(role, program, *arguments)
-    await machine.processes[role].up()
-    async with asyncio.timeout(60):
-        assert await old.process.wait() == 0
-    await old.wait_for(text="has taken over")
-
-
-@pytest.mark.parametrize("role", ["hd-1", "hd-2", "sd-1", "public-proxy-eps-1"])
+@pytest.mark.parametrize("role", ["hd-1", "hd-2", "sd-1", "public-proxy-1", "public-proxy-eps-1"])
 async def test_no_call_fails_while_a_process_takes_anothers_place(machine: Machine, role: str) -> None:
     async with Application(seconds=0.1) as application:
         application.serve(machine)
@@ -116,7 +103,7 @@ async def test_no_call_fails_while_a_process_takes_anothers_place(machine: Machi
         async with load(machine, 4) as book:
             await book.more(20)
             for _ in range(2):
-                await take_over(machine, role)
+                await machine.take_over(role)
                 await book.more(20)
     book.balance(application)
     assert not book.failed
@@ -136,7 +123,7 @@ async def test_no_connection_is_refused(machine: Machine) -> None:
             connected += 1
 
     connecting = asyncio.create_task(connect_on())
-    await take_over(machine, "hd-1")
+    await machine.take_over("hd-1")
     over.set()
     await connecting
     assert connected > 10

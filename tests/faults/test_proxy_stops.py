@@ -164,3 +164,32 @@ async def test_but_not_for_longer_than_drain_timeout(machine: Machine, role: str
                 await reader.readexactly(50)
     assert 0.9 < took < 7.0, log
     assert "1 connection had not ended within drain_timeout (1 s)" in log
+
+
+async def fetch_on(machine: Machine, over: asyncio.Event) -> int:
+    """One TLS client after another, each of which must get its answer; how many."""
+    number = 0
+    while not over.is_set():
+        async with half_fetched(machine) as reader:
+            assert await reader.read() == BODY[50:]
+        number += 1
+    return number
+
+
+@pytest.mark.parametrize("role", [pytest.param("public-proxy-1", marks=pytest.mark.chaos), "private-proxy-1"])
+async def test_no_tls_client_is_lost_while_a_process_takes_anothers_place(machine: Machine, role: str) -> None:
+    """Neither one that is connected, nor any that come: the new process is the one that is called then."""
+    go_on, over = asyncio.Event(), asyncio.Event()
+    async with slow_server(machine, go_on=go_on):
+        await announced(machine)
+        async with half_fetched(machine) as reader:
+            old = machine.processes[role]
+            taking = asyncio.create_task(machine.take_over(role))
+            await old.wait_for(message="1 connection may end by themselves")
+            go_on.set()
+            fetching = asyncio.gather(*(fetch_on(machine, over) for _ in range(2)))
+            assert await reader.read() == BODY[50:]
+            await taking
+        await machine.take_over(role)  # amid load
+        over.set()
+        assert min(await fetching) > 3

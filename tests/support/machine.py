@@ -221,6 +221,19 @@ class Machine:
         assert await self.stop(role, signal.SIGKILL) == -signal.SIGKILL
         await self.start(role)
 
+    async def take_over(self, role: str) -> Process:
+        """Start another process of a role in the place of the one that runs; that one, once it has ended."""
+        old = self.processes.pop(role)
+        self.ended.append(old)
+        program, *command = COMMANDS[role]
+        arguments = ["--format", "json", "--level", "debug", *command, "--take-over"]
+        self.processes[role] = await self.spawn(role, program, *arguments)
+        await self.processes[role].up()
+        async with asyncio.timeout(60):
+            assert await old.process.wait() == 0
+        await old.wait_for(text="has taken over")
+        return old
+
     async def ready(self) -> None:
         """All servers up, the directory submitted, hd-1 and hd-2 connected."""
         await self.start(*SERVERS)

@@ -81,11 +81,13 @@ PROGRAM_FAULTS = (
         ),
     ),
     Fault(
-        "A server's own restart, by systemd with its sockets or with `--take-over`",
-        "No connection is refused, and no call fails; a successor that can't start leaves the former as it was",
+        "A server's own restart, by systemd with its sockets or with `--take-over`, a proxy's with tunnels that stand",
+        "No connection is refused, and no call and no TLS client's connection fails; a successor that can't start "
+        "leaves the former as it was",
         (
             "faults/test_handover.py::test_sockets_of_systemd_are_used_and_outlive_the_program",
             "faults/test_handover.py::test_no_call_fails_while_a_process_takes_anothers_place",
+            "faults/test_proxy_stops.py::test_no_tls_client_is_lost_while_a_process_takes_anothers_place",
             "faults/test_handover.py::test_no_connection_is_refused",
             "faults/test_handover.py::test_one_that_cannot_start_leaves_the_other_as_it_was",
         ),

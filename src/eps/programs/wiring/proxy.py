@@ -59,6 +59,7 @@ class _ProxyServer(Composite):
         self._emit = emit
         self._store: Datastore | None = None
         self._book: AnnouncementBook | None = None
+        self._is_let_go = False
         self.rpc: JsonRpcServer
         self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
@@ -79,11 +80,13 @@ class _ProxyServer(Composite):
 
     async def let_go(self) -> None:
         """Serve no further call of our EPS server, and let the store go, unless several may have it."""
+        self._is_let_go = True
         self.rpc.send_away()
         if self._store is not None and not self._is_shared:
             await self._store.close()
 
     async def take_back(self) -> None:
+        self._is_let_go = False
         if self._book is not None and not self._is_shared:
             self._store = await self._open_store()
             self._book.use(self._store)
@@ -110,7 +113,12 @@ class _ProxyServer(Composite):
         raise NotImplementedError  # each proxy answers its own methods
 
     async def close(self) -> None:
-        """Take no new connections, let those that are there end, then close everything."""
+        """Take no new connections, let those that are there end, then close everything.
+
+        Where another process has taken over, our EPS server must come to that one now, not over a connection kept here.
+        """
+        if self.is_up and self._is_let_go:
+            await self.rpc.stop()
         if self.is_up:
             self.cut = await self._drain()
         await super().close()
