@@ -232,6 +232,12 @@ def test_names_that_are_nearly_anothers() -> None:
     assert [name for name, _ in both] == ["acme", "acne"], "a typing error in one of an operator's records"
 
 
+def test_groups_that_are_nearly_others() -> None:
+    before = Directory.from_records([record("groups", ["members"], "acme"), record("groups", ["hd-1"], "other")])
+    after = before.after([record("groups", ["memers", "hd-2", "new"], "other")])
+    assert list(unlike_before(before, after)) == [("other", "the group 'memers' is new, and one letter from 'members'")]
+
+
 def pin(usage: str = "signing") -> list[dict[str, str]]:
     return [{"fingerprint": HEX, "key_usage": usage}]
 

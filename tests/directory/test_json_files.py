@@ -29,6 +29,25 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, encoding: str) -
     assert [item.record.name for item in read_record_file(file)] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("-----BEGIN CERTIFICATE-----", "holds a certificate or a key, not JSON"),
+        ('{"records": [],}', "trailing comma at line 1 column 16"),
+    ],
+    ids=["empty", "blank", "pem", "comma"],
+)
+def test_a_file_that_holds_no_json(tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "r.json"
+    file.write_text(content)
+    with pytest.raises(SettingsError) as refused:
+        read_record_file(file)
+    assert refused.value.message.count(str(file)) == 1 and says in refused.value.message
+    assert refused.value.hint and "NaN" not in refused.value.hint
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
 def test_a_file_in_utf_16_is_called_so(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "r.json"

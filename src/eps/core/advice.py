@@ -254,6 +254,7 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
     for name in new:
         if neighbours and (like := neighbours.of(name)):
             yield name, f"the name {_quoted(name)} is new, and one letter from {_quoted(like)}"
+    yield from _new_groups(before, after)
     for name, was in before.entries.items():
         now = after.entry(name)
         if was.signing_pin and not (now and now.signing_pin):
@@ -264,6 +265,16 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
             )
     yield from _orphans(before, after)
     yield from _cut_off(before, after)
+
+
+def _new_groups(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
+    """Groups that nobody was in before, one letter from others."""
+    known = Surroundings.of(before).groups
+    neighbours = Neighbours(known)
+    for name, entry in after.entries.items():
+        for group in entry.groups:
+            if before.entries and group not in known and (like := neighbours.of(group)):
+                yield name, f"the group {_quoted(group)} is new, and one letter from {_quoted(like)}"
 
 
 def _cut_off(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:

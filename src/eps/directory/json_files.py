@@ -15,7 +15,7 @@ from eps.core.entries import Directory
 from eps.core.names import Object
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.core.wording import BYTE_ORDER_MARK, UTF_16
-from eps.errors import BadParams, EpsError, SettingsError
+from eps.errors import BadParams, EpsError, NotJson, SettingsError
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """What a client accepts of a service directory's answer; no file of records needs more."""
@@ -142,13 +142,27 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     try:
         content = Path(path).read_bytes().removeprefix(BYTE_ORDER_MARK)  # some editors write one
-        if content.startswith(UTF_16):
-            raise SettingsError(f"{path}: is text in UTF-16", hint="save it as UTF-8")
-        return record_text.loads(content, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror or error}", hint="check the path") from error
+    what, hint = _no_json(content)
+    if what:
+        raise SettingsError(f"{path}: {what}", hint=hint)
+    try:
+        return record_text.loads(content, max_bytes=MAX_FILE_BYTES)
+    except NotJson as error:
+        hint = "look at that place in the file; python3 -m json.tool FILE says more"
+        raise SettingsError(f"{path}: {error.message}", hint=hint) from None
     except EpsError as error:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _no_json(content: bytes) -> tuple[str, str]:
+    """What a file holds that was not meant to be JSON, and what to do; empty if it may be some."""
+    if content.startswith(UTF_16):
+        return "is text in UTF-16", "save it as UTF-8"
+    if content.startswith(b"-----BEGIN "):
+        return "holds a certificate or a key, not JSON", "name another file"
+    return ("", "") if content.strip() else ("is empty", "it should hold JSON")
 
 
 def _list_of(content: object, path: str) -> Sequence[object]:
@@ -156,7 +170,7 @@ def _list_of(content: object, path: str) -> Sequence[object]:
     if not isinstance(records, list):
         raise SettingsError(
             f'{path}: records: must be a list of change records, in an object {{"records": […]}}',
-            hint="each record is {name, section, data, created_at}",
+            hint="each record is {name, section, data}; change slips and entries are for eps directory submit",
         )
     return records
 

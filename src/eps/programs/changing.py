@@ -21,7 +21,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change;
 Wait = Annotated[
     float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
 ]
-Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Of one operator only.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="[OPERATOR]", help="Only of this one.", show_default=False)]
 Changes = Annotated[
     Path,
     typer.Argument(
@@ -153,7 +153,7 @@ def _add_submissions(group: typer.Typer) -> None:
 
     @group.command("remove", short_help="Remove an operator from the directory.")
     def remove(
-        name: Annotated[str, typer.Argument(metavar="NAME", help="The operator.")],
+        name: Annotated[str, typer.Argument(metavar="OPERATOR", help="Who is to go.")],
         wait: Wait = 0.0,
         as_json: Json = False,
         dry_run: DryRun = False,

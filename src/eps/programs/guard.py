@@ -1,12 +1,18 @@
 """How the work of any command ends: an exit code, and for an expected failure one clear message, never a traceback."""
 
+import errno
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 from eps.errors import EpsError
 from eps.programs.entry import EXIT_INTERRUPTED, interruptible
 from eps.programs.running.runtime import EXIT_FAILED, fail
+
+NO_ROOM_FOR_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Where much is printed, a full disk is met amid the work. What a command does with other files tells its failures as
+an EpsError, with the file's name."""
 
 
 def exit_code_of(work: Callable[[], int | None]) -> int:
@@ -22,6 +28,10 @@ def exit_code_of(work: Callable[[], int | None]) -> int:
         # Whoever read our output has enough (head, less). Python would complain once more at exit.
         sys.stderr.close()
         return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in NO_ROOM_FOR_OUTPUT:
+            raise
+        return _not_written(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -33,6 +43,12 @@ def _flushed() -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
+        return _not_written(error)
     return 0
+
+
+def _not_written(error: OSError) -> int:
+    print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
+    with suppress(OSError):  # what is left of it, or Python would try once more at exit, and complain
+        sys.stdout.close()
+    return EXIT_FAILED

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from eps.errors import Unreachable
 from support.directory_network import Network
+from support.machine import BIN
 
 DOWN = Unreachable("the service directory: connection refused")
 
@@ -31,7 +33,7 @@ def test_show_one_without_walls_of_pem(network: Network) -> None:
     done = network.eps("directory", "show", "hd-1")
     assert done.code == 0 and "BEGIN" not in done.out and len(done.out) < 1500
     assert done.out.splitlines()[0] == "hd-1"
-    assert "  groups: signed by hd-1 on " in done.out
+    assert "  groups: signed by hd-1, " in done.out
     assert "    internals: _ping, callable by health-departments" in done.out
     assert "    grpc_server address=localhost:8888 proxy=public-proxy-1.ga" in done.out
     value = network.eps("directory", "show", "hd-1", "--json").value
@@ -87,6 +89,16 @@ def test_history(network: Network) -> None:
     assert network.eps("directory", "log", "hd2").code == 1
     network.submit(("hd-2", "groups", ["health-departments", "new"]))
     assert network.eps("directory", "log", "-n", "1").out.splitlines()[-1] == "    nothing changed"
+
+
+def test_a_full_disk_amid_much_output(network: Network) -> None:
+    network.submit(("hd-2", "groups", [f"group-{number}" for number in range(2000)]))
+    for words in ("log --all", "show --json"):
+        line = f"{BIN}/eps directory {words} --copy > /dev/full"
+        network.keep_copy()
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[1:] == ["error: the output can't be written: No space left on device"]
 
 
 def test_difference(network: Network) -> None:
@@ -147,6 +159,10 @@ def test_a_slip_is_signed_and_submitted_in_one(network: Network) -> None:
     assert network.eps("sd", "verify", "slip.json", "hd-2").code == 0, "it is signed as eps sd sign signs"
     done = network.eps("directory", "submit", "--json", "slip.json")
     assert (done.code, done.value["records"], done.value["doubts"]) == (0, 1, []), done
+    stale = network.eps("directory", "submit", "slip.json")
+    assert stale.code == 1
+    assert "the directory says all of it already: it was submitted" in stale.err
+    network.submit(("hd-2", "groups", ["other"]))
     stale = network.eps("directory", "submit", "slip.json")
     assert stale.code == 1
     assert "the directory has changed since it was proposed (hd-2: groups)" in stale.err

@@ -55,7 +55,7 @@ def reader(network: Network) -> Reader:
 
 def test_look(reader: Reader) -> None:
     everybody, one, history = reader.follow("Look")
-    assert "hd-2 " in everybody.out and one.out.startswith("hd-2\n  channels: signed by hd-1 on ")
+    assert "hd-2 " in everybody.out and one.out.startswith("hd-2\n  channels: signed by hd-1, ")
     assert history.out.count("signed by hd-1") == 4
 
 

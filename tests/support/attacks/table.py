@@ -303,6 +303,26 @@ CALLS = (
 
 RECORDS = (
     Attack(
+        "An administrator who was removed signs on, with an old certificate",
+        "refused: `eps directory remove` leaves a pin that no certificate can meet; an empty section would unpin her",
+        "`submit-records` warns, or asks, where a pin for signing goes",
+        (
+            "core/test_removal.py::test_an_empty_section_unpins_and_her_old_certificate_signs_again",
+            "core/test_removal.py::test_a_pin_that_nobody_can_meet_ends_it",
+            "programs/directory/test_commands.py::test_an_operator_is_removed",
+        ),
+    ),
+    Attack(
+        "A change slip is altered on its way to the administrator, or is of somebody else than it says",
+        "it is not signed; without a signature, its code is not the one that the operator says on the telephone",
+        "`eps directory check`, `sign` and `submit` say what is wrong",
+        (
+            "programs/directory/test_commands.py::test_a_slip_that_was_altered",
+            "programs/directory/test_slip.py::test_it_was_signed_by_somebody_else_than_it_says",
+            "programs/directory/test_slip.py::test_for_others_only_an_administrator_proposes",
+        ),
+    ),
+    Attack(
         "A record's data is moved into its name: same bytes, same hash, same signature",
         "`submitRecords`: refused; followers ask again, and keep what they have",
         "`directory_failed`, once for each reason",

@@ -12,7 +12,7 @@ from eps.errors import BadParams, SettingsError
 from eps.programs.directory.signed import is_signed
 from eps.programs.directory.slip import Slip, is_slip, parse
 
-FORMS = 'change records ({"records": [...]}), an entry as eps directory show NAME --json prints it, or a change slip'
+FORMS = 'change records ({"records": [...]}), an entry from eps directory show OPERATOR --json, or a change slip'
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,15 +47,21 @@ class Look:
 
     Attributes:
         only_copy: ask nobody: our server's verified copy will do.
+        copy_will_do: where nobody can be asked.
     """
 
     only_copy: bool = False
     as_json: bool = False
     strict: bool = False
+    copy_will_do: bool = True
+
+
+SUBMITTING = Look(copy_will_do=False)
+"""Whoever is to submit something must be able to ask."""
 
 
 def _present(settings: EpsSettings, look: Look) -> Present:
-    present = run(present_directory(settings, only_copy=look.only_copy))
+    present = run(present_directory(settings, only_copy=look.only_copy, copy_will_do=look.copy_will_do))
     if present.warning:
         review.warn(present.warning)
     review.tell(present.source)
@@ -127,7 +133,7 @@ def check(path: Path, look: Look, settings: EpsSettings) -> int:
     wrong, doubts, about = _findings(wanted, plan, present)
     failed = bool(wrong) or (look.strict and bool(doubts))
     if look.as_json:
-        print_json(told(plan) | {"ok": not failed, "wrong": wrong, "doubts": doubts, "slip": about})
+        print_json({"ok": not failed, "slip": about, "wrong": wrong} | told(plan) | {"doubts": doubts})
         return EXIT_FAILED if failed else 0
     _print(f"{key}: {value}" for key, value in (about or {}).items() if value)
     _print(review.lines_of(plan.changes))
@@ -254,13 +260,13 @@ def submit(path: Path, how: Submission, settings: EpsSettings) -> int:
     value = read_json(path) if path.is_file() else None
     if is_signed(value):
         return _submit_signed(path, value, how, settings)
-    present = _present(settings, Look())
+    present = _present(settings, SUBMITTING)
     wanted = read_wanted(path, present.directory)
     return submit_found(wanted.found, how, settings, lambda plan: _about_slip(wanted, plan.present or present.chain))
 
 
 def _submit_signed(path: Path, value: object, how: Submission, settings: EpsSettings) -> int:
-    present = _present(settings, Look())
+    present = _present(settings, SUBMITTING)
     chain = run(read_signed(value, str(path)))
     check_follows(chain, present.chain.tip, str(path))
     run(_verified(present.chain, chain))
@@ -283,7 +289,7 @@ async def _send(chain: Sequence[SignedRecord], wait: float, settings: EpsSetting
 
 def remove(name: str, how: Submission, settings: EpsSettings) -> int:
     """``eps directory remove``."""
-    present = _present(settings, Look())
+    present = _present(settings, SUBMITTING)
     entry = Known(present.directory, present.source).entry(name)
     records = removal(entry)
     if not records:

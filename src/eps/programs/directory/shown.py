@@ -34,9 +34,7 @@ class Signed:
         return cls(str(subject), subject.fingerprint, signed.record.created_at, signed.hash)
 
     def __str__(self) -> str:
-        return (
-            f"signed by {self.by} on {day(self.at)} with certificate {self.certificate[:12]}, record {self.record[:12]}"
-        )
+        return f"signed by {self.by}, {day(self.at)}, certificate {self.certificate[:12]}"
 
     def to_json(self) -> Object:
         return {"by": self.by, "certificate": self.certificate, "at": self.at, "record": self.record}

@@ -17,6 +17,7 @@ from typing import Any
 from eps.core.canonical import canonical_json
 from eps.core.certificate import Subject
 from eps.core.chain import ADMIN_GROUP
+from eps.core.changes import changes
 from eps.core.entries import Directory
 from eps.core.instant import instant_of
 from eps.core.names import Object, Operator, RecordHash
@@ -93,7 +94,7 @@ def make(
     Raises:
         BadParams: the changes could be shown as a change record that it has signed.
     """
-    changes = [
+    proposed = [
         {
             "name": item.record.name,
             "section": item.record.section,
@@ -107,7 +108,7 @@ def make(
         "operator": operator,
         "why": why,
         "proposed_at": instant_of(now).text,
-        "changes": changes,
+        "changes": proposed,
     }
     made = {"data": content, "code": code_of(content)}
     return made | {"signature": sign_object(content, signer)["signature"]} if signer is not None else made
@@ -129,14 +130,14 @@ def parse(value: Any) -> Slip:
         hint = "use the version of eps that the operator has, or a newer one"
         raise BadParams(f"is a change slip of version {content['slip']!r}, which this program doesn't know", hint=hint)
     texts = [content.get(key) for key in ("operator", "why", "proposed_at")]
-    changes = content.get("changes")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(changes, list) or not changes:
+    proposed = content.get("changes")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(proposed, list) or not proposed:
         raise BadParams("is no whole change slip", hint="make it with eps directory propose")
-    if not all(isinstance(one, dict) and isinstance(one.get("replaces"), str) for one in changes):
+    if not all(isinstance(one, dict) and isinstance(one.get("replaces"), str) for one in proposed):
         raise BadParams("holds changes that don't say what they replace", hint="make it with eps directory propose")
     operator, why, proposed_at = map(str, texts)
-    bare = tuple({key: inner for key, inner in one.items() if key != "replaces"} for one in changes)
-    replaces = tuple(RecordHash(one["replaces"]) for one in changes)
+    bare = tuple({key: inner for key, inner in one.items() if key != "replaces"} for one in proposed)
+    replaces = tuple(RecordHash(one["replaces"]) for one in proposed)
     code = value.get("code")
     return Slip(
         content,
@@ -157,6 +158,8 @@ def judge(slip: Slip, found: Sequence[FileRecord], present: Directory, trust: Tr
         found: its changes as records.
     """
     wrong, doubts, by, administrator = [], [], "nobody", False
+    if not changes(present, present.after(item.record for item in found)):
+        wrong.append("the directory says all of it already: it was submitted, or nothing is left of it to do")
     if slip.code != code_of(slip.content):
         wrong.append("it was altered after it was proposed: its code is not that of its content")
     if slip.signature is None:
@@ -166,6 +169,7 @@ def judge(slip: Slip, found: Sequence[FileRecord], present: Directory, trust: Tr
             subject = verify(slip.content, parse_signature(slip.signature), now, trust)
         except (BadParams, RecordError) as error:
             wrong.append(f"its signature does not count: {error.message}")
+            by = "nobody whose signature counts"
         else:
             administrator = ADMIN_GROUP in subject.groups
             by = f"{subject}, with certificate {subject.fingerprint[:12]}"
@@ -174,7 +178,7 @@ def judge(slip: Slip, found: Sequence[FileRecord], present: Directory, trust: Tr
     others = sorted({item.record.name for item in found} - {slip.operator})
     if others and not administrator:
         wrong.append(f"{slip.operator} proposes to change {', '.join(others)}: only an administrator may for others")
-    return Verdict((*wrong, *_stale(slip, found, present)), tuple(doubts), by)
+    return Verdict((*wrong, *(() if wrong else _stale(slip, found, present))), tuple(doubts), by)
 
 
 def _about_signer(subject: Subject, operator: Operator, present: Directory) -> list[str]:

@@ -35,11 +35,12 @@ class Present:
         return self.chain.directory
 
 
-async def present_directory(settings: EpsSettings, *, only_copy: bool) -> Present:
+async def present_directory(settings: EpsSettings, *, only_copy: bool, copy_will_do: bool = True) -> Present:
     """The directory as it is.
 
     Args:
         only_copy: ask nobody.
+        copy_will_do: where nobody can be asked.
 
     Raises:
         EpsError: the service directory can't be reached or isn't believed, and there is no copy.
@@ -51,7 +52,7 @@ async def present_directory(settings: EpsSettings, *, only_copy: bool) -> Presen
         async with directory_of(settings) as calls:
             chain = await asked_chain(calls, own, now())
     except EpsError as error:
-        if own.verified is None:
+        if own.verified is None or not copy_will_do:
             raise
         return _copied(own.verified, f"{error.message}; what our server verified last is used")
     alone = "" if own.verified is not None else "; not compared with a copy of our own, since there is none"
