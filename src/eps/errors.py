@@ -242,8 +242,16 @@ class RecordError(EpsError):
     stage = Stage.DIRECTORY
     side = Side.DIRECTORY
 
-    def __init__(self, message: str, *, index: int | None = None, hint: str = "", code: int | None = None) -> None:
-        super().__init__(message, hint=hint, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        index: int | None = None,
+        hint: str = "",
+        code: int | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code, reason=reason)
         self.index = index
 
 

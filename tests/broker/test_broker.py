@@ -527,3 +527,24 @@ async def test_others_are_asked_to_renew_over_the_network_like_anything_else() -
     answer = await Setup(channel).call("hd-2._renewConnections(1)", HD_1)
     assert answer.error is None
     assert [request.address.method for request in channel.requests] == ["_renewConnections"]
+
+
+async def test_a_method_that_nobody_has_is_told_with_those_that_the_caller_may_call() -> None:
+    setup = Setup()
+    answer = await error_of(await setup.call("hd-1._pin(1)", HD_2))
+    assert answer.message == "the directory lists no service of hd-1 with a method '_pin'; hd-2 may call there: _ping"
+    assert answer.data["hint"] == "did you mean _ping?"
+    assert answer.data["reason"] == "method-unknown"
+    other = await error_of(await setup.call("hd-1.zzzzzz(1)", HD_2))
+    assert other.data["hint"] == "check the method's name"
+
+
+async def test_why_there_is_no_directory_yet_is_told() -> None:
+    setup = Setup()
+    setup.source.current = Directory.empty()
+    setup.source.failure = "the service directory at https://sd: connection refused"
+    error = await error_of(await setup.call("hd-2.f(1)", HD_1))
+    assert error.message.endswith("not even hd-1: the service directory at https://sd: connection refused")
+    assert error.data["reason"] == "no-directory"
+    abroad = await error_of(await setup.call("hd-1._ping(1)", HD_2))
+    assert abroad.message == "hd-1 reports: it has no verified directory yet"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from eps.channels.absences import Absences
 from eps.channels.connected import MAX_WAITING, Connected, ConnectedStream
 from eps.channels.held_streams import announcement
 from eps.core.event import Level, PeerChanged, Refused
@@ -61,7 +62,7 @@ class FakeStream:
 class Setup:
     def __init__(self) -> None:
         self.events = Events()
-        self.connected = Connected(Operator("p"), self.events)
+        self.connected = Connected(Operator("p"), self.events, Absences())
         self.tasks: list[asyncio.Task[None]] = []
 
     async def open(self, name: str = "hd-2", metadata: dict[str, str] | None = None) -> FakeStream:

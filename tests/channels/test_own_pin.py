@@ -51,15 +51,17 @@ async def test_it_is_told_once_for_each_state() -> None:
     pin, events = own_pin(source, OTHER)
     await pin.start()
     await asyncio.sleep(0)
-    assert events.of(Notice) == []
+    (shown,) = events.of(Notice)
+    assert shown.text == f"to other operators hd-1 shows the certificate {OTHER}"
     for directory in (OURS, network_directory(pins={"hd-1": [PINNED]}, hd_2=[])):
         source.current = directory
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        (told,) = events.of(Notice)
+        (_, told) = events.of(Notice)
         assert (told.level, OTHER in told.text) == (Level.ERROR, True)
+        assert told.reason == "own-pin"
     pin.renew(frozenset({PINNED}))
-    assert [notice.text for notice in events.of(Notice)][1:] == ["the directory pins our certificate now"]
+    assert [notice.text for notice in events.of(Notice)][2:] == ["the directory pins our certificate now"]
     await pin.close()
 
 

@@ -62,6 +62,7 @@ class FakeSource:
         self.next: Directory | None = None
         self.refreshes = 0
         self.refused = ""
+        self.failure = ""
 
     @property
     def current(self) -> Directory:
@@ -85,6 +86,9 @@ class FakeSource:
 
     def too_old(self) -> str:
         return self.refused
+
+    def failing(self) -> str:
+        return self.failure
 
     async def start(self) -> None:
         return None

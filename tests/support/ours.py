@@ -72,6 +72,9 @@ class NetworkDirectory:
     def too_old(self) -> str:
         return ""
 
+    def failing(self) -> str:
+        return ""
+
     async def start(self) -> None:
         """It has been read."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import resource
 import socket
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from eps.core.event import Level, Notice, Refused
 from eps.errors import NotSent, StartError
+from eps.reasons import Reason
 from eps.transport import listener as module
 from eps.transport.listener import Listener, RateLimit, RateLimiter, bind
 from support.testing import Events, FakeClock
@@ -146,7 +148,9 @@ async def test_a_taken_port_names_listener_address_and_what_to_try() -> None:
         port = listener.addresses[0][1]
         with pytest.raises(StartError) as caught:
             await bind("jsonrpc", f"localhost:{port}")
-        assert caught.value.message == f"jsonrpc: can't listen on localhost:{port}: another program uses that port"
+        told = f"jsonrpc: can't listen on localhost:{port}: another program uses that port: "
+        assert caught.value.message.startswith(told) and f"(process {os.getpid()})" in caught.value.message
+        assert caught.value.reason is Reason.PORT_TAKEN
         assert f"sport = :{port}" in caught.value.hint
 
 

@@ -28,7 +28,7 @@ from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
 from eps.core.names import Object, Operator
-from eps.core.permission import Denied, may_call
+from eps.core.permission import Denied, callable_by, may_call
 from eps.core.recent import Recent
 from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import error_response, quoted
@@ -53,6 +53,9 @@ RECIPIENT = "recipient"
 
 MAX_NAMES = 2000
 """Operators among whom a similar name is looked for: some 20 ms. A caller who errs must not hold up the others."""
+
+MAX_LISTED = 12
+"""Methods that an error lists: a line or two."""
 
 DOUBT_SECONDS = 600.0
 """How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
@@ -224,8 +227,10 @@ class Broker:
             raise DirectoryUnavailable(text, hint=TOO_OLD_HINT, reason=Reason.DIRECTORY_TOO_OLD)
         if not directory.entries:
             raise DirectoryUnavailable(
-                f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}",
-                hint="check that the service directory runs and that records were submitted (make sd-setup)",
+                f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}"
+                + (f": {failing}" if (failing := self._source.failing()) else ""),
+                hint="start the service directory, or check directory.settings.endpoints, and that records were "
+                "submitted (development network: make sd-setup)",
             )
         if operator == self._name:
             raise UnknownOperator(
@@ -244,6 +249,8 @@ class Broker:
 
     def _check_right(self, sender: Entry, recipient: Entry, method: str) -> None:
         verdict = may_call(sender, recipient, method)
+        if isinstance(verdict, Denied) and verdict.is_unknown:
+            raise unknown_method(sender, recipient, method, verdict)
         if isinstance(verdict, Denied):
             raise NotPermitted(
                 f"{sender.name} may not call {method} on {recipient.name}: {verdict.reason}",
@@ -394,6 +401,18 @@ def _is_told_by_a_server(data: Object) -> bool:
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
     return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})
+
+
+def unknown_method(sender: Entry, recipient: Entry, method: str, denied: Denied) -> NotPermitted:
+    """No service of ``recipient`` has ``method``; what ``sender`` may call there is told, and nothing else."""
+    allowed = callable_by(sender, recipient)
+    listed = ", ".join(allowed[:MAX_LISTED]) + (f" and {len(allowed) - MAX_LISTED} more" * (len(allowed) > MAX_LISTED))
+    similar = like(method, allowed)
+    return NotPermitted(
+        f"{denied.reason}; {sender.name} may call there: {listed or 'nothing'}",
+        hint=f"did you mean {similar}?" if similar else "check the method's name",
+        reason=Reason.METHOD_UNKNOWN,
+    )
 
 
 def like(name: str, names: Collection[str]) -> str:

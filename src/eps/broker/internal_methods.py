@@ -20,7 +20,8 @@ from eps.core.message import Constant, Request
 from eps.core.names import Object, Operator
 from eps.core.recent import Recent
 from eps.core.renewal import ASKED_EVERY, RENEW_CONNECTIONS
-from eps.errors import BadParams, NotFound, NotPermitted, TooLarge
+from eps.core.told import quoted
+from eps.errors import BadParams, EpsError, NotFound, NotPermitted, TooLarge
 from eps.grpc import codec
 
 MAX_BROKERS = 1_000
@@ -128,7 +129,11 @@ class InternalMethods:
                 f"{self._name} has no channel {channel[:40]!r} that can be reached through a proxy",
                 hint="configure a grpc_server channel on that server",
             )
-        await acceptor.accept_tunnel(endpoint, token, sender)
+        try:
+            await acceptor.accept_tunnel(endpoint, token, sender)
+        except EpsError as error:
+            error.place = f"a tunnel for {_caller_of(params)}"  # for our log, where nobody else says it
+            raise
         return {}
 
     async def _renew_connections(self, params: Object, sender: Operator, directory: Directory) -> Object:
@@ -139,6 +144,11 @@ class InternalMethods:
             return {"connections": 0}
         self._renewed.put(sender, now)
         return {"connections": sum(channel.leave(sender) for channel in self._brokered)}
+
+
+def _caller_of(params: Object) -> str:
+    """Who asked our proxy, as that says; it was parsed before."""
+    return quoted(str(params["client"]["name"]))
 
 
 def proxy_of(directory: Directory, own: Operator) -> str:

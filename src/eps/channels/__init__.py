@@ -9,6 +9,7 @@ jsonrpc_server   our applications call           jsonrpc_client   calls our appl
 grpc_client      calls other operators: pool keeps the connections in slots; held_streams keeps our streams to
                  others (lessons remembers how long each proxy's tunnels live)
 grpc_server      other operators call: connected calls those that hold a stream to us
+absences         why an operator holds no stream to us, as far as we have seen
 own_pin          whether the directory pins the certificate that we show to others
 stdout           prints calls for us             peers            what the two gRPC channels share
 

@@ -8,6 +8,7 @@ its stream ends.
 import asyncio
 import time
 
+from eps.channels.absences import NEWER, Absences, two_servers
 from eps.core.event import Emit, Level, PeerChanged, Refused
 from eps.core.names import Operator
 from eps.core.warn_rate import WarnRate, sparing
@@ -134,8 +135,9 @@ def announced_name(message: pb.Response) -> str:
 class Connected:
     """All the streams that are held to us."""
 
-    def __init__(self, name: Operator, emit: Emit) -> None:
+    def __init__(self, name: Operator, emit: Emit, absences: Absences) -> None:
         self._name = name
+        self._absences = absences
         self._emit = sparing(emit, time.monotonic)
         self._changes = WarnRate()
         self._streams: dict[Operator, ConnectedStream] = {}
@@ -153,11 +155,13 @@ class Connected:
         older = self._streams.get(operator)
         self._streams[operator] = connected
         if older is not None:
-            reason = f"{operator} opened a newer stream"
+            reason = f"{operator} {NEWER}"
             if is_beside_another(stream.client_metadata):
                 older.leave(reason)
             else:  # it may well be dead: who waits on it must learn so
                 older.abort(reason)
+                if self._absences.replaced(operator):
+                    self._emit(two_servers(operator, f"to {self._name}"))
             self._changed(operator, up=False, reason=reason)
         self._changed(operator, up=True)
         try:

@@ -253,10 +253,19 @@ class GrpcClientChannel:
                 spoken=self._spoken.setdefault(operator, SpokenName()),
             )
         except TlsFailed as error:
-            raise (self._own_pin.explained(error) if self._own_pin is not None else error) from error
+            raise self._explained(error) from error
         shown = connection.wire.link.describe_tls()
         self._emit(Notice(level=Level.DEBUG, text=f"connected with {operator} ({shown})"))
         return connection
+
+    def _explained(self, error: TlsFailed) -> TlsFailed:
+        """The same error, with the cause if that is ours, as far as we can know."""
+        failing = self._source.failing()
+        if error.reason is Reason.PEER_PIN and failing:
+            text = f"{error.message}; {failing}"
+            hint = "most likely our directory is not the newest: bring back our link to the service directory"
+            return TlsFailed(text, hint=hint, side=Side.OURS, reason=Reason.DIRECTORY_STALE)
+        return self._own_pin.explained(error) if self._own_pin is not None else error
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None

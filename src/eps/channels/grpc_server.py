@@ -12,14 +12,15 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from eps.channels import Deliver, Way
+from eps.channels.absences import Absences
 from eps.channels.connected import Connected, ConnectedStream
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
-from eps.core.event import Emit, Step
+from eps.core.event import Emit, Event, Refused, Step
 from eps.core.message import Request, Response
 from eps.core.names import Operator, Token
 from eps.core.renewal import YIELD_SECONDS
 from eps.directory import DirectorySource
-from eps.errors import TunnelFailed
+from eps.errors import NoRoute, TunnelFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerConnection, ServerEndpoint
 from eps.reasons import Reason
@@ -71,7 +72,8 @@ class GrpcServerChannel:
         self._emit = emit
         self._relays = relays or RelaySettings()
         self._deliver: Deliver | None = None
-        self._connected = Connected(name, emit)
+        self._absences = Absences()
+        self._connected = Connected(name, emit, self._absences)
         self._tasks = Tasks()
         self.tunnels_under_way = 0
         self._stopping = False
@@ -80,7 +82,7 @@ class GrpcServerChannel:
             pins=self._pins,
             on_call=self.answer,
             on_stream=self._connected.run,
-            emit=emit,
+            emit=self._note,
         )
         self._listener = Listener("grpc", bind_address, self.endpoint.accept, rate_limits=rate_limits, emit=emit)
 
@@ -126,7 +128,18 @@ class GrpcServerChannel:
     def way_to(self, operator: Operator) -> Way | None:
         """Down the stream that ``operator`` holds to us; see ``channels.Outbound``."""
         stream = self._connected.get(operator)
-        return partial(_send_down, stream) if stream is not None else None
+        if stream is not None:
+            return partial(_send_down, stream)
+        entry = self._source.current.entry(operator)
+        server = entry.grpc_server if entry is not None else None
+        is_ours_to_reach = server is not None and server.proxy == self._name
+        why = self._absences.why(operator, self._name) if is_ours_to_reach else None
+        return partial(_absent, why) if why is not None else None
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Refused) and event.names:
+            self._absences.refused(event.names, event.detail)
+        self._emit(event)
 
     async def accept_tunnel(self, endpoint: str, token: Token, via: Operator) -> None:
         """Step 4: connect to the proxy ``via`` and serve the socket like any other; see ``channels.TunnelAcceptor``."""
@@ -186,6 +199,10 @@ async def _say_goodbye(connections: Sequence[ServerConnection], reason: str) -> 
     await asyncio.sleep(YIELD_SECONDS)
     for connection in connections:
         connection.drain(reason)
+
+
+async def _absent(why: NoRoute, request: Request, sender: Operator, timeout: float) -> Response:
+    raise why
 
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:

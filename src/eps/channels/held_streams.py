@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from eps.channels.absences import NEWER, Absences, two_servers
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import Response
 from eps.core.names import Operator
@@ -85,6 +86,7 @@ class HeldStreams:
         self._hands: set[Budget] = set()
         self._older = Tasks()
         self._stopping = False
+        self._absences = Absences()
         self._first_is_beside = False
 
     def take_over(self) -> None:
@@ -141,6 +143,8 @@ class HeldStreams:
                 older = serving  # it ends when all that came down is answered
             else:
                 reason, hint, other_name = serving.result()
+                if f"{self._name} {NEWER}" in reason and self._absences.replaced(operator):
+                    self._emit(two_servers(self._name, f"to {operator}"))
                 self.state[operator] = reason
                 renamed = other_name and not renamed
                 if renamed:

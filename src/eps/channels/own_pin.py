@@ -58,7 +58,10 @@ class OwnPin:
         )
 
     async def start(self) -> None:
-        """Tell what is missing now, and whenever the directory has changed."""
+        """Tell what we show; then what is missing now, and whenever the directory has changed."""
+        shown = " and ".join(sorted(self.fingerprints))
+        if shown:
+            self._emit(Notice(text=f"to other operators {self.name} shows the certificate {shown}"))
         self._task = asyncio.create_task(self._watch(), name="own pin")
 
     async def close(self) -> None:
@@ -79,7 +82,7 @@ class OwnPin:
         self._told = missing
         if missing:
             text = f"other operators refuse our certificate: {self._text(missing)}"
-            self._emit(Notice(level=Level.ERROR, text=text, hint=_HINT))
+            self._emit(Notice(level=Level.ERROR, text=text, hint=_HINT, reason=Reason.OWN_PIN.value))
         else:
             self._emit(Notice(text="the directory pins our certificate now"))
 

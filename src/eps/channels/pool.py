@@ -239,11 +239,7 @@ class Pool:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(opening)  # others may wait for the same one
         except TimeoutError:
-            raise Unreachable(
-                f"no connection to {operator} within the {timeout:.2g} s that were left for the call",
-                hint=f"check that {operator}'s server and, if it has one, its proxy run",
-                reason=Reason.SILENT,
-            ) from None
+            raise _too_slow(operator, f"the {timeout:.2g} s that were left for the call") from None
         except asyncio.CancelledError:
             if opening.cancelled() and not self._closing:
                 raise Unreachable(f"opening the connection to {operator} was given up") from None
@@ -257,11 +253,7 @@ class Pool:
                 connection = await self._open(operator, route)
         except TimeoutError:
             self._lessons.not_reached(operator)
-            raise Unreachable(
-                f"no connection to {operator} within {OPEN_TIMEOUT:.0f} s",
-                hint=f"check that {operator}'s server and, if it has one, its proxy run",
-                reason=Reason.SILENT,
-            ) from None
+            raise _too_slow(operator, f"{OPEN_TIMEOUT:.0f} s") from None
         except BaseException:
             self._lessons.not_reached(operator)
             raise
@@ -441,3 +433,8 @@ class Pool:
                 connection = slot.connection
                 if connection and not connection.active and now - slot.last_used >= self._idle_timeout:
                     self._retire(operator, connection)
+
+
+def _too_slow(operator: Operator, time: str) -> Unreachable:
+    hint = f"check that {operator}'s server and, if it has one, its proxy run"
+    return Unreachable(f"no connection to {operator} within {time}", hint=hint, reason=Reason.SILENT)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from eps.core.names import Fingerprint, Operator
 from eps.core.pem import UNREADABLE
 from eps.core.wording import counted
+from eps.reasons import Reason
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """By how much the clocks of those who sign, those who issue certificates and those who verify may differ."""
@@ -264,6 +265,7 @@ class Doubt:
         file: its name; empty if it is about none, or about several.
         text: names the file, too.
         fatal: nothing works with it, so the program doesn't start; else it is a warning.
+        reason: the word for it, if it has one of its own.
     """
 
     setting: str
@@ -271,6 +273,7 @@ class Doubt:
     text: str
     hint: str
     fatal: bool = False
+    reason: Reason | None = None
 
 
 OWN = "certificate_file"
@@ -390,10 +393,17 @@ def about_dates(
     who = f"{file}: the certificate of {_who(certificate)}"
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if ends < now:
-        yield Doubt(setting, file, f"{who} has expired on {ends:%Y-%m-%d %H:%M} UTC", hint, fatal)
+        text = f"{who} has expired on {ends:%Y-%m-%d %H:%M} UTC"
+        yield Doubt(setting, file, text, hint + _by_our_clock(now), fatal, Reason.OWN_EXPIRED)
     elif now < begins:
         text = f"{who} is not valid before {begins:%Y-%m-%d %H:%M} UTC"
-        yield Doubt(setting, file, text, "check this machine's clock", fatal)
+        hint = "check this machine's clock" + _by_our_clock(now)
+        yield Doubt(setting, file, text, hint, fatal, Reason.OWN_CLOCK)
     elif ends - now < SOON:
         text = f"{who} expires in {counted((ends - now).days, 'day')}, on {ends:%Y-%m-%d}"
         yield Doubt(setting, file, text, "get a new one, and pin it in the directory before you use it")
+
+
+def _by_our_clock(now: datetime) -> str:
+    """What a date is judged by: where that is wrong, so is the judgement."""
+    return f"; our clock says {now:%Y-%m-%d %H:%M} UTC: if it is wrong, set it first"

@@ -27,6 +27,7 @@ from eps.core.signature import TrustStore, verify
 from eps.core.structure import structured_bytes
 from eps.core.verdict import Use, Verdict, judge, unfit
 from eps.errors import RecordError, StaleRecord
+from eps.reasons import Reason
 
 Admit = Callable[[ChangeRecord, bytes], str]
 """Says why a record, whose bytes are given, may not enter a chain; "" if it may. ``verdict.unfit`` is one."""
@@ -329,6 +330,7 @@ def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore, *, 
         raise RecordError(
             f"it is dated {instant.text}, more than {CLOCK_TOLERANCE.seconds // 60} minutes in the future",
             hint="set the clock of the machine that signed, or ours",
+            reason=Reason.RECORD_AHEAD,
         )
     payload = signed_payload(signed.hash, signed.parent_hash, signed.record)
     signer = verify(payload, signed.signature, instant.time, trust)
@@ -374,4 +376,4 @@ def _with(entry: Entry, signed: SignedRecord, verdict: Verdict) -> Entry:
 
 def _refusal(error: RecordError, index: int, signed: SignedRecord) -> RecordError:
     what = f"record {index} ({signed.record.name}, {signed.record.section}, {signed.hash[:12]})"
-    return RecordError(f"{what} is refused: {error.message}", index=index, hint=error.hint)
+    return RecordError(f"{what} is refused: {error.message}", index=index, hint=error.hint, reason=error.reason)

@@ -51,10 +51,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """Anything an administrator should read that no other event covers."""
+    """Anything an administrator should read that no other event covers.
+
+    Attributes:
+        reason: a word of ``eps.reasons``, where it tells a failure that has one.
+    """
 
     text: str
     hint: str = ""
+    reason: str = ""
     kind: ClassVar[str] = "notice"
 
     def message(self) -> str:
@@ -314,6 +319,7 @@ class Refused(Event):
 
     Attributes:
         listener: the listener's name (``grpc``, ``jsonrpc``, ``relay``).
+        names: of the certificate that was shown, where the directory pins it for none of them.
         why: a short fixed word for the metric (``rate_limit``, ``pin``, ``tls``, ``token``, ``guard``, ``silent``…).
     """
 
@@ -321,6 +327,7 @@ class Refused(Event):
     why: str
     source: str
     detail: str = ""
+    names: tuple[str, ...] = ()
     level: Level = Level.WARN
     kind: ClassVar[str] = "refused"
 

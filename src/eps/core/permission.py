@@ -15,16 +15,21 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The caller may not; ``reason`` is a sentence for the administrator."""
+    """The caller may not; ``reason`` is a sentence for the administrator.
+
+    Attributes:
+        is_unknown: no service has the method.
+    """
 
     reason: str
+    is_unknown: bool = False
 
 
 def may_call(caller: Entry, callee: Entry, method: str) -> Allowed | Denied:
     """Whether ``caller`` may call ``method`` on ``callee``: by the first service of ``callee`` that has the method."""
     groups = callee.callers.get(method)
     if groups is None:
-        return Denied(f"the directory lists no service of {callee.name} with a method {method!r}")
+        return Denied(f"the directory lists no service of {callee.name} with a method {method!r}", is_unknown=True)
     if EVERYONE in groups or not groups.isdisjoint(caller.groups):
         return Allowed()
     if not groups:
@@ -32,3 +37,8 @@ def may_call(caller: Entry, callee: Entry, method: str) -> Allowed | Denied:
     needed = " or ".join(sorted(groups))
     own = ", ".join(caller.groups) or "none"
     return Denied(f"{method!r} on {callee.name} is for the group {needed}; the groups of {caller.name}: {own}")
+
+
+def callable_by(caller: Entry, callee: Entry) -> list[str]:
+    """The methods of ``callee`` that ``caller`` may call, and none of the others."""
+    return sorted(method for method in callee.callers if isinstance(may_call(caller, callee, method), Allowed))

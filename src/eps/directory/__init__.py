@@ -46,6 +46,10 @@ class DirectorySource(Protocol):
         """Why nothing in it counts, its age being what it is; "" while it does."""
         ...
 
+    def failing(self) -> str:
+        """Why no service directory gives an answer of use at present; "" while one does."""
+        ...
+
     async def start(self) -> None:
         """Load what was verified before and begin to follow; never waits for the service directory."""
         ...

@@ -139,6 +139,9 @@ class ApiDirectory:
     def too_old(self) -> str:
         return self._confirmed.too_old()
 
+    def failing(self) -> str:
+        return self._reports.failure
+
     @property
     def pause(self) -> float:
         """Seconds until the next question: few while something is wrong or missing."""

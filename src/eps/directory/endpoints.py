@@ -14,6 +14,7 @@ from eps.core.names import Object
 from eps.errors import DeliveryError, EpsError, Side, Unreachable
 from eps.jsonrpc.callee import OF_A_DIRECTORY, Callee
 from eps.jsonrpc.client import ClientLimits, JsonRpcClient
+from eps.reasons import Reason
 from eps.transport.tls import TlsFiles
 
 STAGGER_SECONDS = 1.5
@@ -82,6 +83,7 @@ class Endpoints:
             raise Unreachable(
                 f"the service directory at {name} did not answer {method} within {seconds:g} s",
                 hint="is it overloaded, or a firewall in between?",
+                reason=Reason.DIRECTORY_UNREACHABLE,
             ) from None
         if response.error is not None:
             raise DeliveryError(
@@ -130,7 +132,8 @@ def _all_failed(failures: Sequence[EpsError]) -> EpsError:
         return Unreachable("no service directory is configured", hint="set directory.settings.endpoints")
     if len(failures) == 1:
         return failures[0]
-    return Unreachable("; ".join(error.message for error in failures), hint=failures[0].hint)
+    text = "; ".join(error.message for error in failures)
+    return Unreachable(text, hint=failures[0].hint, reason=failures[0].reason)
 
 
 class ServiceDirectoryClients:

@@ -110,6 +110,9 @@ class JsonDirectory:
     def too_old(self) -> str:
         return ""
 
+    def failing(self) -> str:
+        return ""
+
     async def start(self) -> None:
         """Read the files.
 

@@ -23,12 +23,16 @@ class Reports:
 
     Args:
         own_name: whose entry the directory should have; None: any entry will do.
+
+    Attributes:
+        failure: the last one; "" since something has succeeded.
     """
 
     def __init__(self, emit: Emit, own_name: Operator | None) -> None:
         self._emit = emit
         self._own_name = own_name
         self._failures: set[str] = set()
+        self.failure = ""
         self._missing_reported = False
 
     @property
@@ -53,11 +57,12 @@ class Reports:
             )
         )
 
-    def failed(self, reason: str, hint: str) -> None:
+    def failed(self, reason: str, hint: str, word: str = "") -> None:
         """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""
+        self.failure = reason
         if reason not in self._failures and len(self._failures) < MAX_REASONS:
             self._failures.add(reason)
-            self._emit(DirectoryFailed(detail=reason, hint=hint))
+            self._emit(DirectoryFailed(detail=reason, hint=hint, reason=word))
 
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""
@@ -72,6 +77,7 @@ class Reports:
         """``endpoint`` gave a good answer; ``directory`` is what is known now."""
         if self._failures:
             self._failures.clear()
+            self.failure = ""
             self._emit(Notice(text=f"the service directory at {endpoint} answers again"))
         missing = self.lacks_something(directory)
         if missing and not self._missing_reported:

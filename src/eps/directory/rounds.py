@@ -117,11 +117,13 @@ class Rounds:
                 left.remove(refusal.index)
                 if left:
                     continue
-                self._reports.failed("; ".join(r.reason for r in refusals), refusals[0].error.hint)
+                first = refusals[0].error
+                self._reports.failed("; ".join(r.reason for r in refusals), first.hint, first.reason.value)
                 return None
             except EpsError as error:
                 # None of those left answers: only now the refused ones are part of a failure.
-                self._reports.failed("; ".join([r.reason for r in refusals] + [error.message]), error.hint)
+                text = "; ".join([r.reason for r in refusals] + [error.message])
+                self._reports.failed(text, error.hint, error.reason.value)
                 return None
             if thorough:
                 self._next_thorough = time + self._thorough_every

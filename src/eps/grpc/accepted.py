@@ -8,6 +8,7 @@ in use would spin on it and never come back (PROTOCOL.md section 9).
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -32,7 +33,7 @@ from eps.grpc.streams import STREAM_METADATA, ServerStream, end_with_status
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import StreamLost, WireStream
 from eps.transport.arrivals import MAX_ARRIVING, Arrival
-from eps.transport.tls import PeerIdentity, Pins, identify
+from eps.transport.tls import PeerIdentity, Pins, certificate_names, identify
 
 MAX_TASKS = 1_000
 """Calls and streams that one connection may have running. As many as it may have streams; a stream that was reset no
@@ -123,6 +124,7 @@ class Accepted:
         tasks: what runs, by stream.
         said_last: done when the client that is sent away knows it: no further call can come.
         memory: what the peer makes us hold.
+        shown: the names of a certificate that was refused.
     """
 
     def __init__(self, serving: Serving, source: str, arrival: Arrival, via: Operator = DIRECT) -> None:
@@ -131,6 +133,7 @@ class Accepted:
         self.via = via
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.memory = PeerMemory()
+        self.shown: tuple[str, ...] = ()
         self._serving = serving
         self._refusing = False
         self._introduction: Mapping[str, str] = STREAM_METADATA
@@ -144,7 +147,12 @@ class Accepted:
     def _identify(self, der: bytes | None) -> PeerIdentity:
         if der is None:
             raise TlsFailed("it showed no certificate")
-        identity = identify(der, self._serving.pins)
+        try:
+            identity = identify(der, self._serving.pins)
+        except TlsFailed:
+            with suppress(TlsFailed):  # it can't be read at all
+                self.shown = tuple(certificate_names(der))
+            raise
         self.link.peer_name = identity.names[0]
         self.memory = self._serving.memory_of(identity.fingerprint)
         self.wire.admission = self.memory.admission

@@ -162,7 +162,7 @@ class ClientConnection:
             if stream is None:
                 raise NotSent(f"{self.operator} had no room for another call within {timeout:g} s") from error
             raise OutcomeUnknown(
-                f"{self.operator} did not answer within {timeout:g} s",
+                f"{self.operator} did not answer within {timeout:.3g} s",
                 hint="it may have been executed; look there before repeating it",
                 reason=Reason.NO_ANSWER,
             ) from error

@@ -130,7 +130,7 @@ class ServerEndpoint:
         if link.peer is None or self._closing:
             link.abort("the server is closing")
             if link.peer is None:
-                self._refused(one.source, "pin", link.reason)
+                self._refused(one.source, "pin", link.reason, one.shown)
             return
         self._adopt(one, link.peer)
         if is_stale and one in self._accepted:
@@ -141,8 +141,8 @@ class ServerEndpoint:
         one.link.abort(f"{one.link.peer_name} asked for nothing: {self._entrance.arrivals.text}")
         self._refused(one.source, SILENT, one.link.reason)
 
-    def _refused(self, source: str, why: str, detail: str) -> None:
-        self._emit(Refused(listener="grpc", why=why, source=source, detail=detail))
+    def _refused(self, source: str, why: str, detail: str, names: tuple[str, ...] = ()) -> None:
+        self._emit(Refused(listener="grpc", why=why, source=source, detail=detail, names=names))
 
     def _adopt(self, one: Accepted, peer: PeerIdentity) -> None:
         link = one.link

@@ -6,6 +6,7 @@ tls        contexts, and who a certificate is, given the directory's pins as a f
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
 aside      long computations, in a thread of their own
 dial       connects, for every client; race: to the first of several addresses
+port_owner  which program has a port
 sockets    what every socket gets, and what the kernel tells of one
 arrivals   deadlines and a limit for connections that have not shown yet what they want
 incoming   from an accepted socket, through TLS, to its protocol

@@ -16,6 +16,7 @@ from cryptography import x509
 from eps.core.certificate import AUTHORITIES, KEY_HINT, OWN, Doubt, about_authorities, about_own, fits, weakness
 from eps.core.pem import certificates_in, damaged_list, key_in, read_blocks
 from eps.errors import StartError
+from eps.reasons import Reason
 
 _OTHERS = stat.S_IRWXO | stat.S_IWGRP
 """What nobody needs to be allowed with a private key."""
@@ -72,7 +73,7 @@ def load_own(context: ssl.SSLContext, certificate_file: str, key_file: str, now:
     if not fits(key, chain[0]):
         text = f"{key_file}: the key does not fit the certificate in {certificate_file}"
         hint = "name a certificate and its own key; the file's first certificate must be the leaf"
-        yield Doubt("key_file", key_file, text, hint, fatal=True)
+        yield Doubt("key_file", key_file, text, hint, fatal=True, reason=Reason.KEY_MISFIT)
     try:
         context.load_cert_chain(certificate_file, key_file, password="")  # never asked for on a terminal
     except (ssl.SSLError, OSError) as error:
@@ -91,7 +92,9 @@ def about_key_file(file: str) -> Iterator[Doubt]:
         who = "every user of this machine" if rights & stat.S_IRWXO else "a group"
         text = f"{file}: {who} may {'read' if rights & stat.S_IROTH else 'use or change'} this private key"
         text += f" (mode {rights:04o})"
-        yield Doubt("key_file", file, text, "chmod 600 it, or 640 if its group is to read it")
+        yield Doubt(
+            "key_file", file, text, "chmod 600 it, or 640 if its group is to read it", reason=Reason.KEY_READABLE
+        )
 
 
 def load_authorities(context: ssl.SSLContext, files: Sequence[str], now: datetime) -> Iterator[Doubt]:

@@ -24,9 +24,11 @@ from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.host_port import parse_host_port
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, StartError
+from eps.reasons import Reason
 from eps.transport.arrivals import SILENT, SaidNothing
 from eps.transport.dial import LiteralAddress, literal_address
 from eps.transport.inherited import SOCKETS, Named
+from eps.transport.port_owner import owner_of
 from eps.transport.sockets import tune
 
 BACKLOG = 4096
@@ -293,7 +295,7 @@ async def bind(name: str, bind_address: str) -> list[socket.socket]:
             return _bind_all(hosts, port, all_needed)
         except OSError as error:
             if port or error.errno != errno.EADDRINUSE:
-                raise StartError(f"{where}: {_bind_reason(error)}", hint=_bind_hint(error, port)) from error
+                raise _not_bound(error, where, port) from error
     raise StartError(f"{where}: no port is free in both address families", hint="set a port in bind_address")
 
 
@@ -355,6 +357,13 @@ def bind_one(host: str, port: int, *scope: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _not_bound(error: OSError, where: str, port: int) -> StartError:
+    is_taken = error.errno == errno.EADDRINUSE
+    owner = owner_of(port) if is_taken else ""
+    text = f"{where}: {_bind_reason(error)}" + (f": {owner}" if owner else "")
+    return StartError(text, hint=_bind_hint(error, port), reason=Reason.PORT_TAKEN if is_taken else None)
 
 
 def _bind_reason(error: OSError) -> str:

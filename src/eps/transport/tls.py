@@ -212,7 +212,7 @@ def identify(der: bytes, pins: Pins) -> PeerIdentity:
     if matching:
         return PeerIdentity(matching, mark)
     text, hint = pin_failure(
-        f"the directory pins certificate {mark[:16]}… for none of its names ({shown(names)})",
+        f"the directory pins certificate {mark} for none of its names ({shown(names)})",
         "if the certificate was renewed, submit its fingerprint (key_usage encryption) to the service directory",
         pins,
     )
@@ -266,8 +266,8 @@ UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 
 # OpenSSL's X509_V_ERR_ codes, as far as administrators meet them.
 _VERIFY_REASONS = {
-    9: "its certificate is not valid yet (compare the clocks)",
-    10: "its certificate has expired",
+    9: "by our clock, its certificate is not valid yet (compare the clocks)",
+    10: "by our clock, its certificate has expired (compare the clocks)",
     18: "its certificate is signed by itself and not in our ca_certificate_files",
     19: "its chain ends in a root that is not in our ca_certificate_files",
     20: "its certificate is not from one of our ca_certificate_files",
@@ -371,7 +371,7 @@ def _context(protocol: int, alpn: Sequence[str]) -> _TellingContext:
 def _loaded(context: _TellingContext, files: TlsFiles, now: datetime) -> _TellingContext:
     for doubt in _load(context, files, now):
         if doubt.fatal:
-            raise StartError(doubt.text, hint=doubt.hint)
+            raise StartError(doubt.text, hint=doubt.hint, reason=doubt.reason)
     return context
 
 

@@ -4,20 +4,24 @@ Beyond what loading settings does, it loads the certificates and keys that they 
 that a start has for that (``wiring.certificates``); and those for signing, which no server loads.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from eps.core.certificate import OWN, about_dates
+from eps.core.names import Operator
 from eps.core.signature import Signer, load_signer, signing_certificate
-from eps.errors import StartError
+from eps.errors import EpsError, StartError
+from eps.programs.admin.recovery import copy_of
+from eps.programs.running.runtime import run
 from eps.programs.wiring.certificates import Certificates, Finding, authority_files, found
-from eps.programs.wiring.credentials import trust_store
+from eps.programs.wiring.credentials import own_fingerprints, trust_store
+from eps.reasons import TABLE, Reason
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
-from eps.settings.models import SigningSettings, TlsSettings
+from eps.settings.models import EpsSettings, SigningSettings, TlsSettings
 from eps.settings.node import locate
 from eps.settings.problems import Loc, Problem, Severity, describe_problems, render_path
 from eps.settings.validate import walk
@@ -86,7 +90,22 @@ def check(
         if not any(problem.text == finding.text for problem in problems):
             place = (node.origin.file, node.origin.line, render_path(way))
             problems.append(Problem(*place, finding.text, finding.hint, finding.severity))
+    if isinstance(reading.settings, EpsSettings) and not any(one.severity is Severity.ERROR for one in problems):
+        problems += _own_pin(reading.settings, reading.files)
     return CheckReport(program, reading.files, tuple(dict.fromkeys(certificates)), tuple(problems))
+
+
+def _own_pin(settings: EpsSettings, files: Sequence[str]) -> Iterator[Problem]:
+    """Whether the directory, as our server last verified it, pins the certificates that we show to other operators."""
+    try:
+        entry = run(copy_of(settings)).directory.entry(Operator(settings.name))
+    except EpsError:  # it knows none yet, or follows files
+        return
+    channels = [given for given in (settings.grpc_client, settings.grpc_server) if given is not None]
+    for missing in sorted(own_fingerprints(*channels) - entry.pins) if entry is not None else ():
+        text = f"the directory, as our server last verified it, does not pin {missing} for {settings.name}"
+        hint = f"other operators refuse it: {TABLE[Reason.OWN_PIN].do}"
+        yield Problem(files[0], 0, OWN, text, hint, Severity.ERROR)
 
 
 def certificate_findings(settings: Model, now: datetime) -> Iterator[Finding]:

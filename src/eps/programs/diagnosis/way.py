@@ -54,6 +54,9 @@ class Fixed:
     def as_of(self) -> str:
         return ""
 
+    def failing(self) -> str:
+        return ""
+
     def too_old(self) -> str:
         return ""
 

@@ -114,7 +114,7 @@ def _run(build: Build, options: Options, log: LogWriter) -> int:
             run(_serve(server, emit))
     except EpsError as error:
         for line in error.message.splitlines():
-            log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint))
+            log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint, reason=error.reason.value))
         return _exit_code(error)
     return 0
 

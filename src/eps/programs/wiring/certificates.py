@@ -13,6 +13,7 @@ from eps.core.certificate import OWN, Doubt, about_authority, subject_of
 from eps.core.pem import UNREADABLE, certificates_in
 from eps.errors import StartError
 from eps.programs.wiring.credentials import tls_files, tls_sections
+from eps.reasons import Reason
 from eps.settings.fields import Model
 from eps.settings.models import EpsSettings, MutualTlsSettings, SigningSettings, TlsSettings
 from eps.settings.problems import Loc, Severity, render_path
@@ -31,6 +32,7 @@ class Finding:
     Attributes:
         loc: the setting.
         fatal: a start ends with it.
+        reason: the word for it, if it has one.
     """
 
     loc: Loc
@@ -38,6 +40,7 @@ class Finding:
     hint: str
     severity: Severity
     fatal: bool = False
+    reason: Reason | None = None
 
 
 class Certificates:
@@ -127,7 +130,7 @@ def found(loc: Loc, model: Model, doubt: Doubt) -> Finding:
     if isinstance(files, tuple) and doubt.file in files:
         place = (*place, files.index(doubt.file))
     severity = Severity.ERROR if doubt.fatal else Severity.WARNING
-    return Finding(place, doubt.text, doubt.hint, severity, doubt.fatal)
+    return Finding(place, doubt.text, doubt.hint, severity, doubt.fatal, doubt.reason)
 
 
 def at_a_start(settings: Model, now: datetime) -> tuple[Finding, ...]:

@@ -214,7 +214,8 @@ def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> S
         emit(Notice(level=Level.WARN, text=str(warning)))
     for finding in at_a_start(loaded.settings, now()):
         level = Level.ERROR if finding.severity is Severity.ERROR else Level.WARN
-        emit(Notice(level=level, text=finding.text, hint=finding.hint))
+        reason = finding.reason.value if finding.reason is not None else ""
+        emit(Notice(level=level, text=finding.text, hint=finding.hint, reason=reason))
     if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
         emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
     return loaded.settings

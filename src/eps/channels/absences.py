@@ -1,0 +1,83 @@
+"""Why an operator holds no stream to us, or loses it again and again: what we have seen of that ourselves.
+
+An operator whose certificate we refuse is not simply off, and two servers of one operator that take each other's place
+look well, each for itself: whoever asks for a tunnel, and whoever reads our log, is to learn it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from eps.core.event import Level, Notice
+from eps.core.names import Operator
+from eps.core.recent import Recent
+from eps.errors import NoRoute, Side
+from eps.reasons import Reason
+
+REMEMBERED_SECONDS = 60.0
+"""A refused operator comes again within a second, or, a server in use, within a minute."""
+
+MAX_OPERATORS = 1_000
+"""Of which refusals and replacements are remembered; some 300 bytes each."""
+
+REPLACED_SECONDS, REPLACED_OFTEN = 30.0, 4
+"""So many streams taken over within so many seconds are no restart, and no lost line: two servers at least."""
+
+NEWER = "opened a newer stream"
+"""Why a stream ended, as the one to whom it was held says it to its holder."""
+
+TOLD_EVERY = 600.0
+"""Seconds between two warnings of it."""
+
+
+class Absences:
+    """What is remembered of operators.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refused: Recent[str, tuple[float, str]] = Recent(MAX_OPERATORS)
+        self._replaced: Recent[Operator, deque[float]] = Recent(MAX_OPERATORS)
+        self._told: Recent[Operator, float] = Recent(MAX_OPERATORS)
+
+    def refused(self, names: Sequence[str], why: str) -> None:
+        """Somebody came with a certificate that carries ``names``, and that the directory doesn't pin."""
+        for name in names[:10]:
+            self._refused.put(name, (self._clock(), why))
+
+    def why(self, operator: Operator, proxy: Operator) -> NoRoute | None:
+        """Why ``operator`` holds no stream to us, its ``proxy``; None if that isn't known."""
+        seen = self._refused.get(operator)
+        if seen is None or self._clock() - seen[0] > REMEMBERED_SECONDS:
+            return None
+        return NoRoute(
+            f"{operator} is not connected: {proxy} refuses its certificate: {seen[1]}",
+            hint=f"{operator}'s administrators: submit the certificate's fingerprint, or use the file that is pinned",
+            side=Side.PEER,
+            reason=Reason.PEER_PIN,
+        )
+
+    def replaced(self, operator: Operator) -> bool:
+        """A stream of ``operator`` was taken over; whether that is so often that it is to be told, now."""
+        now, times = self._clock(), self._replaced.get(operator) or deque(maxlen=REPLACED_OFTEN)
+        times.append(now)
+        self._replaced.put(operator, times)
+        often = len(times) == REPLACED_OFTEN and now - times[0] <= REPLACED_SECONDS
+        last = self._told.get(operator)
+        if not often or (last is not None and now - last < TOLD_EVERY):
+            return False
+        self._told.put(operator, now)
+        return True
+
+
+def two_servers(of: Operator, where: str) -> Notice:
+    """What both of them, and their proxy, have in their logs."""
+    return Notice(
+        level=Level.WARN,
+        text=f"two servers of {of} replace each other's streams {where}, so calls to {of} get lost between them",
+        hint="stop one of the two",
+        reason=Reason.SECOND_SERVER.value,
+    )
