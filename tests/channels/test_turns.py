@@ -79,6 +79,11 @@ class Watched(Fixed):
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.took: list[float | None] = []
+        self.lag = 0.0
+
+    def begun(self, method: str, running: int, now: float, lag: float = 0.0) -> Begun:
+        self.lag = lag
+        return super().begun(method, running, now)
 
     def ended(self, call: Begun, now: float, took: float | None) -> None:
         self.took.append(took)
@@ -94,6 +99,7 @@ async def test_what_our_own_loop_is_late_by_is_not_the_application_s() -> None:
     turns.end(await turns.begin("m"), None)
     turns.end(await turns.begin("m"), math.inf)
     assert limit.took == [0.0, None, math.inf]
+    assert limit.lag >= 0.06
 
 
 async def test_a_loop_that_has_time_again_is_known_to() -> None:

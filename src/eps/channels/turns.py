@@ -20,10 +20,10 @@ LAG_FALLS = 0.1
 
 
 class Lag:
-    """How long what is ready waits for its turn on our own event loop, where that has much to do.
+    """How long our own event loop takes about a call, where it has much to do.
 
     Attributes:
-        seconds: lately.
+        seconds: lately; twice what one waits for its turn: a call does as it goes out, and as its answer comes.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Lag:
 
     def _answer(self, asked_at: float) -> None:
         self._is_asked = False
-        seconds = time.monotonic() - asked_at
+        seconds = 2 * (time.monotonic() - asked_at)
         self.seconds = max(seconds, self.seconds + LAG_FALLS * (seconds - self.seconds))
 
 
@@ -72,7 +72,7 @@ class Turns:
         else:
             await self._wait()
         self._lag.ask()
-        return self._limit.begun(method, self.running, time.monotonic())
+        return self._limit.begun(method, self.running, time.monotonic(), self._lag.seconds)
 
     def end(self, call: Begun, took: float | None) -> None:
         """Give a place back.
@@ -82,9 +82,11 @@ class Turns:
                 time that there was; None: it ended in another way, which says nothing.
         """
         if took is not None:
-            took = max(took - 2 * self._lag.seconds, 0.0)  # a call waits for our loop as it goes out and as it returns
-        self._limit.ended(call, time.monotonic(), took)
-        self._leave()
+            took = max(took - self._lag.seconds, 0.0)
+        try:
+            self._limit.ended(call, time.monotonic(), took)
+        finally:
+            self._leave()
 
     async def _wait(self) -> None:
         now = time.monotonic()

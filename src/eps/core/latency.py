@@ -1,6 +1,8 @@
 """How long calls take, against what their methods take when few run; ``core.overload`` judges by it. Pure."""
 
+import heapq
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +25,21 @@ SHARE = 0.25
 
 STEP = 0.03
 """By what a base follows each single latency upwards; downwards by three times that, so that a quarter lie below it."""
+
+LONG_STEP = 0.005
+"""By what the time in which nine of ten calls end is followed downwards; upwards by nine times that."""
+
+OVERDUE = 1.5
+"""After so many times that a call is overdue."""
+
+STALL = 0.2
+"""Seconds before which none is overdue: a machine that has much to do lets an application stand for so long."""
+
+SURE, SURE_OF = 7, 10
+"""So many of the last ten are overdue by chance in one of a hundred thousand cases, whatever the application does."""
+
+MAX_WATCHED = 1_000
+"""Calls that are watched at a time; of more, not all need be."""
 
 FIRST = 20
 """Of so many calls a method's first base is the lower quarter: the very first may be slow for reasons of its own."""
@@ -131,10 +148,12 @@ class Base:
 
     Attributes:
         seconds: the lower quarter of what they take; 0: not known.
+        long: nine of ten end within these; 0: not known.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.long = 0.0
         self._first: list[Begun] = []
 
     def begun(self, call: Begun) -> None:
@@ -149,13 +168,40 @@ class Base:
     def ended(self, call: Begun, now: float, *, few: bool) -> None:
         """A call has ended; ``few`` ran beside it."""
         if self.seconds:
-            if few and math.isfinite(call.took(now)):
-                self.seconds *= 1 + STEP if call.took(now) > self.seconds else 1 - 3 * STEP
+            if few and math.isfinite(took := call.took(now)):
+                self.seconds *= 1 + STEP if took > self.seconds else 1 - 3 * STEP
+                self.long = self.long * (1 + 9 * LONG_STEP if took > self.long else 1 - LONG_STEP) or took
         elif len(self._first) == FIRST:
             first = lower([(one.took(now), one.seconds is None) for one in self._first])
             if first is not None and math.isfinite(first):
                 self.seconds = max(first, 1e-6)
                 self._first = []
+
+
+class Watch:
+    """Calls that take far longer than usually, which is known while they run.
+
+    That calls wait for each other is seen when a quarter of a cohort has ended: late, if they wait for long. That of
+    ten that should have ended most have not, is known before, though not what to make of it.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Begun]] = []
+        self._last: deque[Begun] = deque(maxlen=SURE_OF)
+        self._number = 0
+
+    def begun(self, call: Begun, long: float, times: float) -> None:
+        """Watch a call; ``long``: see :class:`Base`; ``times``: by how much longer calls take now, queue or not."""
+        if long and len(self._due) < MAX_WATCHED:
+            self._number += 1
+            heapq.heappush(self._due, (call.at + max(OVERDUE * times * long, times * STALL), self._number, call))
+
+    def overdue(self, now: float) -> float:
+        """For how many seconds those run that should have ended last, if most of them still do; else 0."""
+        while self._due and self._due[0][0] <= now:
+            self._last.append(heapq.heappop(self._due)[2])
+        running = [call for call in self._last if call.seconds is None]
+        return now - running[0].at if len(running) >= SURE else 0.0
 
 
 def lower(values: Sequence[tuple[float, bool]]) -> float | None:

@@ -13,6 +13,9 @@ and it is proved only by what follows: with fewer calls at once, each is answere
       somewhat late, and calls refused, for long         a higher one is tried; if that does no harm: as above
     nobody was refused for a while                       it doubles: a burst finds room
 
+Until a quarter of a cohort has ended an overload goes on for a while. That most of those calls still run that should
+have ended is known sooner (``latency.Watch``), not why: then no more run for a moment, until cohorts show what it is.
+
 Beyond the limit calls wait for a moment, so that a burst is not refused: as many as will get a place in that time, be
 that one or a hundred. Where calls were refused just now it is no burst, a queue would only make all of them later, and
 those wait whom that doesn't hurt. In the same way what takes a few hundredths of a second is not late, whatever else it
@@ -25,10 +28,10 @@ ended. (The idea of limits that follow latency is TCP Vegas'.)
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from eps.core.latency import COHORT, COHORTS, FAST, SLOW, Base, Begun, Cohort, Pace, Seen, together
+from eps.core.latency import COHORT, COHORTS, FAST, SLOW, Base, Begun, Cohort, Pace, Seen, Watch, together
 from eps.core.recent import Recent
 
 FLOOR = 8
@@ -50,6 +53,10 @@ PROBE = 1.5
 PROBE_AFTER, MAX_PATIENCE = 10, 80
 """Judgements by which calls were rather late and others refused, after which a higher limit is tried; each time that it
 did harm, twice as many, up to the second."""
+
+HOLD = 3.0
+"""Of the time that overdue calls run for, how long no more may run: until cohorts show what it is. If they don't, twice
+as many may, and so on: what calls take now may be far from what they took."""
 
 USUAL_SECONDS = 60.0
 """What has been running for so long is what usually does."""
@@ -100,8 +107,12 @@ class Limit(Protocol):
     @property
     def pace(self) -> Pace: ...
 
-    def begun(self, method: str, running: int, now: float) -> "Begun":
-        """A call is handed to the application; ``running`` counts it, too."""
+    def begun(self, method: str, running: int, now: float, lag: float = 0.0) -> "Begun":
+        """A call is handed to the application; ``running`` counts it, too.
+
+        Args:
+            lag: seconds by which we know later than it is so that a call has ended.
+        """
         ...
 
     def ended(self, call: "Begun", now: float, took: float | None) -> None:
@@ -120,7 +131,7 @@ class Fixed:
         self.most = most
         self.pace = Pace()
 
-    def begun(self, method: str, running: int, now: float) -> Begun:
+    def begun(self, method: str, running: int, now: float, lag: float = 0.0) -> Begun:
         return Begun(method, running, now)
 
     def ended(self, call: Begun, now: float, took: float | None) -> None:
@@ -157,6 +168,20 @@ class _Trial:
         return math.isinf(lateness) or (lateness < same if times < 1 else lateness > same)
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """For a moment no more may run than do.
+
+    Attributes:
+        until: then twice as many may, and so on every ``seconds``.
+        most: the limit before.
+    """
+
+    until: float
+    seconds: float
+    most: float
+
+
 class Adaptive:
     """A limit that follows what the application does.
 
@@ -169,6 +194,8 @@ class Adaptive:
         self._bases: Recent[str, Base] = Recent(MAX_METHODS)
         self._cohorts = deque([Cohort()])
         self._seen: list[Seen] = []
+        self._watch = Watch()
+        self._held: _Held | None = None
         self._trial: _Trial | None = None
         self._allowed = 1.0
         self._late_before = 0.0
@@ -183,10 +210,14 @@ class Adaptive:
         """Calls that may run at once."""
         return int(self._most)
 
-    def begun(self, method: str, running: int, now: float) -> Begun:
+    def begun(self, method: str, running: int, now: float, lag: float = 0.0) -> Begun:
         """See :class:`Limit`."""
         self._running = running
-        if self._most < CEILING and now - self._refused_at > max(QUIET_SECONDS, 2 * self.pace.latency):
+        if (
+            self._most < CEILING
+            and self._held is None
+            and now - self._refused_at > max(QUIET_SECONDS, 2 * self.pace.latency)
+        ):
             self._set(min(2 * self._most, float(CEILING)))
             self._refused_at = now
         base = self._bases.get(method)
@@ -194,27 +225,47 @@ class Adaptive:
             self._bases.put(method, base := Base())
         call = Begun(method, running, now, base.seconds)
         base.begun(call)
+        self._watch.begun(call, base.long, self._allowed)
+        self._hold(running, now, lag)
         if call.base:
             if len(self._cohorts[-1].calls) == COHORT:
                 self._cohorts.append(Cohort())
             self._cohorts[-1].calls.append(call)
         return call
 
+    def _hold(self, running: int, now: float, lag: float) -> None:
+        """Let no more run for a moment, if there may be a queue."""
+        self._loosen(now)
+        overdue = self._watch.overdue(now - lag)
+        if overdue and FLOOR <= running < self._most and running > MORE * self._usual and self._held is None:
+            self._held = _Held(now + HOLD * overdue, HOLD * overdue, self._most)
+            self._most = float(running)
+
     def pressed(self, now: float, *, refused: bool) -> None:
         """See :class:`Limit`."""
         self._cohorts[-1].pressed = True
         if refused:
             self._refused_at = now
+        self._loosen(now)
+
+    def _loosen(self, now: float) -> None:
+        """Twice as many may run as were held back."""
+        held = self._held
+        if held is not None and now > held.until:
+            self._most = min(2 * self._most, held.most)
+            self._held = replace(held, until=now + held.seconds) if self._most < held.most else None
 
     def ended(self, call: Begun, now: float, took: float | None) -> None:
         """See :class:`Limit`."""
-        call.seconds = took
+        call.seconds = took or 0.0  # in any case, it runs no longer
         base = self._bases.get(call.method)
         if took is None:
             self._forget(call, base)
             return
         if base is not None:
-            base.ended(call, now, few=call.running <= min(max(FLOOR, self._usual), self._most / 2))
+            few = call.running <= min(max(FLOOR, self._usual), self._most / 2)
+            # What is late is compared, before and after: by one base.
+            base.ended(call, now, few=few and self._trial is None and self._held is None)
         self.pace.ended(now, took)
         while (seen := self._cohorts[0].seen(now)) is not None:
             self._look(seen, now)
@@ -262,7 +313,8 @@ class Adaptive:
 
     def _accept(self, late: float, trial: _Trial) -> None:
         """Calls take so much longer now, for another reason than that many run."""
-        self._allowed = late
+        self._allowed = max(late, 1.0)
+        self._watch = Watch()
         self._late_before, self._stuck, self._patience = 0.0, 0, PROBE_AFTER
         self._set(max(self._most, trial.most))
 
@@ -273,7 +325,7 @@ class Adaptive:
 
     def _fall(self, late: float, running: float, *, more: bool) -> None:
         """Lower the limit, if more than usually run and were late before, too: once may be chance."""
-        before, self._late_before = self._late_before, late
+        before, self._late_before = self._late_before * running, late / running  # of a queue, as late as many run
         most = max(running / late * SLOW, max(running, self._running) / 2, FLOOR)
         if not more or not before or running <= FLOOR < most:
             return
@@ -298,11 +350,14 @@ class Adaptive:
             self._try(min(PROBE * self._most, CEILING), late, running)
 
     def _try(self, most: float, late: float, running: float) -> None:
-        self._trial = _Trial(max(most, self._most), self._most, late, running)
+        # What no fewer than were held back show to be no queue, is shown of twice as many.
+        before = min(self._held.most, 2 * self._most) if self._held is not None else self._most
+        self._trial = _Trial(max(most, before), before, late, running)
         self._set(most)
 
     def _set(self, most: float) -> None:
         """Another limit; what is under way says nothing about it."""
         self._most = most
+        self._held = None
         self._cohorts = deque([Cohort()])
         self._seen.clear()
