@@ -537,7 +537,7 @@ async def test_connections_come_and_go_as_events() -> None:
         connection.abort("test")
         down = await it.events.wait_for(PeerChanged, lambda event: not event.up)
         assert (down.link, down.peer) == ("incoming", "hd-1")
-        assert down.reason
+        assert down.detail
 
 
 async def test_pins_are_asked_for_each_connection() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import time
 from dataclasses import replace
@@ -28,6 +29,7 @@ from eps.core.event import Refused
 from eps.core.names import Fingerprint, Operator
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
+from eps.grpc.accepted import Accepted
 from eps.grpc.guard import PREFACE
 from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
@@ -193,6 +195,27 @@ async def test_who_asks_for_nothing_gives_way_to_new_ones() -> None:
         await busy.call(ping(), 5)
         for raw in silent:
             await raw.close()
+
+
+def accepted_connections() -> int:
+    return sum(type(one) is Accepted for one in gc.get_objects())
+
+
+async def test_who_asks_for_nothing_leaves_nothing_behind_that_somebody_must_look_for() -> None:
+    gc.collect()
+    before = accepted_connections()
+    gc.disable()
+    try:
+        async with rig() as it:
+            silent = [await (await it.raw_client()).start() for _ in range(3)]
+            assert accepted_connections() == before + 3
+            for raw in silent:
+                await raw.close()
+            async with asyncio.timeout(20):
+                while accepted_connections() > before:
+                    await asyncio.sleep(0.05)
+    finally:
+        gc.enable()
 
 
 async def test_half_a_first_frame_is_no_request() -> None:

@@ -54,3 +54,15 @@ def http2(*, client: bool) -> Http2:
         },
     )
     return connection
+
+
+_GONE = http2(client=False)
+
+
+def forgotten(connection: Http2) -> Http2:
+    """What stands in the place of a connection that nobody uses any more: a last flush finds nothing in it.
+
+    h2's tables hold methods of its own, so itself, and would keep all until somebody looks for cycles.
+    """
+    vars(connection).clear()
+    return _GONE

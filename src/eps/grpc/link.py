@@ -85,6 +85,9 @@ class Speaker(Protocol):
     def on_tick(self, now: float) -> None:
         """Every ``limits.tick`` seconds."""
 
+    def on_gone(self) -> None:
+        """The socket is gone, and so is its transport."""
+
 
 def never_up(reason: str, _exc: Exception | None) -> Exception:
     """What ``up`` fails with where nobody knows better."""
@@ -205,6 +208,7 @@ class Link(asyncio.Protocol):
         self._transport = self._sock = None
         if not self.closed.done():
             self.closed.set_result(self.reason)
+        self._speaker.on_gone()
 
     # -- the ends of a connection
 
@@ -288,6 +292,11 @@ class Link(asyncio.Protocol):
         if not self.up.done():
             self.cancel_timer("settings")
             self.up.set_result(None)
+
+    def let_go(self) -> None:
+        """The socket is gone, and nothing is asked of the speaker any more: strangers' connections, which may be very
+        many, go at once, not when somebody looks for cycles."""
+        del self._speaker, self._verify
 
     # -- timers
 

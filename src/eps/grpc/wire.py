@@ -32,7 +32,7 @@ from hyperframe.frame import GoAwayFrame
 from eps.grpc.admission import Admission
 from eps.grpc.framing import FramingError, Headers, headers_map
 from eps.grpc.guard import FrameGuard, GoAway, Violation
-from eps.grpc.http2 import HEADER_TABLE_BYTES, http2
+from eps.grpc.http2 import HEADER_TABLE_BYTES, forgotten, http2
 from eps.grpc.link import CLOSE_GRACE, Link, WireLimits, never_up
 from eps.grpc.streams import STREAMS_KEY
 from eps.grpc.wire_stream import STREAM_WINDOW_BYTES, StreamLost, WireStream
@@ -175,6 +175,12 @@ class Wire:
 
     def on_tick(self, now: float) -> None:
         self._owner.on_tick(now)
+
+    def on_gone(self) -> None:
+        if not self.client and not self.streams:
+            del self._owner
+            self.link.let_go()
+            self.h2 = forgotten(self.h2)
 
     # -- ends
 

@@ -2,7 +2,7 @@
 
 By itself it looks at all objects whenever there are a quarter more than before: with a call of 600,000 values in hand
 100 to 250 ms, in which nothing else runs, whichever thread it is in. But values of calls hold no cycles; they go when
-nobody has them any more, and looking at them finds nothing. So it rests, and four times a second it is decided whether
+nobody has them any more, and looking at them finds nothing. So it rests, and ten times a second it is decided whether
 the youngest objects, or all, are few enough to be looked at: a few ms. What a start has made is for good, and is never
 looked at again. Cycles, which broken connections and errors leave behind, wait a moment longer for their end.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eps.transport.memory import large_values_came
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.1
 
 FEW = 700
 """New objects that are not worth a look: Python's own number."""
@@ -31,8 +31,8 @@ PATIENCE_SECONDS = 60.0
 FULL_AFTER = 100_000
 """New objects after which all are looked at: those of 1,300 gRPC connections, 20 MiB when they are garbage."""
 
-FULL_PER_SECOND = 10_000_000
-"""New objects for each second that the last look at all took: one of 10 ms is worth it for 100,000, one of 100 ms, as a
+FULL_PER_SECOND = 2_500_000
+"""New objects for each second that the last look at all took: one of 40 ms is worth it for 100,000, one of 400 ms, as a
 great directory makes it, for a million."""
 
 
