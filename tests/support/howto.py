@@ -46,7 +46,8 @@ SERVERS = re.compile(r"(?:^| )(?:eps server run|sd run|proxy run|python examples
 SETTLES = re.compile(r"\b(?:eps (?:ping|call|methods|doctor)|curl)\b")
 """What is tried again for a while: servers ask for news of the directory every few seconds, and pages say so."""
 
-SETTLE_SECONDS = 40.0
+SETTLE_SECONDS = 120.0
+"""On a loaded machine."""
 
 
 OUTSIDE = re.compile(r"(?<![\w/.-])/(?:etc|opt|srv|var)/")
@@ -214,7 +215,7 @@ class Reader:
                 "bash", "-c", script, env=self._environment(), stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(SETTLE_SECONDS):
                 out, _ = await made.communicate()
             self.said = out.decode()
             if made.returncode == 0:

@@ -104,8 +104,8 @@ def test_what_is_said_next_names_what_was_made(root: Path) -> None:
     said = next_steps(add_operator(root, "clinic-9", ("lookup",)))
     assert "settings/dev/directory/clinic-9.json" in said
     assert "EPS_SETTINGS=settings/dev/roles/clinic-9 \\\n      eps server run" in said
-    assert "eps call clinic-9.lookup" in said and "python examples/locations.py" in said
-    assert "_ping" in next_steps(add_operator(root, "clinic-10"))
+    assert "eps methods clinic-9" in said and "python examples/locations.py" in said
+    assert "eps ping clinic-10" in next_steps(add_operator(root, "clinic-10"))
     assert max(map(len, said.splitlines())) <= 60
 
 

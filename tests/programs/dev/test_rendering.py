@@ -22,7 +22,7 @@ def test_what_a_tls_client_causes_ends_in_the_joining() -> None:
 def test_a_step_is_whole_at_60_columns() -> None:
     line = step(4, NOW + 0.0123, "connected to public-proxy-1.ga at localhost:9999 and sent the token")
     assert render_step(line, NOW, 60).plain.splitlines() == [
-        "  4    12.3 ms  hd-1               ",
+        "  4    12.3 ms  hd-1",
         "       connected to public-proxy-1.ga at localhost:9999 and",
         "       sent the token",
     ]

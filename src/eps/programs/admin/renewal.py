@@ -152,13 +152,19 @@ def chosen(settings: EpsSettings, certificate: str, *, signing: bool) -> Files:
     if signing:
         if settings.signing is None:
             raise SettingsError("the settings have no section «signing»", hint="there is nothing to renew")
-        return Files(Path(settings.signing.certificate_file), Path(settings.signing.key_file))
+        return Files(_from_here(settings.signing.certificate_file), _from_here(settings.signing.key_file))
     found = connection_files(settings)
     wanted = [pair for pair in found if not certificate or Path(pair[0]).resolve() == Path(certificate).resolve()]
     if len(wanted) != 1:
         names = ", ".join(pair[0] for pair in found)
         raise SettingsError(f"the settings name {names}", hint="say which one: --certificate FILE")
-    return Files(Path(wanted[0][0]), Path(wanted[0][1]))
+    return Files(_from_here(wanted[0][0]), _from_here(wanted[0][1]))
+
+
+def _from_here(name: str) -> Path:
+    """A file as people name it who stand in the working directory: messages hold what they can type."""
+    path = Path(name)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def pinned_by(chain: Chain, name: str) -> Pinned:

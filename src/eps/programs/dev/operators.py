@@ -70,9 +70,8 @@ def next_steps(added: Added) -> str:
     """What there is now, and what to type next."""
     name, (grpc, jsonrpc, metrics, service) = added.name, added.ports
     role = DEV / "roles" / name
-    method, service_step = "_ping", ""
+    service_step = ""
     if added.methods:
-        method = added.methods[0]
         service_step = (
             f"\n\nStart its service at port {service}; this example can be it:\n"
             f"    python examples/locations.py {service}"
@@ -95,9 +94,9 @@ Start its server, in a shell of its own:
 
 Then let it call, and be called:
     EPS_SETTINGS={role} \\
-      eps call hd-2._ping
+      eps ping hd-2
     EPS_SETTINGS={DEV}/roles/hd-1 \\
-      eps call {name}.{method}"""
+      eps {"methods" if added.methods else "ping"} {name}"""
 
 
 def authority_of(root: Path) -> Authority:

@@ -47,6 +47,7 @@ def render_step(step: LogLine, asked: float, width: int | None = None) -> Text:
     indent = len(line)
     if width is not None and width < NARROW:
         indent = len(NARROW_INDENT)
+        line.rstrip()
         line.append("\n" + NARROW_INDENT)
     room = max(width - indent - 1, 20) if width is not None else sys.maxsize
     line.append(("\n" + " " * indent).join(folded(str(step["text"]), room)))
