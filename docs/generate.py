@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
@@ -23,12 +24,14 @@ from pydantic_core import PydanticUndefined
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
+from eps.programs.diagnosis.paper import Paper
 from eps.reasons import TABLE as REASONS
 from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
 from support.attacks.guards import GUARDS
 from support.attacks.table import GROUPS
 from support.promises import GROUPS as FAULTS
+from support.screens import SCREENS, WIDTHS, picture
 
 PAGE = Path(__file__).parent / "reference-settings.md"
 PAGES = sorted(Path(__file__).parent.glob("*.md"))
@@ -408,7 +411,13 @@ def limit_text(value: Any, unit: str) -> str:
     return f"{int(shown) if shown == int(shown) else shown:,} {unit}".strip()
 
 
+def render_screen(name: str, width: int) -> str:
+    """What a command shows, without colour."""
+    return f"```text\n{SCREENS[name](Paper(width))}\n```\n"
+
+
 WHOLE = {
+    **{f"screen_{name}_{width}": partial(render_screen, name, width) for name in SCREENS for width in WIDTHS},
     "limits": render_limits,
     "attacks": render_attacks,
     "guards": render_guards,
@@ -546,6 +555,12 @@ def tables_in(page: str) -> list[str]:
     return [block[2] for block in _BLOCK.finditer(page)]
 
 
+def pictures() -> dict[Path, str]:
+    """The screens in colour, by the files that hold them."""
+    folder = PAGE.parent / "screens"
+    return {folder / f"{name}-{width}.svg": picture(name, width) for name in SCREENS for width in WIDTHS}
+
+
 def main() -> int:
     """0: up to date or written; 1: wrong."""
     wrong = faults()
@@ -555,9 +570,9 @@ def main() -> int:
         print(fault, file=sys.stderr)
     if wrong:
         return 1
-    texts = {page: filled(page.read_text()) for page in PAGES}
+    texts = {page: filled(page.read_text()) for page in PAGES} | pictures()
     if "--check" in sys.argv[1:]:
-        return int(any(text != page.read_text() for page, text in texts.items()))
+        return int(any(not page.exists() or text != page.read_text() for page, text in texts.items()))
     for page, text in texts.items():
         page.write_text(text)
     return 0

@@ -27,7 +27,6 @@ REGISTERING = {"command", "callback", "field_validator", "model_validator"}
 
 ALLOWED = {
     "eps.grpc.http2._Silent.debug": "h2 calls its logger",
-    "eps.grpc.http2._Silent.trace": "h2 calls its logger",
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",
     "eps.jsonrpc.server.JsonRpcServer.in_progress": "requests that are being answered, for tests that wait for them",
 }

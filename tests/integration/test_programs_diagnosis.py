@@ -1,7 +1,9 @@
 """The commands that look, beside the real programs: what they say while all is well, and when something is not."""
 
 import asyncio
+import http.client
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from eps.programs.diagnosis import commands as looking
+from eps.transport.tls import client_context
 from support.machine import Done, Machine
 
 
@@ -62,6 +65,7 @@ async def test_looking_at_a_network(machine: Machine, here: Here, monkeypatch: p
     done = await machine.run("eps", "completion", "words", "--", "ping", "hd-")
     assert done.out == "hd-1\thealth-departments\nhd-2\thealth-departments\n"
 
+    await what_was_traced(machine, here, monkeypatch)
     for variable, role, work in (
         ("SD_SETTINGS", "sd-1", looking.sd_doctor),
         ("PROXY_SETTINGS", "public-proxy-1", looking.proxy_doctor),
@@ -118,6 +122,60 @@ async def what_is_well(here: Here) -> None:
     timed = [one["what"] for one in found["findings"] if one["group"] == "the way to hd-2" and one["seconds"]]
     assert len(timed) == 4, timed
     assert (await here.run(lambda: looking.doctor("hd-9", False))).code == 2
+
+
+GIVEN = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    await machine.restart("hd-2")  # so that a connection is brokered anew
+    await machine.until_ping(30.0)
+    files = machine.application_files()
+    context = client_context(files)
+    context.check_hostname = False
+    answer = await asyncio.to_thread(post, machine.ports.of[5555], context, f"00-{GIVEN}-00f067aa0ba902b7-01")
+    assert answer["result"]["serverInfo"]["name"] == "hd-2"
+    await asyncio.to_thread(post, machine.ports.of[5555], context, f"00-{GIVEN.upper()}-00f067aa0ba902b7-01")
+
+    done = await here.run(partial(looking.trace, [GIVEN], True))
+    (call,) = json.loads(done.out)["events"]
+    assert call["text"] == "local call hd-1 → hd-2._ping: ok"
+    assert 0 < call["there"] <= call["seconds"]
+    opened_by = call["opened_by"]
+    exports = []
+    for name, work in (
+        ("hd-1", partial(looking.trace, [opened_by], True)),
+        ("hd-2", partial(looking.trace, [opened_by], True)),
+        ("public-proxy-1", partial(looking.proxy_trace, opened_by, True)),
+    ):
+        monkeypatch.setenv("PROXY_SETTINGS" if "proxy" in name else "EPS_SETTINGS", f"settings/dev/roles/{name}")
+        done = await here.run(work)
+        assert done.code == 0, done
+        exports.append(machine.folder / f"{name}.json")
+        exports[-1].write_text(done.out)
+    monkeypatch.setenv("EPS_SETTINGS", "settings/dev/roles/hd-1")
+    done = await here.run(lambda: looking.trace([str(file) for file in exports], False))
+    for step in range(1, 7):
+        assert f"step {step} of 6" in done.out
+    assert "by the proxy's clock hd-2 had answered after" in " ".join(done.out.split())
+    assert f"trace {GIVEN}, over the connection that was opened for this one" in " ".join(done.out.split())
+
+    listed = await here.run(partial(looking.trace, [], False))
+    assert GIVEN in listed.out and GIVEN.upper() not in listed.out
+    assert (await here.run(partial(looking.trace, ["1" * 32], False))).code == 1
+
+
+def post(port: int, context: ssl.SSLContext, traceparent: str) -> dict[str, Any]:
+    """A call as an application makes it that traces its calls."""
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=30)
+    body = json.dumps({"method": "hd-2._ping", "id": "1", "params": {}, "jsonrpc": "2.0"})
+    headers = {"Content-Type": "application/json", "traceparent": traceparent, "tracestate": "a=b"}
+    try:
+        connection.request("POST", "/jsonrpc", body, headers)
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    return answer
 
 
 async def test_nothing_runs_and_nothing_is_known(machine: Machine, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ async def test_the_six_steps(stage: Stage) -> None:
     answer = await stage.request()
     assert answer.id == "n:7"
     assert answer.error is None
-    assert set(answer.result) == {"token", "endpoint"}
+    assert set(answer.result) == {"token", "endpoint", "durations"}
+    assert 0 <= answer.result["durations"]["asked"] < 60
     assert answer.result["endpoint"] == ENDPOINT
 
     ((method, params, timeout),) = stage.asked

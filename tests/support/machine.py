@@ -288,10 +288,13 @@ class Machine:
         port = self.ports.of[
             {"hd-1": 5555, "hd-2": 3334, "public-proxy-1.ga": 5544, "private-proxy-1.ga": 7766}[operator]
         ]
-        certs = self.dev / "certs"
-        name = certificate or operator
-        files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{name}.crt"), str(certs / f"{name}.key"))
+        files = self.application_files(certificate or operator)
         return JsonRpcClient(f"https://{self.host_of(operator)}:{port}/jsonrpc", tls=files, server_name=operator)
+
+    def application_files(self, name: str = "hd-1") -> TlsFiles:
+        """The TLS files of an application with that certificate."""
+        certs = self.dev / "certs"
+        return TlsFiles((str(certs / "root.crt"),), str(certs / f"{name}.crt"), str(certs / f"{name}.key"))
 
     def host_of(self, operator: str) -> str:
         """Where that operator's server is."""

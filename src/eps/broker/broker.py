@@ -22,7 +22,7 @@ from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
 from eps.core.address import Address
 from eps.core.age import TOO_OLD_HINT
-from eps.core.brokering import CONNECTION_REQUEST
+from eps.core.brokering import CONNECTION_REQUEST, TUNNEL_METHODS
 from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
@@ -32,6 +32,7 @@ from eps.core.permission import Denied, callable_by, may_call
 from eps.core.recent import Recent
 from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import error_response, quoted
+from eps.core.trace import CURRENT, IDS, NO_TRACE, Trace, trace_of_brokering
 from eps.core.warn_rate import WarnRate
 from eps.directory import DirectorySource
 from eps.errors import (
@@ -85,12 +86,14 @@ class BrokerLimits:
         patience: seconds that a call which was certainly not sent is held and tried again; 0: it fails at once.
         doubt: see :data:`DOUBT_SECONDS`.
         max_doubtful: see :data:`MAX_DOUBTFUL`.
+        tells_durations: whether other operators who trace their calls are told how long those took here.
     """
 
     call_timeout: float = CALL_SECONDS
     patience: float = 0.0
     doubt: float = DOUBT_SECONDS
     max_doubtful: int = MAX_DOUBTFUL
+    tells_durations: bool = True
 
 
 class Broker:
@@ -156,6 +159,7 @@ class Broker:
 
     async def _answer(self, request: Request | Unread, sender: Operator) -> Response:
         started = time.monotonic()  # uvloop's own clock counts whole milliseconds
+        self._trace(request.address, sender)
         failure: EpsError | None = None
         try:
             response = await self._deliver(request, sender, started + self._limits.call_timeout)
@@ -171,6 +175,16 @@ class Broker:
             response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
+
+    def _trace(self, address: Address, sender: Operator) -> None:
+        """Which call the present task works for: one of ours that has no trace yet gets one."""
+        trace = CURRENT.get()
+        if address.method in TUNNEL_METHODS and (brokered := trace_of_brokering(address.id)):
+            CURRENT.set(Trace(brokered, opened_by=trace.opened_by if trace is not None else ""))
+        elif trace is None and sender == self._name:
+            CURRENT.set(Trace(IDS.trace()))
+        elif trace is not None and sender != self._name:
+            trace.tells = self._limits.tells_durations
 
     async def _deliver(self, request: Request | Unread, sender: Operator, deadline: float) -> Response:
         recipient = request.address.operator
@@ -325,9 +339,15 @@ class Broker:
         return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
 
     def _report(
-        self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
+        self,
+        request: Request | Unread,
+        sender: Operator,
+        response: Response,
+        failure: EpsError | None,
+        seconds: float,
     ) -> None:
         outcome, fault, stage, reason, detail, level = ending(response.error, failure)
+        trace = CURRENT.get() or NO_TRACE
         if failure is None and response.error is not None and request.address.operator == self._name:
             # Our application's words, whatever they look like, are between it and its caller.
             outcome, fault, reason, level = "error", APPLICATION, "", Level.DEBUG
@@ -346,6 +366,9 @@ class Broker:
                 method=request.address.method,
                 outcome=outcome,
                 seconds=seconds,
+                trace=trace.id,
+                opened_by=trace.opened_by if trace.opened_by != trace.id else "",
+                there=trace.there,
                 stage=stage,
                 code=response.error.code if response.error is not None else 0,
                 fault=fault,

@@ -8,7 +8,6 @@ A's part of the six steps of a brokered connection (PROTOCOL.md section 7) is to
     6  P joins the two; TLS and gRPC run end to end            (ClientConnection.open, as if B had been dialled)
 """
 
-import secrets
 import socket
 import ssl
 import time
@@ -29,6 +28,7 @@ from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
+from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in
 from eps.core.ways import Kind, way_between
 from eps.directory import DirectorySource
 from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TlsFailed, TunnelFailed, TunnelRefused
@@ -189,6 +189,9 @@ class GrpcClientChannel:
         return None
 
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:
+        parent = CURRENT.get()
+        trace = Trace(parent.id or IDS.trace(), given=parent.given) if parent is not None else Trace(IDS.trace())
+        CURRENT.set(trace)  # of the task that opens, which works for one call as well as for those that wait beside it
         if route.proxy:
             return await self._open_tunnel(operator, route.proxy)
         proxy_url = self._dialling.relays.proxies.url_for(route.address)
@@ -199,13 +202,17 @@ class GrpcClientChannel:
         started = time.monotonic()
         self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
-        token, endpoint = parse_offer(await self._ask_proxy(operator, proxy), proxy)
+        offer = await self._ask_proxy(operator, proxy)
+        token, endpoint = parse_offer(offer, proxy)
         trust = relay_trust_of(self._source, proxy, self._name, self._dialling.relays.trusted_endpoints)
         sock = await dial_relay(
             endpoint, token, CONNECT_TIMEOUT, name=proxy, allow=trust.judge, proxies=self._dialling.relays.proxies
         )
         self._step(
-            5, proxy, f"{proxy} answered; connected to {endpoint} and sent the token", time.monotonic() - started
+            5,
+            proxy,
+            f"{proxy} answered; connected to {endpoint} and sent the token{_told(operator, offer)}",
+            time.monotonic() - started,
         )
         asked = time.monotonic()
         connection = await self._secure(sock, operator)
@@ -222,7 +229,7 @@ class GrpcClientChannel:
                 hint=f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy",
                 side=Side.DIRECTORY,
             )
-        address = Address(proxy, REQUEST_CONNECTION, secrets.token_hex(16))
+        address = Address(proxy, REQUEST_CONNECTION, brokering_id(current_id(), IDS.span()))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:
             response = await self._call(route, request, self._name, ASK_TIMEOUT)
@@ -272,7 +279,15 @@ class GrpcClientChannel:
         return await answer_request(self._deliver, connection.peer, message, self._pins)
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
-        self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds))
+        trace = current_id()
+        self._emit(Step(step=step, operator=self._name, peer=peer, text=text, seconds=seconds, trace=trace))
+
+
+def _told(operator: Operator, offer: object) -> str:
+    """How long the parts of the proxy's work took, if it says so."""
+    words = {"asked": f"{operator} had answered", "arrived": "its connection had come"}
+    told = [f"{words[name]} after {seconds * 1000:.1f} ms" for name, seconds in durations_in(offer)]
+    return f"; by the proxy's clock {', '.join(told)}" if told else ""
 
 
 def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelFailed:

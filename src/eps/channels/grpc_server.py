@@ -19,6 +19,7 @@ from eps.core.event import Emit, Event, Refused, Step
 from eps.core.message import Request, Response
 from eps.core.names import Operator, Token
 from eps.core.renewal import YIELD_SECONDS
+from eps.core.trace import current_id
 from eps.directory import DirectorySource
 from eps.errors import NoRoute, TunnelFailed
 from eps.grpc import eps_pb2 as pb
@@ -164,7 +165,8 @@ class GrpcServerChannel:
         serving = self._tasks.start(self.endpoint.accept(sock, via), f"tunnel through {via}")
         serving.add_done_callback(self._tunnel_served)
         text = f"connected to {via} at {endpoint} and sent the token"
-        self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=time.monotonic() - started))
+        took = time.monotonic() - started
+        self._emit(Step(step=4, operator=self._name, peer=via, text=text, seconds=took, trace=current_id()))
 
     def through(self, proxy: Operator) -> bool:
         """See ``channels.Brokered``."""

@@ -18,6 +18,7 @@ from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import Response
 from eps.core.names import Operator
 from eps.core.told import error_response
+from eps.core.trace import CURRENT
 from eps.directory import DirectorySource
 from eps.errors import EpsError, InternalError, NotSent
 from eps.grpc import codec
@@ -239,6 +240,7 @@ class HeldStreams:
 
     async def _body(self, connection: ClientConnection, request: pb.Request) -> bytes:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
+        CURRENT.set(None)  # a request on a stream tells none; this task is of one request
         if self._stopping:
             stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
             return framed(codec.encode_response(error_response("", stopping), request.id))

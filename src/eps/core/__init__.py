@@ -20,7 +20,7 @@ pem           PEM files                                     certificate    what 
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them
 permission    may X call m on Y?                             callers        who may call a JSON-RPC port?
-ways          how X reaches Y
+ways          how X reaches Y                                trace          which call something belongs to
 brokering     what the parties of a brokered connection tell each other   renewal   when its proxy stops
 rendezvous    the proxy's tokens: who may meet whom, as a table
 host_port     HOST:PORT                                      limits         what several rooms keep to

@@ -109,6 +109,7 @@ class Step(Event):
         operator: who does it (the reporting server's operator).
         peer: whom it concerns.
         seconds: how long the step took, where that is known.
+        trace: of the call for which the connection is made (``core.trace``).
     """
 
     step: int
@@ -116,6 +117,7 @@ class Step(Event):
     peer: str
     text: str
     seconds: float | None = None
+    trace: str = ""
     kind: ClassVar[str] = "step"
 
     def message(self) -> str:
@@ -135,6 +137,9 @@ class CallFinished(Event):
             has can't be told); empty for ``ok``.
         reason: why, a word of ``eps.reasons``; empty for ``ok``, and where it isn't known.
         call_id: of the address, as the caller chose it.
+        trace: of the call (``core.trace``); empty where the caller told none.
+        opened_by: the trace of the call for which the connection was opened that it went over, if that is another.
+        there: seconds that the other server says it took; None: not told.
     """
 
     direction: str
@@ -149,6 +154,9 @@ class CallFinished(Event):
     reason: str = ""
     detail: str = ""
     call_id: str = ""
+    trace: str = ""
+    opened_by: str = ""
+    there: float | None = None
     kind: ClassVar[str] = "call"
 
     def message(self) -> str:

@@ -124,6 +124,8 @@ class Offer(Generic[Half]):
         first, second: B's and A's token. Secrets.
         created_at, expires_at: on the clock that is passed in.
         is_joined: both sides came; how the request to B ends no longer matters.
+        trace: of the call for which it is made; "" where that isn't told.
+        arrived_at: when B's connection came.
     """
 
     caller: Operator
@@ -135,6 +137,13 @@ class Offer(Generic[Half]):
     state: State = State.OPEN
     half: Half | None = None
     is_joined: bool = False
+    trace: str = ""
+    arrived_at: float | None = None
+
+    @property
+    def arrived_after(self) -> float | None:
+        """Seconds until B's connection came; None: it has not."""
+        return self.arrived_at - self.created_at if self.arrived_at is not None else None
 
     def __repr__(self) -> str:
         """Without the tokens, so that no traceback or log line shows them."""

@@ -7,6 +7,7 @@ in use would spin on it and never come back (PROTOCOL.md section 9).
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Fingerprint, Operator
+from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id, trace_of
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
@@ -135,6 +137,7 @@ class Accepted:
         self.memory = PeerMemory()
         self.shown: tuple[str, ...] = ()
         self._serving = serving
+        self._opened_by = current_id()  # of a tunnel: the call for which our proxy has asked for it
         self._refusing = False
         self._introduction: Mapping[str, str] = STREAM_METADATA
         self.said_last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -214,12 +217,17 @@ class Accepted:
             task.cancel()
 
     async def _run_call(self, stream: WireStream) -> None:
+        given, began = trace_of((stream.headers or {}).get(TRACEPARENT)), time.monotonic()
+        trace = Trace(given, given=True, opened_by=self._opened_by) if given or self._opened_by else None
+        CURRENT.set(trace)  # of this call's task
         try:
             status, text = await self._answer(stream)
         except StreamLost:
             return
         if status is Status.OK:
-            stream.send_headers(trailers(Status.OK), end=True)
+            tells = given and trace is not None and trace.tells
+            took = [_took(time.monotonic() - began)] if tells else []
+            stream.send_headers([*trailers(status), *took] if took else trailers(status), end=True)
         else:
             end_with_status(stream, status, text, started=False)
 
@@ -369,6 +377,11 @@ def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
     except FramingError as error:
         return error.status, str(error)
     return None
+
+
+def _took(seconds: float) -> tuple[bytes, bytes]:
+    """The trailing metadata in which a caller who traces his call is told how long it took here."""
+    return TOOK.encode(), f"{seconds:.6f}".encode()
 
 
 def _deadline(stream: WireStream) -> float | None:

@@ -15,6 +15,7 @@ from typing import Self
 from google.protobuf.message import DecodeError
 
 from eps.core.names import Operator
+from eps.core.trace import CURRENT, TOOK, current_id, seconds_in
 from eps.errors import DeliveryError, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.dialled import Dialled
@@ -61,6 +62,7 @@ class ClientConnection:
         self._slots = dialled.slots
         self._spoken = spoken
         self.operator = operator
+        self.opened_by = current_id()
         self.peer: PeerIdentity = link.peer
         self.created_at: float = link.created_at
         self.closed: asyncio.Future[str] = link.closed
@@ -155,7 +157,8 @@ class ClientConnection:
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
-                stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, {}))
+                told = self._traced()
+                stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, told))
                 self._link.expect(stream)
                 return await self._exchange(stream, service, body)
         except TimeoutError as error:
@@ -172,6 +175,14 @@ class ClientConnection:
             if stream is not None:
                 self._link.expected(stream)
                 stream.release()
+
+    def _traced(self) -> dict[str, str]:
+        """The metadata of a call whose own caller gave it a trace."""
+        trace = CURRENT.get()
+        if trace is None:
+            return {}
+        trace.opened_by = self.opened_by
+        return trace.metadata() if trace.given else {}
 
     def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""
@@ -240,6 +251,9 @@ class ClientConnection:
         if sending_lost is not None and stream.trailers is None and "grpc-status" not in headers:
             raise sending_lost
         status = read_status(stream.trailers or headers)
+        trace = CURRENT.get()
+        if trace is not None and trace.given:
+            trace.there = seconds_in((stream.trailers or headers).get(TOOK))
         self._learn(service, message, status)
         return self._read(message, status)
 

@@ -23,6 +23,7 @@ from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Response
 from eps.core.told import error_response
+from eps.core.trace import CURRENT, TRACEPARENT, Trace, trace_of
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, InternalError, NotJson
 from eps.jsonrpc.callers import Caller, Callers, Gate
@@ -296,6 +297,8 @@ class JsonRpcServer:
 
     async def _respond(self, request: web.BaseRequest) -> Response:
         call_id, held = "", Held(self._in_hand)
+        given = trace_of(request.headers.get(TRACEPARENT))
+        CURRENT.set(Trace(given, given=True) if given else None)  # of this request's task
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")

@@ -9,7 +9,7 @@ joining           ``eps operator …`` and ``eps cert …``; changing ``eps dire
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check, store …
 directory/        the directory as people read it, and change slips: eps directory …
-diagnosis/        commands that look and change nothing: eps doctor, ping, explain, methods
+diagnosis/        commands that look and change nothing: eps doctor, trace, ping, explain, methods
 wiring/           settings → a server with all its parts; the only place that knows them all
 running/          what every server has around it: event loop, signals, logs, metrics
 

@@ -281,6 +281,27 @@ def doctor(
     guarded(lambda: looking.doctor(peer, as_json))
 
 
+@app.command("trace", short_help="Show what servers saw of a call, as a timeline.")
+def trace(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID|FILE...]", help="32 hex digits, or exports of several servers; default: the last calls."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what our running server saw of the call with trace ID: its steps and their times.
+
+    The id is that of the traceparent that your application sent along, else one that our server made: it is in the log,
+    and in the list of the last calls. With --json it is an export that others can use: several of them in files, also
+    a proxy's (proxy trace ID --json), make one timeline.
+    """
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.trace(what or [], as_json))
+
+
 @app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,

@@ -55,6 +55,17 @@ def drain_proxy(
     guarded(lambda: drain.drain_proxy(kind or "", wait=wait, as_json=as_json))
 
 
+@app.command("trace", short_help="Show what the running proxy saw of a call.")
+def trace(
+    wanted: Annotated[str, typer.Argument(metavar="ID", help="32 hex digits.")],
+    as_json: Json = False,
+) -> None:
+    """Show the steps that the running proxy did for the call with trace ID; with --json for eps trace FILE..."""
+    from eps.programs.diagnosis import commands as looking
+
+    guarded(lambda: looking.proxy_trace(wanted, as_json))
+
+
 @app.command("doctor", short_help="Look at everything and say what is wrong, and what to do.")
 def doctor(as_json: Json = False) -> None:
     """Look at settings, key modes, clock, certificates, the running proxy, its EPS server, its relay and its directory

@@ -9,6 +9,7 @@ soon as the key is there, too, the files are others again.
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +28,8 @@ from eps.programs.running.draining import Draining, Work
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
-from eps.programs.running.runtime import Options, Server, run_server
+from eps.programs.running.remembered import TRACE, Remembered
+from eps.programs.running.runtime import Options, Server, fan_out, run_server
 from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
@@ -173,13 +175,15 @@ class _Living(Generic[S]):
         self._seen.add(named_files(self._settings))
         self._in_use = self._seen
         self._set_level(self._settings)
-        self._server = self._make(self._settings, emit, metrics)
+        remembered = Remembered(lambda: _short(self._server.title))
+        self._server = self._make(self._settings, fan_out([emit, remembered.keep]), metrics)
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)
         commands: dict[str, Handler] = {
             COMMAND: self._hand_over,
             DRAIN: self._draining,
             STATUS: Status(self._server.status),
+            TRACE: remembered,
         }
         self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)
         return self
@@ -320,6 +324,12 @@ class _Living(Generic[S]):
 def _stop() -> None:
     """End this process, as whoever has started it would."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _short(title: str) -> str:
+    """What a server is called in a column: ``hd-1``, ``public-proxy-1.ga (proxy)``."""
+    found = re.fullmatch(r"the (?:public|private) proxy (.*)", title)
+    return f"{found[1]} (proxy)" if found is not None else title
 
 
 class Look:

@@ -33,6 +33,7 @@ from eps.core.message import Response
 from eps.core.names import TOKEN_BYTES, Object, Operator
 from eps.core.rendezvous import Closed, Join, Keep, Offer, Reject, Rendezvous, TunnelOutcome
 from eps.core.told import Failure, error_response, fit_to_cross
+from eps.core.trace import CURRENT, DURATIONS, Trace, durations, trace_of_brokering
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
 from eps.reasons import Reason
@@ -80,12 +81,14 @@ class RelayLimits:
         idle_timeout: seconds without a byte after which a joined connection is closed.
         max_tunnels: see :data:`MAX_TUNNELS`.
         max_arriving: connections that have not yet shown what they want.
+        tells_durations: whether those who ask are told how long the parts took.
     """
 
     accept_timeout: float = ACCEPT_SECONDS
     idle_timeout: float = RELAY_IDLE_SECONDS
     max_tunnels: int = MAX_TUNNELS
     max_arriving: int = MAX_ARRIVING
+    tells_durations: bool = True
 
     @property
     def ask_timeout(self) -> float:
@@ -209,16 +212,20 @@ class PublicProxy:
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = parse_request_connection(call.params)
         offer = self._make_offer(client.name, callee)
-        self._step(3, callee, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
+        offer.trace = trace_of_brokering(call.id.rpartition("(")[2].removesuffix(")"))
+        CURRENT.set(Trace(offer.trace))  # what is asked for it has that trace, too; this request has a task of its own
+        self._step(3, offer, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
         try:
             answer = await self._ask(offer, channel, client)
+            asked = asyncio.get_running_loop().time() - offer.created_at
         except BaseException as error:  # also when A has hung up: nobody will come
             self.withdraw(offer, Failure.of(error, call.id))
             raise
         if answer.error is not None:
             self.withdraw(offer, Failure.told(answer.error, call.id))
             return Response(call.id, error=fit_to_cross(answer.error, self.name))
-        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint})
+        told = {DURATIONS: durations(asked, offer.arrived_after)} if self.limits.tells_durations else {}
+        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint, **told})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._stopping or self._handed_over:
@@ -334,8 +341,8 @@ class PublicProxy:
         offer = verdict.offer
         is_first = verdict.came_last_is_first if isinstance(verdict, Join) else verdict.is_first
         if is_first and not _is_passthrough(verdict):
-            seconds = now - offer.created_at
-            self._step(4, offer.callee, f"{offer.callee} has connected and shown its token", seconds)
+            seconds, offer.arrived_at = now - offer.created_at, now
+            self._step(4, offer, f"{offer.callee} has connected and shown its token", seconds)
         if isinstance(verdict, Join):
             self._join(verdict, now - offer.created_at)
 
@@ -358,7 +365,7 @@ class PublicProxy:
         if _is_passthrough(pair):
             self._emit(Forwarding(operator=self.name, peer=offer.callee, text=text, seconds=seconds))
         else:
-            self._step(6, offer.caller, text, seconds)
+            self._step(6, offer, text, seconds)
         relay.start()
 
     # The end
@@ -407,8 +414,9 @@ class PublicProxy:
         self._emit(Refused(listener="relay", why=why, source=source, detail=detail, level=level))
         self._emit(TunnelFinished(outcome=outcome, seconds=0.0, level=Level.DEBUG))
 
-    def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
-        self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds))
+    def _step(self, step: int, offer: Offer[Half], text: str, seconds: float | None = None) -> None:
+        peer = offer.caller if step == 6 else offer.callee
+        self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds, trace=offer.trace))
 
 
 def _is_whole(sock: socket.socket, token: bytearray) -> bool:

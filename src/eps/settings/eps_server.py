@@ -270,7 +270,9 @@ class SigningSettings(Model):
 class EpsSettings(Model):
     """An EPS server."""
 
-    alive: ClassVar[frozenset[str] | None] = frozenset({"call_timeout", "drain_timeout", "log_level", "signing"})
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {"call_timeout", "drain_timeout", "log_level", "signing", "tell_durations"}
+    )
 
     name: OperatorName = Field(examples=["hd-1"])
     """Our operator's name, as the directory and our certificates spell it."""
@@ -309,6 +311,9 @@ class EpsSettings(Model):
     call_timeout: Seconds = Field(default=CALL_SECONDS, examples=[60])
     """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service
     directory for news, if sender or recipient is not known yet."""
+
+    tell_durations: Flag = True
+    """Tell other operators how long their calls took here, where they trace them (`traceparent`), for `eps trace`."""
 
     @property
     def grpc_server(self) -> GrpcServerSettings | None:

@@ -9,6 +9,7 @@ from eps.settings.fields import (
     AsList,
     BindAddress,
     Endpoint,
+    Flag,
     FolderPath,
     Model,
     OperatorName,
@@ -58,6 +59,9 @@ class PublicProxySettings(Model):
 
     tcp_rate_limits: RateLimits = ()
     """New connections per source address, to the relay and to the TLS port each."""
+
+    tell_durations: Flag = True
+    """Tell operators who ask for a tunnel how long the parts of the proxy's work took, for `eps trace`."""
 
     accept_timeout: Seconds = ACCEPT_SECONDS
     """How long a token lives, and one half of a tunnel waits for the other."""

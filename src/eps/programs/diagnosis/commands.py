@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from eps.errors import EpsError, SettingsError, UnknownOperator
+from eps.errors import EpsError, SettingsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
 from eps.programs.diagnosis import doctor as diagnosis
 from eps.programs.diagnosis import explain as why
 from eps.programs.diagnosis import ping as pinging
 from eps.programs.diagnosis import proxy_doctor as of_proxies
 from eps.programs.diagnosis import sd_doctor as of_directory
+from eps.programs.diagnosis import trace as tracing
 from eps.programs.diagnosis.finding import Finding, exit_code
 from eps.programs.diagnosis.known import Known, known_directory, unknown_operator
 from eps.programs.diagnosis.local import judge_settings, look
@@ -20,7 +21,7 @@ from eps.programs.diagnosis.paper import terminal
 from eps.programs.diagnosis.report import report
 from eps.programs.running.runtime import EXIT_CANNOT_START, EXIT_FAILED, fail, run
 from eps.programs.wiring.parts import now
-from eps.settings import EpsSettings, ProxySettings, SdSettings
+from eps.settings import EpsSettings, ProxySettings, SdSettings, load_proxy
 
 WELL = 0
 
@@ -116,6 +117,35 @@ def proxy_doctor(as_json: bool) -> int:
     facts = run(of_proxies.gather(local.settings))
     names = dict.fromkeys(one.section.name for one in facts)
     return _tell(f"the proxy of {', '.join(names)}", of_proxies.judge(local, facts, now()), as_json)
+
+
+def trace(what: Sequence[str], as_json: bool) -> int:
+    """``eps trace``: of a trace, of the last calls, or of files."""
+    if what and all(tracing.is_file(one) for one in what):
+        print(tracing.timeline([tracing.read_export(Path(one)) for one in what], terminal()))
+        return WELL
+    wanted = tracing.check_trace(what[0]) if what else ""
+    return with_settings(partial(_trace, ("eps.control",), wanted, as_json))
+
+
+def proxy_trace(wanted: str, as_json: bool) -> int:
+    """``proxy trace``."""
+    loaded = load_proxy(os.environ, Path.cwd()).settings
+    sockets = [f"{kind}-proxy.control" for kind in ("public", "private") if getattr(loaded, kind) is not None]
+    return run(_trace(sockets, tracing.check_trace(wanted) if wanted else "", as_json, loaded))
+
+
+async def _trace(sockets: Sequence[str], wanted: str, as_json: bool, settings: EpsSettings | ProxySettings) -> int:
+    folder = Path(settings.state_path)
+    told = [export for socket in sockets if (export := await tracing.asked(folder, socket, wanted)) is not None]
+    if not told:
+        raise StartError(f"no server runs with the state folder {folder}", hint="what it saw is gone when it ends")
+    found = next((export for export in told if export.events), told[0])
+    if as_json:
+        admin.print_json(found.to_json())
+    else:
+        print(tracing.timeline([found], terminal()) if wanted else tracing.listed(found, terminal()))
+    return WELL if found.events else EXIT_FAILED
 
 
 def _tell(title: str, findings: Sequence[Finding], as_json: bool) -> int:

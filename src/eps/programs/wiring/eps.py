@@ -205,7 +205,7 @@ class EpsServer(Composite):
 
 
 def _broker_limits(settings: EpsSettings) -> BrokerLimits:
-    return BrokerLimits(settings.call_timeout, settings.patience)
+    return BrokerLimits(settings.call_timeout, settings.patience, tells_durations=settings.tell_durations)
 
 
 def _broker(

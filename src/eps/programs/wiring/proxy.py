@@ -11,6 +11,7 @@ from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.names import Object, Operator
+from eps.core.trace import IDS, brokering_id, current_id
 from eps.datastores import Datastore
 from eps.errors import StartError
 from eps.jsonrpc.callers import Callers
@@ -75,8 +76,11 @@ class _ProxyServer(Composite):
         ]
 
     async def call_network(self, method: str, params: Object, timeout: float) -> Response:
-        """Call others through the EPS server; raises EpsError if no answer comes."""
-        return await self._client.call(method, params, timeout=timeout)
+        """Call others through the EPS server; raises EpsError if no answer comes. What is asked for a traced call has
+        an id that says so."""
+        trace = current_id()
+        request_id = brokering_id(trace, IDS.span()) if trace else ""
+        return await self._client.call(method, params, timeout=timeout, request_id=request_id)
 
     async def let_go(self) -> None:
         """Serve no further call of our EPS server, and let the store go, unless several may have it."""
@@ -166,7 +170,7 @@ class PublicProxyServer(_ProxyServer):
             internal_bind_address=given.internal_bind_address,
             internal_endpoint=given.internal_endpoint,
             rate_limits=rate_limits(given.tcp_rate_limits),
-            limits=RelayLimits(given.accept_timeout, given.idle_timeout),
+            limits=RelayLimits(given.accept_timeout, given.idle_timeout, tells_durations=given.tell_durations),
             emit=emit,
         )
         self.add(self.proxy)

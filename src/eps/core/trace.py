@@ -1,0 +1,149 @@
+"""Which call something belongs to, across servers (W3C Trace Context, version 00; PROTOCOL.md section 10).
+
+A trace is 32 hex digits: from ``traceparent`` of whoever called us, or else made here. It goes along as ``traceparent``
+between servers where the caller had given one, and always in the ids of brokering calls, ``TRACE-SPAN``. ``tracestate``
+goes nowhere: it is other systems' words, of any kind and length. What a stranger gives as a trace is a name for what is
+kept anyway, and decides nothing.
+"""
+
+import itertools
+import re
+import secrets
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+TRACEPARENT = "traceparent"
+"""The HTTP field, and the gRPC metadata."""
+
+TOOK = "eps-took"
+"""The trailing metadata in which a server says how many seconds a traced call took there."""
+
+MAX_SECONDS = 86_400.0
+"""That another server may say something took: what is longer is no duration."""
+
+_PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_BROKERING = re.compile(r"([0-9a-f]{32})-[0-9a-f]{16}")
+_TRACE = re.compile(r"[0-9a-f]{32}")
+_NONE = "0" * 32
+
+
+class Trace:
+    """A call that is under way here.
+
+    Attributes:
+        id: 32 hex digits; "" where the caller told none: that is so of servers in use.
+        given: whether our caller gave it.
+        opened_by: the trace of the call for which the connection was opened that this one went over; "" for none.
+        there: seconds that the other server says it took; None: not told.
+        tells: whether our caller is told how long it took here.
+    """
+
+    __slots__ = ("given", "id", "opened_by", "tells", "there")
+
+    def __init__(self, trace_id: str, *, given: bool = False, opened_by: str = "") -> None:
+        self.id = trace_id
+        self.given = given
+        self.opened_by = opened_by
+        self.there: float | None = None
+        self.tells = False
+
+    def metadata(self) -> dict[str, str]:
+        """What goes along with a call to the next server."""
+        return {TRACEPARENT: traceparent(self.id, IDS.span())}
+
+
+NO_TRACE = Trace("")
+"""Of calls that tell none. Never changed."""
+
+CURRENT: ContextVar[Trace | None] = ContextVar("trace", default=None)
+"""The call that the present task works for. Whoever takes a call sets it, in the task that runs it."""
+
+
+def current_id() -> str:
+    """The trace that the present task works for; "" for none."""
+    trace = CURRENT.get()
+    return trace.id if trace is not None else ""
+
+
+class Ids:
+    """Makes traces and spans that nobody else has.
+
+    Args:
+        prefix: 16 random hex digits.
+        start: a random number, from which it counts.
+    """
+
+    def __init__(self, prefix: str, start: int) -> None:
+        self._prefix = prefix
+        self._count = itertools.count(start)
+
+    def trace(self) -> str:
+        """The next one: a counter behind what is this process's own, since each call gets one."""
+        return f"{self._prefix}{self.span()}"
+
+    def span(self) -> str:
+        """16 hex digits."""
+        return f"{next(self._count) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+IDS = Ids(secrets.token_hex(8), secrets.randbits(64))
+"""This process's."""
+
+
+def trace_of(traceparent: str | None) -> str:
+    """The trace in a ``traceparent``; "" if that is none. Of later versions than 00 what is known of those counts."""
+    found = _PARENT.fullmatch(traceparent) if traceparent else None
+    if found is None or found[1] == "ff" or found[2] == _NONE or (found[1] == "00" and found[4]):
+        return ""
+    return found[2]
+
+
+def traceparent(trace_id: str, span: str) -> str:
+    """What goes along to the next server."""
+    return f"00-{trace_id}-{span}-01"
+
+
+def brokering_id(trace_id: str, span: str) -> str:
+    """The id of a call that brokers a connection: another one for each attempt."""
+    return f"{trace_id}-{span}"
+
+
+def trace_of_brokering(call_id: str) -> str:
+    """The trace in the id of a brokering call; "" for servers in use, whose ids have another form."""
+    found = _BROKERING.fullmatch(call_id)
+    return found[1] if found is not None else ""
+
+
+def is_trace(text: str) -> bool:
+    """Whether that is one."""
+    return _TRACE.fullmatch(text) is not None and text != _NONE
+
+
+def seconds_in(value: object) -> float | None:
+    """A duration that another server tells, in seconds; None if it is none."""
+    try:
+        seconds = float(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        return None
+    return seconds if 0.0 <= seconds <= MAX_SECONDS else None
+
+
+def durations_in(result: object) -> list[tuple[str, float]]:
+    """The parts of its work that a proxy tells beside token and endpoint, by their names in :data:`PARTS`."""
+    told = result.get(DURATIONS) if isinstance(result, Mapping) else None
+    if not isinstance(told, Mapping):
+        return []
+    found = ((name, seconds_in(told.get(name))) for name in PARTS)
+    return [(name, seconds) for name, seconds in found if seconds is not None]
+
+
+def durations(asked: float, arrived: float | None) -> dict[str, float]:
+    """What a proxy tells: seconds until the other operator had answered, and until its connection had come, if so."""
+    return {"asked": round(asked, 6)} | ({"arrived": round(arrived, 6)} if arrived is not None else {})
+
+
+DURATIONS = "durations"
+"""The key beside token and endpoint."""
+
+PARTS = ("asked", "arrived")
+"""What it may hold."""

@@ -1,0 +1,100 @@
+"""Which call something belongs to."""
+
+import pytest
+
+from eps.core.trace import (
+    CURRENT,
+    IDS,
+    Ids,
+    Trace,
+    brokering_id,
+    current_id,
+    durations,
+    durations_in,
+    is_trace,
+    seconds_in,
+    trace_of,
+    trace_of_brokering,
+    traceparent,
+)
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("given", "trace"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", TRACE),
+        (f"00-{TRACE}-{SPAN}-00", TRACE),
+        (f"01-{TRACE}-{SPAN}-01-what.will.be", TRACE),
+        (f"00-{TRACE}-{SPAN}-01-more", ""),
+        (f"ff-{TRACE}-{SPAN}-01", ""),
+        (f"00-{'0' * 32}-{SPAN}-01", ""),
+        (f"00-{TRACE.upper()}-{SPAN}-01", ""),
+        (f"00-{TRACE}-{SPAN}", ""),
+        (f"00-{TRACE}-{SPAN}-01\n", ""),
+        (f"00-{TRACE[:-1]}é-{SPAN}-01", ""),
+        ("", ""),
+        (None, ""),
+    ],
+    ids=["00", "not sampled", "later", "more", "ff", "zeros", "capitals", "short", "line", "é", "empty", "none"],
+)
+def test_what_a_traceparent_says(given: str | None, trace: str) -> None:
+    assert trace_of(given) == trace
+
+
+def test_what_goes_along_comes_back() -> None:
+    assert trace_of(traceparent(TRACE, SPAN)) == TRACE
+    assert trace_of_brokering(brokering_id(TRACE, SPAN)) == TRACE
+    assert trace_of_brokering("d41d8cd98f00b204e9800998ecf8427e") == ""
+    assert trace_of(Trace(TRACE, given=True).metadata()["traceparent"]) == TRACE
+
+
+def test_ids_are_all_different() -> None:
+    ids = Ids("0123456789abcdef", 2**64 - 1)
+    made = [ids.trace(), ids.trace(), ids.span()]
+    assert made == ["0123456789abcdefffffffffffffffff", "0123456789abcdef0000000000000000", "0000000000000001"]
+    assert is_trace(IDS.trace())
+    assert IDS.span() != IDS.span()
+
+
+@pytest.mark.parametrize("text", ["", TRACE.upper(), TRACE[1:], TRACE + "0", "0" * 32, TRACE + "\n"])
+def test_what_is_no_trace(text: str) -> None:
+    assert not is_trace(text)
+
+
+def test_the_present_one() -> None:
+    assert current_id() == ""
+    token = CURRENT.set(Trace(TRACE))
+    assert current_id() == TRACE
+    CURRENT.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("0.25", 0.25), (3, 3.0), ("-1", None), ("nan", None), ("1e9", None), (True, None), ("x", None), (None, None)],
+    ids=str,
+)
+def test_seconds_that_others_tell(told: object, seconds: float | None) -> None:
+    assert seconds_in(told) == seconds
+
+
+@pytest.mark.parametrize(
+    ("offer", "parts"),
+    [
+        ({"durations": {"asked": 0.2, "arrived": 0.1, "else": 7}}, [("asked", 0.2), ("arrived", 0.1)]),
+        ({"durations": {"asked": "soon"}}, []),
+        ({"durations": [1]}, []),
+        ({"token": ""}, []),
+        (None, []),
+    ],
+    ids=["both", "odd", "list", "none", "nothing"],
+)
+def test_durations_that_a_proxy_tells(offer: object, parts: list[tuple[str, float]]) -> None:
+    assert durations_in(offer) == parts
+
+
+def test_durations_that_we_tell() -> None:
+    assert durations(0.25, None) == {"asked": 0.25}
+    assert durations_in({"durations": durations(0.25, 0.125)}) == [("asked", 0.25), ("arrived", 0.125)]

@@ -1,0 +1,82 @@
+"""The last calls and steps of a running server."""
+
+from typing import Any, cast
+
+import pytest
+
+from eps.core.event import CallFinished, Notice, Step
+from eps.core.names import Object
+from eps.programs.running.control import Session
+from eps.programs.running.remembered import EVENTS_IN_A_PACKET, MAX_CALLS, MAX_STEPS, MAX_TOLD, Remembered
+
+ONE, OTHER = "1" * 32, "2" * 32
+
+
+class Asked:
+    """A session that notes what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Object] = []
+
+    def send(self, message: Object) -> None:
+        self.sent.append(message)
+
+
+def call(outcome: str = "ok", **more: Any) -> CallFinished:
+    who = {"direction": "local", "sender": "hd-1", "recipient": "hd-2", "method": "m"}
+    return CallFinished(**who, outcome=outcome, seconds=0.1, **more)
+
+
+def step(number: int, trace: str) -> Step:
+    return Step(step=number, operator="hd-1", peer="hd-2", text="does it", trace=trace)
+
+
+@pytest.fixture
+def remembered() -> Remembered:
+    times = iter(range(10_000_000))
+    return Remembered(lambda: "hd-1", lambda: float(next(times)))
+
+
+async def told(remembered: Remembered, wanted: str) -> tuple[list[Object], Object]:
+    asked = Asked()
+    await remembered(cast(Session, asked), {"command": "trace", "id": wanted})
+    *packets, end = asked.sent
+    assert all(len(packet["events"]) <= EVENTS_IN_A_PACKET for packet in packets)
+    return [event for packet in packets for event in packet["events"]], end
+
+
+async def test_a_trace(remembered: Remembered) -> None:
+    remembered.keep(step(1, ONE))
+    remembered.keep(step(1, OTHER))
+    remembered.keep(call(trace=ONE, there=0.05))
+    remembered.keep(call(trace=OTHER, opened_by=ONE, outcome="failed", detail="it broke"))
+    remembered.keep(call())
+    remembered.keep(Notice(text="something else"))
+    events, end = await told(remembered, ONE)
+    assert [event["text"] for event in events] == [
+        "step 1 of 6: does it",
+        "local call hd-1 → hd-2.m: ok",
+        "local call hd-1 → hd-2.m: failed: it broke",
+    ]
+    assert [event["at"] for event in events] == [0.0, 2.0, 3.0]
+    assert (events[1]["there"], events[2]["opened_by"]) == (0.05, ONE)
+    assert end == {"end": True, "server": "hd-1", "more": 0}
+    assert await told(remembered, "3" * 32) == ([], end)
+
+
+async def test_without_a_trace_the_last_calls_are_told(remembered: Remembered) -> None:
+    remembered.keep(call(trace=ONE))
+    remembered.keep(call())
+    events, _ = await told(remembered, "no trace")
+    assert [event["trace"] for event in events] == [ONE]
+
+
+async def test_it_is_bounded_whatever_others_give_as_a_trace(remembered: Remembered) -> None:
+    for number in range(MAX_STEPS + 10):
+        remembered.keep(step(1 + number % 6, ONE))
+    for _ in range(MAX_CALLS + 10):
+        remembered.keep(call(trace=ONE))
+    events, end = await told(remembered, ONE)
+    assert len(events) == MAX_TOLD
+    assert end["more"] == MAX_STEPS + MAX_CALLS - MAX_TOLD
+    assert events[0]["at"] == 10.0, "the oldest is forgotten for the newest"
