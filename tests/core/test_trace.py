@@ -7,6 +7,7 @@ from eps.core.trace import (
     IDS,
     Ids,
     Trace,
+    begin,
     brokering_id,
     current_id,
     durations,
@@ -98,3 +99,30 @@ def test_durations_that_a_proxy_tells(offer: object, parts: list[tuple[str, floa
 def test_durations_that_we_tell() -> None:
     assert durations(0.25, None) == {"asked": 0.25}
     assert durations_in({"durations": durations(0.25, 0.125)}) == [("asked", 0.25), ("arrived", 0.125)]
+
+
+@pytest.mark.parametrize(
+    ("before", "brokering", "is_ours", "after"),
+    [
+        (None, "", True, "made"),
+        (None, "", False, None),
+        (Trace(TRACE, given=True), "", True, TRACE),
+        (Trace(TRACE, given=True), "", False, TRACE),
+        (Trace("1" * 32, opened_by="2" * 32), f"{TRACE}-{SPAN}", False, TRACE),
+        (None, f"{TRACE}-{SPAN}", True, TRACE),
+        (None, "an id of another make", False, None),
+    ],
+    ids=["ours", "theirs", "ours, given", "theirs, given", "brokering", "our proxy's", "another make"],
+)
+def test_who_takes_a_call(before: Trace | None, brokering: str, is_ours: bool, after: str | None) -> None:
+    token = CURRENT.set(before)
+    try:
+        begin(brokering, is_ours=is_ours, tells=True)
+        trace = CURRENT.get()
+        assert (trace is None) == (after is None)
+        if trace is not None:
+            assert trace.id == after or (after == "made" and is_trace(trace.id))
+            assert trace.tells == (before is not None and not is_ours and not brokering)
+            assert trace.opened_by == (before.opened_by if before is not None else "")
+    finally:
+        CURRENT.reset(token)

@@ -32,7 +32,7 @@ from eps.core.permission import Denied, callable_by, may_call
 from eps.core.recent import Recent
 from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import error_response, quoted
-from eps.core.trace import CURRENT, IDS, NO_TRACE, Trace, trace_of_brokering
+from eps.core.trace import CURRENT, NO_TRACE, begin
 from eps.core.warn_rate import WarnRate
 from eps.directory import DirectorySource
 from eps.errors import (
@@ -159,7 +159,8 @@ class Broker:
 
     async def _answer(self, request: Request | Unread, sender: Operator) -> Response:
         started = time.monotonic()  # uvloop's own clock counts whole milliseconds
-        self._trace(request.address, sender)
+        brokering = request.address.id if request.address.method in TUNNEL_METHODS else ""
+        begin(brokering, is_ours=sender == self._name, tells=self._limits.tells_durations)
         failure: EpsError | None = None
         try:
             response = await self._deliver(request, sender, started + self._limits.call_timeout)
@@ -175,16 +176,6 @@ class Broker:
             response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
-
-    def _trace(self, address: Address, sender: Operator) -> None:
-        """Which call the present task works for: one of ours that has no trace yet gets one."""
-        trace = CURRENT.get()
-        if address.method in TUNNEL_METHODS and (brokered := trace_of_brokering(address.id)):
-            CURRENT.set(Trace(brokered, opened_by=trace.opened_by if trace is not None else ""))
-        elif trace is None and sender == self._name:
-            CURRENT.set(Trace(IDS.trace()))
-        elif trace is not None and sender != self._name:
-            trace.tells = self._limits.tells_durations
 
     async def _deliver(self, request: Request | Unread, sender: Operator, deadline: float) -> Response:
         recipient = request.address.operator
@@ -339,12 +330,7 @@ class Broker:
         return NoRoute(f"{recipient.name} is not connected: {why}", hint=hint)
 
     def _report(
-        self,
-        request: Request | Unread,
-        sender: Operator,
-        response: Response,
-        failure: EpsError | None,
-        seconds: float,
+        self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
         outcome, fault, stage, reason, detail, level = ending(response.error, failure)
         trace = CURRENT.get() or NO_TRACE

@@ -54,7 +54,7 @@ class OwnPin:
         if not missing or not isinstance(error, CertificateRefused):
             return error
         return CertificateRefused(
-            f"{error.message}: {self._text(missing)}", hint=_HINT, side=Side.OURS, reason=Reason.OWN_PIN
+            f"{error.message}: {self._text(missing)}", hint=HINT, side=Side.OURS, reason=Reason.OWN_PIN
         )
 
     async def start(self) -> None:
@@ -82,7 +82,7 @@ class OwnPin:
         self._told = missing
         if missing:
             text = f"other operators refuse our certificate: {self._text(missing)}"
-            self._emit(Notice(level=Level.ERROR, text=text, hint=_HINT, reason=Reason.OWN_PIN.value))
+            self._emit(Notice(level=Level.ERROR, text=text, hint=HINT, reason=Reason.OWN_PIN.value))
         else:
             self._emit(Notice(text="the directory pins our certificate now"))
 
@@ -92,4 +92,5 @@ class OwnPin:
         return f"the directory does not pin {prints} for {self.name}" + (f"; {as_of}" if as_of else "")
 
 
-_HINT = "submit its fingerprint in the section certificates of our entry, or have the settings name the pinned file"
+HINT = "submit its fingerprint in the section certificates of our entry, or have the settings name the pinned file"
+"""What to do about a certificate of ours that the directory does not pin."""

@@ -90,6 +90,23 @@ IDS = Ids(secrets.token_hex(8), secrets.randbits(64))
 """This process's."""
 
 
+def begin(brokering: str, *, is_ours: bool, tells: bool) -> None:
+    """A server takes a call in the present task: which is it?
+
+    Args:
+        brokering: its id, if it brokers a connection, which is done for another call; else "".
+        is_ours: an application of ours makes it: where that has given no trace, one is made.
+        tells: whether others who trace their calls are told how long those took here.
+    """
+    trace = CURRENT.get()
+    if brokering and (brokered := trace_of_brokering(brokering)):
+        CURRENT.set(Trace(brokered, opened_by=trace.opened_by if trace is not None else ""))
+    elif trace is None and is_ours:
+        CURRENT.set(Trace(IDS.trace()))
+    elif trace is not None and not is_ours:
+        trace.tells = tells
+
+
 def trace_of(traceparent: str | None) -> str:
     """The trace in a ``traceparent``; "" if that is none. Of later versions than 00 what is known of those counts."""
     found = _PARENT.fullmatch(traceparent) if traceparent else None

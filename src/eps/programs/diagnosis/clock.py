@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from eps.core.age import spoken
 from eps.programs.diagnosis.finding import Finding, Mark, unknown, well
 from eps.programs.diagnosis.probes import Reached
+from eps.reasons import Reason
 
 CLOCK = "clock"
 
@@ -30,4 +31,4 @@ def _off(who: str, ahead: float, others: int) -> Finding:
     if others:
         why += "; but other clocks agree with ours, so it may be theirs"
     fix = "set the clock (timedatectl, chronyc tracking), then run this again: until then, believe no date below"
-    return Finding(CLOCK, Mark.WRONG, f"our clock is {how} that of {who}", why, "ours", fix, "own-clock")
+    return Finding(CLOCK, Mark.WRONG, f"our clock is {how} that of {who}", why, "ours", fix, Reason.OWN_CLOCK)

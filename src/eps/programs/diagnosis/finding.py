@@ -73,8 +73,7 @@ class Failure:
     def of(cls, error: EpsError) -> "Failure":
         """An error of ours."""
         place = f" [{error.place}]" if error.place else ""
-        reason = str(getattr(error, "reason", ""))
-        return cls(f"{error.message}{place}", error.hint, error.side.value, error.stage.value, reason)
+        return cls(f"{error.message}{place}", error.hint, error.side.value, error.stage.value, error.reason.value)
 
     def found(self, group: str, what: str) -> Finding:
         """The finding that it makes."""

@@ -14,6 +14,7 @@ from eps.errors import StartError
 from eps.programs.admin.check import certificate_findings
 from eps.programs.diagnosis.finding import Finding, Mark, well
 from eps.programs.wiring.certificates import Finding as Doubt
+from eps.reasons import Reason
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
 from eps.settings.problems import Problem, Severity
@@ -139,7 +140,7 @@ def judge_settings(facts: Local) -> list[Finding]:
             problem.text + (f" (line {problem.line})" if problem.line else ""),
             "ours",
             problem.hint,
-            "settings",
+            Reason.SETTINGS,
         )
         for problem in facts.problems
     ]
@@ -155,7 +156,7 @@ def judge_modes(facts: Local) -> list[Finding]:
     private = [well(KEYS, f"{counted(len(fine), 'key or folder is', 'keys and folders are')} private")] if fine else []
     return [
         *private,
-        *(Finding(KEYS, Mark.DOUBTFUL, one.doubt, "", "ours", one.fix, "key-readable") for one in open_ones),
+        *(Finding(KEYS, Mark.DOUBTFUL, one.doubt, "", "ours", one.fix, Reason.KEY_READABLE) for one in open_ones),
     ]
 
 

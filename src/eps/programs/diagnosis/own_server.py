@@ -12,6 +12,7 @@ from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.probes import Reached
 from eps.programs.running.control import ask
 from eps.programs.running.status import STATUS, STATUS_SECONDS
+from eps.reasons import Reason
 
 SERVER, STREAMS = "running server", "streams"
 
@@ -76,7 +77,7 @@ def judge_server(
     elif application is not None and application.failure is not None:
         what = "our application is not reached: calls of others fail"
         fix = "start it, or check endpoint of the jsonrpc_client channel"
-        found.append(Finding(SERVER, Mark.WRONG, what, application.failure.text, "ours", fix, "application-down"))
+        found.append(Finding(SERVER, Mark.WRONG, what, application.failure.text, "ours", fix, Reason.APPLICATION_DOWN))
     return found
 
 
@@ -85,7 +86,7 @@ def _process(asked: Asked, start: str) -> Finding:
         return asked.failure.found(SERVER, "the server does not tell how it is")
     if not asked.runs:
         fix = f"start it ({start}; systemctl start …), or see its log for why it ended"
-        return Finding(SERVER, Mark.WRONG, "no server runs with this state folder", "", "ours", fix, "unreachable")
+        return Finding(SERVER, Mark.WRONG, "no server runs with this state folder", "", "ours", fix, Reason.UNREACHABLE)
     version, pid, seconds = asked.told.get("version"), asked.told.get("pid"), asked.told.get("seconds")
     up = f", for {spoken(float(seconds))}" if isinstance(seconds, int | float) else ""
     what = f"{asked.told.get('name', 'it')} runs: version {version}, process {pid}{up}" if version else "it runs"

@@ -26,6 +26,7 @@ from eps.programs.diagnosis.probes import Reached, Target, reach
 from eps.programs.diagnosis.way import RELAY, told
 from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import jsonrpc_client, now
+from eps.reasons import Reason
 from eps.settings import ProxySettings, models
 from eps.settings.proxies import PrivateProxySettings, PublicProxySettings
 from eps.transport.dial import resolve
@@ -100,14 +101,14 @@ def _relay(facts: ProxyFacts) -> Iterator[Finding]:
     else:
         fix = "check that the proxy runs, internal_bind_address, and the firewall before it"
         what = f"{endpoint}, which operators are told to dial, is not reached from here"
-        yield Finding(RELAY, Mark.WRONG, what, facts.relay.failure.text, "ours", fix, "relay-unreachable")
+        yield Finding(RELAY, Mark.WRONG, what, facts.relay.failure.text, "ours", fix, Reason.RELAY_UNREACHABLE)
     if facts.entry is None:
         yield unknown(RELAY, "whether operators may dial it is not known: our EPS server does not answer")
     elif facts.refusals and all(facts.refusals):
         fix = f"have {endpoint} submitted under internal_endpoints in our directory settings for the service proxy"
         what = f"operators refuse to dial {endpoint}"
         yield Finding(
-            RELAY, Mark.WRONG, what, "; ".join(dict.fromkeys(facts.refusals)), "ours", fix, "relay-not-listed"
+            RELAY, Mark.WRONG, what, "; ".join(dict.fromkeys(facts.refusals)), "ours", fix, Reason.RELAY_NOT_LISTED
         )
     else:
         yield well(RELAY, f"the directory lets operators dial {endpoint}")
@@ -121,7 +122,7 @@ def _behind(facts: ProxyFacts) -> Iterator[Finding]:
     else:
         fix = "start it, or check internal_endpoint"
         what = f"{address}, to which we forward, is not reached"
-        yield Finding(group, Mark.WRONG, what, facts.behind.failure.text, "ours", fix, "application-down")
+        yield Finding(group, Mark.WRONG, what, facts.behind.failure.text, "ours", fix, Reason.APPLICATION_DOWN)
 
 
 # Gathering

@@ -22,6 +22,7 @@ from eps.programs.diagnosis.service_directory import DIRECTORY
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import now
 from eps.programs.wiring.sd import high_water_file
+from eps.reasons import Reason
 from eps.settings import SdSettings
 
 VERIFY_SECONDS = 12.0
@@ -66,7 +67,7 @@ def judge(facts: SdFacts, at: datetime) -> list[Finding]:
     if facts.lost:
         fix = "docs/howto-recover-directory.md says how to get it back"
         found.append(
-            Finding(DIRECTORY, Mark.WRONG, "the store was set back", facts.lost, "ours", fix, "directory-set-back")
+            Finding(DIRECTORY, Mark.WRONG, "the store was set back", facts.lost, "ours", fix, Reason.DIRECTORY_SET_BACK)
         )
     return found
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eps.channels.own_pin import HINT
 from eps.core.age import spoken
 from eps.core.chain import Chain
 from eps.core.entries import Directory, Entry
@@ -24,11 +25,10 @@ from eps.programs.diagnosis.known import confirmed_age
 from eps.programs.diagnosis.local import Shown
 from eps.programs.diagnosis.probes import Reached
 from eps.programs.wiring.parts import now
+from eps.reasons import Reason
 from eps.settings import EpsSettings, models
 
 DIRECTORY, PIN = "service directory", "our pin"
-
-PIN_FIX = "submit its fingerprint in the section certificates of our entry, or have the settings name the pinned file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _age(facts: Followed, given: models.ApiDirectorySettings) -> Iterator[Findin
         "nobody is trusted until it is" if refused else "revocations since are not known here"
     )
     fix = "start our server where a service directory answers; it asks by itself"
-    yield Finding(DIRECTORY, Mark.WRONG if refused else Mark.DOUBTFUL, age, why, "ours", fix, "directory-too-old")
+    yield Finding(DIRECTORY, Mark.WRONG if refused else Mark.DOUBTFUL, age, why, "ours", fix, Reason.DIRECTORY_TOO_OLD)
 
 
 def judge_pins(directory: Directory | None, own: str, shown: Sequence[Shown]) -> list[Finding]:
@@ -194,7 +194,7 @@ def judge_pins(directory: Directory | None, own: str, shown: Sequence[Shown]) ->
         return [unknown(PIN, "not looked at: no directory is known")]
     if entry is None:
         fix = "have our records submitted (eps sd submit-records), and check «name» in the settings"
-        return [Finding(PIN, Mark.WRONG, f"the directory has no entry of {own}", "", "ours", fix, "own-entry")]
+        return [Finding(PIN, Mark.WRONG, f"the directory has no entry of {own}", "", "ours", fix, Reason.OWN_ENTRY)]
     return [_signing_pin(one, entry) if one.signing else _pin(one, entry) for one in shown]
 
 
@@ -205,7 +205,7 @@ def _pin(one: Shown, entry: Entry) -> Finding:
     pinned = ", ".join(sorted(pin[:12] + "…" for pin in entry.pins)) or "none at all"
     why = f"the directory does not pin {fingerprint}; it pins {pinned}: other operators refuse us"
     return Finding(
-        PIN, Mark.WRONG, f"{Path(one.file).name} is not pinned for {entry.name}", why, "ours", PIN_FIX, "own-pin"
+        PIN, Mark.WRONG, f"{Path(one.file).name} is not pinned for {entry.name}", why, "ours", HINT, Reason.OWN_PIN
     )
 
 
@@ -219,4 +219,4 @@ def _signing_pin(one: Shown, entry: Entry) -> Finding:
     fix = (
         "name the pinned file under «signing», or have an administrator submit the new fingerprint (key_usage signing)"
     )
-    return Finding(PIN, Mark.WRONG, f"{file} is not what {entry.name} may sign with", why, "ours", fix, "own-pin")
+    return Finding(PIN, Mark.WRONG, f"{file} is not what {entry.name} may sign with", why, "ours", fix, Reason.OWN_PIN)

@@ -29,6 +29,7 @@ from eps.programs.diagnosis.explain import way_text
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.ping import NOT_TOLD, Pinged, is_refusal, version_in
 from eps.programs.diagnosis.probes import Reached
+from eps.reasons import Reason
 
 PROXIES, RELAY = "proxies", "relay port"
 
@@ -150,7 +151,7 @@ _NO_WAY = Failure(
     "add one to channels",
     "ours",
     "broker",
-    "no-way",
+    Reason.NO_WAY,
 )
 
 
@@ -232,7 +233,13 @@ def _relay(reached: Reached) -> Finding:
     )
     what = f"{address} of {reached.target.who} is not reached"
     return Finding(
-        RELAY, Mark.WRONG, what, reached.failure.text, side, fix, "relay-silent" if silent else "relay-unreachable"
+        RELAY,
+        Mark.WRONG,
+        what,
+        reached.failure.text,
+        side,
+        fix,
+        Reason.RELAY_SILENT if silent else Reason.RELAY_UNREACHABLE,
     )
 
 
@@ -258,7 +265,7 @@ def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator
     way = way_between(directory, Operator(own), Operator(peer))
     if way.kind is Kind.NONE:
         fix = f"the channels of {own} and of {peer} in the directory"
-        yield Finding(group, Mark.WRONG, "the directory names no way", way.why, "directory", fix, "no-way")
+        yield Finding(group, Mark.WRONG, "the directory names no way", way.why, "directory", fix, Reason.NO_WAY)
     else:
         yield well(group, way_text(way, own, peer))
     if own != peer:
@@ -294,7 +301,7 @@ def _rights(group: str, own: str, peer: str, methods: Sequence[str]) -> Finding:
         shown = ", ".join(methods[:8]) + (", …" if len(methods) > 8 else "")
         return well(group, f"{own} may call {shown}")
     fix = f"{peer}'s administrator grants rights in its entry; eps explain {own} {peer} METHOD says what is missing"
-    return Finding(group, Mark.WRONG, f"{own} may call nothing of {peer}", "", "peer", fix, "no-permission")
+    return Finding(group, Mark.WRONG, f"{own} may call nothing of {peer}", "", "peer", fix, Reason.NO_PERMISSION)
 
 
 def channel_of(
