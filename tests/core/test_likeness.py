@@ -41,6 +41,8 @@ def test_what_was_most_likely_meant(word: str, known: list[str], expected: str) 
         ("a", [], ""),
         ("hd-1", ["sd-1", "dh-1", "h-1", "hhd-1"], ""),
         ("ab", ["ba"], ""),
+        ("a", ["*", "-", "b"], ""),
+        ("a-", ["a"], ""),
     ],
 )
 def test_one_letter_apart(name: str, names: list[str], expected: str) -> None:

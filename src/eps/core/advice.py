@@ -270,7 +270,7 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
 def _new_groups(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
     """Groups that nobody was in before, one letter from others."""
     known = Surroundings.of(before).groups
-    neighbours = Neighbours(known)
+    neighbours = Neighbours(known - {EVERYONE})
     for name, entry in after.entries.items():
         for group in entry.groups:
             if before.entries and group not in known and (like := neighbours.of(group)):

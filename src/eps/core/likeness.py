@@ -19,6 +19,10 @@ MIN_LETTERS = 4
 """Of names in which one letter that is another says something: ``hd-1`` and ``sd-1`` are both meant."""
 
 
+MIN_COMMON = 2
+"""Letters, digits and signs that names of which one is a typing error have in common, at least."""
+
+
 class Neighbours:
     """Names, to be asked for those that are one letter from another: one more, one less, another, or two in turn.
 
@@ -55,7 +59,7 @@ class Neighbours:
 
 def _is_odd(one: str, other: str, common: str) -> bool:
     """Whether names are hardly meant to differ in this, and to have ``common`` in common."""
-    if (one + other).isdigit():
+    if (one + other).isdigit() or len(common) < MIN_COMMON:
         return False
     return not (one + other).isalpha() or sum(map(str.isalpha, common)) + 1 >= MIN_LETTERS
 

@@ -21,7 +21,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change;
 Wait = Annotated[
     float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
 ]
-Name = Annotated[str, typer.Argument(metavar="[OPERATOR]", help="Only of this one.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="OPERATOR", help="Only of this one.", show_default=False)]
 Changes = Annotated[
     Path,
     typer.Argument(

@@ -290,8 +290,27 @@ def test_something_else_came_first(network: Network) -> None:
         ('{"data": {"slip": 1, "operator": "a", "why": "", "proposed_at": "", "changes": [7]}}', "what they replace"),
         ('{"records": [{"name": "hd-2", "section": "groups", "data": 7}]}', r"records\[0\].data: must be a list"),
         ('{"name": "hd-2", "groups": 7}', r"records\[0\].data: must be a list"),
+        ('{"name": "hd-2", "grups": []}', "entry of hd-2: there is no section 'grups'(.|\n)*did you mean groups"),
+        ('{"name": "hd-2", "groups": [], "x": 1}', "there is no section 'x'(.|\n)*the sections are channels"),
+        ('[{"name": "hd-2", "section": "groups", "data": []}]', "holds a change record by itself"),
     ],
-    ids=["empty", "comma", "list", "object", "none", "number", "null", "newer", "half", "odd", "record", "entry"],
+    ids=[
+        "empty",
+        "comma",
+        "list",
+        "object",
+        "none",
+        "number",
+        "null",
+        "newer",
+        "half",
+        "odd",
+        "record",
+        "entry",
+        "misspelt",
+        "key",
+        "bare",
+    ],
 )
 def test_files_that_hold_no_changes(network: Network, content: str, says: str) -> None:
     network.file(content)

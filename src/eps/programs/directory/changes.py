@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eps.core.entries import Directory
+from eps.core.likeness import meant
+from eps.core.names import Object
 from eps.core.record import SECTIONS
 from eps.directory.json_files import FileRecord, read_json, record_files, records_of
 from eps.errors import BadParams, SettingsError
@@ -13,6 +15,9 @@ from eps.programs.directory.signed import is_signed
 from eps.programs.directory.slip import Slip, is_slip, parse
 
 FORMS = 'change records ({"records": [...]}), an entry from eps directory show OPERATOR --json, or a change slip'
+
+BESIDE = ("name", "signed", "marks", "records", "properties")
+"""What entries are shown with besides their sections; it is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +65,23 @@ def _as_records(value: Any, file: str, present: Directory) -> Any:
             raise SettingsError(f"{file}: holds records that are signed already", hint=hint)
         return value
     entries = value if isinstance(value, list) else [value]
-    if not entries or not all(_is_entry(entry) for entry in entries):
+    if not entries or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in entries):
         raise SettingsError(f"{file}: is none of what can be proposed", hint=FORMS)
+    for entry in entries:
+        _check_entry(entry, file)
     return {"records": [record for entry in entries for record in _differences(entry, present)]}
 
 
-def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("name"), str) and not value.keys().isdisjoint(SECTIONS)
+def _check_entry(entry: Object, file: str) -> None:
+    """Refuse keys that an entry doesn't have: a misspelt section would seem to stay as it is."""
+    if "section" in entry:
+        raise SettingsError(f"{file}: holds a change record by itself", hint='put records into {"records": [...]}')
+    for key in entry:
+        if key not in (*SECTIONS, *BESIDE):
+            like = meant(key, SECTIONS)
+            hint = f"did you mean {like}?" if like else f"the sections are {', '.join(SECTIONS)}"
+            what = f"the entry of {entry['name'][:80]}: there is no section {key[:80]!r}"
+            raise SettingsError(f"{file}: {what}", hint=hint)
 
 
 def _differences(entry: Any, present: Directory) -> list[Any]:
