@@ -7,10 +7,9 @@ steps 3 and 4 of a brokered connection on B's side, is in ``internal_methods.py`
 """
 
 import asyncio
-import difflib
 import secrets
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from eps.core.brokering import CONNECTION_REQUEST, TUNNEL_METHODS
 from eps.core.defaults import CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
+from eps.core.likeness import meant
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
 from eps.core.names import Object, Operator
 from eps.core.permission import Denied, callable_by, may_call
@@ -51,9 +51,6 @@ from eps.errors import (
 from eps.reasons import Reason, reason_of
 
 RECIPIENT = "recipient"
-
-MAX_NAMES = 2000
-"""Operators among whom a similar name is looked for: some 20 ms. A caller who errs must not hold up the others."""
 
 MAX_LISTED = 12
 """Methods that an error lists: a line or two."""
@@ -244,7 +241,7 @@ class Broker:
                 "list the operators with: eps sd get-entries",
                 reason=Reason.OWN_ENTRY,
             )
-        similar = like(operator, directory.entries) if role == RECIPIENT else ""
+        similar = meant(operator, directory.entries) if role == RECIPIENT else ""
         raise UnknownOperator(
             f"the {role} {operator} is not in the directory that {self._name} has",
             hint=(f"did you mean {similar}? " if similar else "check the spelling; ")
@@ -416,15 +413,9 @@ def unknown_method(sender: Entry, recipient: Entry, method: str, denied: Denied)
     """No service of ``recipient`` has ``method``; what ``sender`` may call there is told, and nothing else."""
     allowed = callable_by(sender, recipient)
     listed = ", ".join(allowed[:MAX_LISTED]) + (f" and {len(allowed) - MAX_LISTED} more" * (len(allowed) > MAX_LISTED))
-    similar = like(method, allowed)
+    similar = meant(method, allowed)
     return NotPermitted(
         f"{denied.reason}; {sender.name} may call there: {listed or 'nothing'}",
         hint=f"did you mean {similar}?" if similar else "check the method's name",
         reason=Reason.METHOD_UNKNOWN,
     )
-
-
-def like(name: str, names: Collection[str]) -> str:
-    """The name that was most likely meant; "" if none is that similar."""
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.7) if len(names) <= MAX_NAMES else []
-    return found[0] if found else ""

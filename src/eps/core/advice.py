@@ -28,9 +28,6 @@ CHANNEL_TYPES = ("grpc_client", "grpc_server", "jsonrpc_client", "jsonrpc_server
 
 RECORD_KEYS = ("name", "section", "data", "created_at")
 
-MAX_COMPARED = 2_000
-"""Names among which a similar one is looked for: some 20 ms. With more, none is named."""
-
 _DIGESTS = {32: "MD5", 40: "SHA-1", 96: "SHA-384", 128: "SHA-512"}
 """By the number of hex digits, for those who took another digest than SHA-256."""
 
@@ -297,7 +294,7 @@ def _orphans(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
 
 @lru_cache(maxsize=100)
 def _perhaps(word: str, known: frozenset[str]) -> str:
-    like = meant(word, known) if len(known) <= MAX_COMPARED else ""
+    like = meant(word, known)
     return f"; did you mean {like}?" if like else ""
 
 

@@ -4,12 +4,17 @@ import difflib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-CLOSE = 0.75
+CLOSE = 0.7
 """How much of two words must be the same (``difflib``): adress is address, weight is nothing that we know."""
+
+MAX_COMPARED = 2_000
+"""Words that one is compared with: some 20 ms. A caller who errs must not hold up the others."""
 
 
 def meant(word: str, known: Collection[str]) -> str:
-    """The one of ``known`` that ``word`` most likely is a misspelling of; "" if it is like none of them."""
+    """The one of ``known`` that ``word`` most likely is a misspelling of; "" if none, or too many are known."""
+    if len(known) > MAX_COMPARED:
+        return ""
     lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=CLOSE)
     return lower[found[0]] if found else ""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from eps.errors import Unreachable
+from eps.programs.admin import review
 from support.directory_network import Network
 from support.machine import BIN
 
@@ -273,6 +274,37 @@ def test_something_else_came_first(network: Network) -> None:
     value["records"][0]["parent_hash"] = network.service.chain.tip
     forged = network.eps("directory", "submit", network.file(value))
     assert forged.code == 1 and "its hash is not that of its content" in forged.err
+
+
+@pytest.mark.parametrize("answer", [False, True], ids=["no", "yes"])
+def test_at_a_terminal_it_is_asked(network: Network, monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(review, "at_terminal", lambda: True)
+    monkeypatch.setattr(review, "agrees", lambda question: asked.append(question) or answer)
+    odd = network.records(("hd-2", "services", [{"name": "s", "permissions": [{"group": "odd"}]}]))
+    meant = "Is all of this meant? [y/N] "
+    for words, role, questions in (
+        (("propose", odd), "hd-2", [meant]),
+        (("sign", odd), "hd-1", [meant]),
+        (("submit", odd), "hd-1", [meant]),
+        (("remove", "ls-1"), "hd-1", ["Remove ls-1 from the directory? [y/N] "]),
+    ):
+        done = network.eps("directory", *words, role=role)
+        assert (done.code, bool(done.out), asked) == (0 if answer else 1, answer, questions), words
+        assert answer or re.search(r"nothing was (proposed|signed|submitted)\n$", done.err)
+        asked.clear()
+
+
+def test_a_signed_file_for_scripts(network: Network) -> None:
+    proposed(network)
+    assert network.eps("directory", "sign", "slip.json", "--output", "signed.json").code == 0
+    dry = network.eps("directory", "submit", "--json", "--dry-run", "signed.json").value
+    assert (dry["submitted"], len(dry["changes"])) == (False, 1)
+    done = network.eps("directory", "submit", "--json", "signed.json").value
+    assert (done["records"], done["tip"]) == (1, network.service.chain.tip)
+    odd = {"records": [{"signature": {}}]}
+    bad = network.eps("directory", "submit", network.file(odd))
+    assert (bad.code, bad.out) == (1, "") and "change.json: records[0].hash: must be a string" in bad.err
 
 
 @pytest.mark.parametrize(

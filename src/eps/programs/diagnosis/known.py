@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from eps.broker.broker import like
 from eps.core.age import spoken
 from eps.core.entries import Directory, Entry
-from eps.core.names import Operator
+from eps.core.likeness import meant
 from eps.datastores.state_file import read_state
 from eps.directory.api import KeptFiles
 from eps.directory.confirmed import VERSION
@@ -45,7 +44,7 @@ class Known:
 
 def unknown_operator(known: Known, name: str) -> UnknownOperator:
     """With what was probably meant."""
-    similar = like(Operator(name), known.directory.entries)
+    similar = meant(name, known.directory.entries)
     hint = f"did you mean {similar}?" if similar else named(known.directory.entries)
     return UnknownOperator(f"{name[:80]} is not in the directory ({known.source})", hint=hint)
 
