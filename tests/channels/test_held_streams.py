@@ -179,6 +179,20 @@ async def test_a_stream_that_breaks_is_opened_again(setup: Setup, ours: bool) ->
     assert downs == ["the server ended it", "aborted"]
 
 
+async def test_where_another_process_holds_streams_none_is_opened_in_their_place(setup: Setup) -> None:
+    """It would end that one's, whose next would end ours, and so on; and calls that wait on either would be lost."""
+    stream = await setup.next_stream()
+    setup.held.let_go()
+    stream.ask("1")
+    assert await answers(stream, 1) == ["1"]
+    stream.requests.put_nowait(None)
+    await asyncio.sleep(0.3)
+    assert len(setup.streams) == 1
+    assert not setup.events.of(Notice), "that it ended is as it should be"
+    setup.held.take_back()
+    await setup.next_stream()
+
+
 async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
     stream = await setup.next_stream()
     setup.failures = [Unreachable("refused"), Unreachable("refused"), Unreachable("no route")]

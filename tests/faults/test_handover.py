@@ -13,6 +13,8 @@ from support.application import Application
 from support.load import load
 from support.machine import Machine, Process, shell_environment
 
+PROXY = "public-proxy-1.ga"
+
 START = """
 import os, sys
 count = int(sys.argv[1])
@@ -97,14 +99,17 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
 
 @pytest.mark.parametrize("role", ["hd-1", "hd-2", "sd-1", "public-proxy-1", "public-proxy-eps-1"])
 async def test_no_call_fails_while_a_process_takes_anothers_place(machine: Machine, role: str) -> None:
+    """Neither those through a tunnel, nor those over the stream that hd-2 holds to the proxy's operator."""
     async with Application(seconds=0.1) as application:
-        application.serve(machine)
+        application.serve(machine, everybody=True)
         await machine.ready()
-        async with load(machine, 4) as book:
+        async with load(machine, 4) as book, load(machine, 4, operator=PROXY, prefix="held-") as held:
             await book.more(20)
             for _ in range(2):
                 await machine.take_over(role)
                 await book.more(20)
+                await held.more(20)
+    book.add(held)
     book.balance(application)
     assert not book.failed
 

@@ -38,6 +38,12 @@ class Book:
             assert answer.result == {"call": name}, "an answer was crossed"
             self.answered.add(name)
 
+    def add(self, other: "Book") -> None:
+        """What another book says, too; of calls with other names."""
+        assert not (self.answered | self.failed.keys()) & (other.answered | other.failed.keys())
+        self.answered |= other.answered
+        self.failed |= other.failed
+
     async def more(self, calls: int) -> None:
         """Wait until so many more calls have ended."""
         wanted = self.made + calls
@@ -58,12 +64,19 @@ class Book:
 
 @asynccontextmanager
 async def load(
-    machine: Machine, callers: int, *, pause: float = 0.02, operator: str = "hd-1", certificate: str = ""
+    machine: Machine,
+    callers: int,
+    *,
+    pause: float = 0.02,
+    operator: str = "hd-1",
+    certificate: str = "",
+    prefix: str = "",
 ) -> AsyncIterator[Book]:
     """An operator's application calls without end, from so many places; all calls are over when this is left.
 
     Args:
         certificate: whose it shows; by default the operator's.
+        prefix: of the calls' names, which tells them from those of another load.
     """
     book, over, client = Book(), asyncio.Event(), machine.application(operator, certificate or operator)
 
@@ -71,7 +84,7 @@ async def load(
         number = 0
         while not over.is_set():
             number += 1
-            name = f"{caller}-{number}"
+            name = f"{prefix}{caller}-{number}"
             began = asyncio.get_running_loop().time()
             try:
                 answer: Response | EpsError = await client.call(f"hd-2.{METHOD}", {"call": name}, request_id=name)

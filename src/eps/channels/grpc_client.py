@@ -120,6 +120,14 @@ class GrpcClientChannel:
         """Another process of ours holds streams until this one has started; before ``start``."""
         self._streams.take_over()
 
+    def let_go(self) -> None:
+        """Another process of ours is about to start, and holds streams from then on."""
+        self._streams.let_go()
+
+    def take_back(self) -> None:
+        """It did not come."""
+        self._streams.take_back()
+
     @property
     def streams(self) -> Mapping[Operator, str]:
         """To whom we want to hold a stream, and why there is none now; "" where there is one."""

@@ -89,10 +89,20 @@ class HeldStreams:
         self._stopping = False
         self._absences = Absences()
         self._first_is_beside = False
+        self._ours = asyncio.Event()  # to open, and not another process's
+        self._ours.set()
 
     def take_over(self) -> None:
         """Another process of ours holds streams, and answers on them, when these are opened."""
         self._first_is_beside = True
+
+    def let_go(self) -> None:
+        """Another process of ours opens streams now: open none in their place, which would end its own."""
+        self._ours.clear()
+
+    def take_back(self) -> None:
+        """It did not come."""
+        self._ours.set()
 
     def start(self) -> None:
         """Begin to follow the directory's list."""
@@ -133,6 +143,7 @@ class HeldStreams:
         older: asyncio.Task[_End] | None = None
         first = self._first_is_beside
         while True:
+            await self._ours.wait()
             started = asyncio.get_running_loop().time()
             held = _Held(beside=first or (older is not None and not older.done()))
             first = False
@@ -150,7 +161,7 @@ class HeldStreams:
                 renamed = other_name and not renamed
                 if renamed:
                     continue  # at once, but once only: the next stream asks for the service by its other name
-                if reason not in (reported, MOVES):
+                if reason not in (reported, MOVES) and self._ours.is_set():
                     reported = reason
                     text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
                     self._emit(Notice(level=Level.WARN, text=text, hint=hint))

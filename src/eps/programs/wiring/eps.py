@@ -123,10 +123,15 @@ class EpsServer(Composite):
         for channel in self.channels:
             if isinstance(channel, JsonRpcServerChannel):
                 channel.server.send_away()
+            elif isinstance(channel, GrpcClientChannel):
+                channel.let_go()
 
     async def take_back(self) -> None:
         if isinstance(self.source, ApiDirectory):
             self.source.take_back()
+        for channel in self.channels:
+            if isinstance(channel, GrpcClientChannel):
+                channel.take_back()
 
     async def prepare(self, settings: EpsSettings) -> Apply:
         """Make ready what of other settings a running server takes over; see ``Model.alive``.
