@@ -24,7 +24,7 @@ async def call_at_once(machine: Machine, application: Application, stop: str) ->
             for number in range(CALLS)
         ]
         await application.until_running(CALLS)
-        await (end(machine, stop) if stop == "hd-1" else drain(machine, stop))
+        await (end(machine, stop) if stop == "hd-1" else drain(machine, stop, application))
         return await asyncio.gather(*calls, return_exceptions=True)
     finally:
         await client.close()
@@ -34,11 +34,15 @@ async def end(machine: Machine, role: str) -> None:
     assert await machine.stop(role, signal.SIGTERM) == 0
 
 
-async def drain(machine: Machine, role: str) -> None:
+async def drain(machine: Machine, role: str, application: Application) -> None:
     """By another process, which says what runs, and waits until all has ended."""
     process = machine.processes.pop(role)
     machine.ended.append(process)
-    done = await machine.run("eps", "server", "drain", "--wait", role=role)
+    application.may_answer.clear()  # it may take long until that process is there
+    draining = asyncio.create_task(machine.run("eps", "server", "drain", "--wait", role=role, timeout=90.0))
+    await process.wait_for(text="stopping")
+    application.may_answer.set()
+    done = await draining
     ends = f"{role} ends: it takes no new calls, and the {CALLS} calls that it has may end within 10 s"
     assert done.out.splitlines()[0] == ends
     assert done.code == 0, done
@@ -55,7 +59,7 @@ def told(answer: Response | BaseException) -> Any:
 @pytest.mark.parametrize("stopped", ["hd-1", "hd-2"])
 @pytest.mark.parametrize("first", ["grpc_client", "grpc_server", "jsonrpc_server", "jsonrpc_client"])
 async def test_running_calls_are_answered(machine: Machine, stopped: str, first: str) -> None:
-    async with Application(seconds=2.0 if stopped == "hd-2" else 1.0) as application:
+    async with Application(seconds=1.0) as application:
         application.serve(machine, first=first)
         channels = channels_of(machine.dev / "roles" / "hd-1")
         put_first(channels, first)

@@ -21,6 +21,7 @@ class Application:
     Attributes:
         ran: how often each call was begun.
         seconds: that each takes from now on.
+        may_answer: while it is not set, none ends.
         running: calls that are not answered yet.
 
     Args:
@@ -31,6 +32,8 @@ class Application:
         self.ran: Counter[str] = Counter()
         self.seconds = seconds
         self.running = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self._workers = asyncio.Semaphore(workers or 1_000_000)
         self._host = host
         self._news = asyncio.Event()
@@ -62,6 +65,7 @@ class Application:
         try:
             async with self._workers:
                 await asyncio.sleep(self.seconds)
+                await self.may_answer.wait()
         finally:
             self.running -= 1
         return Response(call.id, {"call": name})
