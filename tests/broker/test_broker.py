@@ -15,7 +15,8 @@ from eps.core.entries import Directory
 from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Operator
-from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown
+from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown, Side, Unreachable
+from eps.reasons import Reason
 from support.fakes import FakeSource, RecordingTunnel, network_directory
 
 HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
@@ -542,9 +543,14 @@ async def test_a_method_that_nobody_has_is_told_with_those_that_the_caller_may_c
 async def test_why_there_is_no_directory_yet_is_told() -> None:
     setup = Setup()
     setup.source.current = Directory.empty()
-    setup.source.failure = "the service directory at https://sd: connection refused"
+    setup.source.failure = Unreachable("the service directory at https://sd: connection refused", side=Side.DIRECTORY)
     error = await error_of(await setup.call("hd-2.f(1)", HD_1))
     assert error.message.endswith("not even hd-1: the service directory at https://sd: connection refused")
     assert error.data["reason"] == "no-directory"
+    assert error.data["side"] == "directory"
+    setup.source.failure = Unreachable("our list", hint="mend it", side=Side.OURS, reason=Reason.OWN_CA)
+    error = await error_of(await setup.call("hd-2.f(1)", HD_1))
+    assert (error.data["side"], error.data["reason"], error.data["hint"]) == ("ours", "own-ca", "mend it")
+    setup.source.failure = None
     abroad = await error_of(await setup.call("hd-1._ping(1)", HD_2))
     assert abroad.message == "hd-1 reports: it has no verified directory yet"

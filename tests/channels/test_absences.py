@@ -27,6 +27,9 @@ def test_an_operator_whose_certificate_was_refused_is_told_as_that_for_a_while()
         "hd-2 is not connected: p refuses its certificate: the directory pins certificate ab for none of its names"
     )
     assert (why.reason, why.side, why.stage, why.final) == (Reason.PEER_PIN, Side.PEER, Stage.BROKER, False)
+    absences.came(B)
+    assert absences.why(B, P) is None
+    absences.refused(("hd-2",), "no")
     clock.now += REMEMBERED_SECONDS + 1
     assert absences.why(B, P) is None
 

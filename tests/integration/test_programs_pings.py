@@ -62,8 +62,8 @@ async def test_a_thousand_pings_one_after_the_other_and_32_at_a_time(machine: Ma
     assert load_of(machine.processes["hd-1"].pid).files <= files + 40
 
     ours, theirs = await metrics(machine, 2112), await metrics(machine, 2113)
-    assert ours["eps_calls_total{direction=local,outcome=ok,stage=}"] == 2 * COUNT + 1
-    assert theirs["eps_calls_total{direction=incoming,outcome=ok,stage=}"] >= 2 * COUNT + 1
+    assert ours["eps_calls_total{direction=local,fault=,outcome=ok,stage=}"] == 2 * COUNT + 1
+    assert theirs["eps_calls_total{direction=incoming,fault=,outcome=ok,stage=}"] >= 2 * COUNT + 1
     assert ours["eps_call_seconds_count{direction=local}"] == 2 * COUNT + 1
     # A second tunnel is made when the first is 4.5 s old: nobody knows yet that this proxy doesn't cut at 5 s.
     steps = [ours[f"eps_broker_steps_total{{step={step}}}"] for step in (1, 2, 5, 6)]
@@ -84,10 +84,10 @@ async def test_metrics_count_failures_by_stage_and_tunnels_by_outcome(machine: M
     numbers = await metrics(machine, 2112)
     calls = {name: value for name, value in numbers.items() if name.startswith("eps_calls_total{direction=local")}
     assert calls == {
-        "eps_calls_total{direction=local,outcome=ok,stage=}": 1,
-        "eps_calls_total{direction=local,outcome=error,stage=permission}": 1,
-        "eps_calls_total{direction=local,outcome=not_sent,stage=directory}": 1,
-        "eps_calls_total{direction=local,outcome=not_sent,stage=call}": 1,
+        "eps_calls_total{direction=local,fault=,outcome=ok,stage=}": 1,
+        "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=permission}": 1,
+        "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=directory}": 1,
+        "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=call}": 1,
     }
     await machine.stop("hd-1")
     async with asyncio.timeout(30):

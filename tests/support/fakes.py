@@ -10,6 +10,7 @@ from eps.core.entries import Directory
 from eps.core.message import Response
 from eps.core.names import Object, Operator, Token
 from eps.core.record import parse_change_record
+from eps.errors import EpsError
 
 BASE = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
 """A directory shaped as the development network's is (settings/dev, docs/tutorial.md)."""
@@ -62,7 +63,7 @@ class FakeSource:
         self.next: Directory | None = None
         self.refreshes = 0
         self.refused = ""
-        self.failure = ""
+        self.failure: EpsError | None = None
 
     @property
     def current(self) -> Directory:
@@ -87,7 +88,7 @@ class FakeSource:
     def too_old(self) -> str:
         return self.refused
 
-    def failing(self) -> str:
+    def failing(self) -> EpsError | None:
         return self.failure
 
     async def start(self) -> None:

@@ -152,12 +152,12 @@ class Network:
             async with asyncio.timeout(timeout):
                 return await node.call(method, params, f"p{id(params)}")
 
-        port = options.pop("port", 0)
+        port, endpoint = options.pop("port", 0), options.pop("endpoint", "127.0.0.1:0")
         relay = PublicProxy(
             node.name,
             call_network,
             internal_bind_address=f"127.0.0.1:{port}",
-            internal_endpoint="127.0.0.1:0",
+            internal_endpoint=endpoint,
             emit=self.relay_events,
             limits=RelayLimits(**options),
         )

@@ -16,6 +16,7 @@ from eps.core.entries import Directory
 from eps.core.message import Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import parse_change_record
+from eps.errors import EpsError
 from eps.transport.tls import TlsFiles, client_context, server_context
 from support.foreign.network import Network
 from support.testing import Events
@@ -72,8 +73,8 @@ class NetworkDirectory:
     def too_old(self) -> str:
         return ""
 
-    def failing(self) -> str:
-        return ""
+    def failing(self) -> EpsError | None:
+        return None
 
     async def start(self) -> None:
         """It has been read."""

@@ -228,12 +228,7 @@ class Broker:
             text = f"{self._name} knows no operator at present, not even {operator}: {too_old}"
             raise DirectoryUnavailable(text, hint=TOO_OLD_HINT, reason=Reason.DIRECTORY_TOO_OLD)
         if not directory.entries:
-            raise DirectoryUnavailable(
-                f"{self._name} has no verified directory yet, so it knows no operator, not even {operator}"
-                + (f": {failing}" if (failing := self._source.failing()) else ""),
-                hint="start the service directory, or check directory.settings.endpoints, and that records were "
-                "submitted (development network: make sd-setup)",
-            )
+            raise no_directory(self._name, operator, self._source.failing())
         if operator == self._name:
             raise UnknownOperator(
                 f"the server of {operator} finds no records of it in the directory yet; until then no call passes",
@@ -407,6 +402,20 @@ def _is_told_by_a_server(data: Object) -> bool:
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
     return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})
+
+
+def no_directory(own: Operator, operator: Operator, failing: EpsError | None) -> DirectoryUnavailable:
+    """Nothing is known yet; where that lies with ourselves, with our authorities say, as what it is."""
+    text = f"{own} has no verified directory yet, so it knows no operator, not even {operator}"
+    if failing is not None:
+        text += f": {failing.message}"
+        if failing.side is Side.OURS:
+            return DirectoryUnavailable(text, hint=failing.hint, side=Side.OURS, reason=failing.reason)
+    return DirectoryUnavailable(
+        text,
+        hint="start the service directory, or check directory.settings.endpoints, and that records were submitted "
+        "(development network: make sd-setup)",
+    )
 
 
 def unknown_method(sender: Entry, recipient: Entry, method: str, denied: Denied) -> NotPermitted:

@@ -48,6 +48,10 @@ class Absences:
         for name in names[:10]:
             self._refused.put(name, (self._clock(), why))
 
+    def came(self, operator: Operator) -> None:
+        """It holds a stream: what was wrong with its certificate is no more."""
+        self._refused.drop(operator)
+
     def why(self, operator: Operator, proxy: Operator) -> NoRoute | None:
         """Why ``operator`` holds no stream to us, its ``proxy``; None if that isn't known."""
         seen = self._refused.get(operator)

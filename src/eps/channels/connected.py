@@ -151,6 +151,7 @@ class Connected:
         operator = await self._announced(peer, stream)
         if operator is None:
             return
+        self._absences.came(operator)
         connected = ConnectedStream(operator, stream)
         older = self._streams.get(operator)
         self._streams[operator] = connected

@@ -276,8 +276,8 @@ class GrpcClientChannel:
     def _explained(self, error: TlsFailed) -> TlsFailed:
         """The same error, with the cause if that is ours, as far as we can know."""
         failing = self._source.failing()
-        if error.reason is Reason.PEER_PIN and failing:
-            text = f"{error.message}; {failing}"
+        if error.reason is Reason.PEER_PIN and failing is not None:
+            text = f"{error.message}; {failing.message}"
             hint = "most likely our directory is not the newest: bring back our link to the service directory"
             return TlsFailed(text, hint=hint, side=Side.OURS, reason=Reason.DIRECTORY_STALE)
         return self._own_pin.explained(error) if self._own_pin is not None else error

@@ -19,6 +19,7 @@ json_files   reads files; ``eps sd submit-records`` reads its files here, too
 from typing import Protocol
 
 from eps.core.entries import Directory
+from eps.errors import EpsError
 
 
 class DirectorySource(Protocol):
@@ -46,8 +47,8 @@ class DirectorySource(Protocol):
         """Why nothing in it counts, its age being what it is; "" while it does."""
         ...
 
-    def failing(self) -> str:
-        """Why no service directory gives an answer of use at present; "" while one does."""
+    def failing(self) -> EpsError | None:
+        """Why no service directory gives an answer of use at present; None while one does."""
         ...
 
     async def start(self) -> None:

@@ -31,7 +31,7 @@ from eps.directory.reports import Reports
 from eps.directory.rounds import Rounds
 from eps.directory.slices import last_chain
 from eps.directory.trusted_roots import TrustedRootsFile
-from eps.errors import RecordError
+from eps.errors import EpsError, RecordError
 
 LOAD_SECONDS = 2.0
 """How long ``start`` waits for the cache to be verified; some 10,000 records. The rest is done behind it."""
@@ -139,7 +139,7 @@ class ApiDirectory:
     def too_old(self) -> str:
         return self._confirmed.too_old()
 
-    def failing(self) -> str:
+    def failing(self) -> EpsError | None:
         return self._reports.failure
 
     @property

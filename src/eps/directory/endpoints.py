@@ -133,7 +133,7 @@ def _all_failed(failures: Sequence[EpsError]) -> EpsError:
     if len(failures) == 1:
         return failures[0]
     text = "; ".join(error.message for error in failures)
-    return Unreachable(text, hint=failures[0].hint, reason=failures[0].reason)
+    return Unreachable(text, hint=failures[0].hint, reason=failures[0].reason, side=failures[0].side)
 
 
 class ServiceDirectoryClients:

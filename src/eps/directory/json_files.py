@@ -110,8 +110,8 @@ class JsonDirectory:
     def too_old(self) -> str:
         return ""
 
-    def failing(self) -> str:
-        return ""
+    def failing(self) -> EpsError | None:
+        return None
 
     async def start(self) -> None:
         """Read the files.

@@ -9,6 +9,8 @@ from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notic
 from eps.core.names import Operator
 from eps.core.record import SignedRecord
 from eps.core.wording import counted
+from eps.errors import EpsError, Side, Unreachable
+from eps.reasons import Reason
 
 MAX_OPERATORS = 20
 """Operators whose changes one log line names: some 2 KB. A directory that is begun anew names hundreds, and its records
@@ -25,14 +27,14 @@ class Reports:
         own_name: whose entry the directory should have; None: any entry will do.
 
     Attributes:
-        failure: the last one; "" since something has succeeded.
+        failure: the last one; None since something has succeeded.
     """
 
     def __init__(self, emit: Emit, own_name: Operator | None) -> None:
         self._emit = emit
         self._own_name = own_name
         self._failures: set[str] = set()
-        self.failure = ""
+        self.failure: EpsError | None = None
         self._missing_reported = False
 
     @property
@@ -57,12 +59,13 @@ class Reports:
             )
         )
 
-    def failed(self, reason: str, hint: str, word: str = "") -> None:
+    def failed(self, reason: str, hint: str, cause: EpsError | None = None) -> None:
         """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""
-        self.failure = reason
+        cause = cause or Unreachable("", reason=Reason.DIRECTORY_UNREACHABLE, side=Side.DIRECTORY)
+        self.failure = EpsError(reason, hint=hint, side=cause.side, reason=cause.reason)
         if reason not in self._failures and len(self._failures) < MAX_REASONS:
             self._failures.add(reason)
-            self._emit(DirectoryFailed(detail=reason, hint=hint, reason=word))
+            self._emit(DirectoryFailed(detail=reason, hint=hint, reason=cause.reason.value))
 
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""
@@ -77,7 +80,7 @@ class Reports:
         """``endpoint`` gave a good answer; ``directory`` is what is known now."""
         if self._failures:
             self._failures.clear()
-            self.failure = ""
+            self.failure = None
             self._emit(Notice(text=f"the service directory at {endpoint} answers again"))
         missing = self.lacks_something(directory)
         if missing and not self._missing_reported:

@@ -118,12 +118,12 @@ class Rounds:
                 if left:
                     continue
                 first = refusals[0].error
-                self._reports.failed("; ".join(r.reason for r in refusals), first.hint, first.reason.value)
+                self._reports.failed("; ".join(r.reason for r in refusals), first.hint, first)
                 return None
             except EpsError as error:
                 # None of those left answers: only now the refused ones are part of a failure.
                 text = "; ".join([r.reason for r in refusals] + [error.message])
-                self._reports.failed(text, error.hint, error.reason.value)
+                self._reports.failed(text, error.hint, error)
                 return None
             if thorough:
                 self._next_thorough = time + self._thorough_every

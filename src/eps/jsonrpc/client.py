@@ -32,7 +32,7 @@ from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
 from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
-from eps.reasons import Reason
+from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
 from eps.transport.tls import TlsFiles, client_context, plain_reason, reason_of_handshake
 
@@ -273,8 +273,9 @@ class JsonRpcClient:
             if type(error) is TimeoutError:
                 text = f"no connection within {CONNECT_SECONDS:g} s"
                 raise self._error(Unreachable, text, "check address and firewalls") from None
-            text = f"no TLS connection: {plain_reason(error)}"
-            raise self._error(TlsFailed, text, _TLS_HINT, reason_of_handshake(error)) from error
+            text, reason = f"no TLS connection: {plain_reason(error)}", reason_of_handshake(error)
+            hint = TABLE[reason].do if reason is Reason.OWN_CA else _TLS_HINT
+            raise self._error(TlsFailed, text, hint, reason) from error
 
     async def _connected(self) -> socket.socket:
         if self._proxy is not None and self._context is None:  # it reads the URL

@@ -55,8 +55,8 @@ class Fixed:
     def as_of(self) -> str:
         return ""
 
-    def failing(self) -> str:
-        return ""
+    def failing(self) -> EpsError | None:
+        return None
 
     def too_old(self) -> str:
         return ""
