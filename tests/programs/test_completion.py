@@ -57,6 +57,8 @@ def test_operators_and_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known, "names_for_completion", names)
     assert words("call", "hd") == ["hd-2._ping"]
     assert words("ping", "") == ["hd-2", "ls-1"] == words("explain", "hd-1", "")
+    assert words("explain", "hd-1", "hd-2", "") == ["_ping", "add"] and words("doctor", "l") == ["ls-1"]
+    assert words("sd", "get-entries", "--name", "h") == ["hd-2"] == words("directory", "show", "hd")
     assert words("call", "hd-2._ping", "") == []
 
 

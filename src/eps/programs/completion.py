@@ -53,10 +53,10 @@ complete -c {program} -a '(__{program}_words)'
 """,
 }
 
-OPERATORS = {"PEER", "CALLER", "CALLEE", "OPERATOR", "[OPERATOR]"}
+OPERATORS = {"PEER", "[PEER]", "CALLER", "CALLEE", "OPERATOR", "[OPERATOR]"}
 """What arguments and options are called whose value is an operator's name."""
 
-CALLS = "OPERATOR.METHOD"
+CALLS, METHOD = "OPERATOR.METHOD", "METHOD"
 
 Word = tuple[str, str]
 """What may come next, and a few words on it."""
@@ -132,6 +132,8 @@ def _values(param: Any) -> Iterator[Word]:
         yield from ((word, "") for word in choices if word != Shell.WORDS)
     elif metavar == CALLS:
         yield from _known(methods=True)
+    elif metavar == METHOD:
+        yield from dict.fromkeys((word.rpartition(".")[2], "") for word, _ in _known(methods=True))
     elif metavar in OPERATORS:
         yield from _known(methods=False)
 

@@ -93,7 +93,7 @@ def submit_records(
 
 @sd.command("get-entries")
 def get_entries(
-    name: Annotated[str, typer.Option(metavar="NAME", help="Only the entry of this operator.")] = "",
+    name: Annotated[str, typer.Option(metavar="OPERATOR", help="Only the entry of this one.")] = "",
     whole: All = False,
 ) -> None:
     """Print the directory's entries as JSON, as far as its records verify."""
