@@ -69,6 +69,17 @@ def wrong(facts: Facts, at: datetime | None = None) -> list[Finding]:
     return [finding for finding in judge(facts, at or datetime.now(UTC)) if finding.mark is Mark.WRONG]
 
 
+def test_whose_the_port_is(settings: EpsSettings, local: Local) -> None:
+    facts = replace(fine(settings, local), asked=Asked(owner="nginx (process 12)"), port=GONE)
+    assert [one.what.partition(" is taken by ")[2] for one in wrong(facts)] == ["", "nginx (process 12)"]
+
+
+def test_a_full_disk(local: Local) -> None:
+    (finding,) = [one for one in judge_modes(replace(local, room=("/var", 4096))) if one.mark is Mark.WRONG]
+    assert (finding.what, finding.reason) == ("the disk of /var is full", "disk-full")
+    assert judge_modes(replace(local, room=None)) == judge_modes(local)
+
+
 def test_all_is_well(settings: EpsSettings, local: Local) -> None:
     found = judge(fine(settings, local), datetime.now(UTC))
     assert [finding for finding in found if finding.mark is not Mark.WELL] == []

@@ -158,8 +158,9 @@ async def _head_start(tasks: Sequence["asyncio.Task[Any]"]) -> None:
 
 
 async def _near(settings: EpsSettings) -> tuple[Asked, Failure | None, Reached | None]:
+    bound = settings.jsonrpc_server.bind_address if settings.jsonrpc_server is not None else ""
     return await asyncio.gather(
-        own_server.ask_status(Path(settings.state_path), "eps.control"), _port(settings), _application(settings)
+        own_server.ask_status(Path(settings.state_path), "eps.control", bound), _port(settings), _application(settings)
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from shutil import disk_usage
 
 from eps.core.certificate import Subject, subject_of
 from eps.core.pem import certificates_in
@@ -23,6 +24,9 @@ from eps.transport.credentials import about_key_file, read_file
 
 SETTINGS, KEYS, CERTIFICATES = "settings", "key modes", "certificates"
 """The groups."""
+
+LITTLE_ROOM = 4 * 1024 * 1024
+"""Bytes: less than the cache of a directory of some thousand records."""
 
 _SIGNING = "signing"
 
@@ -64,6 +68,7 @@ class Local:
         variable: where the settings are named.
         settings: None: they can't be used.
         doubts: about certificates and their keys.
+        room: a folder on the disk of the state folder, and the bytes that are free there.
     """
 
     variable: str
@@ -73,6 +78,7 @@ class Local:
     doubts: tuple[Doubt, ...] = ()
     modes: tuple[Mode, ...] = ()
     certificates: tuple[Shown, ...] = ()
+    room: tuple[str, int] | None = None
 
 
 def look(program: str, environment: Mapping[str, str], folder: Path, now: datetime) -> Local:
@@ -90,7 +96,18 @@ def look(program: str, environment: Mapping[str, str], folder: Path, now: dateti
         tuple(certificate_findings(model, now)),
         (*_key_modes(model), *_folder_mode(Path(getattr(model, "state_path", "")))),
         tuple(_certificates(model)),
+        _room(Path(getattr(model, "state_path", ""))),
     )
+
+
+def _room(folder: Path) -> tuple[str, int] | None:
+    """The state folder may not be there yet: then it is made below one that is."""
+    for one in (folder, *folder.absolute().parents):
+        try:
+            return str(one), disk_usage(one).free
+        except OSError:
+            continue
+    return None
 
 
 def _key_modes(model: Model) -> Iterator[Mode]:
@@ -150,14 +167,21 @@ def judge_settings(facts: Local) -> list[Finding]:
 
 
 def judge_modes(facts: Local) -> list[Finding]:
-    """Of keys, and of the state folder."""
+    """Of keys, of the state folder, and of the disk that it is on."""
     fine = [mode for mode in facts.modes if not mode.doubt]
-    open_ones = [mode for mode in facts.modes if mode.doubt]
     private = [well(KEYS, f"{counted(len(fine), 'key or folder is', 'keys and folders are')} private")] if fine else []
-    return [
-        *private,
-        *(Finding(KEYS, Mark.DOUBTFUL, one.doubt, "", "ours", one.fix, Reason.KEY_READABLE) for one in open_ones),
-    ]
+    return [*private, *(_open(mode) for mode in facts.modes if mode.doubt), *_disk(facts.room)]
+
+
+def _open(mode: Mode) -> Finding:
+    return Finding(KEYS, Mark.DOUBTFUL, mode.doubt, "", "ours", mode.fix, Reason.KEY_READABLE)
+
+
+def _disk(room: tuple[str, int] | None) -> list[Finding]:
+    if room is None or room[1] >= LITTLE_ROOM:
+        return []
+    why = f"{room[1] / 2**20:.1f} MiB are free: what the server verifies and learns can't be kept"
+    return [Finding(KEYS, Mark.WRONG, f"the disk of {room[0]} is full", why, "ours", "make room", Reason.DISK_FULL)]
 
 
 def judge_certificates(facts: Local, now: datetime) -> list[Finding]:

@@ -1,11 +1,13 @@
 """The running server, its port, its application, and the streams that it holds to others."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from eps.core.age import spoken
+from eps.core.host_port import parse_host_port
 from eps.core.names import Object, Operator
 from eps.errors import StartError
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
@@ -13,6 +15,7 @@ from eps.programs.diagnosis.probes import Reached
 from eps.programs.running.control import ask
 from eps.programs.running.status import STATUS, STATUS_SECONDS
 from eps.reasons import Reason
+from eps.transport.port_owner import owner_of
 
 SERVER, STREAMS = "running server", "streams"
 
@@ -24,10 +27,12 @@ class Asked:
     Attributes:
         told: its status; empty: nobody answered.
         failure: why not, where a file is in the way.
+        owner: what has the port that ours should have, where that is known: ``nginx (process 123)``.
     """
 
     told: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
+    owner: str = ""
 
     @property
     def runs(self) -> bool:
@@ -35,8 +40,19 @@ class Asked:
         return bool(self.told)
 
 
-async def ask_status(folder: Path, socket: str) -> Asked:
-    """Ask the process that has the state folder; never raises but for cancellation."""
+async def ask_status(folder: Path, socket: str, bind_address: str = "") -> Asked:
+    """Ask the process that has the state folder; never raises but for cancellation.
+
+    Args:
+        bind_address: where it should listen: if it doesn't run, who has that port is looked up.
+    """
+    asked = await _asked(folder, socket)
+    if asked.runs or not bind_address:
+        return asked
+    return replace(asked, owner=await asyncio.to_thread(owner_of, parse_host_port(bind_address)[1]))
+
+
+async def _asked(folder: Path, socket: str) -> Asked:
     try:
         session = ask(folder, socket, {"command": STATUS})
         if session is None:
@@ -67,9 +83,11 @@ def judge_server(
     found = [_process(asked, start)]
     if port_of and port is None:
         found.append(well(SERVER, f"{port_of} answers"))
+    elif port_of and port is not None and asked.owner and not asked.runs and asked.failure is None:
+        what, fix = f"{port_of} is taken by {asked.owner}", "stop it, or set another bind_address"
+        found.append(Finding(SERVER, Mark.WRONG, what, port.text, "ours", fix, Reason.PORT_TAKEN))
     elif port_of and port is not None and (asked.runs or "refused" not in port.text):
-        fix = "another program may have that port: ss -ltnp shows which"
-        fix = port.hint if asked.runs else asked.failure.hint if asked.failure is not None else fix
+        fix = asked.failure.hint if asked.failure is not None else port.hint
         what = f"{port_of} does not answer as our server"
         found.append(Finding(SERVER, Mark.WRONG, what, port.text, "ours", fix, port.reason))
     if application is not None and application.failure is None:

@@ -51,7 +51,9 @@ class Paper:
 
     def row(self, label: str, text: str, columns: int, *styles: str) -> str:
         """A label in ``columns`` columns, and what is to be said under it."""
-        return self.folded(text, columns, self.styled(label, "cyan") + " " * max(columns - len(label), 1), styles)
+        name = label.strip()
+        shown = label.replace(name, self.styled(name, "cyan")) if name else label
+        return self.folded(text, columns, shown + " " * max(columns - len(label), bool(name)), styles)
 
 
 def terminal(stream: TextIO | None = None) -> Paper:

@@ -140,7 +140,7 @@ async def gather(settings: ProxySettings) -> list[ProxyFacts]:
 
 async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFacts:
     asked, port, eps, (version, entry, failure), outside = await asyncio.gather(
-        own_server.ask_status(Path(settings.state_path), f"{kind}-proxy.control"),
+        own_server.ask_status(Path(settings.state_path), f"{kind}-proxy.control", section.jsonrpc_server.bind_address),
         _port(section),
         reach(_eps_target(section.jsonrpc_client), now),
         _ask_eps(section),

@@ -75,7 +75,8 @@ def judge(facts: SdFacts, at: datetime) -> list[Finding]:
 async def gather(settings: SdSettings, local: Local) -> SdFacts:
     """Look at everything; never raises but for cancellation."""
     asked, (chain, port, doubt) = await asyncio.gather(
-        own_server.ask_status(Path(settings.state_path), "sd.control"), _chain(settings)
+        own_server.ask_status(Path(settings.state_path), "sd.control", settings.jsonrpc_server.bind_address),
+        _chain(settings),
     )
     if chain is None:
         return SdFacts(settings, local, asked, port, doubt=doubt)
