@@ -70,7 +70,7 @@ class Ids:
 
     Args:
         prefix: 16 random hex digits.
-        start: a random number, from which it counts.
+        start: a random number of at most 48 bits, from which it counts.
     """
 
     def __init__(self, prefix: str, start: int) -> None:
@@ -83,10 +83,10 @@ class Ids:
 
     def span(self) -> str:
         """16 hex digits."""
-        return f"{next(self._count) & 0xFFFFFFFFFFFFFFFF:016x}"
+        return f"{next(self._count):016x}"
 
 
-IDS = Ids(secrets.token_hex(8), secrets.randbits(64))
+IDS = Ids(secrets.token_hex(8), secrets.randbits(48))
 """This process's."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from eps.core.wording import counted
 from eps.programs.diagnosis.finding import Finding, Mark
 from eps.programs.diagnosis.paper import Paper
+from eps.reasons import Reason
 
 SIGNS = {Mark.WELL: "✓", Mark.DOUBTFUL: "!", Mark.WRONG: "✗", Mark.UNKNOWN: "–"}
 _STYLES = {
@@ -21,6 +22,10 @@ SIDES = {
     "directory": "the service directory's",
 }
 """Whose something is, in words."""
+
+ROOTS = frozenset({Reason.OWN_CLOCK, Reason.OWN_PIN, Reason.OWN_ENTRY, Reason.DISK_FULL})
+"""What other findings follow from, wherever it stands: a server that nobody believes reaches nobody, either. Without
+one of these, the first finding is what to begin with."""
 
 _INDENT = 6
 _LABEL = 8
@@ -63,5 +68,6 @@ def _verdict(findings: Sequence[Finding], paper: Paper) -> str:
     doubts = f"; {counted(len(doubtful), 'warning')}" if doubtful else ""
     if not wrong:
         return paper.styled(f"nothing is wrong{doubts}", "green", "bold")
-    first = f"{counted(len(wrong), 'thing is', 'things are')} wrong{doubts}; begin with the first ✗: {wrong[0].what}"
+    root = min(wrong, key=lambda finding: finding.reason not in ROOTS)
+    first = f"{counted(len(wrong), 'thing is', 'things are')} wrong{doubts}; begin with this ✗: {root.what}"
     return paper.folded(first, 0, styles=("red", "bold"))
