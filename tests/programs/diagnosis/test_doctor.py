@@ -185,7 +185,7 @@ def test_no_directory_at_all(settings: EpsSettings, local: Local) -> None:
     facts = replace(fine(settings, local), followed=Followed(()), reached=(), proxies=(), relays=())
     found = judge(facts, datetime.now(UTC))
     unknown = [one.group for one in found if one.mark is Mark.UNKNOWN]
-    assert unknown == ["clock", "our pin", "streams", "the way to hd-2"]
+    assert unknown == ["clock", "our pin", "proxies", "relay port", "streams", "the way to hd-2"]
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,10 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     if isinstance(given, models.ApiDirectory):
         found += judge_directory(facts.followed, facts.reached, given.settings)
     found += judge_pins(directory, own, facts.local.certificates)
-    found += way.judge_proxies(facts.proxies)
-    found += way.judge_relays([Operator(taken.operator) for _, taken in facts.proxies], facts.relays)
+    proxies = facts.proxies if directory is not None else None
+    found += way.judge_proxies(proxies)
+    asked = [Operator(taken.operator) for _, taken in proxies] if proxies is not None else None
+    found += way.judge_relays(asked, facts.relays)
     found += judge_streams(facts.asked, _wanted_streams(settings, directory))
     return found + (way.judge_peer(directory, own, facts.peer, facts.taken, facts.served) if facts.peer else [])
 

@@ -192,8 +192,13 @@ def relays_of(directory: Directory, proxy: Operator, own: Operator, ours: Sequen
 # What follows
 
 
-def judge_proxies(found: Sequence[tuple[Reached, Taken]]) -> list[Finding]:
-    """Of the EPS servers of proxies."""
+UNLOOKED = "not looked at: no directory is known"
+
+
+def judge_proxies(found: Sequence[tuple[Reached, Taken]] | None) -> list[Finding]:
+    """Of the EPS servers of proxies; None: it isn't known which there are."""
+    if found is None:
+        return [unknown(PROXIES, UNLOOKED)]
     if not found:
         return [well(PROXIES, "none is needed")]
     return [_proxy(reached, taken) for reached, taken in found]
@@ -211,8 +216,10 @@ def _proxy(reached: Reached, taken: Taken) -> Finding:
     )
 
 
-def judge_relays(proxies: Sequence[Operator], found: Sequence[Reached]) -> list[Finding]:
-    """Of the ports at which tunnels meet."""
+def judge_relays(proxies: Sequence[Operator] | None, found: Sequence[Reached]) -> list[Finding]:
+    """Of the ports at which tunnels meet; None: it isn't known through which proxies."""
+    if proxies is None:
+        return [unknown(RELAY, UNLOOKED)]
     if not proxies:
         return [well(RELAY, "none is needed")]
     if not found:
@@ -254,7 +261,7 @@ def judge_peer(
     """
     group = f"the way to {peer}"
     if directory is None:
-        return [unknown(group, "not looked at: no directory is known")]
+        return [unknown(group, UNLOOKED)]
     return [*_on_paper(group, directory, own, peer), *_in_fact(group, peer, taken), *_by_server(group, peer, served)]
 
 
