@@ -29,6 +29,7 @@ import http_targets  # noqa: E402
 import proxy_targets  # noqa: E402
 import reading_targets  # noqa: E402
 import store_targets  # noqa: E402
+import trace_targets  # noqa: E402
 import trust_targets  # noqa: E402
 import wire_targets  # noqa: E402
 from engine import Fuzzer, Tally, Target, read_input  # noqa: E402
@@ -42,6 +43,7 @@ TARGETS: dict[str, Target] = {
         proxy_targets,
         reading_targets,
         store_targets,
+        trace_targets,
         trust_targets,
         wire_targets,
     )

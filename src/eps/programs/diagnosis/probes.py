@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from eps.core.host_port import parse_host_port
 from eps.core.jsonrpc_text import render_request
@@ -23,6 +22,9 @@ from eps.transport.tls import TlsFiles, plain_reason
 
 PROBE_SECONDS = 5.0
 """For one address: name, connection, TLS, an answer. A healthy one takes some round trips."""
+
+DATE = "%a, %d %b %Y %H:%M:%S GMT"
+"""As servers write it (RFC 9110, section 5.6.7)."""
 
 MAX_HEAD_BYTES = 16 * 1024
 """Of an HTTP answer, in which a Date is looked for."""
@@ -168,9 +170,7 @@ def ahead_of(head: str, now: datetime) -> float | None:
     fields = (line.partition(":") for line in head.splitlines()[1:])
     date = next((value.strip() for name, _, value in fields if name.strip().lower() == "date"), "")
     try:
-        there = parsedate_to_datetime(date)
-    except (ValueError, TypeError):
+        there = datetime.strptime(date, DATE).replace(tzinfo=UTC)
+    except ValueError:
         return None
-    if there.tzinfo is None:
-        there = there.replace(tzinfo=UTC)
     return (now - there).total_seconds()
