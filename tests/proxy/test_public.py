@@ -15,6 +15,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
 from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
+from eps.core.trace import current_id
 from eps.errors import NotSent, OutcomeUnknown
 from eps.proxy.public import PublicProxy, RelayLimits, source_of
 from eps.reasons import TABLE, Reason
@@ -32,6 +33,7 @@ class Stage:
     def __init__(self, **options: Any) -> None:
         self.events: list[Event] = []
         self.asked: list[tuple[str, Object, float]] = []
+        self.traced: list[str] = []
         self.answer: Callable[[Object], Awaitable[Response]] = self.says_ok
         self._sockets: list[socket.socket] = []
         self._news = asyncio.Event()
@@ -51,14 +53,15 @@ class Stage:
 
     async def _call_network(self, method: str, params: Object, timeout: float) -> Response:
         self.asked.append((method, params, timeout))
+        self.traced.append(current_id())
         return await self.answer(params)
 
     async def says_ok(self, params: Object) -> Response:
         return Response("x", {})
 
-    async def request(self, params: Object = PARAMS) -> Response:
+    async def request(self, params: Object = PARAMS, call_id: str = "n:7") -> Response:
         """Step 2, as our EPS server passes it on."""
-        return await self.proxy.handle(Call("requestConnection", params, "n:7"))
+        return await self.proxy.handle(Call("requestConnection", params, call_id))
 
     async def offered(self) -> tuple[bytes, bytes]:
         """B's and A's token of a request that went well."""
@@ -105,6 +108,18 @@ async def a_stage(**options: Any) -> AsyncIterator[Stage]:
 async def stage() -> AsyncIterator[Stage]:
     async with a_stage() as stage:
         yield stage
+
+
+async def test_steps_have_the_trace_of_the_call_that_asks() -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with a_stage(tells_durations=False) as stage:
+        call_id = f"public-proxy-1.ga.requestConnection({trace}-00f067aa0ba902b7)"
+        answer = await asyncio.create_task(stage.request(call_id=call_id))  # as a server runs each in a task of its own
+        assert set(answer.result) == {"token", "endpoint"}, "the setting says to tell nothing"
+        assert stage.traced == [trace], "what asks for the call's sake has the call's trace"
+        await stage.request()
+        assert stage.traced == [trace, ""], "another id tells none"
+        assert [event.trace for event in stage.events if isinstance(event, Step)] == [trace, ""]
 
 
 async def test_the_six_steps(stage: Stage) -> None:
