@@ -70,7 +70,7 @@ soak: $(VENV)/.dev
 	EPS_RECOVERY_SECONDS=5 $(BIN)/python -m pytest tests/integration/test_programs.py
 	EPS_PASSTHROUGH_RECOVERY_SECONDS=10 $(BIN)/python -m pytest tests/integration/test_passthrough_programs.py
 	EPS_THOUSAND_RECORDS_SECONDS=3 $(BIN)/python -m pytest tests/integration/test_programs_cli.py -s -k thousand
-	$(BIN)/python -m pytest -m soak --timeout=1800 -s tests/soak
+	EPS_SOAK_SECONDS=$${EPS_SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s tests/soak
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults

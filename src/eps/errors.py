@@ -24,6 +24,7 @@
     └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
        ├─ NotSent                    500  call        peer       not_sent  certainly not executed
        │  ├─ Busy                    500  call        peer       not_sent  too many calls already: later
+       │  ├─ GivenUp                 500  call        ours       not_sent  whoever asked had gone: final
        │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there now
        │  │  └─ NoWay                                                       nor will one, as things are set up: final
        │  ├─ Unreachable             500  call        peer       not_sent  could not connect
@@ -326,6 +327,15 @@ class Busy(NotSent):
 
     def data(self) -> dict[str, str | int]:
         return super().data() | {"retry_after": self.retry_after}
+
+
+class GivenUp(NotSent):
+    """Whoever asked has gone before the call could be sent; nobody is told but the log."""
+
+    final = True
+
+    def __init__(self) -> None:
+        super().__init__("the caller has gone before its call was sent", side=Side.OURS)
 
 
 class NoRoute(NotSent):

@@ -79,6 +79,17 @@ class Setup:
         return await self.broker.deliver(Request(parse_address(address), params or {}), sender)
 
 
+async def test_a_held_call_whose_caller_goes_is_not_tried_again() -> None:
+    channel = Channel(HD_2, answer=NotSent("not now"))
+    setup = Setup(channel, limits=BrokerLimits(patience=30.0))
+    request = Request(parse_address("hd-2.f(1)"), {}, lambda: not channel.requests)
+    async with asyncio.timeout(20):
+        error = await error_of(await setup.broker.deliver(request, HD_1))
+    assert "the caller has gone before its call was sent" in error.message
+    assert (error.data["outcome"], error.data["side"]) == ("not_sent", "ours")
+    assert len(channel.requests) == 1
+
+
 async def error_of(answer: Response) -> Error:
     assert answer.error is not None
     return answer.error

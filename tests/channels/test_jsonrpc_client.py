@@ -13,7 +13,7 @@ from eps.core.loose_answers import Flaw
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.overload import Fixed
-from eps.errors import Unreachable
+from eps.errors import GivenUp, Unreachable
 from eps.jsonrpc.client import JsonRpcClient
 from support.testing import Events, jsonrpc_server
 
@@ -39,6 +39,22 @@ async def test_the_application_gets_method_params_and_the_whole_address_as_id() 
         assert await leading.deliver(request, HD_1, 5) == Response("ls-1.add(n:7)", {"ok": 1})
         await leading.close()
     assert seen == [Call("add", {"a": 1, "_client": {"name": "hd-1"}}, "ls-1.add(n:7)", ())]
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_begun() -> None:
+    seen: list[Call] = []
+
+    async def application(call: Call) -> Response:
+        seen.append(call)
+        return Response(call.id, {})
+
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        with pytest.raises(GivenUp):
+            await leading.deliver(Request(Address(LS_1, "add", "7"), {}, lambda: False), LS_1, 5)
+        await leading.deliver(Request(Address(LS_1, "add", "8"), {}), LS_1, 5)
+        await leading.close()
+    assert [call.id for call in seen] == ["ls-1.add(8)"]
 
 
 @pytest.mark.parametrize(

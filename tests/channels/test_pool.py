@@ -10,8 +10,9 @@ import pytest
 from eps.channels.pool import ATTEMPTS, Pool
 from eps.channels.slots import Keeping, Route
 from eps.core.event import Event, Level, Notice, PeerChanged
+from eps.core.message import Wanted
 from eps.core.names import Fingerprint, Operator
-from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
+from eps.errors import EpsError, GivenUp, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity
 from support.fakes import FakeSource, network_directory
@@ -41,7 +42,7 @@ class FakeConnection:
     def replaced(self) -> None:
         self.beside += 1
 
-    async def call(self, request: pb.Request, timeout: float) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, wanted: Wanted) -> pb.Response:
         self.calls += 1
         if self.failures:
             raise self.failures.pop(0)
@@ -143,6 +144,15 @@ async def test_a_call_that_was_not_sent_goes_out_on_a_new_connection(setup: Setu
     await setup.call()
     assert len(setup.opened) == 2
     await until(lambda: setup.opened[0].closed.done())
+
+
+async def test_a_call_that_nobody_waits_for_any_more_costs_others_nothing(setup: Setup) -> None:
+    await setup.call()
+    setup.opened[0].failures = [GivenUp()]
+    with pytest.raises(GivenUp):
+        await setup.call()
+    await setup.call()
+    assert len(setup.opened) == 1
 
 
 async def test_it_does_not_try_for_ever(setup: Setup) -> None:
@@ -655,7 +665,7 @@ async def test_a_call_that_found_no_place_in_a_doubtful_connection_goes_elsewher
     await setup.call()
     first = setup.opened[0]
 
-    async def doubts(request: pb.Request, timeout: float) -> pb.Response:
+    async def doubts(request: pb.Request, timeout: float, wanted: Wanted) -> pb.Response:
         first.doubtful = True
         raise NotSent("it does not answer any more")
 

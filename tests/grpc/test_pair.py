@@ -8,7 +8,7 @@ import h2.events
 import pytest
 
 from eps.core.event import Notice, PeerChanged, Refused
-from eps.errors import DeliveryError, NotPermitted, NotSent, OutcomeUnknown, TooLarge
+from eps.errors import DeliveryError, GivenUp, NotPermitted, NotSent, OutcomeUnknown, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
@@ -92,6 +92,27 @@ async def test_a_call_that_finds_no_room_in_time_was_not_sent(monkeypatch: pytes
             await connection.call(ping("3"), 0)
         on_call.release.set()
         await soon(first)
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had to wait for room, and its caller went meanwhile."""
+    monkeypatch.setattr("eps.grpc.http2.MAX_STREAMS", 1)
+    on_call = Held()
+    wanted = [True]
+
+    async with rig(on_call) as it:
+        connection = await it.connect()
+        first = asyncio.create_task(connection.call(ping("1"), 30))
+        while not connection.active:
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(connection.call(ping("2"), 30, lambda: wanted[0]))
+        await asyncio.sleep(0)
+        wanted[0] = False
+        on_call.release.set()
+        await soon(first)
+        with pytest.raises(GivenUp, match="the caller has gone"):
+            await soon(waiting)
+        assert (await soon(connection.call(ping("3"), 30, lambda: True))).result == ping("3").params
 
 
 @pytest.mark.parametrize("size", [0, 65_520, 65_536, 1_000_000, 4_194_200])

@@ -537,6 +537,31 @@ async def test_a_call_whose_client_has_gone_is_not_begun(monkeypatch: pytest.Mon
     assert [call.id for call in begun] == ["2"]
 
 
+async def test_a_call_knows_whether_its_client_is_still_there() -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    wanted: list[bool] = []
+
+    async def handler(call: Call) -> Response:
+        wanted.append(call.wanted())
+        begun.set()
+        await go.wait()
+        wanted.append(call.wanted())
+        return Response(call.id, "done")
+
+    async with jsonrpc_server(handler) as server:
+        async with connected(server) as client:
+            client.post(request())
+            await begun.wait()
+            (connection,) = server.connections
+        async with asyncio.timeout(30):
+            while connection.transport is not None:
+                await asyncio.sleep(0.01)
+            go.set()
+            while len(wanted) < 2:
+                await asyncio.sleep(0.01)
+    assert wanted == [True, False]
+
+
 async def test_a_client_that_goes_away_does_not_stop_its_call() -> None:
     slow = Slow()
     async with jsonrpc_server(slow) as server:

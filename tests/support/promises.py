@@ -248,6 +248,20 @@ NEIGHBOUR_FAULTS = (
         ),
     ),
     Fault(
+        "A hundred callers come at once to an application that answers quickly",
+        "None is refused: those wait for a moment whom it will have answered within a tenth of a second",
+        ("core/test_overload.py::test_many_callers_of_a_fast_application_are_all_answered",),
+    ),
+    Fault(
+        "A caller gives up before its call is sent",
+        "The call is not begun: not by the application that would have it at once, and not by the server that holds it",
+        (
+            "broker/test_broker.py::test_a_held_call_whose_caller_goes_is_not_tried_again",
+            "grpc/test_pair.py::test_a_call_that_nobody_waits_for_any_more_is_not_sent",
+            "jsonrpc/test_server.py::test_a_call_whose_client_has_gone_is_not_begun",
+        ),
+    ),
+    Fault(
         "An application is down, hangs up, or answers nothing",
         "Its calls are not sent where it could not be reached, and unknown where it had them; each ends with its "
         "deadline",
@@ -288,6 +302,7 @@ NEIGHBOUR_FAULTS = (
         (
             "soak/test_processes.py::test_twenty_thousand_relayed_pings",
             "soak/test_in_one_process.py::test_five_hundred_tunnels",
+            "soak/test_two_thousand_tunnels.py::test_two_thousand_tunnels_and_three_hundred_calls_a_second",
         ),
     ),
     Fault(

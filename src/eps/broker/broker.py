@@ -38,6 +38,7 @@ from eps.directory import DirectorySource
 from eps.errors import (
     DirectoryUnavailable,
     EpsError,
+    GivenUp,
     InternalError,
     NoRoute,
     NotPermitted,
@@ -291,6 +292,8 @@ class Broker:
         return self._patience.call(recipient.name, attempt, deadline)
 
     async def _try_channels(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
+        if not request.wanted():
+            raise GivenUp
         for channel in self._outbound:
             way = channel.way_to(recipient.name)
             if way is not None:
@@ -401,7 +404,7 @@ def _is_told_by_a_server(data: Object) -> bool:
 
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
-    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client})
+    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client}, request.wanted)
 
 
 def no_directory(own: Operator, operator: Operator, failing: EpsError | None) -> DirectoryUnavailable:

@@ -175,7 +175,9 @@ class GrpcClientChannel:
 
     async def _call(self, route: Route, request: Request, sender: Operator, timeout: float) -> Response:
         message = await encode_request(request, sender)
-        return await read_answer(await self._pool.call(request.address.operator, message, timeout, route), request)
+        return await read_answer(
+            await self._pool.call(request.address.operator, message, timeout, route, request.wanted), request
+        )
 
     def _route(self, operator: Operator) -> Route | None:
         """How the directory says that ``operator`` is reached; None if not by us. Worked out once for each state of

@@ -11,7 +11,7 @@ from eps.core.event import Emit
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
 from eps.core.overload import Limit
-from eps.errors import AnswerRefused, OutcomeUnknown
+from eps.errors import AnswerRefused, GivenUp, OutcomeUnknown
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.tolerance import Tolerance
 
@@ -50,6 +50,8 @@ class JsonRpcClientChannel:
         turn = await self._turns.begin(request.address.method)
         took: float | None = None
         try:
+            if not request.wanted():
+                raise GivenUp
             answer = await self._post(request, timeout - (time.monotonic() - began))
             took = time.monotonic() - turn.at
         except AnswerRefused:

@@ -54,7 +54,7 @@ class JsonRpcServerChannel:
             AddressError: the method and id make no address; the server answers it with code 1.
         """
         assert self._deliver is not None, "the server accepts nothing before start"
-        return await self._deliver(Request(address_of(call), call.params), self._own)
+        return await self._deliver(Request(address_of(call), call.params, call.wanted), self._own)
 
 
 def address_of(call: Call) -> Address:

@@ -29,10 +29,11 @@ from eps.channels.peers import DirectoryPins
 from eps.channels.slots import Keeping, Opener, Route, Slot, not_there_yet, outlasts, remaining, retrieve
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
+from eps.core.message import Wanted, always
 from eps.core.names import Operator
 from eps.core.renewal import REPLACE_SECONDS
 from eps.directory import DirectorySource
-from eps.errors import NotSent, NoWay, Unreachable
+from eps.errors import GivenUp, NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.reasons import Reason
@@ -132,12 +133,15 @@ class Pool:
         """To whom connections are open that are to be opened anew, or come to their end."""
         return sorted(connection.operator for connection in self._stale)
 
-    async def call(self, operator: Operator, request: pb.Request, timeout: float, route: Route) -> pb.Response:
+    async def call(
+        self, operator: Operator, request: pb.Request, timeout: float, route: Route, wanted: Wanted = always
+    ) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
 
         Args:
             timeout: seconds.
             route: the route to it now.
+            wanted: asked when it is about to be sent, see :class:`eps.core.message.Request`.
 
         Raises:
             NotSent: certainly not executed. OutcomeUnknown: it may have been. DeliveryError: the peer refused it.
@@ -147,7 +151,9 @@ class Pool:
         for attempt in range(1, ATTEMPTS + 1):
             connection = await self._connection(operator, remaining(deadline), route)
             try:
-                return await connection.call(request, remaining(deadline))
+                return await connection.call(request, remaining(deadline), wanted)
+            except GivenUp:
+                raise
             except NotSent:
                 out_of_time = remaining(deadline) <= 0
                 if not out_of_time and not connection.doubtful:

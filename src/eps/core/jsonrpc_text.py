@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 import jiter
@@ -17,7 +17,7 @@ import orjson
 
 from eps.core.json_pieces import DeeperThan, is_heavy, parse_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
-from eps.core.message import Error, Response, unwrap
+from eps.core.message import Error, Response, Wanted, always, unwrap
 from eps.core.minus_zero import show_minus_zeros
 from eps.core.names import Object
 from eps.core.place import place_below
@@ -68,12 +68,14 @@ class Call:
         params: the caller's object.
         id: in the form it has inside the network (:func:`network_id`), never empty; ``Response.id`` repeats it.
         client_names: names of the client's verified certificate, CN first; empty without one.
+        wanted: whether the client is still there.
     """
 
     method: str
     params: Object
     id: str
     client_names: tuple[str, ...] = ()
+    wanted: Wanted = field(default=always, compare=False, repr=False)
 
 
 def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:

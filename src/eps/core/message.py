@@ -10,13 +10,26 @@ from eps.core.names import Object
 CLIENT_KEY = "_client"
 """The key of ``params`` under which each receiving server puts the sender's name and directory entry."""
 
+Wanted = Callable[[], bool]
+"""See :class:`Request`."""
+
+
+def always() -> bool:
+    """Of who can't go unnoticed."""
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request addressed to an operator. ``method`` and ``id`` on the wire both derive from the address."""
+    """A request addressed to an operator. ``method`` and ``id`` on the wire both derive from the address.
+
+    Attributes:
+        wanted: whether whoever asks still waits: a call that nobody waits for any more is not begun.
+    """
 
     address: Address
     params: Object
+    wanted: Wanted = field(default=always, compare=False, repr=False)
 
 
 class Unread:

@@ -14,9 +14,10 @@ from typing import Self
 
 from google.protobuf.message import DecodeError
 
+from eps.core.message import Wanted, always
 from eps.core.names import Operator
 from eps.core.trace import CURRENT, TOOK, current_id, seconds_in
-from eps.errors import DeliveryError, NotSent, Outcome, OutcomeUnknown
+from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.dialled import Dialled
 from eps.grpc.framing import (
@@ -124,11 +125,12 @@ class ClientConnection:
         """Calls and reverse streams in flight."""
         return len(self.wire.streams)
 
-    async def call(self, request: pb.Request, timeout: float) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, wanted: Wanted = always) -> pb.Response:
         """One ``Call``.
 
         Args:
             timeout: seconds for everything; the peer is told.
+            wanted: asked once it can be sent, see :class:`eps.core.message.Request`.
 
         Raises:
             NotSent: certainly not executed; may go out again on another connection.
@@ -139,24 +141,26 @@ class ClientConnection:
         body, deadline = framed(request), self.wire.clock() + timeout
         service = self._spoken.current
         try:
-            return await self._call(service, body, timeout)
+            return await self._call(service, body, timeout, wanted)
         except _NoSuchPath as unknown:
             if not self._spoken.refused(service):
                 raise
             # Certainly not executed: the peer has only looked for the service's name.
             try:
-                return await self._call(OTHER[service], body, deadline - self.wire.clock())
+                return await self._call(OTHER[service], body, deadline - self.wire.clock(), wanted)
             except _NoSuchPath as neither:
                 self._spoken.refused(OTHER[service])
                 raise unknown from neither
 
-    async def _call(self, service: str, body: bytes, timeout: float) -> pb.Response:
+    async def _call(self, service: str, body: bytes, timeout: float, wanted: Wanted) -> pb.Response:
         if timeout <= 0:
             raise NotSent(f"no time was left to call {self.operator}")
         stream: WireStream | None = None
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
+                if not wanted():
+                    raise GivenUp
                 told = self._traced()
                 stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, told))
                 self._link.expect(stream)

@@ -316,7 +316,7 @@ class JsonRpcServer:
             held.begin()
             if request.transport is None:
                 raise ConnectionResetError("the client has gone before its call began")
-            response = await self._handler(call)
+            response = await self._handler(replace(call, wanted=lambda: request.transport is not None))
         except EpsError as error:
             return error_response(call_id, error)
         except ConnectionError:
