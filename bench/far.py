@@ -95,7 +95,8 @@ class Far:
             self._close(sock)
 
     def _answer_rpc(self, sock: ssl.SSLSocket, request: Json) -> None:
-        self._join(request["params"]["endpoint"], base64.b64decode(request["params"]["token"]))
+        if "endpoint" in request["params"]:  # else a proxy that stops asks whether others could take its tunnels' place
+            self._join(request["params"]["endpoint"], base64.b64decode(request["params"]["token"]))
         answer = json.dumps({"jsonrpc": "2.0", "result": {}, "id": request["id"]}).encode()
         head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nKeep-Alive: timeout=60\r\n"
         parts = [f"{head}Content-Length: {len(answer)}\r\n\r\n".encode(), answer]

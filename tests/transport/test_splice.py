@@ -19,7 +19,8 @@ import pytest
 from eps.core.rendezvous import TunnelOutcome
 from eps.transport import splice as splice_module
 from eps.transport.pipes import COPY_BYTES, PIPE_BYTES, Carrier, CopyCarrier, PipePool, SpliceCarrier, splice_works
-from eps.transport.splice import Relay, SpliceResult
+from eps.transport.sockets import UNSENT_BYTES, tune, unsent
+from eps.transport.splice import FIRST_TAKEN, LEAST_TAKEN, Measure, Relay, SpliceResult
 from support.sockets import fill, open_files, recv, recv_all, recv_exactly, recv_until_reset, reset, send, tcp_pair
 
 BOTH_LOOPS = True
@@ -414,6 +415,51 @@ async def test_a_frozen_reader_stops_its_sender_and_costs_bounded_memory(tunnels
     tunnel.first.shutdown(socket.SHUT_WR)
     assert len(await recv_all(tunnel.second)) == sent
     assert pool.lent == 0
+
+
+async def test_little_waits_in_front_of_a_slow_reader(tunnels: Tunnels, carrier: MakeCarrier) -> None:
+    """What one sends who has much to say is in front of what is small: whatever waits here takes its time to go out."""
+    carriers = [carrier(), carrier()]
+    made = iter(carriers)
+    tunnel = tunnels(make_carrier=lambda: next(made))
+    for inside in tunnel.inside:
+        tune(inside)
+    tunnel.second.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sending = asyncio.create_task(send(tunnel.first, bytes(40_000_000)))
+    waiting = []
+    for _ in range(40):
+        await recv_exactly(tunnel.second, 16_384)
+        await asyncio.sleep(0.02)
+        waiting.append(unsent(tunnel.inside[1]) + carriers[0].pending)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert max(waiting) < 400 * 1024, "a whole carrier would be twice as much"
+
+
+def test_a_sink_gets_what_it_sends_in_a_moment() -> None:
+    measure = Measure()
+    measure.waits(UNSENT_BYTES + 100_000, 5.0)
+    measure.waited(6.0)
+    assert measure.most == LEAST_TAKEN, "100 kB/s"
+    measure.waits(UNSENT_BYTES + 2_000_000, 6.0)
+    measure.waited(7.0)
+    assert measure.most == 200_000
+    measure.waits(0, 7.0)
+    measure.waited(7.0)
+    assert measure.most == LEAST_TAKEN
+    measure.waits(PIPE_BYTES, 7.0)
+    measure.waited(7.001)
+    assert measure.most == PIPE_BYTES
+
+
+def test_a_sink_that_is_in_time_gets_more() -> None:
+    measure = Measure()
+    measure.went_through(FIRST_TAKEN - 1)
+    assert measure.most == FIRST_TAKEN, "there was no more"
+    for _ in range(9):
+        measure.went_through(measure.most)
+    assert measure.most == PIPE_BYTES
 
 
 async def test_frozen_readers_that_hold_all_large_pipes_leave_small_ones_for_others(

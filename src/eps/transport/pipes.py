@@ -41,8 +41,8 @@ class Carrier(Protocol):
     pending: int
     """Bytes taken from the source that the sink has not got yet."""
 
-    def take(self, source: socket.socket) -> int:
-        """Take what the source has, up to the carrier's room; only while nothing is pending.
+    def take(self, source: socket.socket, most: int = PIPE_BYTES) -> int:
+        """Take what the source has, up to ``most`` bytes and the carrier's room; only while nothing is pending.
 
         Returns:
             Bytes taken; 0 at the end of the stream.
@@ -153,11 +153,11 @@ class SpliceCarrier:
         self.pool = pool
         self._pipe: Pipe | None = None
 
-    def take(self, source: socket.socket) -> int:
+    def take(self, source: socket.socket, most: int = PIPE_BYTES) -> int:
         pipe = self._pipe = self.pool.borrow()
         try:
             self.pending = os.splice(
-                source.fileno(), pipe.write_end, pipe.size, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+                source.fileno(), pipe.write_end, min(pipe.size, most), flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
             )
         finally:
             if not self.pending:
@@ -201,9 +201,9 @@ class CopyCarrier:
         self._in_shared_buffer = False
         self.pending = len(head)
 
-    def take(self, source: socket.socket) -> int:
+    def take(self, source: socket.socket, most: int = PIPE_BYTES) -> int:
         buffer = _shared_buffer()
-        self.pending = source.recv_into(buffer)
+        self.pending = source.recv_into(buffer, min(len(buffer), most))
         self._left, self._in_shared_buffer = buffer[: self.pending], True
         return self.pending
 

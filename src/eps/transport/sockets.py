@@ -17,6 +17,9 @@ UNSENT_BYTES = 16_384
 """Of each socket, that the kernel takes before it can send them (TCP_NOTSENT_LOWAT). More would only wait there, in
 front of what is small and in a hurry; what is on its way already does not count."""
 
+_SIOCOUTQNSD = 0x894B
+"""linux/sockios.h; Python has no name for it."""
+
 _LAST_ACK_RECEIVED = 56
 """Where in TCP_INFO the milliseconds since the last confirmation stand, four bytes (linux/tcp.h)."""
 
@@ -64,6 +67,13 @@ def tune(sock: socket.socket) -> None:
 def unacknowledged(sock: socket.socket) -> int:
     """How many bytes the peer's kernel has not confirmed yet (SIOCOUTQ)."""
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def unsent(sock: socket.socket) -> int:
+    """How many bytes the kernel has not begun to send (SIOCOUTQNSD); 0 where it doesn't say."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
 
 
 def last_acknowledged(sock: socket.socket) -> float:

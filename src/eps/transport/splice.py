@@ -7,6 +7,11 @@ Each flow moves at most one carrier's load (``transport.pipes``: 1 MiB) when the
 ready, and returns: so a busy tunnel can't starve the others, a side that does not read stops the other one through
 TCP's own back-pressure, and there is no task, and nothing to schedule, for any chunk.
 
+On a narrow line whatever waits here is in front of what is small and in a hurry: both are bytes of one connection, end
+to end. So a flow takes no more at once than its sink has just shown to send within ``AHEAD`` seconds; it begins with
+little, has more while its sink is in time, and waits until the sink has sent what it has. What is fast gets whole
+carriers, and isn't asked (``Measure``).
+
 uvloop tells of a socket that was reset once, and then never again of that socket. Bytes may lie in front of the reset:
 so a flow that has read looks whether its source is broken, and if so reads on by itself.
 
@@ -27,11 +32,17 @@ from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
-from eps.transport.pipes import GIVE_UP_ON_SPLICE, Carrier, CopyCarrier, best_carrier
-from eps.transport.sockets import unacknowledged
+from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
+from eps.transport.sockets import UNSENT_BYTES, unacknowledged, unsent
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
+
+AHEAD = 0.1
+"""Seconds of a sink's work that are taken at once: a line has enough to do until the event loop looks again."""
+
+LEAST_TAKEN, FIRST_TAKEN = 16_384, 65_536
+"""Bytes: what even the narrowest line gets at once; and what an unknown one does: a carrier, four times doubled."""
 
 FIRST_LOOK, LONGEST_PAUSE = 0.001, 0.1
 """Seconds until a send queue is looked at again: no event tells that it is empty. Most are after one round trip."""
@@ -186,12 +197,42 @@ class Relay:
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
 
 
+class Measure:
+    """How much a sink is given at once.
+
+    Attributes:
+        most: bytes.
+    """
+
+    __slots__ = ("_queued", "_since", "most")
+
+    def __init__(self) -> None:
+        self.most = FIRST_TAKEN
+        self._queued = 0
+        self._since = 0.0
+
+    def went_through(self, taken: int) -> None:
+        """The sink took ``taken`` bytes without a pause."""
+        if taken >= self.most:
+            self.most = min(2 * self.most, PIPE_BYTES)
+
+    def waits(self, queued: int, now: float) -> None:
+        """The sink has so many bytes to send, or to be given, before it gets more."""
+        self._queued, self._since = queued, now
+
+    def waited(self, now: float) -> None:
+        """All but :data:`UNSENT_BYTES` of them are on their way."""
+        sent = max(self._queued - UNSENT_BYTES, 0)
+        rate = sent / max(now - self._since, 1e-6)
+        self.most = int(min(max(rate * AHEAD, LEAST_TAKEN), PIPE_BYTES))
+
+
 class Flow:
     """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
     pending then), or its sink's room."""
 
     __slots__ = (
-        *("_after_head", "_carrier", "_discarding", "_loop", "_relay", "_source_broke"),
+        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_source_broke"),
         *("_sink", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
     )
 
@@ -211,6 +252,7 @@ class Flow:
         self._sink_fd = sink.fileno()
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
+        self._measure = Measure()
         self._discarding = False
         self._source_broke = False
         self.ended = False
@@ -234,7 +276,7 @@ class Flow:
         if self.ended or self._carrier.pending:
             return  # that it was to read on is out of date
         try:
-            taken = self._carrier.take(self._source)
+            taken = self._carrier.take(self._source, self._measure.most)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -249,9 +291,23 @@ class Flow:
             self._look_for_reset()
         elif self._put():
             self._look_for_reset()
+            self._after_put(taken)
         else:
-            self._loop.remove_reader(self._source_fd)
-            self._loop.add_writer(self._sink_fd, self._on_writable)
+            self._wait_for_sink()
+
+    def _after_put(self, taken: int) -> None:
+        """Take more at once, or none until the sink has sent what it got."""
+        if self._measure.most == PIPE_BYTES or self._source_broke or self.ended or self._discarding:
+            return
+        if unsent(self._sink) > UNSENT_BYTES:
+            self._wait_for_sink()
+        else:
+            self._measure.went_through(taken)
+
+    def _wait_for_sink(self) -> None:
+        self._measure.waits(self._carrier.pending + unsent(self._sink), self._loop.time())
+        self._loop.remove_reader(self._source_fd)
+        self._loop.add_writer(self._sink_fd, self._on_writable)
 
     def source_broke(self) -> None:
         """Read by itself from now on, to the end: the event loop may not call any more."""
@@ -268,7 +324,8 @@ class Flow:
             self.source_broke()
 
     def _on_writable(self) -> None:
-        if self._put():
+        if not self._carrier.pending or self._put():
+            self._measure.waited(self._loop.time())
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
             self._loop.remove_writer(self._sink_fd)
