@@ -317,7 +317,7 @@ def test_a_signed_file_for_scripts(network: Network) -> None:
         ('{"records": []}', "changes nothing"),
         ('{"records": 7}', "must be a list of change records"),
         ('{"records": null}', "must be a list of change records"),
-        ('{"data": {"slip": 2}}', "a change slip of version 2"),
+        ('{"data": {"slip": 2}}', "a change slip of a version that this program"),
         ('{"data": {"slip": 1}}', "is no whole change slip"),
         ('{"data": {"slip": 1, "operator": "a", "why": "", "proposed_at": "", "changes": [7]}}', "what they replace"),
         ('{"records": [{"name": "hd-2", "section": "groups", "data": 7}]}', r"records\[0\].data: must be a list"),

@@ -9,6 +9,7 @@ from eps.core.chain import Chain
 from eps.core.names import Object
 from eps.core.signature import Signer
 from eps.directory.json_files import FileRecord, records_of
+from eps.errors import BadParams
 from eps.programs.directory.slip import Slip, Verdict, code_of, judge, make, parse
 from support.record_tools import ADMIN, NOW, STRANGER, group_record, sign_chain, signer, signing_pin_record, trust
 
@@ -58,6 +59,41 @@ def test_the_code_is_of_all_that_it_says() -> None:
 def test_without_its_code_or_with_anothers_signature(key: str) -> None:
     (wrong,) = judged(slip_of(MORE) | {key: {"code": "", "signature": {}}[key]}).wrong
     assert wrong.startswith({"code": "it was altered", "signature": "its signature does not count: "}[key])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("operator", "acme\x1b[2J"),
+        ("operator", ""),
+        ("operator", 7),
+        ("why", None),
+        ("proposed_at", []),
+        ("changes", {}),
+        ("changes", []),
+        ("changes", ["x"]),
+        ("changes", [{"name": "acme", "replaces": 7}]),
+        ("slip", 2),
+        ("slip", None),
+    ],
+    ids=lambda value: repr(value)[:30].encode("unicode_escape").decode(),
+)
+def test_what_is_no_slip(key: str, value: object) -> None:
+    made = slip_of(MORE)
+    with pytest.raises(BadParams) as refused:
+        parse(made | {"data": made["data"] | {key: value}})
+    assert refused.value.message.isprintable() and refused.value.hint
+
+
+def test_one_as_deep_as_files_may_be_is_told_and_ends_nothing() -> None:
+    """Python's own calls would end with a RecursionError."""
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    made = slip_of(MORE)
+    with pytest.raises(BadParams, match="of a version that this program doesn't know"):
+        parse(made | {"data": made["data"] | {"slip": deep}})
+    assert judged(made | {"data": made["data"] | {"more": deep}}).wrong[0].startswith("it was altered")
 
 
 def test_a_stranger_signs_nothing() -> None:

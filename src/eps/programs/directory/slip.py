@@ -19,6 +19,7 @@ from eps.core.certificate import Subject
 from eps.core.chain import ADMIN_GROUP
 from eps.core.changes import changes
 from eps.core.entries import Directory
+from eps.core.exact import is_operator
 from eps.core.instant import instant_of
 from eps.core.names import Object, Operator, RecordHash
 from eps.core.record import NO_PARENT, parse_signature
@@ -128,10 +129,11 @@ def parse(value: Any) -> Slip:
     content = value["data"]
     if content["slip"] != VERSION:
         hint = "use the version of eps that the operator has, or a newer one"
-        raise BadParams(f"is a change slip of version {content['slip']!r}, which this program doesn't know", hint=hint)
+        raise BadParams("is a change slip of a version that this program doesn't know", hint=hint)
     texts = [content.get(key) for key in ("operator", "why", "proposed_at")]
     proposed = content.get("changes")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(proposed, list) or not proposed:
+    named = isinstance(texts[0], str) and is_operator(texts[0])  # it stands in what terminals show
+    if not named or not all(isinstance(text, str) for text in texts) or not isinstance(proposed, list) or not proposed:
         raise BadParams("is no whole change slip", hint="make it with eps directory propose")
     if not all(isinstance(one, dict) and isinstance(one.get("replaces"), str) for one in proposed):
         raise BadParams("holds changes that don't say what they replace", hint="make it with eps directory propose")
