@@ -65,6 +65,11 @@ PROGRAM_FAULTS = (
         (STRUCK + "test_a_program_is_struck_under_load",),
     ),
     Fault(
+        "Any of the networks in [reference-broken-networks.md](reference-broken-networks.md)",
+        "The caller is told where it failed, whose it is, why, what to do, and whether the call ran",
+        ("faults/test_broken_networks.py::test_what_is_told",),
+    ),
+    Fault(
         "A server is told to stop while calls run (SIGTERM, `eps server drain`)",
         "All are answered, in every order of channels, as long as they end within `drain_timeout`",
         ("faults/test_stopping.py::test_running_calls_are_answered",),
