@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.attacker import AT_GRPC, AT_JSONRPC, KINDS, Attacker
 from support.flood import Flood, Kind
 from support.honest import HonestLoad, at
 from support.machine import Machine
@@ -89,3 +90,18 @@ async def test_ten_thousand_silent_connections(machine: Machine, kind: Kind) -> 
     assert not honest.lost
     assert max(honest.kept + honest.fresh) < PROMISED_SECONDS
     assert at(honest.kept, 0.99) < 0.25
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", KINDS)
+async def test_honest_calls_beside_an_attack(machine: Machine, kind: str) -> None:
+    await ready(machine)
+    port = 8888 if kind in AT_GRPC else 5555 if kind in AT_JSONRPC else 3322
+    async with HonestLoad(machine) as honest, Attacker(kind, machine.ports.of[port], machine.dev / "certs") as attacker:
+        rounds = await attacker.rounds()
+    print(f"{kind}: {rounds} rounds beside {honest}")
+    assert rounds > 0
+    assert not honest.lost
+    assert min(map(len, (honest.kept, honest.new_jsonrpc, honest.new_grpc))) > 0
+    assert at(honest.kept, 0.99) < 0.25
+    assert at(honest.fresh, 0.99) < PROMISED_SECONDS

@@ -19,10 +19,8 @@ from hyperframe.frame import (
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
-    PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
-    WindowUpdateFrame,
 )
 
 from eps.core.event import Refused
@@ -35,6 +33,7 @@ from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
 from eps.pki import Authority
 from eps.transport.tls import PeerIdentity, client_context, plain_reason
+from support.attacker import FRAMES
 from support.grpc_rig import (
     HD_1,
     Hanging,
@@ -524,27 +523,14 @@ async def flood(raw: Raw, data: bytes, *, repeat: int) -> tuple[str, float]:
     return name_of(code), time.thread_time() - started
 
 
-FLOODS = {
-    "RST_STREAM": lambda: RstStreamFrame(3).serialize(),
-    "PING": lambda: PingFrame(0, b"12345678").serialize(),
-    "SETTINGS": lambda: SettingsFrame(0).serialize(),
-    "PRIORITY": lambda: PriorityFrame(3, depends_on=0, stream_weight=1).serialize(),
-    "GOAWAY": lambda: GoAwayFrame(0, last_stream_id=0, additional_data=b"bye").serialize(),
-    "empty DATA": lambda: DataFrame(1, b"").serialize(),
-    "tiny DATA": lambda: DataFrame(1, b"\0").serialize(),
-    "WINDOW_UPDATE": lambda: WindowUpdateFrame(0, window_increment=1).serialize(),
-    "unknown": lambda: b"\0\0\x02\xfa\0" + bytes(4) + b"hi",
-}
-
-
-@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("kind", FRAMES)
 async def test_a_flood_is_cut_with_enhance_your_calm(kind: str) -> None:
     async with rig() as it:
         raw = await (await it.raw_client()).start()
         raw.h2.send_headers(1, raw.request_headers())
         raw.h2.send_data(1, b"\0\0\x30\0\0")  # a message of 3 MiB, to dribble
         await raw.flush()
-        code, seconds = await flood(raw, FLOODS[kind]() * 50, repeat=2000)
+        code, seconds = await flood(raw, FRAMES[kind]() * 50, repeat=2000)
         refused = await it.events.wait_for(Refused)
         assert refused.why == "guard"
         assert refused.detail == f"hd-1 was cut off: too many {kind} frames"

@@ -7,6 +7,7 @@ async with Flood("half_hello", port, 3_000) as flood:
 """
 
 import asyncio
+import os
 import resource
 import socket
 import ssl
@@ -25,6 +26,9 @@ Kind = Literal["tcp", "half_hello", "hello", "tls", "half_head", "half_preface"]
 answer; a TLS handshake; that, and half a request's head; that, and half of HTTP/2's first words."""
 
 THREADS = 8
+NICE = 5
+"""As in support/attacker.py."""
+
 MADE_SECONDS = 240.0
 WAIT_SECONDS = 10.0
 _HEAD = {"half_head": b"POST /jsonrpc HTTP/1.1\r\nHost: local", "half_preface": b"PRI * HTTP/2.0\r\n\r"}
@@ -120,4 +124,5 @@ def main(kind: str, port: int, count: int, certificate: str, alpn: str) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(NICE)
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])

@@ -242,6 +242,12 @@ NEIGHBOUR_FAULTS = (
         ),
     ),
     Fault(
+        "Somebody attacks a port again and again: HTTP/2 floods, large calls that are refused, handshakes, what fills "
+        "logs; bombs at the service directory",
+        "Honest calls beside it are all answered; on a machine that has time for it 99 of 100 within 250 ms",
+        ("faults/test_floods.py::test_honest_calls_beside_an_attack",),
+    ),
+    Fault(
         "An application is asked for more than it can do",
         "Calls beyond it are refused as busy, not sent, with a hint when to try again: half of them within 100 ms. "
         "Nine of ten accepted ones stay within twice the time that they need at ease, and 10 s later all is well",
