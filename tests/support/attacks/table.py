@@ -305,7 +305,7 @@ RECORDS = (
     Attack(
         "An administrator who was removed signs on, with an old certificate",
         "refused: `eps directory remove` leaves a pin that no certificate can meet; an empty section would unpin her",
-        "`submit-records` warns, or asks, where a pin for signing goes",
+        "– (`submit-records` warns, or asks, where a pin for signing goes)",
         (
             "core/test_removal.py::test_an_empty_section_unpins_and_her_old_certificate_signs_again",
             "core/test_removal.py::test_a_pin_that_nobody_can_meet_ends_it",
