@@ -1,7 +1,6 @@
 """From an accepted socket to its protocol: what a connection gets before it has said something, and when."""
 
 import asyncio
-import hashlib
 import socket
 import ssl
 from contextlib import suppress
@@ -11,17 +10,18 @@ import pytest
 from eps.errors import TlsFailed
 from eps.transport.arrivals import FEW_PART, Arrival, SaidNothing
 from eps.transport.incoming import Entrance, HandshakeTurns, has_spoken
-from eps.transport.tls import client_context, server_context
+from eps.transport.tls import ASKS_AGAIN, accept_tls, asks_again, client_context, server_context
 from support.testing import socket_pair, tls_files
 
 HELLO = b"\x16\x03\x01\x00\x04abcd"
 
 
-def hello() -> bytes:
+def hello(context: ssl.SSLContext | None = None) -> bytes:
     """What a client of ours says first."""
+    context = context or client_context(tls_files("hd-1"))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
-        client_context(tls_files("hd-1")).wrap_bio(incoming, outgoing, server_hostname="hd-2").do_handshake()
+        context.wrap_bio(incoming, outgoing, server_hostname="hd-2").do_handshake()
     return outgoing.read()
 
 
@@ -157,10 +157,6 @@ async def test_who_asks_for_nothing_without_tls_gives_way_by_its_end() -> None:
         assert port.ended == [port.protocols[0]]
 
 
-ASKED_AGAIN = hashlib.sha256(b"HelloRetryRequest").digest()
-"""The ``random`` of a ServerHello that only asks for another ClientHello (RFC 8446 section 4.1.3)."""
-
-
 @pytest.mark.parametrize(("silent", "is_asked"), [(FEW_PART, True), (0, False)])
 async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(silent: int, is_asked: bool) -> None:
     port = Port(most=FEW_PART**2)
@@ -171,7 +167,7 @@ async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(si
         near.send(hello())
         async with asyncio.timeout(20):
             answer = await asyncio.get_running_loop().sock_recv(near, 16_000)
-    assert (ASKED_AGAIN in answer) is is_asked
+    assert (ASKS_AGAIN in answer) is is_asked
     for other, _ in others:
         other.close()
     await asyncio.gather(entering, *(waiting for _, waiting in others), return_exceptions=True)
@@ -192,6 +188,50 @@ async def test_while_many_are_silent_an_honest_client_shakes_hands(version: ssl.
     for other, _ in others:
         other.close()
     await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+
+
+@pytest.mark.parametrize("group", ["X25519", "prime256v1"])
+def test_whether_a_hello_is_asked_for_again(group: str) -> None:
+    context = client_context(tls_files("hd-1"))
+    if group != "X25519":
+        context.set_ecdh_curve(group)
+    said = asks_again(server_context(tls_files("hd-2")), hello(context))
+    assert (ASKS_AGAIN in said) is (group == "X25519")
+    assert asks_again(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), hello(context)) == b""
+
+
+async def test_who_is_asked_for_another_hello_and_leaves_had_no_session() -> None:
+    port = Port(most=FEW_PART**2)
+    begun: list[ssl.SSLObject] = []
+
+    class Counted(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            begun.append(self)
+            super().do_handshake()
+
+    assert port.context is not None
+    port.context.sslobject_class = Counted
+    others = [port.accept() for _ in range(FEW_PART)]
+    near, entering = port.accept()
+    near.send(hello())
+    await asyncio.sleep(0.05)
+    near.close()
+    with pytest.raises(TlsFailed, match="closed during the TLS handshake"):
+        await entering
+    assert not begun
+    for other, _ in others:
+        other.close()
+    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+
+
+async def test_who_was_told_something_else_is_not_gone_on_with() -> None:
+    near, far = socket_pair()
+    with near:
+        near.send(hello())
+        with pytest.raises(TlsFailed):
+            await accept_tls(
+                asyncio.Protocol, far, server_context(tls_files("hd-2")), timeout=20, wary=True, said=b"something else"
+            )
 
 
 async def test_silence_has_an_end() -> None:

@@ -7,7 +7,7 @@ its TLS session only when the first record of its ClientHello is there as a whol
 session finds it), and its protocol only behind the handshake. Of handshakes a few begin in each turn of the event loop,
 the newest first: thousands of hellos hold up neither calls nor somebody who comes later, and most of them are never
 answered at all, since their connections give way to newer ones before. And while many are there that want nothing, each
-is first asked for another hello (``accept_tls``, ``wary``): nothing is signed for those who never read.
+is first asked for another hello (``asks_again``): for those who never read nothing is signed, and there is no session.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from eps.errors import TlsFailed
 from eps.transport.arrivals import Arrival, Arrivals, GaveWay, SaidNothing, source_of
 from eps.transport.dial import readable
 from eps.transport.memory import give_back_memory
-from eps.transport.tls import accept_tls, plain_reason
+from eps.transport.tls import accept_tls, asks_again, plain_reason
 
 HANDSHAKES_PER_TURN = 16
 """Begun in one turn of the event loop: some 8 ms of it, where 50 ms is what nothing may take. As many as a listener
@@ -118,7 +118,8 @@ class Entrance:
                 elif spoken:
                     await self._turns.turn()
                     wary = self.arrivals.are_many
-                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=wary)
+                    said = await self._another_hello(accepted, context) if wary else b""
+                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=wary, said=said)
                 else:
                     raise ConnectionResetError
                 arrival.goes_on(lambda: end(made[0]))
@@ -134,6 +135,17 @@ class Entrance:
         except ConnectionError as error:
             accepted.close()
             raise TlsFailed(plain_reason(error)) from None
+
+    async def _another_hello(self, sock: socket.socket, context: ssl.SSLContext) -> bytes:
+        """Ask for another hello, and wait for it, while the connection has no more than a socket; what was said."""
+        hello = sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)
+        said = asks_again(context, hello)
+        if said:
+            sock.send(said)
+            if not await has_more(sock, len(hello)):
+                raise ConnectionResetError
+            await self._turns.turn()
+        return said
 
 
 class _First(asyncio.Protocol):
@@ -167,6 +179,14 @@ async def has_spoken(sock: socket.socket, *, tls: bool) -> bool:
         await readable(sock)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     return True
+
+
+async def has_more(sock: socket.socket, size: int) -> bool:
+    """Wait until more than ``size`` bytes are there; whether they came. Nothing is read."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size + 1)
+    await readable(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return len(sock.recv(size + 1, socket.MSG_PEEK)) > size
 
 
 def _give_back_soon() -> None:

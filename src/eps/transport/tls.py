@@ -5,6 +5,7 @@ the directory entry of a name of that leaf. This module doesn't know the directo
 """
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,14 @@ WARY_GROUP = "prime256v1"
 """What peers of :func:`accept_tls` with ``wary`` exchange keys on: all of TLS 1.3 can (RFC 8446 section 9.1), but
 OpenSSL, and much else, offers another group first, and is asked for this one (HelloRetryRequest, section 4.1.4). That
 costs us 20 µs, where an answer that is signed with an RSA key takes 400."""
+
+ASKS_AGAIN = hashlib.sha256(b"HelloRetryRequest").digest()
+"""The ``random`` of a ServerHello that only asks for another ClientHello (RFC 8446 section 4.1.3)."""
+
+_KEY_SHARE = b"\0\x17\0\x41\4"
+"""How one of that group begins: secp256r1, 65 bytes, an uncompressed point (sections 4.2.8 and 4.2.8.2)."""
+
+_TLS_1_3 = b"\3\4"
 
 Pins = Callable[[Operator], frozenset[Fingerprint]]
 """The ``encryption`` fingerprints of an operator's directory entry; empty for an unknown one."""
@@ -156,6 +165,7 @@ async def accept_tls(
     *,
     timeout: float,
     wary: bool = False,
+    said: bytes = b"",
 ) -> asyncio.BaseTransport:
     """Hand an accepted, non-blocking socket to the protocol that ``factory`` makes, after a TLS handshake.
 
@@ -166,6 +176,7 @@ async def accept_tls(
         timeout: seconds for the handshake.
         wary: spend next to nothing until the peer has answered once more, which takes it another round trip: whoever
             sent a ClientHello only to have us sign something, and keep it, never does.
+        said: what :func:`asks_again` gave, and the peer has got already.
 
     Raises:
         TlsFailed: with the reason in plain words; the socket is closed.
@@ -173,7 +184,7 @@ async def accept_tls(
     if wary and isinstance(context, _TellingContext):
         context = context.wary or context
     owed = [accepted]
-    token = _handshaking.set(owed)
+    token, said_token = _handshaking.set(owed), _said.set(said)
     try:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
             factory,
@@ -188,7 +199,29 @@ async def accept_tls(
     finally:
         owed.clear()  # what runs in this context later may shake hands over another socket
         _handshaking.reset(token)
+        _said.reset(said_token)
     return transport
+
+
+def asks_again(context: ssl.SSLContext, hello: bytes) -> bytes:
+    """What :func:`accept_tls`, if it is wary, answers a ClientHello that offers no key share for its group, before it
+    knows more of the peer; b"" if it goes on at once.
+
+    It can be said before there is a session, since there is nothing in it but ciphers and the group.
+    """
+    if not isinstance(context, _TellingContext) or context.wary is None or _goes_on_at_once(hello):
+        return b""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(hello)
+    with suppress(ssl.SSLError):
+        context.wary.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+    said = outgoing.read()
+    return said if ASKS_AGAIN in said else b""
+
+
+def _goes_on_at_once(hello: bytes) -> bool:
+    """Whether a session would begin with a signature, so that trying would cost it twice."""
+    return _KEY_SHARE in hello or _TLS_1_3 not in hello
 
 
 def certificate_names(der: bytes) -> list[str]:
@@ -292,17 +325,22 @@ _ALERT_REASONS = {
 _handshaking: ContextVar[list[socket.socket] | None] = ContextVar("_handshaking", default=None)
 """The socket of the handshake that :func:`accept_tls` waits for, while it waits."""
 
+_said: ContextVar[bytes] = ContextVar("_said", default=b"")
+"""What its peer has got already."""
+
 
 class _TellingObject(ssl.SSLObject):
     """A TLS session that lets a refused client know why."""
 
     owed: list[socket.socket] | None = None
     outgoing: ssl.MemoryBIO | None = None
+    said = b""
 
     def do_handshake(self) -> None:
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._say_once()
             raise
         except ssl.SSLError:
             if self.owed and self.outgoing is not None:
@@ -311,6 +349,16 @@ class _TellingObject(ssl.SSLObject):
             raise
         if self.owed:
             self.owed.clear()  # from here on the socket is its transport's alone
+
+    def _say_once(self) -> None:
+        """Take what the peer has got already out of what is sent."""
+        if not self.said or self.outgoing is None or not self.outgoing.pending:
+            return
+        answer = self.outgoing.read()
+        if not answer.startswith(self.said):
+            raise ssl.SSLError("the peer was asked for something else")
+        self.outgoing.write(answer[len(self.said) :])
+        self.said = b""
 
 
 class _TellingContext(ssl.SSLContext):
@@ -326,7 +374,7 @@ class _TellingContext(ssl.SSLContext):
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *args, **named)
         if isinstance(made, _TellingObject) and made.server_side:
-            made.owed, made.outgoing = _handshaking.get(), outgoing
+            made.owed, made.outgoing, made.said = _handshaking.get(), outgoing, _said.get()
         return made
 
 

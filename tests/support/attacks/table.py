@@ -315,7 +315,7 @@ RECORDS = (
     Attack(
         "A change slip is altered on its way to the administrator, or is of somebody else than it says",
         "it is not signed; without a signature, its code is not the one that the operator says on the telephone",
-        "`eps directory check`, `sign` and `submit` say what is wrong",
+        "– (`eps directory check`, `sign` and `submit` say what is wrong)",
         (
             "programs/directory/test_commands.py::test_a_slip_that_was_altered",
             "programs/directory/test_slip.py::test_it_was_signed_by_somebody_else_than_it_says",
