@@ -1,18 +1,26 @@
 """What the commands that look show, of fixed facts: the screens in docs/reference-screens.md, in text and in colour."""
 
 import html
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
+from rich.console import Console
+
+from eps.core.message import Response
 from eps.core.names import Operator
 from eps.core.ways import way_between
+from eps.programs.dev.demo import Demo
 from eps.programs.diagnosis import explain, ping, report, trace
 from eps.programs.diagnosis.finding import Finding, Mark, unknown, well
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import Paper
 from eps.programs.diagnosis.trace import Export, Seen
 from support.fakes import network_directory
+from support.testing import step_line
 
 WIDTHS = (60, 80, 120)
 
@@ -158,11 +166,38 @@ def _trace(paper: Paper) -> str:
     return trace.timeline(EXPORTS, paper)
 
 
+ASKED = 1_800_000_000.0
+
+STEPS = (
+    (1, 4, "hd-1", "hd-2 is reached through the proxy public-proxy-1.ga"),
+    (2, 5, "hd-1", "asking public-proxy-1.ga for a connection to hd-2"),
+    (3, 10, PROXY, "made a token for hd-1 → hd-2 and asks hd-2 to connect"),
+    (4, 19, "hd-2", "connected to public-proxy-1.ga at localhost:9999 and sent the token"),
+    (4, 20, PROXY, "hd-2 has connected and shown its token"),
+    (5, 27, "hd-1", "public-proxy-1.ga answered; connected to localhost:9999 and sent the token"),
+    (6, 28, PROXY, "joined hd-1 and hd-2; bytes flow both ways"),
+    (6, 41, "hd-1", "speaking TLS with hd-2, end to end"),
+)
+"""Number, milliseconds after the call, who, what."""
+
+
+def _demo(paper: Paper) -> str:
+    out = io.StringIO()
+    colours: Literal["standard"] | None = "standard" if paper.colour else None
+    console = Console(file=out, width=paper.width, force_terminal=True, color_system=colours, highlight=False)
+    show = Demo(Path(), console, once=True)
+    show.show_steps([step_line(number, ASKED + at / 1000, text, who) for number, at, who, text in STEPS], ASKED)
+    result = {"serverInfo": {"name": "hd-2", "groups": ["health-departments"], "records": [{}] * 4}, "version": "0.1.0"}
+    show.show_answer(Response("1", result), 0.052)
+    return out.getvalue().rstrip()
+
+
 SCREENS: Mapping[str, Callable[[Paper], str]] = {
     "doctor": _doctor,
     "ping": _ping,
     "explain": _explain,
     "trace": _trace,
+    "demo": _demo,
 }
 """By command: the screen on a given paper."""
 

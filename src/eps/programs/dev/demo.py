@@ -188,9 +188,13 @@ class Demo:
             yield
         finally:
             await asyncio.sleep(SETTLE)
-            steps, self._steps = in_order(self._steps), []
-            for step in steps:
-                self._console.print(render_step(step, asked, self._width), soft_wrap=True)
+            steps, self._steps = self._steps, []
+            self.show_steps(steps, asked)
+
+    def show_steps(self, steps: Sequence[LogLine], asked: float) -> None:
+        """The steps of a call that was made then, in seconds since the epoch."""
+        for step in in_order(steps):
+            self._console.print(render_step(step, asked, self._width), soft_wrap=True)
 
     @property
     def _width(self) -> int | None:
