@@ -163,6 +163,8 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
     listed = await here.run(partial(looking.trace, [], False))
     assert GIVEN in listed.out and GIVEN.upper() not in listed.out
     assert (await here.run(partial(looking.trace, ["1" * 32], False))).code == 1
+    assert (await here.run(partial(looking.trace, ["no trace"], False))).code == 2
+    assert (await here.run(partial(looking.proxy_trace, "no trace", False))).code == 2
 
 
 def post(port: int, context: ssl.SSLContext, traceparent: str) -> dict[str, Any]:

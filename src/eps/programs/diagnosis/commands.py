@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from eps.errors import EpsError, SettingsError, StartError, UnknownOperator
+from eps.errors import BadParams, EpsError, SettingsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
 from eps.programs.diagnosis import doctor as diagnosis
 from eps.programs.diagnosis import explain as why
@@ -30,7 +30,7 @@ def with_settings(work: Callable[[EpsSettings], Awaitable[int]]) -> int:
     """Do a command's work with our settings; its exit code."""
     try:
         return run(_awaited(work, admin.own_settings()))
-    except (SettingsError, UnknownOperator) as error:
+    except (SettingsError, UnknownOperator, BadParams) as error:
         fail(error)
         return EXIT_CANNOT_START
 
@@ -124,18 +124,22 @@ def trace(what: Sequence[str], as_json: bool) -> int:
     if what and all(tracing.is_file(one) for one in what):
         print(tracing.timeline([tracing.read_export(Path(one)) for one in what], terminal()))
         return WELL
-    wanted = tracing.check_trace(what[0]) if what else ""
-    return with_settings(partial(_trace, ("eps.control",), wanted, as_json))
+    return with_settings(partial(_trace, ("eps.control",), what[0] if what else "", as_json))
 
 
 def proxy_trace(wanted: str, as_json: bool) -> int:
     """``proxy trace``."""
     loaded = load_proxy(os.environ, Path.cwd()).settings
     sockets = [f"{kind}-proxy.control" for kind in ("public", "private") if getattr(loaded, kind) is not None]
-    return run(_trace(sockets, tracing.check_trace(wanted) if wanted else "", as_json, loaded))
+    try:
+        return run(_trace(sockets, wanted, as_json, loaded))
+    except BadParams as error:
+        fail(error)
+        return EXIT_CANNOT_START
 
 
-async def _trace(sockets: Sequence[str], wanted: str, as_json: bool, settings: EpsSettings | ProxySettings) -> int:
+async def _trace(sockets: Sequence[str], given: str, as_json: bool, settings: EpsSettings | ProxySettings) -> int:
+    wanted = tracing.check_trace(given) if given else ""
     folder = Path(settings.state_path)
     told = [export for socket in sockets if (export := await tracing.asked(folder, socket, wanted)) is not None]
     if not told:

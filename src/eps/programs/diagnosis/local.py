@@ -156,7 +156,7 @@ def judge_settings(facts: Local) -> list[Finding]:
             f"{problem.file}: {problem.path}" if problem.path else problem.file,
             problem.text + (f" (line {problem.line})" if problem.line else ""),
             "ours",
-            problem.hint,
+            problem.hint or "correct it; docs/reference-settings.md has every setting",
             Reason.SETTINGS,
         )
         for problem in facts.problems
