@@ -54,6 +54,7 @@ def here(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return Here(capsys)
 
 
+@pytest.mark.timeout(600)  # some twenty commands: half a minute, and several on a machine that is busy
 async def test_looking_at_a_network(machine: Machine, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     await machine.ready()
     await what_is_well(here)
@@ -108,15 +109,12 @@ async def what_is_well(here: Here) -> None:
     assert done.out.startswith("✓ hd-1 may call _ping of hd-2\n")
     assert "signed by hd-1 (certificate " in done.out
     assert "our server's verified copy, confirmed " in done.out
-    assert (await here.explain("nix")).code == 1
     done = await here.methods("ls-1", as_json=True)
     assert {one["method"] for one in json.loads(done.out)} == {"add", "lookup", "_ping"}
-    assert "may call no method of sd-9" not in (await here.methods("")).err
     done = await here.methods("hd-9")
     assert (done.code, done.out) == (2, "")
     assert "hd-9 is not in the directory" in done.err
 
-    assert (await here.doctor())["findings"][-1]["group"] == "streams"
     found = await here.doctor("hd-2")
     assert found["well"], found
     timed = [one["what"] for one in found["findings"] if one["group"] == "the way to hd-2" and one["seconds"]]
