@@ -77,15 +77,20 @@ async def tunnel(port: int) -> Ends:
     return reader, writer
 
 
-async def use(ends: Ends, until: float, rng: random.Random, counts: Counter[str]) -> None:
-    """Send some KiB now and then, and compare what comes back."""
+async def use_once(ends: Ends, rng: random.Random, counts: Counter[str]) -> None:
+    """Send some KiB, and compare what comes back."""
     reader, writer = ends
+    sent = rng.randbytes(rng.randrange(1, 32_768))
+    writer.write(sent)
+    async with asyncio.timeout(PATIENCE):
+        assert await reader.readexactly(len(sent)) == sent
+    counts["bytes"] += len(sent)
+
+
+async def use(ends: Ends, until: float, rng: random.Random, counts: Counter[str]) -> None:
+    """Send some KiB now and then."""
     while time.monotonic() < until:
-        sent = rng.randbytes(rng.randrange(1, 32_768))
-        writer.write(sent)
-        async with asyncio.timeout(PATIENCE):
-            assert await reader.readexactly(len(sent)) == sent
-        counts["bytes"] += len(sent)
+        await use_once(ends, rng, counts)
         await asyncio.sleep(rng.uniform(0.5, 2.0))
 
 
@@ -141,6 +146,9 @@ async def test_two_thousand_tunnels_and_three_hundred_calls_a_second(machine: Ma
         await asyncio.sleep(3)
         now = loads(machine)
         tell(machine, "at the end", counts)
+        async with asyncio.TaskGroup() as group:
+            for number, ends in enumerate(held):
+                group.create_task(use_once(ends, random.Random(number), counts))
         for _, writer in held:
             writer.close()
         await asyncio.sleep(3)
