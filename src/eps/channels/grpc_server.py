@@ -16,12 +16,12 @@ from eps.channels.absences import Absences
 from eps.channels.connected import Connected, ConnectedStream
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Event, Refused, Step
-from eps.core.message import Request, Response
+from eps.core.message import Error, Request, Response
 from eps.core.names import Operator, Token
 from eps.core.renewal import YIELD_SECONDS
 from eps.core.trace import current_id
 from eps.directory import DirectorySource
-from eps.errors import NoRoute, TunnelFailed
+from eps.errors import NoRoute, NotSent, Outcome, Side, TunnelFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerConnection, ServerEndpoint
 from eps.reasons import Reason
@@ -209,4 +209,16 @@ async def _absent(why: NoRoute, request: Request, sender: Operator, timeout: flo
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:
     message = await encode_request(request, sender)
-    return await read_answer(await stream.call(message, timeout), request)
+    answer = await read_answer(await stream.call(message, timeout), request)
+    if answer.error is not None:
+        _check_begun(answer.error, stream.operator)
+    return answer
+
+
+def _check_begun(error: Error, operator: Operator) -> None:
+    """Raises NotSent if it says that the server stops and has not begun the call: over its next stream it may be sent
+    again. (Servers that are dialled say so by GOAWAY; down a stream there is nothing but answers.)"""
+    data = error.data if isinstance(error.data, dict) else {}
+    if data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
+        hint = f"try again when the server of {operator} runs again"
+        raise NotSent(error.message, hint=hint, side=Side.PEER, reason=Reason.STOPPING)

@@ -40,7 +40,7 @@ class Kind(StrEnum):
 @app.command("drain", short_help="Tell the running proxy to end.")
 def drain_proxy(
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="public|private", help="Which; by default the one that the settings have.")
+        Kind | None, typer.Argument(metavar="KIND", help="Which; by default the one that the settings have.")
     ] = None,
     wait: Wait = False,
     as_json: Json = False,
