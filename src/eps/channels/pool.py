@@ -188,7 +188,7 @@ class Pool:
         connection = slot.connection
         if fitness is not None and connection is not None and connection.doubtful:
             return await self._second(operator, slot, route, connection, timeout)
-        moves = connection is not None and self._moves(operator, slot, connection, route)
+        moves = fitness is None and connection is not None and self._moves(operator, slot, connection, route)
         if fitness is None and connection is not None and not moves:
             self._retire(operator, connection)
         if moves or fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
