@@ -66,7 +66,7 @@ def test_json_for_scripts() -> None:
         "peer": "hd-2",
         "text": "asks",
         "seconds": 0.5,
-            "trace": "",
+        "trace": "",
         "message": "step 2 of 6: asks in 500.0 ms",
     }
 
