@@ -56,7 +56,7 @@ async def test_the_directory_is_down_then_empty(machine: Machine) -> None:
         kind="directory_failed", detail=f"the service directory at https://localhost:{machine.ports.of[3322]}/jsonrpc: "
         "connection refused", level="warn",
     )  # fmt: skip
-    told = ("hd-1 has no verified directory yet", "check that the service directory runs", "make sd-setup")
+    told = ("hd-1 has no verified directory yet", "records were submitted", "make sd-setup")
     where: dict[str, Any] = {"code": 1, "stage": Stage.DIRECTORY, "side": Side.DIRECTORY}
     await failure(machine, "hd-2._ping", *told, **where, command=True)
     await machine.start("sd-1")
@@ -71,7 +71,7 @@ async def test_what_the_directory_forbids_or_lacks(machine: Machine) -> None:
         code=1, stage=Stage.DIRECTORY, side=Side.OURS,
     )  # fmt: skip
     await failure(
-        machine, "hd-2.secret", "hd-1 may not call secret on hd-2", "no service of hd-2 with a method 'secret'",
+        machine, "hd-2.secret", "hd-2 reports: the directory lists no service of hd-2 with a method 'secret'", "may call there: _ping",
         code=403, stage=Stage.PERMISSION, side=Side.PEER, command=True,
     )  # fmt: skip
     await failure(

@@ -191,7 +191,7 @@ async def test_the_wrong_place(dev: Machine) -> None:
     code, _, err = await (await demo(dev, "--once")).end()
     assert code == 1
     assert "there is no settings/dev/roles in" in err
-    assert "root of the eps repository" in err
+    assert "in the root of the repository" in err
 
 
 @needs_redis

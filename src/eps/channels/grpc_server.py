@@ -138,7 +138,7 @@ class GrpcServerChannel:
         return partial(_absent, why) if why is not None else None
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, Refused) and event.names:
+        if isinstance(event, Refused) and event.names and self._source.current.entries:  # else we pin nobody yet
             self._absences.refused(event.names, event.detail)
         self._emit(event)
 
