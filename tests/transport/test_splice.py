@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import random
+import select
 import socket
 import sys
 import termios
@@ -290,6 +291,38 @@ async def test_a_reset_that_a_write_meets_while_the_other_way_waits_for_room(
     received = await recv_until_reset(tunnel.second)
     assert len(received) >= in_flight + there
     assert (await tunnel.result()).outcome is TunnelOutcome.RESET
+
+
+async def test_a_reset_that_a_write_meets_while_the_sink_has_enough_to_send(
+    carrier: MakeCarrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is pending then, and yet room is waited for: who is registered for a socket that is closed, is called
+    for whatever has its number next."""
+    monkeypatch.setattr(splice_module, "unsent", lambda sock: UNSENT_BYTES + 1)
+    loop = asyncio.get_running_loop()
+    with bare_relay(carrier) as it:
+        it.relay.start()
+        first, second = it.relay.flows
+        sink = it.inside[1].fileno()
+        it.peers[0].send(b"!")
+        await_now(it.inside[0], select.POLLIN)
+        first.on_readable()
+        it.peers[1].send(b"?")
+        await_now(it.inside[1], select.POLLIN)
+        reset(it.peers[0])
+        await_now(it.inside[0])
+        second.on_readable()
+        first.on_readable()
+        assert first.ended
+        assert not loop.remove_writer(sink)
+        it.relay.stop()
+
+
+def await_now(sock: socket.socket, what: int = 0) -> None:
+    """Wait for that, or for the connection's end, without a turn of the event loop."""
+    waiting = select.poll()
+    waiting.register(sock, what)
+    assert waiting.poll(30_000)
 
 
 def queued(sock: socket.socket, queue: int) -> int:

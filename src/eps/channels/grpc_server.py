@@ -19,6 +19,7 @@ from eps.core.event import Emit, Event, Refused, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator, Token
 from eps.core.renewal import YIELD_SECONDS
+from eps.core.told import TOLD_BY
 from eps.core.trace import current_id
 from eps.directory import DirectorySource
 from eps.errors import NoRoute, NotSent, Outcome, Side, TunnelFailed
@@ -217,8 +218,10 @@ async def _send_down(stream: ConnectedStream, request: Request, sender: Operator
 
 def _check_begun(error: Error, operator: Operator) -> None:
     """Raises NotSent if it says that the server stops and has not begun the call: over its next stream it may be sent
-    again. (Servers that are dialled say so by GOAWAY; down a stream there is nothing but answers.)"""
+    again. (Servers that are dialled say so by GOAWAY; down a stream there is nothing but answers.) Only the server
+    itself knows that: an application may answer with what somebody else told it, amid a call that it has begun."""
     data = error.data if isinstance(error.data, dict) else {}
-    if data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
+    is_its_own = data.get(TOLD_BY) == operator
+    if is_its_own and data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
         hint = f"try again when the server of {operator} runs again"
         raise NotSent(error.message, hint=hint, side=Side.PEER, reason=Reason.STOPPING)

@@ -254,7 +254,7 @@ class HeldStreams:
         CURRENT.set(None)  # a request on a stream tells none; this task is of one request
         if self._stopping:
             stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
-            return framed(codec.encode_response(error_response("", stopping), request.id))
+            return framed(codec.encode_response(error_response("", stopping, self._name), request.id))
         try:
             return framed(await self._answer(connection, request))
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer

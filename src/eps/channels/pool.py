@@ -417,19 +417,21 @@ class Pool:
 
     async def _move(self, operator: Operator, slot: Slot, connection: ClientConnection) -> None:
         pause, told = REPLACE_PAUSE, False
-        while slot.connection is connection and connection.usable:
-            route = self._route_of(operator)
-            if route is None or route == slot.route:
-                break  # it has changed back
-            try:
-                await self._wait_for_opening(operator, self._opening(operator, slot, route), OPEN_TIMEOUT)
-            except NotSent as error:
-                if not told:
-                    self._emit(not_there_yet(operator, route, error))
-                told = True
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MOVE_PAUSE)
-        self._moving.discard(connection)
+        try:
+            while slot.connection is connection and connection.usable:
+                route = self._route_of(operator)
+                if route is None or route == slot.route:
+                    break  # it has changed back
+                try:
+                    await self._wait_for_opening(operator, self._opening(operator, slot, route), OPEN_TIMEOUT)
+                except NotSent as error:
+                    if not told:
+                        self._emit(not_there_yet(operator, route, error))
+                    told = True
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MOVE_PAUSE)
+        finally:
+            self._moving.discard(connection)  # whatever went wrong, the next call begins again
 
     async def _close_idle(self) -> None:
         while True:

@@ -229,7 +229,7 @@ class Measure:
 
 class Flow:
     """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
-    pending then), or its sink's room."""
+    pending then), or its sink's room; and then for nothing."""
 
     __slots__ = (
         *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_source_broke"),
@@ -360,6 +360,7 @@ class Flow:
     def _break_off(self) -> None:
         """The source was reset and nothing is pending: pass the reset on."""
         self._loop.remove_reader(self._source_fd)
+        self._loop.remove_writer(self._sink_fd)  # it may have been waited for
         self.ended = True
         self._relay.pass_on_reset(self._sink)
 
