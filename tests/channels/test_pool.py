@@ -12,7 +12,7 @@ from eps.channels.slots import Keeping, Route
 from eps.core.event import Event, Level, Notice, PeerChanged
 from eps.core.message import Wanted
 from eps.core.names import Fingerprint, Operator
-from eps.errors import EpsError, GivenUp, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
+from eps.errors import EpsError, GivenUp, InternalError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity
 from support.fakes import FakeSource, network_directory
@@ -296,6 +296,15 @@ async def test_a_route_that_changes_back_keeps_its_connection(setup: Setup) -> N
     await setup.call()
     assert [one.calls for one in setup.opened] == [3]
     assert len(setup.failures) >= left - 1, "what was not wanted any more is not tried again"
+
+
+async def test_what_nobody_foresaw_does_not_keep_a_connection_on_its_former_route(setup: Setup) -> None:
+    await setup.call()
+    setup.failures = [InternalError("a defect")]
+    setup.route = TUNNEL
+    setup.source.current = network_directory()
+    await until(lambda: not setup.failures)
+    await until(lambda: len(setup.opened) == 2 and setup.opened[0].closed.done())
 
 
 async def test_a_former_connection_that_ends_is_no_way_any_more(setup: Setup) -> None:

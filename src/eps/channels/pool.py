@@ -33,7 +33,7 @@ from eps.core.message import Wanted, always
 from eps.core.names import Operator
 from eps.core.renewal import REPLACE_SECONDS
 from eps.directory import DirectorySource
-from eps.errors import GivenUp, NotSent, NoWay, Unreachable
+from eps.errors import EpsError, GivenUp, NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.reasons import Reason
@@ -424,14 +424,14 @@ class Pool:
                     break  # it has changed back
                 try:
                     await self._wait_for_opening(operator, self._opening(operator, slot, route), OPEN_TIMEOUT)
-                except NotSent as error:
+                except EpsError as error:
                     if not told:
                         self._emit(not_there_yet(operator, route, error))
                     told = True
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MOVE_PAUSE)
         finally:
-            self._moving.discard(connection)  # whatever went wrong, the next call begins again
+            self._moving.discard(connection)  # in any case, or the former route would be used for ever
 
     async def _close_idle(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from typing import Any
 from eps.core.defaults import TUNNEL_IDLE_SECONDS
 from eps.core.event import Level, Notice
 from eps.core.names import Fingerprint, Operator
-from eps.errors import NotSent
+from eps.errors import EpsError
 from eps.grpc.connection import ClientConnection
 
 
@@ -82,7 +82,7 @@ def retrieve(task: "asyncio.Task[ClientConnection]") -> None:
         task.exception()
 
 
-def not_there_yet(operator: Operator, route: Route, error: NotSent) -> Notice:
+def not_there_yet(operator: Operator, route: Route, error: EpsError) -> Notice:
     """The directory names another way to ``operator``, which leads nowhere so far."""
     way = f"through {route.proxy}" if route.proxy else f"at {route.address}"
     text = f"the directory says that {operator} is reached {way} now; until that works, the former connection is used"
