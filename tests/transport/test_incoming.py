@@ -1,6 +1,8 @@
 """From an accepted socket to its protocol: what a connection gets before it has said something, and when."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -8,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from eps.errors import TlsFailed
+from eps.transport import incoming
 from eps.transport.arrivals import FEW_PART, Arrival, SaidNothing
 from eps.transport.incoming import Entrance, HandshakeTurns, has_spoken
 from eps.transport.tls import ASKS_AGAIN, accept_tls, asks_again, client_context, server_context
@@ -188,6 +191,36 @@ async def test_while_many_are_silent_an_honest_client_shakes_hands(version: ssl.
     for other, _ in others:
         other.close()
     await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+
+
+@pytest.mark.parametrize("group", ["X25519", "secp384r1"])
+async def test_while_many_are_silent_a_client_that_has_one_other_group_only_shakes_hands(group: str) -> None:
+    port = Port(most=FEW_PART**2)
+    others = [port.accept() for _ in range(FEW_PART)]
+    near, entering = port.accept()
+    context = client_context(tls_files("hd-1"))
+    context.set_ecdh_curve(group)
+    async with asyncio.timeout(20):
+        _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+        assert await entering in port.protocols
+    writer.close()
+    for other, _ in others:
+        other.close()
+    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+
+
+async def test_a_client_to_whom_there_is_no_way_any_more_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def has_no_way(sock: socket.socket, *, tls: bool) -> bool:
+        raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+
+    monkeypatch.setattr(incoming, "has_spoken", has_no_way)
+    port = Port()
+    near, entering = port.accept()
+    with near:
+        with pytest.raises(TlsFailed, match="No route to host"):
+            await entering
+        assert near.recv(1) == b"", "its socket is closed"
+    assert len(port.entrance.arrivals) == 0
 
 
 @pytest.mark.parametrize("group", ["X25519", "prime256v1"])

@@ -119,7 +119,9 @@ class Entrance:
                     await self._turns.turn()
                     wary = self.arrivals.are_many
                     said = await self._another_hello(accepted, context) if wary else b""
-                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=wary, said=said)
+                    # Who wasn't asked needs another group than ours, or none; or is signed for in any case.
+                    asked = bool(said)
+                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=asked, said=said)
                 else:
                     raise ConnectionResetError
                 arrival.goes_on(lambda: end(made[0]))
@@ -132,7 +134,7 @@ class Entrance:
             if context is None:
                 raise SaidNothing(f"nothing came within {self._seconds:g} s") from None
             raise TlsFailed(f"no TLS within {self._seconds:g} s") from None
-        except ConnectionError as error:
+        except OSError as error:  # also that there is no way to it any more
             accepted.close()
             raise TlsFailed(plain_reason(error)) from None
 
