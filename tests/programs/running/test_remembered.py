@@ -1,12 +1,13 @@
 """The last calls and steps of a running server."""
 
+import json
 from typing import Any, cast
 
 import pytest
 
 from eps.core.event import CallFinished, Notice, Step
 from eps.core.names import Object
-from eps.programs.running.control import Session
+from eps.programs.running.control import MAX_PACKET_BYTES, Session
 from eps.programs.running.remembered import EVENTS_IN_A_PACKET, MAX_CALLS, MAX_STEPS, MAX_TOLD, Remembered
 
 ONE, OTHER = "1" * 32, "2" * 32
@@ -80,3 +81,15 @@ async def test_it_is_bounded_whatever_others_give_as_a_trace(remembered: Remembe
     assert len(events) == MAX_TOLD
     assert end["more"] == MAX_STEPS + MAX_CALLS - MAX_TOLD
     assert events[0]["at"] == 10.0, "the oldest is forgotten for the newest"
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\N{GRINNING FACE}", '"', "\x00"])
+async def test_whatever_others_write_fits_into_a_packet(remembered: Remembered, letter: str) -> None:
+    for _ in range(MAX_TOLD):
+        remembered.keep(call(trace=ONE, outcome="failed", detail=letter * 1000))
+        remembered.keep(Step(step=1, operator="hd-1", peer="hd-2", text=letter * 1000, trace=ONE))
+    asked = Asked()
+    await remembered(cast(Session, asked), {"command": "trace", "id": ONE})
+    sizes = [len(json.dumps(packet)) for packet in asked.sent]
+    assert max(sizes) < MAX_PACKET_BYTES / 2
+    assert sum(sizes) < 100_000, "the kernel holds so much for one who reads later"

@@ -3,6 +3,7 @@
 Everything is kept for as long as there is room, whatever its trace: what others give as one decides nothing.
 """
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ EVENTS_IN_A_PACKET = 20
 """Far below ``control.MAX_PACKET_BYTES``, with texts as long as they can be."""
 
 MAX_TEXT = 600
-"""Characters of each event's text."""
+"""Characters of each event's text; those beyond ASCII count as six or twelve, as JSON has them."""
 
 
 class Remembered:
@@ -73,16 +74,24 @@ class Remembered:
 def _shown(at: float, event: CallFinished | Step) -> Object:
     if isinstance(event, Step):
         text = f"step {event.step} of 6: {event.text}"
-        return {"at": at, "text": text[:MAX_TEXT], "seconds": event.seconds, "trace": event.trace}
+        return {"at": at, "text": _cut(text), "seconds": event.seconds, "trace": event.trace}
     return {
         "at": at,
-        "text": _call(event)[:MAX_TEXT],
+        "text": _cut(_call(event)),
         "seconds": event.seconds,
         "trace": event.trace,
         "opened_by": event.opened_by,
         "there": event.there,
-        "peer": event.recipient if event.direction == "local" else "",
+        "peer": _cut(event.recipient) if event.direction == "local" else "",
     }
+
+
+def _cut(text: str) -> str:
+    """As much of it as a packet has room for."""
+    text = text[:MAX_TEXT]
+    while len(json.dumps(text)) > MAX_TEXT + len('""'):
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def _call(event: CallFinished) -> str:
