@@ -1,14 +1,17 @@
 """transport/memory: what was loaded goes back to the system, and nothing that a program has written."""
 
+import asyncio
 import ctypes
 import mmap
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from eps.transport.memory import _unwritten, give_back_libraries, give_back_memory, trim_memory
+from eps.transport import memory
+from eps.transport.memory import PART, GiveBack, _unwritten, give_back_libraries, give_back_memory, trim_memory
 
 SMAPS = """\
 00400000-00401000 r-xp 00000000 08:02 1234 /usr/bin/python3
@@ -45,6 +48,25 @@ def test_libraries_go_and_come_back() -> None:
 def test_memory_goes() -> None:
     give_back_memory()
     trim_memory()
+
+
+async def test_who_comes_and_goes_does_not_have_all_memory_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    def give_back() -> None:
+        given.append(loop.time())
+        until = time.thread_time() + 0.01
+        while time.thread_time() < until:
+            pass
+
+    monkeypatch.setattr(memory, "give_back_memory", give_back)
+    giving = GiveBack(0.001)
+    async with asyncio.timeout(30):
+        while len(given) < 2:
+            giving.plan()
+            await asyncio.sleep(0.001)
+    assert given[1] - given[0] >= PART * 0.01
 
 
 WHERE_A_LARGE_BLOCK_IS = """

@@ -20,7 +20,7 @@ from eps.core.clienthello import MAX_FRAGMENT_BYTES, first_record_bytes
 from eps.errors import TlsFailed
 from eps.transport.arrivals import Arrival, Arrivals, GaveWay, SaidNothing, source_of
 from eps.transport.dial import readable
-from eps.transport.memory import give_back_memory
+from eps.transport.memory import GiveBack
 from eps.transport.tls import accept_tls, asks_again, plain_reason
 
 HANDSHAKES_PER_TURN = 16
@@ -80,7 +80,7 @@ class Entrance:
     """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self.arrivals = Arrivals(most, on_quiet=_give_back_soon)
+        self.arrivals = Arrivals(most, on_quiet=GiveBack(QUIET_SECONDS).plan)
         self._turns = HandshakeTurns()
         self._seconds = seconds
 
@@ -189,8 +189,3 @@ async def has_more(sock: socket.socket, size: int) -> bool:
     await readable(sock)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     return len(sock.recv(size + 1, socket.MSG_PEEK)) > size
-
-
-def _give_back_soon() -> None:
-    loop = asyncio.get_running_loop()
-    loop.call_later(QUIET_SECONDS, lambda: loop.run_in_executor(None, give_back_memory))
