@@ -113,6 +113,10 @@ DATA = {"stage": "relay", "side": "proxy", "outcome": "not_sent", "hint": "try"}
         ({}, ""),
         ({"own": "größer"}, 'data:  {"own": "größer"}\n'),
         ("text", 'data:  "text"\n'),
+        (
+            DATA | {"hint": "a\x1b[2J\nb\x9b"},
+            "where: stage relay, side proxy; it was not executed\nhint:  a\\x1b[2J\nb\\x9b\n",
+        ),
     ],
 )
 def test_how_a_failed_call_is_told(data: Any, more: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from eps.core.entries import Directory
 from eps.core.message import Error
-from eps.core.names import Fingerprint
+from eps.core.names import Fingerprint, Operator
 from eps.errors import NotSent, Side, Unreachable
 from eps.programs.admin import commands as admin
 from eps.programs.diagnosis.doctor import Facts, judge
@@ -19,7 +19,7 @@ from eps.programs.diagnosis.own_server import Asked
 from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
 from eps.programs.diagnosis.service_directory import Answered, Followed
-from eps.programs.diagnosis.way import Stage, Taken
+from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, relays_of, told
 from eps.settings import EpsSettings
 from support.fakes import network_directory
 from support.machine import Machine
@@ -264,3 +264,14 @@ def test_files_of_ours(machine: Machine, settings: EpsSettings) -> None:
     assert Mark.WRONG in {one.mark for one in judge_certificates(broken, datetime.now(UTC))}
     key.unlink()
     assert look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC)).settings is None
+
+
+def test_what_another_server_says_is_quoted() -> None:
+    said = told(Error(500, "a\x1b[2Jb" + "x" * 1000, {"hint": None, "side": "peer", "reason": "\x07"}))
+    assert said.text.startswith("a\\x1b[2Jbxxx") and len(said.text) < 330
+    assert (said.hint, said.side, said.stage, said.reason) == ("", "peer", "", "\\x07")
+
+
+def test_of_a_proxy_that_lists_many_relays_some_are_dialled() -> None:
+    listed = [f"r:{port}" for port in range(1, 1000)]
+    assert len(relays_of(Directory.empty(), Operator("p"), Operator("o"), listed)) == MAX_RELAYS

@@ -36,3 +36,7 @@ def test_a_terminal(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -
     assert terminal(io.StringIO()) == Paper(width)
     monkeypatch.setenv("NO_COLOR", "1")
     assert terminal(Tty()) == Paper(width)
+
+
+def test_strangers_words_move_no_cursor() -> None:
+    assert Paper(80).folded("a\x1b[2Jb\x9b1m\nc", 0) == "a\\x1b[2Jb\\x9b1m c"

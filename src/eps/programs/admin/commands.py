@@ -379,17 +379,17 @@ EXECUTED = {
 
 
 def tell_error(error: Error) -> None:
-    """A failed call, on standard error."""
-    print(f"error: {error.message} (code {error.code})", file=sys.stderr)
+    """A failed call, on standard error: without what could move its cursor, since others chose the words."""
+    review.tell(*f"error: {error.message} (code {error.code})".splitlines())
     data: Any = error.data
     if isinstance(data, dict) and "outcome" in data:
         outcome = EXECUTED.get(str(data["outcome"]), str(data["outcome"]))
         reason = f" (reason: {data['reason']})" if data.get("reason") else ""
-        print(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}{reason}", file=sys.stderr)
+        review.tell(f"where: stage {data.get('stage')}, side {data.get('side')}; {outcome}{reason}")
         if data.get("hint"):
-            print(f"hint:  {data['hint']}", file=sys.stderr)
+            review.tell(*f"hint:  {data['hint']}".splitlines())
     elif data:
-        print(f"data:  {json.dumps(data, ensure_ascii=False)}", file=sys.stderr)
+        review.tell(f"data:  {json.dumps(data, ensure_ascii=False)}")
 
 
 def print_json(value: Any) -> None:

@@ -2,12 +2,15 @@
 :func:`terminal`, which looks what is there."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO
+
+from eps.programs.admin.review import plain
 
 NARROWEST = 40
 """Columns below which lines are not folded any more: words would be torn."""
@@ -37,7 +40,7 @@ class Paper:
         return f"\x1b[{codes}m{text}\x1b[0m" if self.colour and codes and text else text
 
     def folded(self, text: str, indent: int, first: str = "", styles: Iterable[str] = ()) -> str:
-        """``text`` within the width.
+        """``text`` within the width, and without what could move a terminal's cursor: it may be strangers' words.
 
         Args:
             indent: columns before every line.
@@ -45,6 +48,7 @@ class Paper:
             styles: of the text.
         """
         room = max(self.width - indent, NARROWEST // 2)
+        text = plain(re.sub(r"[\t\n\v\f\r]", " ", text))
         lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         shown = [self.styled(line, *styles) for line in lines]
         return (first or " " * indent) + ("\n" + " " * indent).join(shown)

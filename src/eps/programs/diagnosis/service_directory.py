@@ -11,6 +11,7 @@ from eps.core.chain import Chain
 from eps.core.entries import Directory, Entry
 from eps.core.names import RecordHash
 from eps.core.signature import TrustStore
+from eps.core.told import quoted
 from eps.core.wording import counted
 from eps.directory import trusted_roots
 from eps.directory.endpoints import ServiceDirectoryClients
@@ -76,7 +77,7 @@ async def ask_endpoint(clients: ServiceDirectoryClients, index: int) -> Answered
     except EpsError as error:
         return Answered(endpoint, failure=Failure.of(error))
     if response.error is not None:
-        text = f"it answered with error {response.error.code}: {response.error.message[:300]}"
+        text = f"it answered with error {response.error.code}: {quoted(response.error.message)}"
         return Answered(endpoint, failure=Failure(text, "check the endpoint", "directory"))
     tip = response.result.get("hash", "") if isinstance(response.result, dict) else ""
     return Answered(endpoint, tip if isinstance(tip, str) else "")

@@ -22,7 +22,7 @@ from eps.core.host_port import render_host_port
 from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
 from eps.core.permission import EVERYONE, Denied, may_call
-from eps.core.told import TOLD_BY
+from eps.core.told import TOLD_BY, quoted
 from eps.core.ways import Kind, way_between
 from eps.errors import EpsError
 from eps.programs.diagnosis.explain import way_text
@@ -35,6 +35,9 @@ PROXIES, RELAY = "proxies", "relay port"
 
 MAX_PROXIES = 8
 """That are looked at: each costs a connection, and operators are mostly behind two or three."""
+
+MAX_RELAYS = 8
+"""Of each proxy: the list is the proxy's own, of any length, and each costs a connection."""
 
 WAY_SECONDS = 13.0
 """For the whole way to a peer. A proxy may take 8 s to learn that the peer hangs, and we wait 12 s for its answer: so
@@ -158,8 +161,8 @@ _NO_WAY = Failure(
 def told(error: Error) -> Failure:
     """What an answer says that is an error."""
     data: dict[str, Any] = error.data if isinstance(error.data, dict) else {}
-    words = (str(data.get(key, "")) for key in ("hint", "side", "stage", "reason"))
-    return Failure(f"{error.message} (code {error.code})", *words)
+    hint, side, stage, reason = (quoted(str(data.get(key) or "")) for key in ("hint", "side", "stage", "reason"))
+    return Failure(f"{quoted(error.message)} (code {error.code})", hint, side, stage, reason)
 
 
 def is_our_clients(error: Error) -> bool:
@@ -184,9 +187,9 @@ def _calls(mine: Entry | None, other: Entry) -> bool:
 
 
 def relays_of(directory: Directory, proxy: Operator, own: Operator, ours: Sequence[str]) -> list[str]:
-    """The relay endpoints that are listed for a proxy, in the directory or in our settings."""
+    """The relay endpoints that are listed for a proxy, in the directory or in our settings; the first ones of them."""
     listed = relay_trust_of(Fixed(directory), proxy, own, ours).listed
-    return [render_host_port(host, port) for host, port in sorted(listed or ())]
+    return [render_host_port(host, port) for host, port in sorted(listed or ())[:MAX_RELAYS]]
 
 
 # What follows
