@@ -74,7 +74,17 @@ def test_the_present_one() -> None:
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [("0.25", 0.25), (3, 3.0), ("-1", None), ("nan", None), ("1e9", None), (True, None), ("x", None), (None, None)],
+    [
+        ("0.25", 0.25),
+        (3, 3.0),
+        ("-1", None),
+        ("nan", None),
+        ("1e9", None),
+        (True, None),
+        ("x", None),
+        (None, None),
+        (10**400, None),
+    ],
     ids=str,
 )
 def test_seconds_that_others_tell(told: object, seconds: float | None) -> None:

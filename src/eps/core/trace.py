@@ -140,7 +140,7 @@ def seconds_in(value: object) -> float | None:
     """A duration that another server tells, in seconds; None if it is none."""
     try:
         seconds = float(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):  # a number of hundreds of digits is no double
         return None
     return seconds if 0.0 <= seconds <= MAX_SECONDS else None
 

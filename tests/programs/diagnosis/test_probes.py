@@ -85,5 +85,13 @@ async def test_silence() -> None:
     assert "no answer within 0.2 s" in found.failure.text
 
 
+@pytest.mark.parametrize("name", ["x" * 70, ".x", "a..b", "a\0b"], ids=["long", "dot", "dots", "null"])
+async def test_a_name_that_tls_can_not_ask_for(name: str) -> None:
+    async with answering(b"") as address:
+        found = await reach(Target(address, name, TlsFiles()), now)
+    assert found.failure is not None
+    assert "its name can't be asked for by TLS" in found.failure.text
+
+
 async def test_what_is_no_address() -> None:
     assert (await reach(Target("", "sd"), now)).failure is not None

@@ -98,6 +98,9 @@ async def reach(target: Target, now: Callable[[], datetime], seconds: float = PR
             text = f"no answer within {seconds:g} s"
         kind = TlsFailed if stage is Stage.TLS else Unreachable
         return Reached(target, tuple(stages.done), Failure.of(kind(f"{target.who} at {target.address}: {text}")))
+    except (ValueError, TypeError) as error:  # Python's ssl, of a name that can't stand in a ClientHello
+        text = f"{target.who} at {target.address}: its name can't be asked for by TLS: {error}"
+        return Reached(target, tuple(stages.done), Failure.of(TlsFailed(text)))
     return Reached(target, tuple(stages.done), None, ahead)
 
 

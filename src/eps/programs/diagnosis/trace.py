@@ -109,7 +109,7 @@ def read_export(path: Path) -> Export:
             value = json.loads(file.read(MAX_FILE_BYTES))
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}", hint="check the path") from None
-    except ValueError:
+    except (ValueError, RecursionError):  # neither JSON nor anything that is nested so deep is one
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("events"), list):
         raise SettingsError(f"{path}: is no export of a trace", hint="make it with eps trace ID --json > FILE")
