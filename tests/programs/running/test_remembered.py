@@ -1,6 +1,7 @@
 """The last calls and steps of a running server."""
 
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from eps.core.event import CallFinished, Notice, Step
 from eps.core.names import Object
 from eps.programs.running.control import MAX_PACKET_BYTES, Session
-from eps.programs.running.remembered import EVENTS_IN_A_PACKET, MAX_CALLS, MAX_STEPS, MAX_TOLD, Remembered
+from eps.programs.running.remembered import EVENTS_IN_A_PACKET, MAX_CALLS, MAX_STEPS, MAX_TEXT, MAX_TOLD, Remembered
 
 ONE, OTHER = "1" * 32, "2" * 32
 
@@ -93,3 +94,15 @@ async def test_whatever_others_write_fits_into_a_packet(remembered: Remembered, 
     sizes = [len(json.dumps(packet)) for packet in asked.sent]
     assert max(sizes) < MAX_PACKET_BYTES / 2
     assert sum(sizes) < 100_000, "the kernel holds so much for one who reads later"
+
+
+async def test_what_peers_choose_takes_no_more_room_than_there_is(remembered: Remembered) -> None:
+    for _ in range(MAX_TOLD):
+        remembered.keep(replace(call(trace=ONE, outcome="failed", detail="\U0001f479" * 8000), method="m" * 8000))
+        remembered.keep(call(trace=OTHER, outcome="failed", detail="\U0001f479" * 8000))
+    for wanted in (ONE, OTHER):
+        asked = Asked()
+        await remembered(cast(Session, asked), {"command": "trace", "id": wanted})
+        assert max(len(json.dumps(packet)) for packet in asked.sent) < MAX_PACKET_BYTES
+        assert sum(len(json.dumps(packet)) for packet in asked.sent) < 160_000, "what a socket takes at once"
+    assert all(len(event.method) + len(event.detail) <= 2 * MAX_TEXT for _, event in remembered._calls)

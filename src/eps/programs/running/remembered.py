@@ -7,6 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from eps.core.event import CallFinished, Event, Step
 from eps.core.names import Object
@@ -49,7 +50,7 @@ class Remembered:
     def keep(self, event: Event) -> None:
         """Remember what has a trace to be asked for."""
         if isinstance(event, CallFinished):
-            self._calls.append((self._clock(), event))
+            self._calls.append((self._clock(), _short(event)))
         elif isinstance(event, Step):
             self._steps.append((self._clock(), event))
 
@@ -69,6 +70,15 @@ class Remembered:
 
     def _latest(self) -> Iterator[tuple[float, CallFinished | Step]]:
         yield from ((at, call) for at, call in self._calls if call.trace)
+
+
+def _short(event: CallFinished) -> CallFinished:
+    """``event``, of whose words a peer chooses some, in the room that one has."""
+    words = (event.recipient, event.method, event.detail)
+    if sum(map(len, words)) <= MAX_TEXT:
+        return event
+    recipient, method, detail = (word[:MAX_TEXT] for word in words)
+    return replace(event, recipient=recipient, method=method, detail=detail)
 
 
 def _shown(at: float, event: CallFinished | Step) -> Object:
