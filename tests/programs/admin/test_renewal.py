@@ -13,6 +13,7 @@ from eps.core.certificate import fingerprint_of, subject_of
 from eps.core.chain import Chain
 from eps.errors import SettingsError, StartError
 from eps.pki import Authority
+from eps.programs.admin import renewal
 from eps.programs.admin.own_certificates import read_chain
 from eps.programs.admin.renewal import SPREADS_SECONDS, Files, Pinned, Renewal, Situation, Step, next_step, pinned_by
 from support.record_tools import ADMIN, NOW, group_record, sign_chain, signing_pin_record, trust
@@ -153,3 +154,43 @@ def test_what_the_directory_pins() -> None:
     assert pinned_by(chain, "admin") == Pinned((("signing", str(ADMIN.subject.fingerprint)),), NOW)
     with pytest.raises(SettingsError, match="the directory has no certificates of acme"):
         pinned_by(chain, "acme")
+
+
+def ready_to_switch(folder: Path) -> Office:
+    office = Office(folder)
+    office.run()
+    office.sign()
+    office.run()
+    office.submit()
+    return office
+
+
+def test_nothing_is_switched_before_all_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office = ready_to_switch(tmp_path)
+    before = office.files.key.read_bytes()
+
+    def refuse(present: Path, coming: Path) -> None:
+        if coming == office.files.new.certificate:
+            raise PermissionError(1, "Operation not permitted", str(coming))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(renewal, "_give_rights_of", refuse)
+        with pytest.raises(StartError, match=r"can't write .*acme-new\.crt: Operation not permitted"):
+            office.run()
+    assert (office.files.key.read_bytes(), office.shown) == (before, office.first)
+    assert "is the new one now" in office.run() and office.shown != office.first
+
+
+def test_a_switch_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    office = ready_to_switch(tmp_path)
+
+    def die(_: Renewal) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Renewal, "_complete_switch", die)
+        with pytest.raises(KeyboardInterrupt):
+            office.run()
+    assert not office.files.new.key.exists() and office.shown == office.first
+    assert "is the new one now" in office.run() and office.shown != office.first
+    assert "pins the new certificate only" in office.run()

@@ -201,6 +201,8 @@ class Renewal:
             at - self._pinned.made,
         )
         try:
+            if self._is_half_switched():
+                return self._complete_switch()
             match next_step(there):
                 case Step.REQUEST:
                     return self._request()
@@ -271,7 +273,20 @@ class Renewal:
         ):
             _keep(present, kept)
             _give_rights_of(present, coming)
-            os.replace(coming, present)
+        os.replace(files.new.key, files.key)  # when nothing else can fail
+        return self._complete_switch()
+
+    def _is_half_switched(self) -> bool:
+        """Whether a run was broken off between the key and its certificate."""
+        files = self._files
+        if files.new.key.exists() or not (files.new.certificate.exists() and files.old.certificate.exists()):
+            return False
+        key = key_in(read_file(str(files.key), "the key"), str(files.key), "the key")
+        return fits(key, _leaf(files.new.certificate)) and not fits(key, _leaf(files.certificate))
+
+    def _complete_switch(self) -> str:
+        files = self._files
+        os.replace(files.new.certificate, files.certificate)
         files.request.unlink(missing_ok=True)
         return (
             f"{files.certificate} is the new one now, with its key; the old ones are {files.old.certificate.name} and "
