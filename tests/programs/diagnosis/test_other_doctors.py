@@ -64,9 +64,10 @@ def reached(address: str, failure: Failure | None = None) -> Reached:
         ({"refusals": ("not listed",)}, ["operators refuse to dial"]),
         ({"refusals": ("not listed", "")}, []),
         ({"entry": None}, []),
+        ({"refusals": ()}, []),
         ({"port": GONE}, ["does not answer as our server"]),
     ],
-    ids=["well", "eps", "relay", "refused", "half", "unknown", "port"],
+    ids=["well", "eps", "relay", "refused", "half", "unknown", "no address", "port"],
 )
 def test_a_public_proxy(
     change: dict[str, Any], says: list[str], machine: Machine, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +77,7 @@ def test_a_public_proxy(
     local = look("proxy", {"PROXY_SETTINGS": "settings/dev/roles/public-proxy-1"}, machine.folder, at)
     assert isinstance(local.settings, ProxySettings) and local.settings.public is not None
     fine = ProxyFacts("public", local.settings.public, RUNS, reached("e:1"), entry={}, relay=reached("r:1"))
+    fine = replace(fine, refusals=("",))
     found = wrong(proxy_doctor.judge(local, [replace(fine, **change)], at))
     assert len(found) == len(says)
     for one, text in zip(found, says, strict=True):
@@ -93,3 +95,17 @@ def test_a_private_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
     broken = replace(facts, behind=reached("b:1", GONE), eps_failure=GONE)
     assert ["be called in" in one.what or "to which we forward" in one.what
             for one in wrong(proxy_doctor.judge(local, [broken], at))] == [True, True]  # fmt: skip
+
+
+def test_a_relay_without_an_address_is_not_said_to_be_allowed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(machine.folder)
+    at = datetime.now(UTC)
+    local = look("proxy", {"PROXY_SETTINGS": "settings/dev/roles/public-proxy-1"}, machine.folder, at)
+    assert isinstance(local.settings, ProxySettings) and local.settings.public is not None
+    lost = ProxyFacts(
+        "public", local.settings.public, RUNS, reached("e:1"), entry={}, relay=reached("r:1", GONE), refusals=()
+    )
+    said = [(one.mark, one.what) for one in proxy_doctor.judge(local, [lost], at) if one.group == "relay port"]
+    assert said[1:] == [(Mark.UNKNOWN, "whether operators may dial it is not known: its name leads to no address here")]

@@ -52,7 +52,7 @@ class ProxyFacts:
         version: of it.
         entry: our entry in the directory, as our EPS server has it; None: it isn't known, empty: there is none.
         relay: how far what operators are told to dial was reached (public).
-        refusals: why the addresses of that may not be dialled by others; "" each where they may.
+        refusals: why the addresses of that may not be dialled by others; "" each where they may; none: it has none.
         behind: how far what is forwarded to was reached (private).
     """
 
@@ -103,7 +103,9 @@ def _relay(facts: ProxyFacts) -> Iterator[Finding]:
         what = f"{endpoint}, which operators are told to dial, is not reached from here"
         yield Finding(RELAY, Mark.WRONG, what, facts.relay.failure.text, "ours", fix, Reason.RELAY_UNREACHABLE)
     if facts.entry is None:
-        yield unknown(RELAY, "whether operators may dial it is not known: our EPS server does not answer")
+        yield unknown(RELAY, "whether operators may dial it is not known: our EPS server does not tell our entry")
+    elif not facts.refusals:
+        yield unknown(RELAY, "whether operators may dial it is not known: its name leads to no address here")
     elif facts.refusals and all(facts.refusals):
         fix = f"have {endpoint} submitted under internal_endpoints in our directory settings for the service proxy"
         what = f"operators refuse to dial {endpoint}"
