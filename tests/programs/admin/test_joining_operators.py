@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 
 from eps.core.record import parse_change_record
@@ -11,7 +12,7 @@ from eps.errors import BadParams, SettingsError, StartError
 from eps.pki import Authority
 from eps.programs.admin import commands, operators, renewal
 from eps.programs.admin.check import check
-from eps.programs.admin.own_settings import Plan
+from eps.programs.admin.own_settings import Plan, settings_of
 from eps.settings import EpsSettings
 from eps.settings.models import JsonDirectory, JsonDirectorySettings
 from support.machine import Machine
@@ -62,6 +63,14 @@ def test_the_least_that_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert settings.signing is None and [usage for usage, _ in operators.pins_of(settings)] == ["encryption"]
     with pytest.raises(SettingsError, match="no section «signing»"):
         renewal.chosen(settings, "", signing=True)
+
+
+@pytest.mark.parametrize("name", ["no", "007", "0x10", "null", "1e3", "2026-11-01", "acme.example"])
+def test_a_name_stays_text(name: str) -> None:
+    written = yaml.safe_load(settings_of(Plan(name, URL, name, applications=("app, b", name))))
+    assert written["name"] == name
+    assert written["directory"]["settings"]["server_names"] == [name]
+    assert written["channels"][-1]["settings"]["tls"]["allowed_names"] == [name, "app, b", name]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

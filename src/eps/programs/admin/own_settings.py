@@ -1,6 +1,12 @@
 """The settings file of an operator that joins: ``eps operator init``, ``eps dev add-operator``."""
 
+import json
+import re
 from dataclasses import dataclass
+
+import yaml
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ def settings_of(plan: Plan) -> str:
     grpc, jsonrpc, metrics = plan.ports
     parts = [
         f"# The EPS server of {plan.name}.",
-        f"name: {plan.name}",
+        f"name: {_word(plan.name)}",
         *([f"state_path: {plan.state_path}"] if plan.state_path else []),
         _directory(plan),
         *([_signing(plan)] if plan.signing else []),
@@ -54,13 +60,18 @@ def settings_of(plan: Plan) -> str:
         "    settings:",
         f"      bind_address: localhost:{jsonrpc}",
         _tls(plan, 6),
-        f"        allowed_names: [{', '.join((plan.name, *plan.applications))}]",
+        f"        allowed_names: [{', '.join(map(_word, (plan.name, *plan.applications)))}]",
     ]
     return "\n".join(parts) + "\n"
 
 
+def _word(text: str) -> str:
+    """``text`` in YAML: in quotes where that would take it for something else, as it does 007 and no."""
+    return text if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text else json.dumps(text)
+
+
 def _directory(plan: Plan) -> str:
-    name = f"\n    server_names: [{plan.directory_name}]" if plan.directory_name else ""
+    name = f"\n    server_names: [{_word(plan.directory_name)}]" if plan.directory_name else ""
     return f"""directory:
   type: api
   settings:
