@@ -85,6 +85,7 @@ def test_an_export_is_read_again(tmp_path: Path) -> None:
     file.write_text(json.dumps(A.to_json()))
     assert read_export(file) == A
     assert is_file(str(file)) and is_file("not-there.json") and not is_file(ONE)
+    assert not is_file("x" * 5000) and not is_file("a\0b")
     for content in ("", "[]", "{}", '{"events": 1}', '{"events"', "[" * 200_000):
         file.write_text(content)
         with pytest.raises(SettingsError, match="is no export of a trace"):

@@ -2,6 +2,7 @@
 their exports, and these are merged here."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -161,7 +162,7 @@ def check_trace(text: str) -> str:
 
 def is_file(text: str) -> bool:
     """Whether an argument names a file rather than a trace."""
-    return not is_trace(text.lower()) and (text.endswith(".json") or Path(text).exists())
+    return not is_trace(text.lower()) and (text.endswith(".json") or os.path.exists(text))
 
 
 # Showing
