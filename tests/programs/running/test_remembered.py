@@ -73,6 +73,12 @@ async def test_without_a_trace_the_last_calls_are_told(remembered: Remembered) -
     assert [event["trace"] for event in events] == [ONE]
 
 
+async def test_the_words_of_an_application_are_not_kept(remembered: Remembered) -> None:
+    remembered.keep(call(trace=ONE, outcome="error", fault="application", detail="John Doe is unknown"))
+    events, _ = await told(remembered, ONE)
+    assert [event["text"] for event in events] == ["local call hd-1 → hd-2.m: error"]
+
+
 async def test_it_is_bounded_whatever_others_give_as_a_trace(remembered: Remembered) -> None:
     for number in range(MAX_STEPS + 10):
         remembered.keep(step(1 + number % 6, ONE))

@@ -73,7 +73,10 @@ class Remembered:
 
 
 def _short(event: CallFinished) -> CallFinished:
-    """``event``, of whose words a peer chooses some, in the room that one has."""
+    """``event``, of whose words a peer chooses some, in the room that one has; without those of an application, which
+    may name patients, and are between it and its caller."""
+    if event.fault == "application" and event.detail:
+        event = replace(event, detail="")
     words = (event.recipient, event.method, event.detail)
     if sum(map(len, words)) <= MAX_TEXT:
         return event
