@@ -74,6 +74,7 @@ soak: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults
+	$(BIN)/python -m pytest -m chaos --timeout=600 --ignore=tests/faults tests
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/run.py

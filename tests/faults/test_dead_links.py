@@ -116,11 +116,11 @@ async def cut_for(machine: Apart, application: Application, caller: str, place: 
 @pytest.mark.parametrize(
     ("kind", "caller", "place"),
     [
-        pytest.param("tunnel", "hd-1", "b", id="tunnel, its far leg"),
+        pytest.param("tunnel", "hd-1", "b", id="tunnel, its far leg", marks=pytest.mark.chaos),
         pytest.param("tunnel", "hd-1", "a", id="tunnel, its near leg", marks=pytest.mark.chaos),
         pytest.param("tunnel", "hd-1", "p", id="tunnel, both legs", marks=pytest.mark.chaos),
         pytest.param("direct", "hd-1", "b", id="direct", marks=pytest.mark.chaos),
-        pytest.param("held", "public-proxy-1.ga", "b", id="held stream"),
+        pytest.param("held", "public-proxy-1.ga", "b", id="held stream", marks=pytest.mark.chaos),
     ],
 )
 async def test_a_dead_link_is_noticed_within_seconds(

@@ -18,7 +18,12 @@ WHOLE_SECONDS = 20.0
 
 
 @pytest.mark.parametrize(
-    ("victim", "port"), [("hd-1", 5555), ("hd-2", 3334), ("public-proxy-1", 9999)], ids=["A", "B", "the proxy"]
+    ("victim", "port"),
+    [
+        pytest.param("hd-1", 5555, id="A"),
+        pytest.param("hd-2", 3334, id="B", marks=pytest.mark.chaos),
+        pytest.param("public-proxy-1", 9999, id="the proxy", marks=pytest.mark.chaos),
+    ],
 )
 async def test_a_server_that_may_open_no_more_files(machine: Machine, victim: str, port: int) -> None:
     """Forty connections come while not one more file may be opened; calls on connections that stand don't notice."""

@@ -97,7 +97,14 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
                 sock.close()
 
 
-@pytest.mark.parametrize("role", ["hd-1", "hd-2", "sd-1", "public-proxy-1", "public-proxy-eps-1"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "hd-1",
+        "public-proxy-1",
+        *(pytest.param(role, marks=pytest.mark.chaos) for role in ("hd-2", "sd-1", "public-proxy-eps-1")),
+    ],
+)
 async def test_no_call_fails_while_a_process_takes_anothers_place(machine: Machine, role: str) -> None:
     """Neither those through a tunnel, nor those over the stream that hd-2 holds to the proxy's operator."""
     async with Application(seconds=0.1) as application:

@@ -116,7 +116,7 @@ async def be_ready(machine: Machine, way: str) -> None:
         ("direct", "hd-1"),
         pytest.param("direct", "hd-2", marks=pytest.mark.chaos),
         pytest.param("stream", "hd-2", marks=pytest.mark.chaos),
-        ("stream", "public-proxy-1.ga"),
+        pytest.param("stream", "public-proxy-1.ga", marks=pytest.mark.chaos),
         pytest.param("proxy", "hd-1", marks=pytest.mark.chaos),
         ("proxy", "hd-2"),
         pytest.param("proxy", "public-proxy-1.ga", marks=pytest.mark.chaos),
@@ -162,7 +162,7 @@ def break_certificate(machine: Machine, role: str) -> tuple[Path, Path]:
     return certs / f"{name}.key", certs / f"{name}-alt.key"
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [pytest.param(one, marks=[pytest.mark.chaos] * (one != "eps")) for one in PROGRAMS])
 async def test_a_certificate_without_its_key_is_refused_until_the_key_is_there(machine: Machine, program: str) -> None:
     role, port = PROGRAMS[program], machine.ports.of[PORTS[program]]
     await machine.start(role)

@@ -22,6 +22,7 @@ async def restarted(machine: Machine, role: str) -> None:
     await machine.start(role)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("role", ["sd-1", "public-proxy-1", "public-proxy-eps-1", "hd-2"])
 async def test_a_program_is_restarted_under_load(machine: Machine, role: str) -> None:
     """Calls through a tunnel, and where B is restarted those over the stream that it holds to the proxy's operator."""

@@ -71,7 +71,8 @@ async def test_what_the_directory_forbids_or_lacks(machine: Machine) -> None:
         code=1, stage=Stage.DIRECTORY, side=Side.OURS,
     )  # fmt: skip
     await failure(
-        machine, "hd-2.secret", "hd-2 reports: the directory lists no service of hd-2 with a method 'secret'", "may call there: _ping",
+        machine, "hd-2.secret", "hd-2 reports: the directory lists no service of hd-2 with a method 'secret'",
+        "hd-1 may call there: _ping",
         code=403, stage=Stage.PERMISSION, side=Side.PEER, command=True,
     )  # fmt: skip
     await failure(

@@ -89,7 +89,7 @@ def old_settings(machine: Machine, role: str, section: str, kind: str, settings:
     (machine.dev / "roles" / role / "002_store.json").write_text(json.dumps(more))
 
 
-@pytest.mark.parametrize("kind", ["redis", "file"])
+@pytest.mark.parametrize("kind", ["redis", pytest.param("file", marks=pytest.mark.chaos)])
 async def test_every_command_of_the_page(machine: Machine, redis: RedisServer, kind: str) -> None:
     theirs = await records_of_servers_in_use(machine)
     file = machine.folder / "theirs"

@@ -93,7 +93,7 @@ async def until_fetched(machine: Machine) -> float:
     raise AssertionError(f"nothing in {RECOVERY} s, at last {last}")
 
 
-@pytest.mark.parametrize("reach", ["dialled", "by its own stream"])
+@pytest.mark.parametrize("reach", ["dialled", pytest.param("by its own stream", marks=pytest.mark.chaos)])
 async def test_every_program_may_be_killed(machine: Machine, reach: str) -> None:
     """The private proxy's operator has a server that can be dialled, or nothing that could."""
     async with running(machine, announced=False):
