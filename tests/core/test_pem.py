@@ -132,7 +132,9 @@ def rsa_pem(encryption: bytes = b"", form: PrivateFormat = PrivateFormat.PKCS8) 
 PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
-@pytest.mark.parametrize("content", [KEY, PARAMETERS + KEY, ONE + KEY, b"\xef\xbb\xbf" + KEY.replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "content", [KEY, PARAMETERS + KEY, ONE + KEY, b"\xef\xbb\xbf" + KEY.replace(b"\n", b"\r\n")], ids=range(4)
+)
 def test_keys_that_load(content: bytes) -> None:
     key = key_in(content, "own.key", "tls.key_file")
     assert isinstance(key, ec.EllipticCurvePrivateKey)

@@ -159,6 +159,7 @@ def test_unfit_certificates_are_refused_with_the_reason(reason: str, made: Made)
         of_version_8(),
         named_by_bits(),
     ],
+    ids=range(6),
 )
 def test_what_is_no_certificate_is_refused(text: str) -> None:
     with pytest.raises(RecordError, match="can't be read"):
@@ -242,6 +243,7 @@ def pkcs8(made: Made) -> bytes:
         (HD_1.pem, HD_2.key_pem, "does not belong to the certificate of hd-1"),
         (HD_1.pem, make("x", key=ec.generate_private_key(ec.SECP384R1())).key_pem, "does not belong"),
     ],
+    ids=range(9),
 )
 def test_refuses_files_to_sign_with(certificate: bytes, key: bytes, reason: str) -> None:
     with pytest.raises(StartError, match=reason) as caught:
