@@ -63,6 +63,7 @@ async def test_nobody_looks_at_the_values_of_a_large_call_for_cycles() -> None:
         return Response(call.id, {"seen": seen_meanwhile, "values": len(call.params["a"])})
 
     value = {"a": [[] for _ in range(5 * MANY)]}
+    gc.collect()  # which it does before it begins
     collecting = asyncio.create_task(collect_at_leisure())
     await asyncio.sleep(0)
     async with jsonrpc_server(answer_later) as server:

@@ -43,6 +43,12 @@ def test_all_are_looked_at_now_and_then() -> None:
     assert seen == [1, 1, 1, 2, 1, 1, 1, 2]
 
 
+def test_values_of_a_large_call_that_come_few_by_few_have_not_all_looked_at() -> None:
+    pace = Pace()
+    seen = [pace.generation(MANY, 100.0, 100.0) for _ in range(MOST // MANY + 1)]
+    assert seen == [1] * (MOST // MANY) + [2]
+
+
 def test_the_longer_it_takes_the_seldomer_all_are_looked_at() -> None:
     pace = Pace()
     pace.took(2, 0.1)

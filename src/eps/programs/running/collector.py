@@ -55,10 +55,11 @@ class Pace:
             young: new objects since the last time.
             now, large_at: the moment, and that when large values came last.
         """
-        if young < FEW or (young > MANY and young <= MOST and now - large_at < PATIENCE_SECONDS):
+        has_large = now - large_at < PATIENCE_SECONDS
+        if young < FEW or (has_large and MANY < young <= MOST):
             return None
         self.since_full += young
-        if self.since_full < self.full_after:
+        if self.since_full < self.full_after or (has_large and self.since_full <= MOST):
             return 1
         self.since_full = 0
         return 2
