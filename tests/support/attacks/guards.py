@@ -1030,7 +1030,7 @@ PASSTHROUGH = (
     Guard(
         "the cycle collector leaves the values of large calls alone",
         "programs/running/collector.py",
-        "(young > MANY and young <= MOST and now - large_at < PATIENCE_SECONDS)",
+        "(has_large and MANY < young <= MOST)",
         "False",
         "programs/running/test_collector.py::test_what_is_looked_at",
     ),
