@@ -62,6 +62,31 @@ def test_halves_of_surrogates_do_not_end_the_log(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "\\ud800\nnext\n"
 
 
+def test_many_lines_go_out_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, pieces = os.write, list[bytes]()
+    gathers, goes_on = threading.Event(), threading.Event()
+
+    def counted(descriptor: int, piece: bytes) -> int:
+        pieces.append(piece)
+        return write(descriptor, piece)
+
+    def gather(seconds: float) -> None:
+        assert seconds == log_queue.GATHER_SECONDS
+        gathers.set()
+        goes_on.wait(20)
+
+    monkeypatch.setattr(os, "write", counted)
+    monkeypatch.setattr(time, "sleep", gather)
+    with LineQueue(str(tmp_path / "log"), lost_line) as lines:
+        lines.write("first\n")
+        assert gathers.wait(20)
+        for number in range(100):
+            lines.write(f"{number}\n")
+        goes_on.set()
+    assert pieces == [b"first\n", "".join(f"{number}\n" for number in range(100)).encode()]
+    assert (tmp_path / "log").read_bytes() == b"".join(pieces)
+
+
 def test_a_reader_that_stops_costs_lines_but_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_queue, "MAX_WAITING_CHARS", 200_000)
     reading, writing = os.pipe()
