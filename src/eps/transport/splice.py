@@ -202,12 +202,14 @@ class Measure:
 
     Attributes:
         most: bytes.
+        unsent: no more bytes than that are unsent there, as far as the flow has asked and has given since.
     """
 
-    __slots__ = ("_queued", "_since", "most")
+    __slots__ = ("_queued", "_since", "most", "unsent")
 
     def __init__(self) -> None:
         self.most = FIRST_TAKEN
+        self.unsent = 0
         self._queued = 0
         self._since = 0.0
 
@@ -222,6 +224,7 @@ class Measure:
 
     def waited(self, now: float) -> None:
         """All but :data:`UNSENT_BYTES` of them are on their way."""
+        self.unsent = UNSENT_BYTES
         sent = max(self._queued - UNSENT_BYTES, 0)
         rate = sent / max(now - self._since, 1e-6)
         self.most = int(min(max(rate * AHEAD, LEAST_TAKEN), PIPE_BYTES))
@@ -297,12 +300,16 @@ class Flow:
 
     def _after_put(self, taken: int) -> None:
         """Take more at once, or none until the sink has sent what it got."""
-        if self._measure.most == PIPE_BYTES or self._source_broke or self.ended or self._discarding:
+        measure = self._measure
+        if measure.most == PIPE_BYTES or self._source_broke or self.ended or self._discarding:
             return
-        if unsent(self._sink) > UNSENT_BYTES:
+        measure.unsent += taken
+        if measure.unsent > UNSENT_BYTES:  # else nobody need be asked, which small messages would cost as much as large
+            measure.unsent = unsent(self._sink)
+        if measure.unsent > UNSENT_BYTES:
             self._wait_for_sink()
         else:
-            self._measure.went_through(taken)
+            measure.went_through(taken)
 
     def _wait_for_sink(self) -> None:
         self._measure.waits(self._carrier.pending + unsent(self._sink), self._loop.time())
