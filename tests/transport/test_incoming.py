@@ -263,7 +263,7 @@ async def test_who_was_told_something_else_is_not_gone_on_with() -> None:
         near.send(hello())
         with pytest.raises(TlsFailed):
             await accept_tls(
-                asyncio.Protocol, far, server_context(tls_files("hd-2")), timeout=20, wary=True, said=b"something else"
+                asyncio.Protocol, far, server_context(tls_files("hd-2")), timeout=20, said=b"something else"
             )
 
 

@@ -120,8 +120,7 @@ class Entrance:
                     wary = self.arrivals.are_many
                     said = await self._another_hello(accepted, context) if wary else b""
                     # Who wasn't asked needs another group than ours, or none; or is signed for in any case.
-                    asked = bool(said)
-                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, wary=asked, said=said)
+                    await accept_tls(lambda: first, accepted, context, timeout=self._seconds, said=said)
                 else:
                     raise ConnectionResetError
                 arrival.goes_on(lambda: end(made[0]))

@@ -36,7 +36,7 @@ MAX_CACHED_CERTIFICATES = 2048
 """Certificates whose names are remembered; at 1–2 KB each a few MB. A network has a few hundred operators."""
 
 WARY_GROUP = "prime256v1"
-"""What peers of :func:`accept_tls` with ``wary`` exchange keys on: all of TLS 1.3 can (RFC 8446 section 9.1), but
+"""What peers that :func:`asks_again` is for exchange keys on: all of TLS 1.3 can (RFC 8446 section 9.1), but
 OpenSSL, and much else, offers another group first, and is asked for this one (HelloRetryRequest, section 4.1.4). That
 costs us 20 µs, where an answer that is signed with an RSA key takes 400."""
 
@@ -164,7 +164,6 @@ async def accept_tls(
     context: ssl.SSLContext,
     *,
     timeout: float,
-    wary: bool = False,
     said: bytes = b"",
 ) -> asyncio.BaseTransport:
     """Hand an accepted, non-blocking socket to the protocol that ``factory`` makes, after a TLS handshake.
@@ -174,14 +173,12 @@ async def accept_tls(
 
     Args:
         timeout: seconds for the handshake.
-        wary: spend next to nothing until the peer has answered once more, which takes it another round trip: whoever
-            sent a ClientHello only to have us sign something, and keep it, never does.
-        said: what :func:`asks_again` gave, and the peer has got already.
+        said: what :func:`asks_again` gave, and the peer has got already; b"" if it wasn't asked.
 
     Raises:
         TlsFailed: with the reason in plain words; the socket is closed.
     """
-    if wary and isinstance(context, _TellingContext):
+    if said and isinstance(context, _TellingContext):
         context = context.wary or context
     owed = [accepted]
     token, said_token = _handshaking.set(owed), _said.set(said)
@@ -204,10 +201,12 @@ async def accept_tls(
 
 
 def asks_again(context: ssl.SSLContext, hello: bytes) -> bytes:
-    """What :func:`accept_tls`, if it is wary, answers a ClientHello that offers no key share for its group, before it
-    knows more of the peer; b"" if it goes on at once.
+    """What to answer a ClientHello without a key share for :data:`WARY_GROUP`, before more is known of the peer; b""
+    if the handshake goes on at once.
 
-    It can be said before there is a session, since there is nothing in it but ciphers and the group.
+    Next to nothing is spent until the peer has answered once more, which takes it another round trip: whoever sent a
+    ClientHello only to have us sign something, and keep it, never does. It can be said before there is a session, since
+    there is nothing in it but ciphers and the group.
     """
     if not isinstance(context, _TellingContext) or context.wary is None or _goes_on_at_once(hello):
         return b""
