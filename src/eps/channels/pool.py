@@ -188,10 +188,12 @@ class Pool:
         connection = slot.connection
         if fitness is not None and connection is not None and connection.doubtful:
             return await self._second(operator, slot, route, connection, timeout)
-        moves = fitness is None and connection is not None and self._moves(operator, slot, connection, route)
-        if fitness is None and connection is not None and not moves:
+        if fitness is None and connection is not None:
+            if self._moves(operator, slot, connection, route):
+                slot.last_used = self._clock()
+                return connection
             self._retire(operator, connection)
-        if moves or fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
+        if fitness is Fitness.FIT or (fitness is Fitness.AGEING and slot.renewed is connection):
             assert connection is not None
             slot.last_used = self._clock()
             return connection
