@@ -132,11 +132,14 @@ class GrpcServerChannel:
         stream = self._connected.get(operator)
         if stream is not None:
             return partial(_send_down, stream)
+        why = self._absences.why(operator, self._name)
+        return partial(_absent, why) if why is not None and self._brings(operator) else None
+
+    def _brings(self, operator: Operator) -> bool:
+        """Whether others reach ``operator`` through us, so that it must hold a stream to us."""
         entry = self._source.current.entry(operator)
         server = entry.grpc_server if entry is not None else None
-        is_ours_to_reach = server is not None and server.proxy == self._name
-        why = self._absences.why(operator, self._name) if is_ours_to_reach else None
-        return partial(_absent, why) if why is not None else None
+        return server is not None and server.proxy == self._name
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Refused) and event.names and self._source.current.entries:  # else we pin nobody yet

@@ -225,9 +225,10 @@ class Accepted:
         except StreamLost:
             return
         if status is Status.OK:
-            tells = given and trace is not None and trace.tells
-            took = [_took(time.monotonic() - began)] if tells else []
-            stream.send_headers([*trailers(status), *took] if took else trailers(status), end=True)
+            last = trailers(Status.OK)
+            if given and trace is not None and trace.tells:
+                last.append(_took(time.monotonic() - began))
+            stream.send_headers(last, end=True)
         else:
             end_with_status(stream, status, text, started=False)
 
