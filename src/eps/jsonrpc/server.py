@@ -316,7 +316,8 @@ class JsonRpcServer:
             held.begin()
             if request.transport is None:
                 raise ConnectionResetError("the client has gone before its call began")
-            response = await self._handler(replace(call, wanted=lambda: request.transport is not None))
+            call = Call(call.method, call.params, call.id, call.client_names, lambda: request.transport is not None)
+            response = await self._handler(call)
         except EpsError as error:
             return error_response(call_id, error)
         except ConnectionError:
