@@ -6,20 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from eps.programs.cli import guarded
+from eps.programs.cli import DryRun, Json, Strict, WaitForDirectory, guarded
 from eps.programs.running.runtime import run
 
 LAST = 20
 """Records that ``log`` shows unless told otherwise: two screens."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 Copy = Annotated[
     bool, typer.Option("--copy", help="Ask nobody: use what our server has verified. It may be behind by seconds.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
-Wait = Annotated[
-    float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
 ]
 Name = Annotated[str, typer.Argument(metavar="OPERATOR", help="Only of this one.", show_default=False)]
 Changes = Annotated[
@@ -140,7 +134,7 @@ def _add_submissions(group: typer.Typer) -> None:
     @group.command("submit", short_help="Submit a change; sign it first, if nobody has.")
     def submit(
         file: Annotated[Path, typer.Argument(metavar="FILE", help="As sign prints it, or as sign takes it.")],
-        wait: Wait = 0.0,
+        wait: WaitForDirectory = 0.0,
         as_json: Json = False,
         dry_run: DryRun = False,
         strict: Strict = False,
@@ -154,7 +148,7 @@ def _add_submissions(group: typer.Typer) -> None:
     @group.command("remove", short_help="Remove an operator from the directory.")
     def remove(
         name: Annotated[str, typer.Argument(metavar="OPERATOR", help="Who is to go.")],
-        wait: Wait = 0.0,
+        wait: WaitForDirectory = 0.0,
         as_json: Json = False,
         dry_run: DryRun = False,
         strict: Strict = False,

@@ -24,6 +24,12 @@ TakeOver = Annotated[
     ),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]
+WaitForDirectory = Annotated[
+    float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and say whether something was cut.")]
 
 

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from eps.programs.changing import add_directory_commands
-from eps.programs.cli import TakeOver, Wait, guarded, make_app, options_of, run_as
+from eps.programs.cli import (
+    DryRun,
+    Json,
+    Strict,
+    TakeOver,
+    Wait,
+    WaitForDirectory,
+    guarded,
+    make_app,
+    options_of,
+    run_as,
+)
 from eps.programs.dev.stores import Store
 from eps.programs.joining import add_joining_commands
 from eps.programs.running.runtime import run, run_server
@@ -36,9 +47,6 @@ dev = _group("dev", "The development network.")
 MAX_PINGS = 1_000
 """Of one command, one after the other: some seconds, and a load that nobody notices."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]
 All = Annotated[bool, typer.Option("--all", help="All of the result, also if it is more than a screen.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
 
@@ -73,9 +81,7 @@ def submit_records(
             "--reset", help="Start the directory anew: these records replace everything (asks first at a terminal)."
         ),
     ] = False,
-    wait: Annotated[
-        float, typer.Option(help="Seconds to wait for the service directory to come up.", min=0, show_default=True)
-    ] = 0.0,
+    wait: WaitForDirectory = 0.0,
     as_json: Json = False,
     dry_run: DryRun = False,
     strict: Strict = False,

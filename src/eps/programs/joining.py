@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import guarded
+from eps.programs.cli import Json, guarded
 from eps.programs.running.runtime import run
 
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", show_default=True)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 Groups = Annotated[
     list[str],
     typer.Option("--group", metavar="GROUP", help="To be a member of, and to be called by; may be repeated."),

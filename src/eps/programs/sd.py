@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import TakeOver, guarded, make_app, run_as
+from eps.programs.cli import Json, TakeOver, guarded, make_app, run_as
 from eps.programs.running.runtime import run as run_command
-from eps.programs.shared import Json, add_shared_commands
+from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
 app = make_app(

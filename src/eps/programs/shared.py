@@ -5,11 +5,9 @@ from typing import Annotated
 import typer
 
 from eps.programs import completion as completing
-from eps.programs.cli import guarded
+from eps.programs.cli import Json, guarded
 from eps.programs.completion import Shell
 from eps.programs.manual import manual
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 CHECK = "Say all that is wrong or doubtful in settings."
 

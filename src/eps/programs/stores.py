@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import guarded
+from eps.programs.cli import Json, guarded
 from eps.programs.running.runtime import run
 
 PLACES = (
@@ -14,7 +14,6 @@ PLACES = (
 )
 
 Replace = Annotated[bool, typer.Option("--replace", help="Also where something is already; it is gone then.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 Backup = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 
