@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import IPv6Address
+from urllib.parse import urlsplit
 
 from eps.core.limits import MAX_NAME_CHARS
 from eps.errors import BadParams
@@ -43,6 +44,12 @@ def parse_host_port(text: str, default_port: int | None = None) -> tuple[str, in
 def render_host_port(host: str, port: int) -> str:
     """The reverse of :func:`parse_host_port`."""
     return f"{render_host(host)}:{port}"
+
+
+def address_of(url: str) -> str:
+    """``HOST:PORT`` of an http or https URL."""
+    parts = urlsplit(url)
+    return render_host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def render_host(host: str) -> str:

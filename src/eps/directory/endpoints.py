@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from eps.core import record_text
 from eps.core.defaults import MAX_ANSWER_BYTES
-from eps.core.host_port import render_host_port
+from eps.core.host_port import address_of
 from eps.core.http_proxy import NONE, HttpProxies
 from eps.core.message import Response
 from eps.core.names import Object
@@ -163,7 +162,7 @@ class ServiceDirectoryClients:
                 endpoint,
                 tls=tls,
                 server_name=name,
-                proxy_url=proxies.url_for(_address(endpoint)),
+                proxy_url=proxies.url_for(address_of(endpoint)),
                 callee=Callee("the service directory", Side.DIRECTORY, reasons=OF_A_DIRECTORY),
                 limits=ClientLimits(max_answer, MAX_VALUES, LONGEST_CALL_SECONDS),
                 load=record_text.loads,
@@ -182,9 +181,3 @@ class ServiceDirectoryClients:
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(client.close() for client in self._clients))
-
-
-def _address(url: str) -> str:
-    """``HOST:PORT`` of an http or https URL."""
-    parts = urlsplit(url)
-    return render_host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))

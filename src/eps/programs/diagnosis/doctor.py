@@ -13,12 +13,11 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from eps.channels.grpc_client import Dialling
 from eps.core.chain import Chain
 from eps.core.entries import Directory
-from eps.core.host_port import render_host_port
+from eps.core.host_port import address_of
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Operator
 from eps.directory.endpoints import ServiceDirectoryClients
@@ -256,22 +255,9 @@ def _sd_targets(settings: EpsSettings) -> list[Target]:
 
 
 def _sd_target(given: models.JsonRpcClientOptions, endpoint: str, name: str) -> Target:
-    url, address = urlsplit(endpoint), address_of(endpoint)
     files = tls_files(given.tls) if given.tls is not None else TlsFiles()
-    return Target(
-        address,
-        "the service directory",
-        files if url.scheme == "https" else None,
-        name or url.hostname or "",
-        url.path or "/",
-        proxy_url=http_proxies(given.proxy_url, os.environ).url_for(address),
-    )
-
-
-def address_of(url: str) -> str:
-    """HOST:PORT of an http or https URL."""
-    parts = urlsplit(url)
-    return render_host_port(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    proxy_url = http_proxies(given.proxy_url, os.environ).url_for(address_of(endpoint))
+    return Target.of_url(endpoint, "the service directory", files, name, proxy_url)
 
 
 def _others(settings: EpsSettings, directory: Directory | None, peer: str) -> Others:

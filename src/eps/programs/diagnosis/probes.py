@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
-from eps.core.host_port import parse_host_port
+from eps.core.host_port import address_of, parse_host_port
 from eps.core.jsonrpc_text import render_request
 from eps.errors import EpsError, Stage, TlsFailed, Unreachable
 from eps.programs.diagnosis.finding import Failure
@@ -51,6 +52,19 @@ class Target:
     path: str = ""
     alpn: tuple[str, ...] = ()
     proxy_url: str | None = None
+
+    @classmethod
+    def of_url(cls, url: str, who: str, files: TlsFiles, server_name: str | None, proxy_url: str | None) -> "Target":
+        """A JSON-RPC server, that is asked something.
+
+        Args:
+            files: that count where the URL says https.
+            server_name: empty: the URL's host.
+        """
+        parts = urlsplit(url)
+        secure = files if parts.scheme == "https" else None
+        name = server_name or parts.hostname or ""
+        return cls(address_of(url), who, secure, name, parts.path or "/", proxy_url=proxy_url)
 
 
 @dataclass(frozen=True, slots=True)

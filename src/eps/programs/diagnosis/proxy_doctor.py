@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from eps.core.endpoint import relay_trust
 from eps.core.entries import GRPC_SERVER, first_settings
-from eps.core.host_port import parse_host_port
+from eps.core.host_port import address_of, parse_host_port
 from eps.core.message import Response
 from eps.errors import EpsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin.commands import client_of
 from eps.programs.diagnosis import own_server
 from eps.programs.diagnosis.clock import judge_clock
-from eps.programs.diagnosis.doctor import FORBIDDEN, address_of
+from eps.programs.diagnosis.doctor import FORBIDDEN
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
@@ -167,11 +166,8 @@ async def _port(section: Section) -> Failure | None:
 
 
 def _eps_target(given: models.JsonRpcClientSettings) -> Target:
-    url = urlsplit(given.endpoint)
     files = tls_files(given.tls) if given.tls is not None else TlsFiles()
-    name = files.server_name or url.hostname or ""
-    secure = files if url.scheme == "https" else None
-    return Target(address_of(given.endpoint), EPS, secure, name, url.path or "/", proxy_url=given.proxy_url)
+    return Target.of_url(given.endpoint, EPS, files, files.server_name, given.proxy_url)
 
 
 async def _ask_eps(section: Section) -> tuple[str, Mapping[str, Any] | None, Failure | None]:
