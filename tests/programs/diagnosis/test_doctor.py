@@ -19,7 +19,7 @@ from eps.programs.diagnosis.own_server import Asked
 from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
 from eps.programs.diagnosis.service_directory import Answered, Followed
-from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, relays_of, told
+from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, relays_of
 from eps.settings import EpsSettings
 from support.fakes import network_directory
 from support.machine import Machine
@@ -267,7 +267,7 @@ def test_files_of_ours(machine: Machine, settings: EpsSettings) -> None:
 
 
 def test_what_another_server_says_is_quoted() -> None:
-    said = told(Error(500, "a\x1b[2Jb" + "x" * 1000, {"hint": None, "side": "peer", "reason": "\x07"}))
+    said = Failure.told(Error(500, "a\x1b[2Jb" + "x" * 1000, {"hint": None, "side": "peer", "reason": "\x07"}))
     assert said.text.startswith("a\\x1b[2Jbxxx") and len(said.text) < 330
     assert (said.hint, said.side, said.stage, said.reason) == ("", "peer", "", "\\x07")
 

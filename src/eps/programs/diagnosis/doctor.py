@@ -60,9 +60,6 @@ HEAD_START_SECONDS = 1.0
 OWN_SECONDS = 4.0
 """For our own server, which is near."""
 
-FORBIDDEN = 403
-"""Our own port refuses us: of a _ping, anything else shows that our server is there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -169,15 +166,7 @@ async def _port(settings: EpsSettings) -> Failure | None:
     """Why our server's JSON-RPC port does not answer."""
     if settings.jsonrpc_server is None:
         return None
-    try:
-        client = admin.own_server_client(settings)
-        try:
-            response = await client.call(f"{settings.name}._ping", {}, timeout=OWN_SECONDS)
-        finally:
-            await client.close()
-    except EpsError as error:
-        return Failure.of(error)
-    return way.told(response.error) if response.error is not None and response.error.code == FORBIDDEN else None
+    return await own_server.ask_port(partial(admin.own_server_client, settings), f"{settings.name}._ping", OWN_SECONDS)
 
 
 async def _served(settings: EpsSettings, peer: str) -> Pinged | None:

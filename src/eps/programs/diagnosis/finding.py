@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from eps.core.message import Error
 from eps.core.names import Object
+from eps.core.told import quoted
 from eps.errors import EpsError
 
 
@@ -74,6 +76,13 @@ class Failure:
         """An error of ours."""
         place = f" [{error.place}]" if error.place else ""
         return cls(f"{error.message}{place}", error.hint, error.side.value, error.stage.value, error.reason.value)
+
+    @classmethod
+    def told(cls, error: Error) -> "Failure":
+        """What an answer says that is an error."""
+        data: Object = error.data if isinstance(error.data, dict) else {}
+        hint, side, stage, reason = (quoted(str(data.get(key) or "")) for key in ("hint", "side", "stage", "reason"))
+        return cls(f"{quoted(error.message)} (code {error.code})", hint, side, stage, reason)
 
     def found(self, group: str, what: str) -> Finding:
         """The finding that it makes."""

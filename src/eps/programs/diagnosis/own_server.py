@@ -1,7 +1,7 @@
 """The running server, its port, its application, and the streams that it holds to others."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 from eps.core.age import spoken
 from eps.core.host_port import parse_host_port
 from eps.core.names import Object, Operator
-from eps.errors import StartError
+from eps.errors import EpsError, StartError
+from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.probes import Reached
 from eps.programs.running.control import ask
@@ -18,6 +19,9 @@ from eps.reasons import Reason
 from eps.transport.port_owner import owner_of
 
 SERVER, STREAMS = "running server", "streams"
+
+FORBIDDEN = 403
+"""Our own port refuses us: of a _ping, anything else shows that our server is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,24 @@ async def _asked(folder: Path, socket: str) -> Asked:
         text = "it does not answer" if isinstance(error, TimeoutError) else f"it does not answer: {error}"
         return Asked(failure=Failure(text, "it hangs: look into its log, then restart it", "ours"))
     return Asked(answer) if "pid" in answer else Asked({"pid": 0})
+
+
+async def ask_port(client_of: Callable[[], JsonRpcClient], ping: str, seconds: float) -> Failure | None:
+    """Why a JSON-RPC port of ours does not answer; None: it does.
+
+    Args:
+        client_of: makes a client for it; raises EpsError if that can't be.
+        ping: the method that is called.
+    """
+    try:
+        client = client_of()
+        try:
+            response = await client.call(ping, {}, timeout=seconds)
+        finally:
+            await client.close()
+    except EpsError as error:
+        return Failure.of(error)
+    return Failure.told(response.error) if response.error is not None and response.error.code == FORBIDDEN else None
 
 
 def judge_server(

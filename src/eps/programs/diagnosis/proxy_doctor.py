@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin.commands import client_of
 from eps.programs.diagnosis import own_server
 from eps.programs.diagnosis.clock import judge_clock
-from eps.programs.diagnosis.doctor import FORBIDDEN
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
 from eps.programs.diagnosis.ping import version_in
 from eps.programs.diagnosis.probes import Reached, Target, reach
-from eps.programs.diagnosis.way import RELAY, told
+from eps.programs.diagnosis.way import RELAY
 from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import jsonrpc_client, now
 from eps.reasons import Reason
@@ -142,7 +142,9 @@ async def gather(settings: ProxySettings) -> list[ProxyFacts]:
 async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFacts:
     asked, port, eps, (version, entry, failure), outside = await asyncio.gather(
         own_server.ask_status(Path(settings.state_path), f"{kind}-proxy.control", section.jsonrpc_server.bind_address),
-        _port(section),
+        own_server.ask_port(
+            partial(client_of, section.jsonrpc_server, f"the proxy of {section.name}"), "_ping", SECONDS
+        ),
         reach(_eps_target(section.jsonrpc_client), now),
         _ask_eps(section),
         _outside(section),
@@ -151,18 +153,6 @@ async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFac
         return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, behind=outside)
     refusals = await _refusals(section, entry) if entry is not None else ()
     return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals)
-
-
-async def _port(section: Section) -> Failure | None:
-    try:
-        client = client_of(section.jsonrpc_server, f"the proxy of {section.name}")
-        try:
-            response = await client.call("_ping", {}, timeout=SECONDS)
-        finally:
-            await client.close()
-    except EpsError as error:
-        return Failure.of(error)
-    return told(response.error) if response.error is not None and response.error.code == FORBIDDEN else None
 
 
 def _eps_target(given: models.JsonRpcClientSettings) -> Target:
@@ -177,7 +167,7 @@ async def _ask_eps(section: Section) -> tuple[str, Mapping[str, Any] | None, Fai
         try:
             pinged = await client.call(f"{section.name}._ping", {}, timeout=SECONDS)
             if pinged.error is not None:
-                return "", None, told(pinged.error)
+                return "", None, Failure.told(pinged.error)
             return version_in(pinged.result), await _entry(client, section), None
         finally:
             await client.close()

@@ -10,7 +10,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from eps.channels.grpc_client import Dialling, GrpcClientChannel
 from eps.channels.own_pin import OwnPin
@@ -22,7 +21,7 @@ from eps.core.host_port import render_host_port
 from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
 from eps.core.permission import EVERYONE, Denied, may_call
-from eps.core.told import TOLD_BY, quoted
+from eps.core.told import TOLD_BY
 from eps.core.ways import Kind, way_between
 from eps.errors import EpsError
 from eps.programs.diagnosis.explain import way_text
@@ -144,7 +143,7 @@ async def take(open_channel: Open, own: Operator, operator: Operator, seconds: f
     finally:
         await channel.close()
     if response.error is not None and not is_refusal(response.error):
-        return Taken(operator, tuple(steps.stages), failure=told(response.error))
+        return Taken(operator, tuple(steps.stages), failure=Failure.told(response.error))
     steps.end("answered a _ping" if response.error is None else "answered: it does not let us call _ping")
     return Taken(operator, tuple(steps.stages), version_in(response.result))
 
@@ -156,13 +155,6 @@ _NO_WAY = Failure(
     "broker",
     Reason.NO_WAY,
 )
-
-
-def told(error: Error) -> Failure:
-    """What an answer says that is an error."""
-    data: dict[str, Any] = error.data if isinstance(error.data, dict) else {}
-    hint, side, stage, reason = (quoted(str(data.get(key) or "")) for key in ("hint", "side", "stage", "reason"))
-    return Failure(f"{quoted(error.message)} (code {error.code})", hint, side, stage, reason)
 
 
 def is_our_clients(error: Error) -> bool:
@@ -301,7 +293,7 @@ def _by_server(group: str, peer: str, served: Pinged | None) -> Iterator[Finding
         text = f"our running server has not answered for {peer} in time"
         yield unknown(group, text, "it holds calls that were not sent, and tries again (patience)", "see its log")
     elif served.error is not None:
-        yield told(served.error).found(group, f"our running server does not reach {peer}")
+        yield Failure.told(served.error).found(group, f"our running server does not reach {peer}")
     else:
         yield well(group, f"our running server reaches {peer}", seconds=min(served.seconds))
 
