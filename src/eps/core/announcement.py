@@ -24,7 +24,7 @@ from enum import Enum
 from typing import Any
 
 from eps.core.client import Client
-from eps.core.entries import first_settings
+from eps.core.entries import GRPC_SERVER, first_settings
 from eps.core.instant import Instant, nanoseconds_of, parse_instant
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.names import Object, Operator
@@ -290,6 +290,17 @@ def proxy_settings(entry: Object, asking: Operator) -> Object | None:
     objects = [item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict)]
     given = ((item.get("operator"), item.get("service"), _object(item.get("settings"))) for item in objects)
     return first_settings(given, PROXY_SERVICE, asking)
+
+
+def grpc_address(entry: Object) -> str:
+    """The address of the gRPC server in an entry as JSON; empty if there is none. Lenient as :func:`proxy_settings`."""
+    channels = entry.get("channels")
+    for channel in channels if isinstance(channels, list) else ():
+        settings = channel.get("settings") if isinstance(channel, dict) else None
+        if isinstance(settings, dict) and channel.get("type") == GRPC_SERVER:
+            address = settings.get("address")
+            return address if isinstance(address, str) else ""
+    return ""
 
 
 def _object(value: object) -> Object:

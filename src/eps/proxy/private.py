@@ -24,6 +24,7 @@ from eps.core.announcement import (
     Keeper,
     allowed_suffixes,
     domain_key,
+    grpc_address,
     is_covered,
     not_covered,
     parse_connection,
@@ -364,7 +365,7 @@ class PrivateProxy:
     def _trust(self, client: Client) -> RelayTrust:
         """Which relay endpoints of ``client`` we dial: by its directory settings, our settings, its own address."""
         settings = proxy_settings(client.entry, self._name)
-        return relay_trust(settings, self._relays.trusted_endpoints, _grpc_address(client.entry))
+        return relay_trust(settings, self._relays.trusted_endpoints, grpc_address(client.entry))
 
     # 2 and 3: dialling P, and handing the connection on
 
@@ -394,14 +395,3 @@ def _refusal(item: object) -> str | None:
     if isinstance(item, dict):
         return f"{str(item.get('message'))[:200]} (code {item.get('code')})"
     return "an answer that is neither null nor an error"
-
-
-def _grpc_address(entry: Object) -> str:
-    """The address of the gRPC server in an entry as JSON; empty if there is none."""
-    channels = entry.get("channels")
-    for channel in channels if isinstance(channels, list) else ():
-        settings = channel.get("settings") if isinstance(channel, dict) else None
-        if isinstance(settings, dict) and channel.get("type") == "grpc_server":
-            address = settings.get("address")
-            return address if isinstance(address, str) else ""
-    return ""

@@ -1,17 +1,17 @@
 """``proxy doctor``: facts about a public or a private proxy, and what follows."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from eps.core.announcement import grpc_address, proxy_settings
 from eps.core.endpoint import relay_trust
-from eps.core.entries import GRPC_SERVER, first_settings
 from eps.core.host_port import address_of, parse_host_port
 from eps.core.message import Response
+from eps.core.names import Object, Operator
 from eps.errors import EpsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin.commands import client_of
@@ -62,7 +62,7 @@ class ProxyFacts:
     port: Failure | None = None
     eps_failure: Failure | None = None
     version: str = ""
-    entry: Mapping[str, Any] | None = None
+    entry: Object | None = None
     relay: Reached | None = None
     refusals: Sequence[str] = field(default=())
     behind: Reached | None = None
@@ -160,7 +160,7 @@ def _eps_target(given: models.JsonRpcClientSettings) -> Target:
     return Target.of_url(given.endpoint, EPS, files, files.server_name, given.proxy_url)
 
 
-async def _ask_eps(section: Section) -> tuple[str, Mapping[str, Any] | None, Failure | None]:
+async def _ask_eps(section: Section) -> tuple[str, Object | None, Failure | None]:
     """Its version, our entry, or why it does not answer."""
     try:
         client = jsonrpc_client(section.jsonrpc_client, f"the EPS server of {section.name}", Side.OURS)
@@ -175,7 +175,7 @@ async def _ask_eps(section: Section) -> tuple[str, Mapping[str, Any] | None, Fai
         return "", None, Failure.of(error)
 
 
-async def _entry(client: JsonRpcClient, section: Section) -> Mapping[str, Any] | None:
+async def _entry(client: JsonRpcClient, section: Section) -> Object | None:
     asked: Response = await client.call(f"{section.name}._directory", {"operator": section.name}, timeout=SECONDS)
     entries = asked.result.get("entries") if isinstance(asked.result, dict) else None
     return entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else None
@@ -189,13 +189,10 @@ async def _outside(section: Section) -> Reached:
     return await reach(Target(address, "the internal server"), now)
 
 
-async def _refusals(section: PublicProxySettings, entry: Mapping[str, Any]) -> tuple[str, ...]:
+async def _refusals(section: PublicProxySettings, entry: Object) -> tuple[str, ...]:
     """Why operators would not dial each address of the relay; "" where they would (``core.endpoint``)."""
     host, port = parse_host_port(section.internal_endpoint)
-    given = ((one.get("operator"), one.get("service"), one.get("settings")) for one in entry.get("settings") or ())
-    servers = [one for one in entry.get("channels") or () if one.get("type") == GRPC_SERVER]
-    address = (servers[0].get("settings") or {}).get("address", "") if servers else ""
-    trust = relay_trust(first_settings(given, "proxy", ""), (), address)
+    trust = relay_trust(proxy_settings(entry, Operator("")), (), grpc_address(entry))
     try:
         async with asyncio.timeout(SECONDS):
             found = await resolve(host, port)
