@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from eps.core.message import Error, Response
+from eps.core.wording import plain
 from eps.errors import EpsError, Side, Stage
 from eps.reasons import FROM_ELSEWHERE, TABLE, Reason, reason_of
 
@@ -147,7 +148,7 @@ def _without(text: str, teller: str) -> str:
 
 def quoted(text: str) -> str:
     """Another operator's text: one line of characters that can be printed, not too long."""
-    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[: MAX_TEXT + 1])
+    shown = plain(text[: MAX_TEXT + 1])
     return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 1] + "…"
 
 

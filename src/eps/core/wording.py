@@ -1,4 +1,4 @@
-"""Of texts: what files of text may begin with, and how messages count, «1 entry», «2 entries». Pure."""
+"""Of texts: what files may begin with, how messages count, «1 entry», «2 entries», and strangers' words. Pure."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Of UTF-8; some editors write one. RFC 8259 (section 8.1) forbids to send it, and allows to ignore it."""
@@ -15,3 +15,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: for all other numbers, where it is more than an s at the end.
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def plain(text: str) -> str:
+    """``text`` without what could move a terminal's cursor or break a line: it may be strangers' words."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

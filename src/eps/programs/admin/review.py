@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from eps.core.changes import SectionChange, render
-from eps.core.wording import counted
+from eps.core.wording import counted, plain
 from eps.errors import EpsError
 
 MAX_LINES = 60
@@ -25,11 +25,6 @@ def lines_of(changes: Sequence[SectionChange], most: int | None = None) -> Itera
     yield from islice(lines, most)
     if most is not None and len(lines) > most:
         yield f"… and {len(lines) - most} lines more; --dry-run shows all"
-
-
-def plain(text: str) -> str:
-    """``text`` without what could move a terminal's cursor: records hold strangers' words."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def tell(*lines: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
-from eps.programs.admin.review import plain
+from eps.core.wording import plain
 
 NARROWEST = 40
 """Columns below which lines are not folded any more: words would be torn."""

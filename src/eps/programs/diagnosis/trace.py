@@ -11,7 +11,7 @@ from typing import Any
 
 from eps.core.names import Object
 from eps.core.trace import is_trace, seconds_in
-from eps.core.wording import counted
+from eps.core.wording import counted, plain
 from eps.errors import BadParams, SettingsError, StartError
 from eps.programs.diagnosis.paper import Paper
 from eps.programs.running.control import ask, closed_on_failure
@@ -145,8 +145,7 @@ def _ids(value: Object) -> tuple[Any, Any]:
 
 
 def _text(value: object, most: int) -> str:
-    text = value[:most] if isinstance(value, str) else ""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return plain(value[:most]) if isinstance(value, str) else ""
 
 
 def check_trace(text: str) -> str:

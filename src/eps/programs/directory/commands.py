@@ -12,7 +12,7 @@ from eps.core.record import SignedRecord
 from eps.core.removal import removal
 from eps.core.signature import Signer
 from eps.core.verdict import unfit
-from eps.core.wording import counted
+from eps.core.wording import counted, plain
 from eps.directory.json_files import FileRecord, read_json, records_of
 from eps.directory.slices import last_chain
 from eps.errors import EpsError, RecordError, SettingsError
@@ -70,7 +70,7 @@ def _present(settings: EpsSettings, look: Look) -> Present:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        print(review.plain(line))
+        print(plain(line))
 
 
 # Looking
@@ -90,7 +90,7 @@ def show(name: str, look: Look, settings: EpsSettings) -> int:
         rows = list(overview(present.directory))
         columns = max((len(who) for who, _ in rows), default=0) + 2
         for who, what in rows:
-            print(terminal().row(review.plain(who), review.plain(what), columns))
+            print(terminal().row(plain(who), plain(what), columns))
     return 0
 
 
