@@ -32,6 +32,12 @@ class AgeLimit:
     refuse: bool = False
 
 
+def kept_time(path: Path) -> float | None:
+    """When a directory was confirmed, as ``path`` keeps it: seconds since 1970; None: never, as far as is known."""
+    value = read_state(path, VERSION).get("confirmed")
+    return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
+
+
 class Confirmed:
     """The time of the last confirmation.
 
@@ -53,10 +59,10 @@ class Confirmed:
         """Remember when it was before this start."""
         if self._path is None:
             return
-        value = (await asyncio.to_thread(read_state, self._path, VERSION)).get("confirmed")
-        if isinstance(value, float | int) and not isinstance(value, bool):
-            self._saved = float(value)
-            self._set(self._saved)
+        time = await asyncio.to_thread(kept_time, self._path)
+        if time is not None:
+            self._saved = time
+            self._set(time)
 
     async def confirm(self) -> None:
         """It is confirmed now."""

@@ -9,9 +9,8 @@ from pathlib import Path
 from eps.core.age import spoken
 from eps.core.entries import Directory, Entry
 from eps.core.likeness import meant
-from eps.datastores.state_file import read_state
 from eps.directory.api import KeptFiles
-from eps.directory.confirmed import VERSION
+from eps.directory.confirmed import kept_time
 from eps.directory.json_files import JsonDirectory
 from eps.errors import EpsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
@@ -118,7 +117,5 @@ def confirmed_age(settings: EpsSettings, at: datetime) -> float | None:
     """Seconds since a service directory last confirmed our copy, as our server wrote it down (every 10 minutes)."""
     path = KeptFiles(directory_cache(settings)).confirmed
     assert path is not None, "there is one where there is a cache"
-    value = read_state(path, VERSION).get("confirmed")
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return max(0.0, at.timestamp() - value)
+    time = kept_time(path)
+    return max(0.0, at.timestamp() - time) if time is not None else None
