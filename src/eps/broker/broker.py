@@ -423,7 +423,7 @@ def no_directory(own: Operator, operator: Operator, failing: EpsError | None) ->
 
 def unknown_method(sender: Entry, recipient: Entry, method: str, denied: Denied) -> NotPermitted:
     """No service of ``recipient`` has ``method``; what ``sender`` may call there is told, and nothing else."""
-    allowed = callable_by(sender, recipient)
+    allowed = sorted(callable_by(sender, recipient))
     listed = ", ".join(allowed[:MAX_LISTED]) + (f" and {len(allowed) - MAX_LISTED} more" * (len(allowed) > MAX_LISTED))
     similar = meant(method, allowed)
     return NotPermitted(

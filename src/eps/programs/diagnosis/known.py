@@ -9,6 +9,8 @@ from pathlib import Path
 from eps.core.age import spoken
 from eps.core.entries import Directory, Entry
 from eps.core.likeness import meant
+from eps.core.names import Operator
+from eps.core.permission import callable_by
 from eps.directory.api import KeptFiles
 from eps.directory.confirmed import kept_time
 from eps.directory.json_files import JsonDirectory
@@ -89,15 +91,13 @@ def names_for_completion(*, methods: bool) -> list[tuple[str, str]]:
         directory = run(copy_of(settings)).directory
     except EpsError:
         return []
-    own = directory.entry(settings.name)
-    groups = {"*", *(own.groups if own is not None else ())}
     if not methods:
         return [(name, ", ".join(entry.groups)) for name, entry in directory.entries.items()]
+    own = directory.entry(settings.name) or Entry(Operator(settings.name))
     return [
         (f"{name}.{method}", "")
         for name, entry in directory.entries.items()
-        for method, callers in entry.callers.items()
-        if name == settings.name or groups & callers
+        for method in (entry.callers if entry is own else callable_by(own, entry))
     ]
 
 

@@ -20,7 +20,7 @@ from eps.core.event import Event, Step, ignore
 from eps.core.host_port import render_host_port
 from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
-from eps.core.permission import EVERYONE, Denied, may_call
+from eps.core.permission import callable_by
 from eps.core.told import TOLD_BY
 from eps.core.ways import Kind, way_between
 from eps.errors import EpsError
@@ -174,8 +174,7 @@ def proxies_of_interest(directory: Directory, own: str, peer: str) -> list[Opera
 
 
 def _calls(mine: Entry | None, other: Entry) -> bool:
-    groups = {*mine.groups, EVERYONE} if mine is not None else set()
-    return any(not groups.isdisjoint(callers) for callers in other.callers.values())
+    return mine is not None and bool(callable_by(mine, other))
 
 
 def relays_of(directory: Directory, proxy: Operator, own: Operator, ours: Sequence[str]) -> list[str]:
@@ -271,8 +270,7 @@ def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator
     else:
         yield well(group, way_text(way, own, peer))
     if own != peer:
-        allowed = [method for method in entry.callers if not isinstance(may_call(mine, entry, method), Denied)]
-        yield _rights(group, own, peer, allowed)
+        yield _rights(group, own, peer, callable_by(mine, entry))
 
 
 def _in_fact(group: str, peer: str, taken: Taken | None) -> Iterator[Finding]:
