@@ -122,7 +122,11 @@ class Step(Event):
 
     def message(self) -> str:
         took = f" in {self.seconds * 1000:.1f} ms" if self.seconds is not None else ""
-        return f"step {self.step} of 6: {self.text}{took}"
+        return f"{self.what()}{took}"
+
+    def what(self) -> str:
+        """Without the time that it took."""
+        return f"step {self.step} of 6: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +164,15 @@ class CallFinished(Event):
     kind: ClassVar[str] = "call"
 
     def message(self) -> str:
-        text = f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"
-        text += f" in {self.seconds * 1000:.1f} ms"
+        text = f"{self.what()} in {self.seconds * 1000:.1f} ms"
         if not self.code:
             return text
         words = [f"code {self.code}", f"stage {self.stage}", self.reason, self.call_id and f"id {self.call_id}"]
         return f"{text}: {self.detail} [{', '.join(filter(None, words))}]"
+
+    def what(self) -> str:
+        """Without the time that it took, and why it failed."""
+        return f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
+from eps.datastores.local import NO_ROOM
 from eps.errors import EpsError
 from eps.programs.entry import EXIT_INTERRUPTED, interruptible
 from eps.programs.running.runtime import EXIT_FAILED, fail
 
-NO_ROOM_FOR_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+NO_ROOM_FOR_OUTPUT = NO_ROOM | {errno.EFBIG, errno.EIO}
 """Where much is printed, a full disk is met amid the work. What a command does with other files tells its failures as
 an EpsError, with the file's name."""
 

@@ -9,7 +9,6 @@ soon as the key is there, too, the files are others again.
 
 import asyncio
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -57,10 +56,12 @@ class Renewable(Server, Yields, Protocol[C]):
 
     Attributes:
         title: what it is called.
+        short: the same in a column.
         cut: how many of the things that it was at had not ended in time when it was closed.
     """
 
     title: str
+    short: str
     cut: int
 
     async def prepare(self, settings: C) -> Apply:
@@ -175,7 +176,7 @@ class _Living(Generic[S]):
         self._seen.add(named_files(self._settings))
         self._in_use = self._seen
         self._set_level(self._settings)
-        remembered = Remembered(lambda: _short(self._server.title))
+        remembered = Remembered(lambda: self._server.short)
         self._server = self._make(self._settings, fan_out([emit, remembered.keep]), metrics)
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)
@@ -324,12 +325,6 @@ class _Living(Generic[S]):
 def _stop() -> None:
     """End this process, as whoever has started it would."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _short(title: str) -> str:
-    """What a server is called in a column: ``hd-1``, ``public-proxy-1.ga (proxy)``."""
-    found = re.fullmatch(r"the (?:public|private) proxy (.*)", title)
-    return f"{found[1]} (proxy)" if found is not None else title
 
 
 class Look:

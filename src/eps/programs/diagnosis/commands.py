@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from eps.errors import BadParams, EpsError, SettingsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
@@ -26,17 +27,13 @@ from eps.settings import EpsSettings, ProxySettings, SdSettings, load_proxy
 WELL = 0
 
 
-def with_settings(work: Callable[[EpsSettings], Awaitable[int]]) -> int:
+def with_settings(work: Callable[[EpsSettings], Coroutine[Any, Any, int]]) -> int:
     """Do a command's work with our settings; its exit code."""
     try:
-        return run(_awaited(work, admin.own_settings()))
+        return run(work(admin.own_settings()))
     except (SettingsError, UnknownOperator, BadParams) as error:
         fail(error)
         return EXIT_CANNOT_START
-
-
-async def _awaited(work: Callable[[EpsSettings], Awaitable[int]], settings: EpsSettings) -> int:
-    return await work(settings)
 
 
 async def explain(caller: str, callee: str, method: str, as_json: bool, settings: EpsSettings) -> int:

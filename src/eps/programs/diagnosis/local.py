@@ -18,6 +18,7 @@ from eps.programs.wiring.certificates import Finding as Doubt
 from eps.reasons import Reason
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
+from eps.settings.models import SigningSettings
 from eps.settings.problems import Problem, Severity
 from eps.settings.validate import walk
 from eps.transport.credentials import about_key_file, read_file
@@ -27,8 +28,6 @@ SETTINGS, KEYS, CERTIFICATES = "settings", "key modes", "certificates"
 
 LITTLE_ROOM = 4 * 1024 * 1024
 """Bytes: less than the cache of a directory of some thousand records."""
-
-_SIGNING = "signing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _folder_mode(folder: Path) -> Iterator[Mode]:
 
 def _certificates(model: Model) -> Iterator[Shown]:
     seen: set[str] = set()
-    for loc, part in walk(model):
+    for _, part in walk(model):
         file = getattr(part, "certificate_file", None)
         if not isinstance(file, str) or file in seen:
             continue
@@ -141,7 +140,7 @@ def _certificates(model: Model) -> Iterator[Shown]:
             leaf = certificates_in(read_file(file, "certificate_file"), file, "certificate_file")[0]
         except StartError:
             continue  # among the doubts
-        yield Shown(file, subject_of(leaf), leaf.not_valid_after_utc, loc[-1:] == (_SIGNING,))
+        yield Shown(file, subject_of(leaf), leaf.not_valid_after_utc, isinstance(part, SigningSettings))
 
 
 # What follows

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from eps.core.names import Object
 from eps.core.trace import is_trace, seconds_in
@@ -119,12 +118,12 @@ def read_export(path: Path) -> Export:
 
 def export_of(value: Object) -> Export:
     """What may be of another operator: texts are cut, and of characters that do no harm; what is odd is left out."""
-    server, trace = _text(value.get("server"), 100), value.get("trace")
+    server = _text(value.get("server"), 100)
     seen = [_seen(one, server) for one in value["events"][:MAX_TOLD] if isinstance(one, dict)]
     more = value.get("more")
     return Export(
         server,
-        trace if isinstance(trace, str) and is_trace(trace) else "",
+        _trace(value.get("trace")),
         tuple(one for one in seen if one is not None),
         more if isinstance(more, int) and 0 <= more < 10**9 else 0,
     )
@@ -134,14 +133,14 @@ def _seen(value: Object, server: str) -> Seen | None:
     at = value.get("at")
     if not isinstance(at, int | float) or not 0 <= at < 2**33:
         return None
-    trace, opened_by = (one if isinstance(one, str) and is_trace(one) else "" for one in _ids(value))
+    trace, opened_by = _trace(value.get("trace")), _trace(value.get("opened_by"))
     seconds, there = seconds_in(value.get("seconds")), seconds_in(value.get("there"))
     text, peer = _text(value.get("text"), MAX_SHOWN), _text(value.get("peer"), 100)
     return Seen(float(at), server, text, seconds, trace, opened_by, there, peer)
 
 
-def _ids(value: Object) -> tuple[Any, Any]:
-    return value.get("trace"), value.get("opened_by")
+def _trace(value: object) -> str:
+    return value if isinstance(value, str) and is_trace(value) else ""
 
 
 def _text(value: object, most: int) -> str:

@@ -129,7 +129,7 @@ Open = Callable[[Steps], GrpcClientChannel]
 """A channel of our own, whose events go there."""
 
 
-async def take(open_channel: Open, own: Operator, operator: Operator, seconds: float = WAY_SECONDS) -> Taken:
+async def take(open_channel: Open, own: Operator, operator: Operator) -> Taken:
     """Ping ``operator`` as our server would; never raises but for cancellation."""
     steps = Steps()
     channel = open_channel(steps)
@@ -137,7 +137,7 @@ async def take(open_channel: Open, own: Operator, operator: Operator, seconds: f
         way = channel.way_to(operator)
         if way is None:
             return Taken(operator, (), failure=_NO_WAY)
-        response = await way(Request(Address(operator, "_ping", PING_ID), {}), own, seconds)
+        response = await way(Request(Address(operator, "_ping", PING_ID), {}), own, WAY_SECONDS)
     except EpsError as error:
         return Taken(operator, tuple(steps.stages), failure=Failure.of(error))
     finally:

@@ -86,11 +86,10 @@ def _short(event: CallFinished) -> CallFinished:
 
 def _shown(at: float, event: CallFinished | Step) -> Object:
     if isinstance(event, Step):
-        text = f"step {event.step} of 6: {event.text}"
-        return {"at": at, "text": _cut(text), "seconds": event.seconds, "trace": event.trace}
+        return {"at": at, "text": _cut(event.what()), "seconds": event.seconds, "trace": event.trace}
     return {
         "at": at,
-        "text": _cut(_call(event)),
+        "text": _cut(f"{event.what()}: {event.detail}" if event.detail else event.what()),
         "seconds": event.seconds,
         "trace": event.trace,
         "opened_by": event.opened_by,
@@ -105,8 +104,3 @@ def _cut(text: str) -> str:
     while len(json.dumps(text)) > MAX_TEXT + len('""'):
         text = text[: len(text) * 3 // 4]
     return text
-
-
-def _call(event: CallFinished) -> str:
-    words = f"{event.direction} call {event.sender} → {event.recipient}.{event.method}: {event.outcome}"
-    return f"{words}: {event.detail}" if event.detail else words

@@ -33,13 +33,15 @@ class Composite:
 
     Args:
         title: what it is, for the log.
+        short: the same where there is little room; by default no shorter.
 
     Attributes:
         cut: how many of the things that it was at had not ended in time when it was closed.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, short: str = "") -> None:
         self.title = title
+        self.short = short or title
         self.cut = 0
         self._listening: list[tuple[str, str, Callable[[], int]]] = []
         self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []

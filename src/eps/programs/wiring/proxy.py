@@ -52,7 +52,7 @@ class _ProxyServer(Composite):
     """What both proxies have: a store with announcements, a client to their EPS server, and a server for its calls."""
 
     def __init__(self, kind: Keeper, section: Section, settings: ProxySettings, emit: Emit, metrics: Metrics) -> None:
-        super().__init__(f"the {kind.name.lower()} proxy {section.name}")
+        super().__init__(f"the {kind.name.lower()} proxy {section.name}", f"{section.name} (proxy)")
         use_keepalive(settings.keepalive)
         self.name = Operator(section.name)
         self._section = section
