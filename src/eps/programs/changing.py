@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eps.programs.cli import DryRun, Json, Strict, WaitForDirectory, guarded
+from eps.programs.cli import DryRun, Json, Strict, WaitForDirectory, add_group, guarded
 from eps.programs.running.runtime import run
 
 LAST = 20
@@ -38,10 +38,7 @@ def _do(work: Callable[[Any], int]) -> None:
 
 def add_directory_commands(app: typer.Typer) -> None:
     """Give the program ``eps`` the group ``directory``."""
-    group = typer.Typer(
-        name="directory", help="The directory: look, propose changes, sign, submit.", rich_markup_mode=None
-    )
-    app.add_typer(group)
+    group = add_group(app, "directory", "The directory: look, propose changes, sign, submit.")
     _add_looks(group)
     _add_proposals(group)
     _add_submissions(group)

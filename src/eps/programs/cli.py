@@ -50,6 +50,13 @@ def make_app(program: str, summary: str, *, example: str) -> typer.Typer:
     return app
 
 
+def add_group(app: typer.Typer, name: str, text: str) -> typer.Typer:
+    """Give a program a group of commands."""
+    group = typer.Typer(name=name, help=text, rich_markup_mode=None)
+    app.add_typer(group)
+    return group
+
+
 def _version_option(wanted: bool) -> None:
     if wanted:
         print_version()

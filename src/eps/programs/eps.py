@@ -15,6 +15,7 @@ from eps.programs.cli import (
     TakeOver,
     Wait,
     WaitForDirectory,
+    add_group,
     guarded,
     make_app,
     options_of,
@@ -32,17 +33,10 @@ app = make_app(
     example="settings/dev/roles/hd-1",
 )
 
-
-def _group(name: str, text: str) -> typer.Typer:
-    group = typer.Typer(name=name, help=text, rich_markup_mode=None)
-    app.add_typer(group)
-    return group
-
-
-server = _group("server", "The EPS server.")
-sd = _group("sd", "The service directory: submit, look up, sign, verify.")
+server = add_group(app, "server", "The EPS server.")
+sd = add_group(app, "sd", "The service directory: submit, look up, sign, verify.")
 add_directory_commands(app)
-dev = _group("dev", "The development network.")
+dev = add_group(app, "dev", "The development network.")
 
 MAX_PINGS = 1_000
 """Of one command, one after the other: some seconds, and a load that nobody notices."""

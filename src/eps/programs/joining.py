@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import Json, guarded
+from eps.programs.cli import Json, add_group, guarded
 from eps.programs.running.runtime import run
 
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", show_default=True)]
@@ -22,8 +22,7 @@ def add_joining_commands(app: typer.Typer) -> None:
 
 
 def _add_operator_commands(app: typer.Typer) -> None:
-    group = typer.Typer(name="operator", help="Join a network: settings, requests, records.", rich_markup_mode=None)
-    app.add_typer(group)
+    group = add_group(app, "operator", "Join a network: settings, requests, records.")
 
     @group.command("init", short_help="Write settings, keys and requests for a new operator.")
     def init(
@@ -77,8 +76,7 @@ def _add_operator_commands(app: typer.Typer) -> None:
 
 
 def _add_cert_commands(app: typer.Typer) -> None:
-    group = typer.Typer(name="cert", help="Our certificates: request, look at, renew.", rich_markup_mode=None)
-    app.add_typer(group)
+    group = add_group(app, "cert", "Our certificates: request, look at, renew.")
 
     @group.command("request", short_help="Make a key, and a request for a certificate.")
     def request(

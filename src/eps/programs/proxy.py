@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import Json, TakeOver, Wait, guarded, make_app, run_as
+from eps.programs.cli import Json, TakeOver, Wait, add_group, guarded, make_app, run_as
 from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
@@ -14,8 +14,7 @@ app = make_app(
     "Proxy: joins the connections of operators that nobody can dial. It sees only ciphertext.",
     example="settings/dev/roles/public-proxy-1",
 )
-run = typer.Typer(name="run", help="Run a proxy until Ctrl-C or SIGTERM.", rich_markup_mode=None)
-app.add_typer(run)
+run = add_group(app, "run", "Run a proxy until Ctrl-C or SIGTERM.")
 
 
 @run.command("public", short_help="Run the public proxy.")

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from eps.programs import completion as completing
-from eps.programs.cli import Json, guarded
+from eps.programs.cli import Json, add_group, guarded
 from eps.programs.completion import Shell
 from eps.programs.manual import manual
 
 CHECK = "Say all that is wrong or doubtful in settings."
+CHECK_HELP = "Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."
 
 
 def add_shared_commands(app: typer.Typer, program: str) -> None:
@@ -39,11 +40,11 @@ def add_shared_commands(app: typer.Typer, program: str) -> None:
 
 
 def _add_config_check(app: typer.Typer, program: str) -> None:
-    group = typer.Typer(name="config", help="Settings files.", rich_markup_mode=None)
-    app.add_typer(group)
+    group = add_group(app, "config", "Settings files.")
+    command = group.command("check", short_help=CHECK, help=CHECK_HELP)
     if program == "eps":
 
-        @group.command("check", short_help=CHECK)
+        @command
         def check_any(
             which: Annotated[
                 str,
@@ -53,14 +54,12 @@ def _add_config_check(app: typer.Typer, program: str) -> None:
             ] = "",
             as_json: Json = False,
         ) -> None:
-            """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
             _check(which, as_json=as_json)
 
     else:
 
-        @group.command("check", short_help=CHECK)
+        @command
         def check_own(as_json: Json = False) -> None:
-            """Read the settings and say all that is wrong or doubtful: files, keys, types, certificates."""
             _check(program, as_json=as_json)
 
 
