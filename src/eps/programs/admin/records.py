@@ -35,8 +35,8 @@ from eps.errors import (
     SettingsError,
 )
 from eps.programs.admin.directory_calls import DirectoryCalls, refusal
-from eps.programs.admin.plan import Plan, catch_up, check_still_so, plan_of, read_files, tip_hash
-from eps.programs.admin.roots import record_values, verified_chain
+from eps.programs.admin.plan import Plan, asked_chain, catch_up, check_still_so, plan_of, read_files, tip_hash
+from eps.programs.admin.roots import record_values
 from eps.programs.admin.set_back import OwnServer
 
 STALE_ATTEMPTS = 5
@@ -150,8 +150,7 @@ async def get_entries(calls: DirectoryCalls, trust: TrustStore, now: datetime, n
 
 async def verified_directory(calls: DirectoryCalls, trust: TrustStore, now: datetime) -> Directory:
     """The directory that the service directory's records come to; raises as :func:`get_entries`."""
-    values = record_values(await calls.answer("getRecords", {"after": ""}))
-    return (await verified_chain(values, trust, now)).directory
+    return (await asked_chain(calls, OwnServer(trust=trust), now)).directory
 
 
 async def present_directory(calls: DirectoryCalls) -> str:

@@ -29,7 +29,8 @@ from eps.programs.admin import own_certificates as certs
 from eps.programs.admin.commands import api_settings, directory_of, own_settings
 from eps.programs.admin.operators import CONNECTIONS, SIGNATURES, connection_files
 from eps.programs.admin.own_records import as_file, pins_record
-from eps.programs.admin.roots import record_values, verified_chain
+from eps.programs.admin.plan import asked_chain
+from eps.programs.admin.set_back import OwnServer
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import now
 from eps.settings import EpsSettings
@@ -137,8 +138,7 @@ async def renew(certificate: str, *, signing: bool) -> int:
     usage = SIGNATURES if signing else CONNECTIONS
     trust = directory_trust(api_settings(settings))
     async with directory_of(settings) as calls:
-        values = record_values(await calls.answer("getRecords", {"after": ""}))
-    pinned = pinned_by(await verified_chain(values, trust, now()), settings.name)
+        pinned = pinned_by(await asked_chain(calls, OwnServer(trust=trust), now()), settings.name)
     print(Renewal(settings.name, files, usage, pinned).run(now()))
     return 0
 
