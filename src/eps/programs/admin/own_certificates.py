@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from eps.core.certificate import Subject, fingerprint_of, fits, signing_flaw, subject_of, tls_key_flaw
 from eps.core.exact import is_operator
@@ -91,6 +92,15 @@ def _not_written(error: OSError | ValueError, folder: Path) -> EpsError:
 def read_chain(file: Path) -> tuple[x509.Certificate, ...]:
     """The certificates of a file, at least one, the leaf first; raises StartError if there is none."""
     return certificates_in(read_file(str(file), _ARGUMENT), str(file), _ARGUMENT)
+
+
+def read_key(file: Path, what: str = _ARGUMENT) -> PrivateKeyTypes:
+    """The private key of a file; raises StartError if there is none.
+
+    Args:
+        what: names the file in that error.
+    """
+    return key_in(read_file(str(file), what), str(file), what)
 
 
 def fingerprints(files: Sequence[Path]) -> Iterator[str]:
@@ -210,7 +220,7 @@ def _key_beside(file: Path, leaf: x509.Certificate) -> tuple[str, bool]:
     if not key_file.exists():
         return f"none beside it ({key_file.name})", True
     try:
-        key = key_in(read_file(str(key_file), _ARGUMENT), str(key_file), _ARGUMENT)
+        key = read_key(key_file)
     except StartError as error:
         return error.message, False
     if not fits(key, leaf):

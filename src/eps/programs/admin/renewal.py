@@ -21,7 +21,6 @@ from eps.core.certificate import fingerprint_of, fits, signing_flaw, subject_of,
 from eps.core.chain import Chain
 from eps.core.instant import parse_instant
 from eps.core.names import shown
-from eps.core.pem import key_in
 from eps.core.wording import counted
 from eps.errors import SettingsError, StartError
 from eps.pki import write_key
@@ -34,7 +33,6 @@ from eps.programs.admin.set_back import OwnServer
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import now
 from eps.settings import EpsSettings
-from eps.transport.credentials import read_file
 
 SPREADS_SECONDS = 60
 """From a record's date until every server has it: those in use ask for news once a minute."""
@@ -232,14 +230,13 @@ class Renewal:
     def _fit(self, new: Files) -> str:
         """The new certificate's fingerprint; raises StartError if it can't take the present one's place."""
         leaf, present = _leaf(new.certificate), _leaf(self._files.certificate)
-        setting = "the new certificate"
-        if not fits(key_in(read_file(str(new.key), setting), str(new.key), setting), leaf):
+        if not fits(certs.read_key(new.key, "the new certificate"), leaf):
             raise StartError(f"{new.certificate} does not fit the key in {new.key}", hint="was another request signed?")
-        signing = self._usage == SIGNATURES
+        subject, signing = subject_of(leaf), self._usage == SIGNATURES
         flaw = signing_flaw(leaf) if signing else tls_key_flaw(leaf)
-        who = subject_of(leaf).name if signing else self._name * (self._name in subject_of(leaf).tls_names)
-        if who != self._name:
-            flaw = f"is not a certificate of {self._name} (it has {shown(subject_of(leaf).tls_names)})"
+        is_ours = subject.name == self._name if signing else self._name in subject.tls_names
+        if not is_ours:
+            flaw = f"is not a certificate of {self._name} (it has {shown(subject.tls_names)})"
         if flaw:
             raise StartError(f"{new.certificate} {flaw}", hint=f"have {self._files.request} signed as it is")
         if fingerprint_of(leaf) == fingerprint_of(present):
@@ -281,7 +278,7 @@ class Renewal:
         files = self._files
         if files.new.key.exists() or not (files.new.certificate.exists() and files.old.certificate.exists()):
             return False
-        key = key_in(read_file(str(files.key), "the key"), str(files.key), "the key")
+        key = certs.read_key(files.key, "the key")
         return fits(key, _leaf(files.new.certificate)) and not fits(key, _leaf(files.certificate))
 
     def _complete_switch(self) -> str:
