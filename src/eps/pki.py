@@ -129,9 +129,7 @@ class Authority:
     @property
     def key_pem(self) -> bytes:
         """The intermediate's private key, unencrypted. A secret."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        return key_pem_of(self._key)
 
     @property
     def root_pem(self) -> bytes:
@@ -157,7 +155,7 @@ class Authority:
             not_before, not_after: validity other than the usual one, e.g. in the past.
         """
         key = new_key(self.fast)
-        builder = self._leaf(name, key, not_before, not_after)
+        builder = self._leaf(_name(name), key.public_key(), not_before, not_after)
         names = (name, f"*.{name}.local") if dns is None else dns
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
@@ -179,7 +177,7 @@ class Authority:
         where there is none) and ``DNS:NAME`` (PROTOCOL.md section 1).
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._leaf(name, key, not_before, not_after)
+        builder = self._leaf(_name(name), key.public_key(), not_before, not_after)
         builder = builder.add_extension(x509.SubjectAlternativeName(_signers_names(name, groups)), critical=False)
         builder = builder.add_extension(_usage(), critical=False)
         return self._issued(builder, key, serialization.PrivateFormat.TraditionalOpenSSL)
@@ -193,8 +191,7 @@ class Authority:
         key = request.public_key()
         if not request.is_signature_valid or not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
             raise ValueError("the request is not signed with the key that it names, or that is neither RSA nor ECDSA")
-        builder = _builder(request.subject, self.intermediate.subject, key, self._now, LEAF_DAYS)
-        builder = builder.add_extension(_authority_id(self._key), critical=False)
+        builder = self._leaf(request.subject, key)
         for extension in request.extensions:
             if isinstance(extension.value, x509.SubjectAlternativeName | x509.KeyUsage | x509.ExtendedKeyUsage):
                 builder = builder.add_extension(extension.value, critical=False)
@@ -202,11 +199,13 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM) + self.intermediate_pem
 
     def _leaf(
-        self, name: str, key: Key, not_before: datetime | None, not_after: datetime | None
+        self,
+        subject: x509.Name,
+        key: PublicKey,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
     ) -> x509.CertificateBuilder:
-        builder = _builder(
-            _name(name), self.intermediate.subject, key.public_key(), self._now, LEAF_DAYS, not_before, not_after
-        )
+        builder = _builder(subject, self.intermediate.subject, key, self._now, LEAF_DAYS, not_before, not_after)
         return builder.add_extension(_authority_id(self._key), critical=False)
 
     def _issued(self, builder: x509.CertificateBuilder, key: Key, key_format: serialization.PrivateFormat) -> Issued:
