@@ -20,6 +20,7 @@ from typing import Any
 
 from eps.errors import StartError
 from eps.pki import Authority, Issued, write_key
+from eps.programs.admin.own_records import as_file, pins_record
 from eps.settings import PROGRAMS
 from eps.settings.loader import read_settings
 from eps.settings.node import plain
@@ -56,6 +57,11 @@ class Certificates:
 
     tls: Issued
     signing: Issued
+
+    @property
+    def pins(self) -> tuple[tuple[str, str], ...]:
+        """Key usage and fingerprint of each, as the directory is to have them."""
+        return (("signing", self.signing.fingerprint), ("encryption", self.tls.fingerprint))
 
 
 def make_dev_certs(root: Path, tell: Tell) -> None:
@@ -125,9 +131,7 @@ def _make_tree(tree: Path) -> None:
         for name in NAMES:
             _write(new, name, others[name], "-alt")
         records = Path(folder) / _DIRECTORY_FILE.name
-        records.write_text(
-            json.dumps({"records": [pins_record(name, pinned[name]) for name in NAMES]}, indent=2) + "\n"
-        )
+        records.write_text(as_file([_pins(name, pinned[name]) for name in NAMES]))
         certs = tree / "certs"
         if certs.exists():
             certs.rename(Path(folder) / "old")
@@ -135,7 +139,7 @@ def _make_tree(tree: Path) -> None:
         (tree / _DIRECTORY_FILE).parent.mkdir(exist_ok=True)
         records.replace(tree / _DIRECTORY_FILE)
     for name in joined:
-        _pin_anew(tree / "directory" / f"{name}.json", pins_record(name, pinned[name]))
+        _pin_anew(tree / "directory" / f"{name}.json", _pins(name, pinned[name]))
 
 
 def joined_operators(tree: Path) -> tuple[str, ...]:
@@ -148,7 +152,7 @@ def joined_operators(tree: Path) -> tuple[str, ...]:
 def _pin_anew(file: Path, pins: dict[str, Any]) -> None:
     """Replace the record of certificates in an operator's file of records."""
     kept = [record for record in json.loads(file.read_text())["records"] if record["section"] != "certificates"]
-    file.write_text(json.dumps({"records": [pins, *kept]}, indent=2) + "\n")
+    file.write_text(as_file([pins, *kept]))
 
 
 def issue(authority: Authority, name: str) -> Certificates:
@@ -161,17 +165,9 @@ def _write(folder: Path, name: str, certificates: Certificates, suffix: str) -> 
     certificates.signing.write(folder, f"{name}-sign{suffix}")
 
 
-def pins_record(name: str, certificates: Certificates) -> dict[str, Any]:
-    """An unsigned change record (PROTOCOL.md section 4) that pins an operator's certificates."""
-    return {
-        "name": name,
-        "section": "certificates",
-        "data": [
-            {"fingerprint": certificates.signing.fingerprint, "key_usage": "signing"},
-            {"fingerprint": certificates.tls.fingerprint, "key_usage": "encryption"},
-        ],
-        "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
+def _pins(name: str, certificates: Certificates) -> dict[str, Any]:
+    """The record that pins an operator's certificates, dated."""
+    return {**pins_record(name, certificates.pins), "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
 # --- state ---

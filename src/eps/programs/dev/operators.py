@@ -184,5 +184,4 @@ def _plan(name: str, ports: tuple[int, ...]) -> Plan:
 
 
 def _wanted(name: str, certificates: Certificates, methods: tuple[str, ...]) -> Wanted:
-    pins = (("signing", certificates.signing.fingerprint), ("encryption", certificates.tls.fingerprint))
-    return Wanted(name, (GROUP,), pins, proxy=PROXY, methods=methods)
+    return Wanted(name, (GROUP,), certificates.pins, proxy=PROXY, methods=methods)
