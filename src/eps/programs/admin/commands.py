@@ -158,12 +158,7 @@ def submit_found(
     signer = signer_of(settings) if not how.dry_run else None
     plan, own = run(_planned(found, how, settings))
     plan = replace(plan, doubts=[*plan.doubts, *judge(plan)])
-    if how.as_json and signer is None:
-        print_json(told(plan) | {"submitted": False})
-    elif not how.as_json:
-        out = sys.stdout if signer is None else sys.stderr
-        for line in review.lines_of(plan.changes, review.MAX_LINES if signer else None):
-            print(line, file=out)
+    show_plan(plan, how)
     if not review.settle(plan.doubts, strict=how.strict, ask=signer is not None):
         return nothing_submitted()
     if signer is None:
@@ -173,6 +168,15 @@ def submit_found(
     done = run(_submitted(plan, signer, settings, own, how.wait))
     tell_submitted(done, how, plan)
     return 0
+
+
+def show_plan(plan: Plan, how: Submission) -> None:
+    """What would change: of a dry run the result, else beside it."""
+    if how.as_json and how.dry_run:
+        print_json(told(plan) | {"submitted": False})
+    elif not how.as_json:
+        for line in review.lines_of(plan.changes, None if how.dry_run else review.MAX_LINES):
+            print(line, file=sys.stdout if how.dry_run else sys.stderr)
 
 
 def tell_submitted(done: directory_commands.Submitted, how: Submission, plan: Plan) -> None:

@@ -77,7 +77,9 @@ async def plan_of(
     return await asyncio.to_thread(plan_on, found, present, doubts, reset=reset)
 
 
-def plan_on(found: Sequence[FileRecord], present: Chain | None, doubts: Sequence[str] = (), *, reset: bool) -> Plan:
+def plan_on(
+    found: Sequence[FileRecord], present: Chain | None, doubts: Sequence[str] = (), *, reset: bool = False
+) -> Plan:
     """What ``found`` would change in the directory of ``present``; nothing about them is checked."""
     before = present.directory if present is not None else Directory.empty()
     after = (Directory.empty() if reset else before).after(item.record for item in found)

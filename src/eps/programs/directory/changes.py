@@ -46,8 +46,13 @@ def read_wanted(path: Path, present: Directory) -> Wanted:
         return _of_slip(*values[0])
     found = [item for file, value in values for item in records_of(_as_records(value, file, present), file)]
     if not found:
-        raise SettingsError(f"{path}: changes nothing", hint="the directory says all of this already")
+        raise changes_nothing(path)
     return Wanted(found)
+
+
+def changes_nothing(path: Path) -> SettingsError:
+    """What is said of a file that asks for what there is."""
+    return SettingsError(f"{path}: changes nothing", hint="the directory says all of this already")
 
 
 def _of_slip(file: str, value: Any) -> Wanted:

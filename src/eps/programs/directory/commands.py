@@ -22,6 +22,7 @@ from eps.programs.admin.commands import (
     directory_of,
     nothing_submitted,
     print_json,
+    show_plan,
     signer_of,
     submit_found,
     tell_submitted,
@@ -32,7 +33,7 @@ from eps.programs.admin.records import Submitted, sign_chain, submit_signed
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import terminal
 from eps.programs.directory import slip as slips
-from eps.programs.directory.changes import Wanted, read_wanted
+from eps.programs.directory.changes import Wanted, changes_nothing, read_wanted
 from eps.programs.directory.shown import entry_json, entry_lines, history, history_lines, overview
 from eps.programs.directory.signed import as_file, check_follows, is_signed, read_signed
 from eps.programs.directory.source import Present, present_directory
@@ -117,7 +118,7 @@ def log(name: str, look: Look, most: int | None, settings: EpsSettings) -> int:
 def diff(path: Path, look: Look, settings: EpsSettings) -> int:
     """``eps directory diff``."""
     present = _present(settings, look)
-    plan = plan_on(read_wanted(path, present.directory).found, present.chain, reset=False)
+    plan = plan_on(read_wanted(path, present.directory).found, present.chain)
     if look.as_json:
         print_json([change.to_json() for change in plan.changes])
     else:
@@ -129,7 +130,7 @@ def check(path: Path, look: Look, settings: EpsSettings) -> int:
     """``eps directory check``; exit code 1 if somebody who signs would be told that it is wrong."""
     present = _present(settings, look)
     wanted = read_wanted(path, present.directory)
-    plan = plan_on(wanted.found, present.chain, reset=False)
+    plan = plan_on(wanted.found, present.chain)
     wrong, doubts, about = _findings(wanted, plan, present)
     failed = bool(wrong) or (look.strict and bool(doubts))
     if look.as_json:
@@ -144,9 +145,7 @@ def check(path: Path, look: Look, settings: EpsSettings) -> int:
 
 def _findings(wanted: Wanted, plan: Plan, present: Present) -> tuple[list[str], list[str], Object | None]:
     """What is wrong, what is doubtful, and what there is to say of the slip."""
-    wrong, doubts = _unfit(wanted.found), list(plan.doubts)
-    refusal = scrutiny.foreign_refusal(wanted.found)
-    doubts += [str(refusal)] if refusal else []
+    wrong, doubts = _unfit(wanted.found), _doubts(plan)
     slip = wanted.slip
     if slip is None:
         return wrong, doubts, None
@@ -159,6 +158,12 @@ def _findings(wanted: Wanted, plan: Plan, present: Present) -> tuple[list[str], 
         "signed by": verdict.by,
     }
     return [*verdict.wrong, *wrong], [*verdict.doubts, *doubts], about
+
+
+def _doubts(plan: Plan) -> list[str]:
+    """What is doubtful; among it what servers in use can't read, since nobody is asked whether one follows."""
+    refusal = scrutiny.foreign_refusal(plan.found)
+    return [*plan.doubts, *([str(refusal)] if refusal else [])]
 
 
 def _unfit(found: Sequence[FileRecord]) -> list[str]:
@@ -181,10 +186,10 @@ def propose(path: Path, why: str, output: Path | None, look: Look, settings: Eps
         raise SettingsError(f"{path}: is a change slip already", hint="send it to an administrator of the directory")
     _check_own(wanted.found, settings.name, signer)
     scrutiny.check_fit(wanted.found)
-    plan = plan_on(wanted.found, present.chain, reset=False)
+    plan = plan_on(wanted.found, present.chain)
     review.tell(*review.lines_of(plan.changes, review.MAX_LINES))
     if not plan.changes:
-        raise SettingsError(f"{path}: changes nothing", hint="the directory says all of this already")
+        raise changes_nothing(path)
     if not review.settle(plan.doubts, strict=look.strict, ask=True):
         review.tell("nothing was proposed")
         return EXIT_FAILED
@@ -223,10 +228,9 @@ def sign(path: Path, output: Path | None, look: Look, settings: EpsSettings) -> 
     present = _present(settings, look)
     wanted = read_wanted(path, present.directory)
     scrutiny.check_fit(wanted.found)
-    plan = plan_on(wanted.found, present.chain, reset=False)
+    plan = plan_on(wanted.found, present.chain)
     review.tell(*review.lines_of(plan.changes, review.MAX_LINES))
-    refusal = scrutiny.foreign_refusal(wanted.found)
-    doubts = [*_about_slip(wanted, present.chain), *plan.doubts, *([str(refusal)] if refusal else [])]
+    doubts = [*_about_slip(wanted, present.chain), *_doubts(plan)]
     if not review.settle(doubts, strict=look.strict, ask=True):
         review.tell("nothing was signed")
         return EXIT_FAILED
@@ -271,12 +275,10 @@ def _submit_signed(path: Path, value: object, how: Submission, settings: EpsSett
     check_follows(chain, present.chain.tip, str(path))
     run(_verified(present.chain, chain))
     found = [FileRecord(str(path), index, one.record) for index, one in enumerate(chain)]
-    plan = plan_on(found, present.chain, reset=False)
+    plan = plan_on(found, present.chain)
+    show_plan(plan, how)
     if how.dry_run:
-        print_json(told(plan) | {"submitted": False}) if how.as_json else _print(review.lines_of(plan.changes))
         return nothing_submitted(0)
-    if not how.as_json:
-        review.tell(*review.lines_of(plan.changes, review.MAX_LINES))
     done = run(_send(chain, how.wait, settings))
     tell_submitted(done, how, plan)
     return 0
