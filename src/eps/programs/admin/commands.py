@@ -37,11 +37,12 @@ from eps.programs.admin.plan import Plan, plan_of, read_files
 from eps.programs.admin.recovery import verified_copy
 from eps.programs.admin.screen import show
 from eps.programs.admin.set_back import OwnServer
+from eps.programs.admin.store_owners import tell_warnings
 from eps.programs.admin.stores import say
 from eps.programs.running.runtime import EXIT_FAILED, run
 from eps.programs.wiring.credentials import directory_trust, tls_files, trust_store
 from eps.programs.wiring.parts import directory_clients, now
-from eps.settings import PROGRAMS, EpsSettings, SdSettings, describe_problems, load_eps, load_sd, models
+from eps.settings import PROGRAMS, EpsSettings, SdSettings, load_eps, load_sd, models
 from eps.transport.credentials import read_file
 from eps.transport.tls import TlsFiles
 
@@ -49,16 +50,14 @@ from eps.transport.tls import TlsFiles
 def own_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> EpsSettings:
     """The EPS server's settings; warnings go to standard error."""
     loaded = load_eps(os.environ if environment is None else environment, folder or Path.cwd())
-    if loaded.warnings:
-        print(describe_problems(loaded.warnings), file=sys.stderr)
+    tell_warnings(loaded.warnings)
     return loaded.settings
 
 
 def sd_settings() -> SdSettings:
     """The service directory's settings; warnings go to standard error."""
     loaded = load_sd(os.environ, Path.cwd())
-    if loaded.warnings:
-        print(describe_problems(loaded.warnings), file=sys.stderr)
+    tell_warnings(loaded.warnings)
     return loaded.settings
 
 

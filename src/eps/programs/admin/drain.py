@@ -5,16 +5,16 @@ Which process that is, its state folder says: the settings must be those that it
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
 from eps.core.wording import counted
 from eps.errors import EpsError, StartError
 from eps.programs.admin.commands import own_settings
+from eps.programs.admin.store_owners import tell_warnings
 from eps.programs.running.draining import Drained, drain
 from eps.programs.running.runtime import EXIT_FAILED, fail, run
-from eps.settings import ProxySettings, describe_problems, load_proxy
+from eps.settings import ProxySettings, load_proxy
 
 KINDS = ("public", "private")
 """Of proxies."""
@@ -33,8 +33,7 @@ def drain_proxy(kind: str, *, wait: bool, as_json: bool) -> int:
         kind: one of :data:`KINDS`; empty: the one that the settings have.
     """
     loaded = load_proxy(os.environ, Path.cwd())
-    if loaded.warnings:
-        print(describe_problems(loaded.warnings), file=sys.stderr)
+    tell_warnings(loaded.warnings)
     kind = kind or _only_kind(loaded.settings)
     folder, socket = Path(loaded.settings.state_path).absolute(), f"{kind}-proxy"
     return run(_drain(folder, f"{kind} proxy", socket, wait=wait, as_json=as_json))

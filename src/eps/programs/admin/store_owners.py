@@ -47,20 +47,21 @@ def owner_of(program: str, paths: str = "") -> Owner:
     folder = Path.cwd()
     if program == "sd":
         loaded_sd = load_sd(environment, folder)
-        _warn(loaded_sd.warnings)
+        tell_warnings(loaded_sd.warnings)
         given = loaded_sd.settings.directory
         trust = directory_trust(given)
         return Owner(given.datastore, _checks_records(trust))
     if program == "proxy":
         loaded_proxy = load_proxy(environment, folder)
-        _warn(loaded_proxy.warnings)
+        tell_warnings(loaded_proxy.warnings)
         return _proxy(loaded_proxy.settings)
     loaded_eps = load_eps(environment, folder)
-    _warn(loaded_eps.warnings)
+    tell_warnings(loaded_eps.warnings)
     return _eps(loaded_eps.settings)
 
 
-def _warn(warnings: Sequence[Problem]) -> None:
+def tell_warnings(warnings: Sequence[Problem]) -> None:
+    """What is doubtful in settings, on standard error."""
     if warnings:
         print(describe_problems(warnings), file=sys.stderr)
 
