@@ -17,7 +17,7 @@ from eps.errors import EpsError, StartError
 from eps.programs.admin.recovery import copy_of
 from eps.programs.running.runtime import run
 from eps.programs.wiring.certificates import Certificates, Finding, authority_files, found
-from eps.programs.wiring.credentials import own_fingerprints, trust_store
+from eps.programs.wiring.credentials import shown_to_operators, trust_store
 from eps.reasons import TABLE, Reason
 from eps.settings import PROGRAMS, read_program
 from eps.settings.fields import Model
@@ -101,8 +101,7 @@ def _own_pin(settings: EpsSettings, files: Sequence[str]) -> Iterator[Problem]:
         entry = run(copy_of(settings)).directory.entry(Operator(settings.name))
     except EpsError:  # it knows none yet, or follows files
         return
-    channels = [given for given in (settings.grpc_client, settings.grpc_server) if given is not None]
-    for missing in sorted(own_fingerprints(*channels) - entry.pins) if entry is not None else ():
+    for missing in sorted(shown_to_operators(settings) - entry.pins) if entry is not None else ():
         text = f"the directory, as our server last verified it, does not pin {missing} for {settings.name}"
         hint = f"other operators refuse it: {TABLE[Reason.OWN_PIN].do}"
         yield Problem(files[0], 0, OWN, text, hint, Severity.ERROR)

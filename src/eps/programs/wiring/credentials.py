@@ -64,6 +64,11 @@ def own_fingerprints(*settings: Model) -> frozenset[Fingerprint]:
     return frozenset(found)
 
 
+def shown_to_operators(settings: models.EpsSettings) -> frozenset[Fingerprint]:
+    """Of the certificates with which other operators are spoken to."""
+    return own_fingerprints(*(given for given in (settings.grpc_client, settings.grpc_server) if given is not None))
+
+
 def content_digest(files: TlsFiles) -> bytes:
     """Tells TLS files with one content from those with another, also where the settings are the same.
 

@@ -22,7 +22,7 @@ from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
 from eps.core.event import Emit
 from eps.core.http_proxy import http_proxies
-from eps.core.names import Fingerprint, Object, Operator
+from eps.core.names import Object, Operator
 from eps.core.overload import Adaptive, Fixed
 from eps.directory import DirectorySource, trusted_roots
 from eps.directory.api import ApiDirectory, Following, KeptFiles
@@ -38,7 +38,13 @@ from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.wiring.composite import Apply, Composite, apply_all
-from eps.programs.wiring.credentials import content_digest, directory_trust, own_fingerprints, tls_files
+from eps.programs.wiring.credentials import (
+    content_digest,
+    directory_trust,
+    own_fingerprints,
+    shown_to_operators,
+    tls_files,
+)
 from eps.programs.wiring.parts import (
     add_metrics,
     directory_cache,
@@ -76,7 +82,7 @@ class EpsServer(Composite):
         self.name = Operator(settings.name)
         self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)
-        self.own_pin = OwnPin(self.name, self.source, _marks(settings), emit)
+        self.own_pin = OwnPin(self.name, self.source, shown_to_operators(settings), emit)
         self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
         self._drain_timeout = settings.drain_timeout
@@ -154,7 +160,7 @@ class EpsServer(Composite):
 
     def _check_pins(self, settings: EpsSettings) -> None:
         """Raises StartError if others would refuse the next certificate, where they don't refuse the present one."""
-        missing = self.own_pin.would_lose(_marks(settings))
+        missing = self.own_pin.would_lose(shown_to_operators(settings))
         if missing:
             raise StartError(
                 f"the directory pins the certificate in use for {self.name}, and not yet the next one: with that, "
@@ -188,7 +194,7 @@ class EpsServer(Composite):
     def _remember(self, settings: EpsSettings) -> None:
         self._digests = _digests(settings)
         self._drain_timeout = settings.drain_timeout
-        self.own_pin.renew(_marks(settings))
+        self.own_pin.renew(shown_to_operators(settings))
 
     def channel(self, kind: type[Any]) -> Any:
         """The channel of that class."""
@@ -299,11 +305,6 @@ def _digests(settings: EpsSettings) -> tuple[bytes, ...]:
     """Of the files with which other operators are spoken to."""
     channels = (settings.grpc_client, settings.grpc_server)
     return tuple(content_digest(tls_files(given.tls)) for given in channels if given is not None)
-
-
-def _marks(settings: EpsSettings) -> frozenset[Fingerprint]:
-    """Of the certificates with which other operators are spoken to."""
-    return own_fingerprints(*(given for given in (settings.grpc_client, settings.grpc_server) if given is not None))
 
 
 def _application_client(given: models.ApplicationSettings, name: Operator) -> JsonRpcClient:
