@@ -251,7 +251,9 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
     for name in new:
         if neighbours and (like := neighbours.of(name)):
             yield name, f"the name {_quoted(name)} is new, and one letter from {_quoted(like)}"
-    yield from _new_groups(before, after)
+    had, have = Surroundings.of(before).groups, Surroundings.of(after).groups
+    if before.entries:
+        yield from _new_groups(had, after)
     for name, was in before.entries.items():
         now = after.entry(name)
         if was.signing_pin and not (now and now.signing_pin):
@@ -260,17 +262,16 @@ def unlike_before(before: Directory, after: Directory) -> Iterator[tuple[str, st
                 f"no certificate that {name} signs with is pinned any more: whoever has one that names it an "
                 "administrator may sign again, an old one too (eps directory remove leaves a pin that nobody can meet)",
             )
-    yield from _orphans(before, after)
+    yield from _orphans(had - have, before, after)
     yield from _cut_off(before, after)
 
 
-def _new_groups(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
+def _new_groups(known: frozenset[str], after: Directory) -> Iterator[tuple[str, str]]:
     """Groups that nobody was in before, one letter from others."""
-    known = Surroundings.of(before).groups
     neighbours = Neighbours(known - {EVERYONE})
     for name, entry in after.entries.items():
         for group in entry.groups:
-            if before.entries and group not in known and (like := neighbours.of(group)):
+            if group not in known and (like := neighbours.of(group)):
                 yield name, f"the group {_quoted(group)} is new, and one letter from {_quoted(like)}"
 
 
@@ -283,9 +284,8 @@ def _cut_off(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
             yield name, f"{name} is reached through {_quoted(proxy)}, which nobody can reach any more"
 
 
-def _orphans(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
+def _orphans(gone: frozenset[str], before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
     """Groups whose last member goes, though services name them."""
-    gone = Surroundings.of(before).groups - Surroundings.of(after).groups
     for name, entry in after.entries.items() if gone else ():
         missed = sorted(gone & entry.named_groups)
         if missed and before.entry(name) is not None:
