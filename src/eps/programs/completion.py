@@ -98,7 +98,7 @@ def _place(program: Any, before: Sequence[str]) -> tuple[Any, Any, list[Any]]:
             value_of = None
         elif word.startswith("-") and len(word) > 1:
             option = _option(program, command, word)
-            value_of = option if option is not None and not option.is_flag and "=" not in word else None
+            value_of = option if option is not None and not option.is_flag else None
         elif hasattr(command, "commands"):
             command = command.commands.get(word, command)
             arguments = [one for one in command.params if isinstance(one, TyperArgument)]
