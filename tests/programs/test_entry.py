@@ -37,15 +37,13 @@ getattr(entry, sys.argv[0])()
 """Sends itself a signal when a module is looked for; argv: the signal, the module, how, the program, its arguments."""
 
 WITHOUT_SETTINGS = {name: value for name, value in os.environ.items() if not name.endswith("_SETTINGS")}
-UNWATCHED = {name: value for name, value in WITHOUT_SETTINGS.items() if not name.startswith("COVERAGE_")}
-"""What measures coverage handles SIGTERM itself, and then dies of it, which process 1 can't."""
 
 
 def run(*arguments: str, shell: str = "", starter: Sequence[str] = ()) -> tuple[int, str, str]:
     command = [*starter, sys.executable, *arguments]
     done = subprocess.run(
         ["/bin/sh", "-c", f'{shell}; exec "$@"', "sh", *command] if shell else command,
-        env=UNWATCHED if starter == PROCESS_1 else WITHOUT_SETTINGS,
+        env=WITHOUT_SETTINGS,
         capture_output=True,
         text=True,
         timeout=60,
@@ -144,7 +142,7 @@ entry.eps()
 def test_process_1_at_work(command: str, number: signal.Signals, code: int) -> None:
     """A command that waits, ended from outside."""
     with subprocess.Popen([*PROCESS_1, sys.executable, "-c", WAITING, command], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=UNWATCHED) as outer:  # fmt: skip
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=WITHOUT_SETTINGS) as outer:  # fmt: skip
         assert outer.stdout is not None and outer.stderr is not None
         assert outer.stdout.readline() == b"\n"
         (inner,) = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
