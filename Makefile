@@ -59,7 +59,8 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server
+	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server \
+		groff:groff-base
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2

@@ -34,7 +34,7 @@ def test_what_is_printed_is_the_page() -> None:
 
 
 @pytest.mark.parametrize("program", APPS)
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed (tests/packages.sh)")
 def test_roff_has_nothing_to_complain_of(program: str) -> None:
     done = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", "-Kutf8"],
