@@ -17,7 +17,7 @@ help:
 	@echo 'make sd-setup        sign the development directory and submit it (the service directory must run)'
 	@echo 'make sd-test-setup   the same for settings/test'
 	@echo 'make soak            long runs that look for leaks'
-	@echo 'make chaos           every fault that the network is to survive, the slow ones, too; cut links need root'
+	@echo 'make chaos           every fault that the network is to survive, and all other slow tests; cut links need root'
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
 	@echo 'make mutants         each guard against attacks taken away in turn: a test must notice'
 	@echo 'make lock            renew the lock files from pyproject.toml'
