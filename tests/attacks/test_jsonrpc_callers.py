@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 
-from eps.core.certificate import fingerprint_of
 from eps.core.message import Response
-from eps.core.pem import certificates_in
 from eps.errors import EpsError
 from eps.jsonrpc.client import JsonRpcClient
-from eps.transport.tls import TlsFiles
 from support.machine import Machine
 
 PORTS = {"hd-1": 5555, "public-proxy-1": 6655}
@@ -23,8 +20,7 @@ NAMES = {"hd-1": "hd-1", "public-proxy-1": "public-proxy-1.ga"}
 
 def client(machine: Machine, role: str, certificate: str) -> JsonRpcClient:
     """Of the port of ``role``, showing ``certificate``; it keeps its connection."""
-    certs = machine.dev / "certs"
-    files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{certificate}.crt"), str(certs / f"{certificate}.key"))
+    files = machine.application_files(certificate)
     url = f"https://localhost:{machine.ports.of[PORTS[role]]}/jsonrpc"
     return JsonRpcClient(url, tls=files, server_name=NAMES[role])
 
@@ -37,17 +33,12 @@ async def called(machine: Machine, role: str, certificate: str, method: str) -> 
         await caller.close()
 
 
-def fingerprint(machine: Machine, certificate: str) -> str:
-    path = machine.dev / "certs" / f"{certificate}.crt"
-    return fingerprint_of(certificates_in(path.read_bytes(), str(path), "x")[0])
-
-
 async def pinned(machine: Machine, operator: str, *certificates: str) -> dict[str, Any]:
     """The record that pins these for connections, and what it pins for signing, submitted."""
     done = await machine.run("eps", "sd", "get-entries", "--name", operator)
     (entry,) = json.loads(done.out)
     data = [item for item in entry["certificates"] if item["key_usage"] == "signing"]
-    data += [{"fingerprint": fingerprint(machine, name), "key_usage": "encryption"} for name in certificates]
+    data += [{"fingerprint": machine.fingerprint(name), "key_usage": "encryption"} for name in certificates]
     record = {"name": operator, "section": "certificates", "data": data}
     done = await machine.submit([record])
     assert done.code == 0, done
@@ -76,12 +67,12 @@ async def test_only_a_certificate_that_the_directory_pins_acts_as_its_operator(
     assert refused.error is not None and refused.error.code == 403, refused
     assert "hd-1" in refused.error.message
     line = await machine.processes["hd-1"].wait_for(kind="refused", why="pin")
-    mark = fingerprint(machine, certificate)
+    mark = machine.fingerprint(certificate)
     record = json.loads(line["message"][line["message"].index('{"records"') :])
     (change,) = record["records"]
     assert (change["name"], change["section"]) == ("hd-1", "certificates")
     assert {"fingerprint": mark, "key_usage": "encryption"} in change["data"]
-    assert {"fingerprint": fingerprint(machine, "hd-1"), "key_usage": "encryption"} in change["data"]
+    assert {"fingerprint": machine.fingerprint("hd-1"), "key_usage": "encryption"} in change["data"]
     assert mark not in refused.error.message + json.dumps(refused.error.data)
     for welcome in ("hd-1", "demo-app"):
         assert (await called(machine, "hd-1", welcome, "hd-1._ping")).error is None
@@ -122,7 +113,7 @@ async def test_a_proxy_asks_its_eps_server_whom_the_directory_pins(machine: Mach
         refused = await called(machine, "public-proxy-1", certificate, method)
         assert refused.error is not None and refused.error.code == 403, refused
     line = await machine.processes["public-proxy-1"].wait_for(kind="refused", why="pin")
-    assert fingerprint(machine, alt) in line["message"] and '"section": "certificates"' in line["message"]
+    assert machine.fingerprint(alt) in line["message"] and '"section": "certificates"' in line["message"]
     await pinned(machine, own, own, alt)
     caller = client(machine, "public-proxy-1", alt)
     try:

@@ -32,8 +32,7 @@ async def ended(machine: Machine, role: str) -> tuple[float, str]:
 
 async def drained(machine: Machine, role: str, *command: str) -> tuple[Done, str]:
     """End a program by a command that waits for it; what that did, and the program's log."""
-    process = machine.processes.pop(role)
-    machine.ended.append(process)
+    process = machine.leaves(role)
     done = await machine.run(*command, role=role, timeout=90.0)
     async with asyncio.timeout(10):
         assert await process.process.wait() == 0

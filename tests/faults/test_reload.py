@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 
-from eps.core.certificate import fingerprint_of
 from support.application import Application, channels_of, write_channels
 from support.load import load
 from support.machine import SERVERS, Machine
@@ -20,18 +18,12 @@ from support.machine import SERVERS, Machine
 READ_AGAIN = "the settings were read again"
 
 
-def fingerprint(file: Path) -> str:
-    return fingerprint_of(x509.load_pem_x509_certificate(file.read_bytes()))
-
-
 async def pin(machine: Machine, operator: str, *suffixes: str) -> None:
     """Have the directory pin these TLS certificates of an operator, and its signing one."""
-    certs = machine.dev / "certs"
     pinned = [
-        {"fingerprint": fingerprint(certs / f"{operator}{suffix}.crt"), "key_usage": "encryption"}
-        for suffix in suffixes
+        {"fingerprint": machine.fingerprint(f"{operator}{suffix}"), "key_usage": "encryption"} for suffix in suffixes
     ]
-    pinned.append({"fingerprint": fingerprint(certs / f"{operator}-sign.crt"), "key_usage": "signing"})
+    pinned.append({"fingerprint": machine.fingerprint(f"{operator}-sign"), "key_usage": "signing"})
     done = await machine.submit([{"name": operator, "section": "certificates", "data": pinned}])
     assert done.code == 0, done
 
@@ -198,7 +190,7 @@ async def test_a_certificate_that_is_not_pinned_yet_waits_for_its_pin(machine: M
     rotate(machine, "hd-2")
     process.send(signal.SIGHUP)
     refusal = await process.wait_for(text="are not used, everything goes on as before", level="error")
-    assert fingerprint(machine.dev / "certs" / "hd-2.crt") in refusal["text"] + refusal["hint"]
+    assert machine.fingerprint("hd-2") in refusal["text"] + refusal["hint"]
     assert "pin" in refusal["text"]
     assert (await machine.ping()).error is None
     assert await asyncio.to_thread(shown_leaf, machine.ports.of[8889]) == before

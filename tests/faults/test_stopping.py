@@ -36,8 +36,7 @@ async def end(machine: Machine, role: str) -> None:
 
 async def drain(machine: Machine, role: str, application: Application) -> None:
     """By another process, which says what runs, and waits until all has ended."""
-    process = machine.processes.pop(role)
-    machine.ended.append(process)
+    process = machine.leaves(role)
     application.may_answer.clear()  # it may take long until that process is there
     draining = asyncio.create_task(machine.run("eps", "server", "drain", "--wait", role=role, timeout=90.0))
     await process.wait_for(text="stopping")

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from eps.errors import Outcome, Side, Stage
-from eps.jsonrpc.client import JsonRpcClient
-from eps.transport.tls import TlsFiles
 from support.machine import Done, Machine
 
 RECOVERY = 30.0
@@ -242,9 +240,7 @@ async def test_eps_call_with_a_certificate_that_the_server_refuses(machine: Mach
 
 async def test_an_application_with_somebody_elses_certificate(machine: Machine) -> None:
     await machine.start("hd-1")
-    certs, port = machine.dev / "certs", machine.ports.of[5555]
-    files = TlsFiles((str(certs / "root.crt"),), str(certs / "hd-2.crt"), str(certs / "hd-2.key"))
-    client = JsonRpcClient(f"https://localhost:{port}/jsonrpc", tls=files, server_name="hd-1")
+    client = machine.application("hd-1", certificate="hd-2")
     response = await client.call("hd-1._ping", {})
     await client.close()
     assert response.error is not None

@@ -10,8 +10,6 @@ from contextlib import suppress
 
 import pytest
 
-from eps.core.certificate import fingerprint_of
-from eps.core.pem import certificates_in
 from support.machine import DIRECTORY, Machine, shell_environment
 
 
@@ -20,8 +18,7 @@ def take_other_key(machine: Machine) -> str:
     certs = machine.dev / "certs"
     for end in ("crt", "key"):
         shutil.copy(certs / f"hd-1-sign-alt.{end}", certs / f"hd-1-sign.{end}")
-    file = certs / "hd-1-sign.crt"
-    return str(fingerprint_of(certificates_in(file.read_bytes(), str(file), "signing.certificate_file")[0]))
+    return str(machine.fingerprint("hd-1-sign"))
 
 
 def pin_it(machine: Machine, fingerprint: str) -> None:

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eps.core.certificate import fingerprint_of
-from eps.core.pem import certificates_in
 from eps.errors import EpsError
 from eps.pki import Authority
 from support.machine import Machine, Process
@@ -231,7 +229,7 @@ class Tour:
         await self.examine("peer-off")
         self.edit("hd-2", "certs/hd-2.", "certs/hd-2-alt.")
         await self.machine.start("hd-2")
-        shown = self._fingerprint("hd-2-alt")
+        shown = self.machine.fingerprint("hd-2-alt")
         await self.machine.processes[PROXY_EPS].wait_for(kind="refused", why="pin", detail=shown)
         await self.call("peer-unpinned")
         self.mend()
@@ -340,7 +338,7 @@ class Tour:
         await self.restarted("hd-1")
         await self.machine.stop("hd-1")
         entries = json.loads((await self.machine.run("eps", "sd", "get-entries", "--name", "hd-2")).out)
-        pins = [{"fingerprint": self._fingerprint("hd-2-alt"), "key_usage": "encryption"}, *_pins_of(entries)]
+        pins = [{"fingerprint": self.machine.fingerprint("hd-2-alt"), "key_usage": "encryption"}, *_pins_of(entries)]
         done = await self.machine.submit([{"name": "hd-2", "section": "certificates", "data": pins}])
         assert done.code == 0, done
         self.edit("hd-2", "certs/hd-2.", "certs/hd-2-alt.", file="002*")
@@ -351,10 +349,6 @@ class Tour:
         await self.call("directory-stale")
         self.mend()
         await self.restarted("hd-2")
-
-    def _fingerprint(self, name: str) -> str:
-        file = self.machine.dev / "certs" / f"{name}.crt"
-        return fingerprint_of(certificates_in(file.read_bytes(), str(file), "")[0])
 
 
 def _pins_of(entries: Any) -> list[Any]:

@@ -23,20 +23,7 @@ from eps.programs.eps import app
 from eps.programs.running.runtime import run
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import directory_cache, now
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        """What it printed, as JSON."""
-        return json.loads(self.out)
+from support.machine import Done
 
 
 @dataclass

@@ -5,15 +5,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from cryptography import x509
-
-from eps.core.certificate import fingerprint_of
 from eps.core.names import Operator
 from eps.errors import EpsError
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.transport.dial import connect
-from eps.transport.tls import TlsFiles, client_context
+from eps.transport.tls import client_context
 from support.machine import Machine
 
 PAUSE_SECONDS = 0.02
@@ -98,14 +95,12 @@ class HonestLoad:
 @asynccontextmanager
 async def grpc_connection(machine: Machine, client: str, server: str) -> AsyncIterator[ClientConnection]:
     """A new connection to the gRPC port of ``server``, with the certificate of ``client``."""
-    certs, port = machine.dev / "certs", machine.ports.of[{"hd-1": 8888, "hd-2": 8889}[server]]
-    files = TlsFiles((str(certs / "root.crt"),), str(certs / f"{client}.crt"), str(certs / f"{client}.key"))
-    leaf = x509.load_pem_x509_certificates((certs / f"{server}.crt").read_bytes())[0]
+    port, pins = machine.ports.of[{"hd-1": 8888, "hd-2": 8889}[server]], frozenset([machine.fingerprint(server)])
     connection = await ClientConnection.open(
         await connect(f"localhost:{port}", CALL_SECONDS),
         operator=Operator(server),
-        context=client_context(files, ["h2"]),
-        pins=lambda _: frozenset([fingerprint_of(leaf)]),
+        context=client_context(machine.application_files(client), ["h2"]),
+        pins=lambda _: pins,
         timeout=CALL_SECONDS,
     )
     try:

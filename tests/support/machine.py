@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eps.core.certificate import fingerprint_of
 from eps.core.message import Response
+from eps.core.names import Fingerprint
+from eps.core.pem import certificates_in
 from eps.errors import EpsError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.transport.tls import TlsFiles
@@ -64,6 +67,11 @@ class Done:
     code: int
     out: str
     err: str
+
+    @property
+    def value(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
 
 
 class Process:
@@ -212,9 +220,13 @@ class Machine:
 
     async def stop(self, role: str, number: int = signal.SIGTERM) -> int:
         """End a server; its exit code."""
+        return await self.leaves(role).end(number)
+
+    def leaves(self, role: str) -> Process:
+        """The process of a role, which ends: whoever says so waits until it has."""
         process = self.processes.pop(role)
         self.ended.append(process)
-        return await process.end(number)
+        return process
 
     async def restart(self, role: str) -> None:
         """kill -9, and start it again."""
@@ -223,8 +235,7 @@ class Machine:
 
     async def take_over(self, role: str) -> Process:
         """Start another process of a role in the place of the one that runs; that one, once it has ended."""
-        old = self.processes.pop(role)
-        self.ended.append(old)
+        old = self.leaves(role)
         program, *command = COMMANDS[role]
         arguments = ["--format", "json", "--level", "debug", *command, "--take-over"]
         self.processes[role] = await self.spawn(role, program, *arguments)
@@ -295,6 +306,11 @@ class Machine:
         """The TLS files of an application with that certificate."""
         certs = self.dev / "certs"
         return TlsFiles((str(certs / "root.crt"),), str(certs / f"{name}.crt"), str(certs / f"{name}.key"))
+
+    def fingerprint(self, name: str) -> Fingerprint:
+        """What the directory pins that certificate by."""
+        file = self.dev / "certs" / f"{name}.crt"
+        return fingerprint_of(certificates_in(file.read_bytes(), str(file), "")[0])
 
     def host_of(self, operator: str) -> str:
         """Where that operator's server is."""

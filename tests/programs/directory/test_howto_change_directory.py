@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from support.directory_network import Done, Network
-from support.machine import ROOT
+from support.directory_network import Network
+from support.machine import ROOT, Done
 
 PAGE = (ROOT / "docs" / "howto-change-directory.md").read_text()
 
