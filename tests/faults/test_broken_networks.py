@@ -18,12 +18,11 @@ import pytest
 
 from eps.core.certificate import OWN
 from eps.core.message import Request, Response
-from eps.core.pem import certificates_in
-from eps.pki import Authority
 from eps.reasons import Reason, reason_of
-from eps.transport.tls import TlsFiles, examine
+from eps.transport.tls import examine
 from support.broken_networks import Told, Tour, tour
 from support.network import HD_1, HD_2, PROXY, Network, Node
+from support.testing import certificates, tls_files
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "broken_networks.json").read_text())
 BY_ID = {network["id"]: network for network in VECTORS}
@@ -84,6 +83,7 @@ QUICK = 0.5
 """Seconds for a dial, in place of 6 and 10."""
 
 pytestmark = [pytest.mark.xdist_group("broken networks"), pytest.mark.timeout(580)]
+"""The first test makes all networks, which takes minutes on a loaded machine; the others read what it has seen."""
 
 
 @pytest.fixture(scope="module")
@@ -164,17 +164,12 @@ DATES = {
 
 
 @pytest.mark.parametrize("name", DATES)
-def test_dates_of_our_own(name: str, tmp_path: Path) -> None:
+def test_dates_of_our_own(name: str) -> None:
     """What a start ends with, or warns of, at such a date; ``config check`` says the same."""
     assert name in BY_ID
     days, reason, text = DATES[name]
-    authority = Authority.create(fast=True)
-    (tmp_path / "root.crt").write_bytes(authority.root_pem)
-    authority.issue_tls("hd-1").write(tmp_path, "hd-1")
-    files = TlsFiles((str(tmp_path / "root.crt"),), str(tmp_path / "hd-1.crt"), str(tmp_path / "hd-1.key"))
-    certificate = certificates_in((tmp_path / "hd-1.crt").read_bytes(), "hd-1.crt", "")[0]
-    now = certificate.not_valid_after_utc + timedelta(days=days)
-    doubts = [one for one in examine(files, server=True, now=now) if one.setting == OWN]
+    now = certificates().issued(HD_1).certificate.not_valid_after_utc + timedelta(days=days)
+    doubts = [one for one in examine(tls_files(HD_1), server=True, now=now) if one.setting == OWN]
     assert doubts[0].reason is reason
     assert re.search(text, f"{doubts[0].text} ({doubts[0].hint})")
 

@@ -20,24 +20,9 @@ from support.machine import BIN, ROOT, Process, shell_environment
 PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
 
 PROGRAMS = frozenset(
-    (
-        *(
-            "eps",
-            "sd",
-            "proxy",
-            "make",
-            "python",
-            "python3",
-            "curl",
-            "openssl",
-            "docker",
-            "systemctl",
-            "journalctl",
-            "jq",
-        ),
-        *("cat", "cp", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"),
-    )
-)
+    ["eps", "sd", "proxy", "make", "python", "python3", "curl", "openssl", "docker", "systemctl", "journalctl", "jq",
+     "cat", "cp", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"]
+)  # fmt: skip
 """What a command begins with."""
 
 SERVERS = re.compile(r"(?:^| )(?:eps server run|sd run|proxy run|python examples/locations\.py)\b")
@@ -48,7 +33,6 @@ SETTLES = re.compile(r"\b(?:eps (?:ping|call|methods|doctor)|curl)\b")
 
 SETTLE_SECONDS = 120.0
 """On a loaded machine."""
-
 
 OUTSIDE = re.compile(r"(?<![\w/.-])/(?:etc|opt|srv|var)/")
 """Files of the machine itself, which no test touches."""

@@ -166,8 +166,6 @@ def _trace(paper: Paper) -> str:
     return trace.timeline(EXPORTS, paper)
 
 
-ASKED = 1_800_000_000.0
-
 STEPS = (
     (1, 4, "hd-1", "hd-2 is reached through the proxy public-proxy-1.ga"),
     (2, 5, "hd-1", "asking public-proxy-1.ga for a connection to hd-2"),
@@ -186,7 +184,7 @@ def _demo(paper: Paper) -> str:
     colours: Literal["standard"] | None = "standard" if paper.colour else None
     console = Console(file=out, width=paper.width, force_terminal=True, color_system=colours, highlight=False)
     show = Demo(Path(), console, once=True)
-    show.show_steps([step_line(number, ASKED + at / 1000, text, who) for number, at, who, text in STEPS], ASKED)
+    show.show_steps([step_line(number, AT + at / 1000, text, who) for number, at, who, text in STEPS], AT)
     result = {"serverInfo": {"name": "hd-2", "groups": ["health-departments"], "records": [{}] * 4}, "version": "0.1.0"}
     show.show_answer(Response("1", result), 0.052)
     return out.getvalue().rstrip()
