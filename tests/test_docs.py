@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 import pytest
-import typer.main
 import yaml
 from pydantic import TypeAdapter
 
@@ -27,8 +26,8 @@ from eps.core.record import parse_change_record
 from eps.core.rendezvous import TunnelOutcome
 from eps.directory.json_files import read_record_file
 from eps.errors import EpsError, Outcome, Side, Stage
-from eps.programs import eps, proxy, sd
 from eps.programs.running.metrics import Metrics
+from support.command_lines import APPS, command_of
 from support.promises import GROUPS as FAULTS
 from support.promises import NOT_PROMISED
 
@@ -37,7 +36,6 @@ DOCS = ROOT / "docs"
 PAGES = sorted(
     [*DOCS.glob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY"))]
 )
-APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
 
 REFERENCE = (DOCS / "reference.md").read_text()
 
@@ -120,7 +118,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def check_command(words: list[str]) -> None:
-    command: Any = typer.main.get_command(APPS[words[0]])
+    command = command_of(words[0])
     rest = words[1:]
     while rest:
         word, *rest = rest
@@ -144,7 +142,7 @@ def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("program", APPS)
 def test_every_command_and_option_is_in_the_reference(program: str) -> None:
-    app: Any = typer.main.get_command(APPS[program])
+    app = command_of(program)
     for path, command in leaves(app, program):
         shown = path if not path.endswith("version") else "version"
         assert f"`{shown}" in REFERENCE, path

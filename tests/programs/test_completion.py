@@ -1,24 +1,19 @@
 """What completes command lines: what may come next, and bash asking for it."""
 
-import shutil
 import subprocess
-from typing import Any
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
-from eps.programs import completion, eps, proxy, sd
+from eps.programs import eps
 from eps.programs.completion import Shell, next_words, script
 from eps.programs.diagnosis import known
+from support.command_lines import APPS, command_of
 from support.machine import shell_environment
-
-APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
 
 
 def words(*typed: str, program: str = "eps") -> list[str]:
-    app: Any = typer.main.get_command(APPS[program])
-    return [word for word, _ in next_words(app, typed)]
+    return [word for word, _ in next_words(command_of(program), typed)]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +68,7 @@ def test_bash_asks_the_program(program: str) -> None:
     line = f"source <({program} completion bash); COMP_WORDS=({program} vers); COMP_CWORD=1; "
     line += f'_{program}_words; echo "${{COMPREPLY[@]}}"; complete -p {program}'
     done = subprocess.run(
-        [shutil.which("bash") or "bash", "-c", line],
+        ["bash", "-c", line],
         env=shell_environment(),
         capture_output=True,
         text=True,
@@ -94,4 +89,3 @@ def test_other_shells_ask_the_same(shell: Shell) -> None:
 def test_the_command_prints_the_script() -> None:
     done = CliRunner().invoke(eps.app, ["completion", "fish"])
     assert (done.exit_code, done.stdout) == (0, script("eps", Shell.FISH))
-    assert completion.OPERATORS

@@ -2,21 +2,17 @@
 
 import shutil
 import subprocess
-from typing import Any
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
-from eps.programs import eps, proxy, sd
+from eps.programs import eps
 from eps.programs.manual import manual
-
-APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
+from support.command_lines import APPS, command_of
 
 
 def page(program: str) -> str:
-    app: Any = typer.main.get_command(APPS[program])
-    return manual(app, program)
+    return manual(command_of(program), program)
 
 
 @pytest.mark.parametrize("program", APPS)

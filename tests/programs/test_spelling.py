@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.core import TyperGroup
@@ -14,13 +13,12 @@ from typer.testing import CliRunner
 
 from eps import __version__
 from eps.core.event import Level
-from eps.programs import eps, proxy, sd, serving
+from eps.programs import serving
 from eps.programs.cli import level_of
 from eps.programs.running.logs import Format
 from eps.programs.running.runtime import Options
 from eps.programs.spelling import in_our_words
-
-APPS = {"eps": eps.app, "sd": sd.app, "proxy": proxy.app}
+from support.command_lines import APPS, command_of
 
 SAME = [
     ("eps -level debug server run", "eps --level debug server run"),
@@ -74,7 +72,7 @@ SAME = [
 
 
 def program(name: str) -> TyperGroup:
-    command: Any = typer.main.get_command(APPS[name])
+    command = command_of(name)
     assert isinstance(command, TyperGroup)
     return command
 

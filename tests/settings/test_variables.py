@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eps.settings.problems import Problem, Severity, render_path
 from eps.settings.text import parse_text
 from eps.settings.variables import Prompt, Scope, Undefined, read_variables, terminal_prompt
+from support.testing import Terminal
 
 ENVIRONMENT = {"PORT": "8080", "RATE": "2.5", "EMPTY": "", "NAME": "hd-1", "INF": "inf"}
 
@@ -149,11 +150,6 @@ def test_prompting() -> None:
     assert scope.substitute("$A") == 42
     assert scope.substitute("$B") == "42"
     assert asked == [("A", False), ("B", True)]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_asking_at_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 testing            events that are kept, certificates, sockets in pairs            vectors   recorded cases
 sockets, ports     raw sockets, free ports                                         strategies for hypothesis
 certs              certificates of any shape                                       record_tools   signed records
+command_lines      of the three programs
 network            a network of our servers in this process; passthrough_network, passage (connections through both)
 directory_network  commands of eps in one folder, with a service directory in this process
 machine            the development network as real processes; ours, measure (what long runs watch)

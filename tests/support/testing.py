@@ -1,10 +1,12 @@
-"""What tests share: a throwaway authority, a clock that stands still, socket pairs, recorded events, a small server.
+"""What tests share: a throwaway authority, a clock that stands still, socket pairs, recorded events, a terminal, and a
+small server.
 
 Nothing outside ``tests/`` and ``bench/`` imports this.
 """
 
 import asyncio
 import atexit
+import io
 import shutil
 import socket
 import tempfile
@@ -123,6 +125,13 @@ class Events:
                         return event
                 self._news.clear()
                 await self._news.wait()
+
+
+class Terminal(io.StringIO):
+    """A stream at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:

@@ -1,6 +1,5 @@
 """What is shown, and asked, before records are signed."""
 
-import io
 import sys
 
 import pytest
@@ -11,13 +10,7 @@ from eps.core.record import parse_change_record
 from eps.errors import EpsError
 from eps.programs.admin import review
 from support.record_tools import group_record
-
-
-class Terminal(io.StringIO):
-    """Somebody sits there."""
-
-    def isatty(self) -> bool:
-        return True
+from support.testing import Terminal
 
 
 def after(*groups: str) -> Directory:

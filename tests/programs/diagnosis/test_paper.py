@@ -5,6 +5,7 @@ import io
 import pytest
 
 from eps.programs.diagnosis.paper import NARROWEST, WIDEST, Paper, terminal
+from support.testing import Terminal
 
 
 def test_colour_takes_no_columns() -> None:
@@ -22,20 +23,15 @@ def test_nothing_to_say_is_a_line() -> None:
     assert Paper(40, colour=True).styled("", "red") == ""
 
 
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.mark.parametrize(("columns", "width"), [("10", NARROWEST), ("80", 80), ("500", WIDEST)])
 def test_a_terminal(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert terminal(Tty()) == Paper(width, colour=True)
+    assert terminal(Terminal()) == Paper(width, colour=True)
     assert terminal(io.StringIO()) == Paper(width)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert terminal(Tty()) == Paper(width)
+    assert terminal(Terminal()) == Paper(width)
 
 
 def test_strangers_words_move_no_cursor() -> None:

@@ -12,13 +12,9 @@ import pytest
 
 from eps.core.event import CallFinished, Event, Level, Notice, Step
 from eps.programs.running.logs import SEVERITY, Format, LogWriter, adopt_library_logs, one_line
+from support.testing import Terminal
 
 NOON = datetime(2026, 11, 22, 12, 0, 1, 234567, tzinfo=UTC)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def line(event: Event, style: Format, *, level: Level = Level.TRACE, stream: io.StringIO | None = None) -> str:
