@@ -507,6 +507,17 @@ async def test_requests_of_too_many_bytes_are_busy_while_others_are_in_hand(monk
         assert (await third.answer())[2]["result"] == "done", "what is answered is not in hand any more"
 
 
+async def call_and_leave(server: JsonRpcServer, come: asyncio.Event) -> None:
+    """A client that calls, and goes when its call has come so far; the server has noticed that."""
+    async with connected(server) as client:
+        client.post(request())
+        await come.wait()
+        (connection,) = server.connections
+    async with asyncio.timeout(30):
+        while connection.transport is not None:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_call_whose_client_has_gone_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     parsing, go = asyncio.Event(), asyncio.Event()
     begun: list[Call] = []
@@ -523,13 +534,7 @@ async def test_a_call_whose_client_has_gone_is_not_begun(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "LARGE_BYTES", 10)
     monkeypatch.setattr(module, "aside", slowly)
     async with jsonrpc_server(handler) as server:
-        async with connected(server) as client:
-            client.post(request())
-            await parsing.wait()
-            (connection,) = server.connections
-        async with asyncio.timeout(30):
-            while connection.transport is not None:
-                await asyncio.sleep(0.01)
+        await call_and_leave(server, parsing)
         go.set()
         async with connected(server) as client:
             client.post(request(id="2"))
@@ -549,14 +554,9 @@ async def test_a_call_knows_whether_its_client_is_still_there() -> None:
         return Response(call.id, "done")
 
     async with jsonrpc_server(handler) as server:
-        async with connected(server) as client:
-            client.post(request())
-            await begun.wait()
-            (connection,) = server.connections
+        await call_and_leave(server, begun)
+        go.set()
         async with asyncio.timeout(30):
-            while connection.transport is not None:
-                await asyncio.sleep(0.01)
-            go.set()
             while len(wanted) < 2:
                 await asyncio.sleep(0.01)
     assert wanted == [True, False]

@@ -5,7 +5,8 @@ import errno
 import os
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -45,6 +46,45 @@ class Port:
     def _made(self, _arrival: Arrival) -> asyncio.Protocol:
         self.protocols.append(asyncio.Protocol())
         return self.protocols[-1]
+
+
+def handshakes(port: Port) -> list[ssl.SSLObject]:
+    """Those that begin there from now on."""
+    begun: list[ssl.SSLObject] = []
+
+    class Counted(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            begun.append(self)
+            super().do_handshake()
+
+    assert port.context is not None
+    port.context.sslobject_class = Counted
+    return begun
+
+
+@asynccontextmanager
+async def beside_silent(number: int = FEW_PART) -> AsyncIterator[Port]:
+    """A port at which so many are silent; with the usual number they are many."""
+    port = Port(most=FEW_PART**2)
+    others = [port.accept() for _ in range(number)]
+    try:
+        yield port
+    finally:
+        for other, _ in others:
+            other.close()
+        await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+
+
+async def shakes_hands(context: ssl.SSLContext) -> str:
+    """A client comes to a port at which many are silent; the version of TLS in the end."""
+    async with beside_silent() as port:
+        near, entering = port.accept()
+        async with asyncio.timeout(20):
+            _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+            assert await entering in port.protocols
+        version = writer.get_extra_info("ssl_object").version()
+        writer.close()
+    return str(version)
 
 
 async def some_turns(number: int = 20) -> None:
@@ -108,15 +148,7 @@ async def test_who_breaks_off_has_not_spoken() -> None:
 
 async def test_half_a_hello_begins_no_handshake() -> None:
     port = Port()
-    begun: list[ssl.SSLObject] = []
-
-    class Counted(ssl.SSLObject):
-        def do_handshake(self) -> None:
-            begun.append(self)
-            super().do_handshake()
-
-    assert port.context is not None
-    port.context.sslobject_class = Counted
+    begun = handshakes(port)
     near, entering = port.accept()
     with near:
         whole = hello()
@@ -162,51 +194,29 @@ async def test_who_asks_for_nothing_without_tls_gives_way_by_its_end() -> None:
 
 @pytest.mark.parametrize(("silent", "is_asked"), [(FEW_PART, True), (0, False)])
 async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(silent: int, is_asked: bool) -> None:
-    port = Port(most=FEW_PART**2)
-    others = [port.accept() for _ in range(silent)]
-    near, entering = port.accept()
-    with near:
-        near.setblocking(False)
-        near.send(hello())
-        async with asyncio.timeout(20):
-            answer = await asyncio.get_running_loop().sock_recv(near, 16_000)
-    assert (ASKS_AGAIN in answer) is is_asked
-    for other, _ in others:
-        other.close()
-    await asyncio.gather(entering, *(waiting for _, waiting in others), return_exceptions=True)
+    async with beside_silent(silent) as port:
+        near, entering = port.accept()
+        with near:
+            near.setblocking(False)
+            near.send(hello())
+            async with asyncio.timeout(20):
+                answer = await asyncio.get_running_loop().sock_recv(near, 16_000)
+        assert (ASKS_AGAIN in answer) is is_asked
+    await asyncio.gather(entering, return_exceptions=True)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_while_many_are_silent_an_honest_client_shakes_hands(version: ssl.TLSVersion) -> None:
-    port = Port(most=FEW_PART**2)
-    others = [port.accept() for _ in range(FEW_PART)]
-    near, entering = port.accept()
     context = client_context(tls_files("hd-1"))
     context.maximum_version = version
-    async with asyncio.timeout(20):
-        _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
-        assert await entering in port.protocols
-    assert writer.get_extra_info("ssl_object").version() == version.name.replace("_", ".")
-    writer.close()
-    for other, _ in others:
-        other.close()
-    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+    assert await shakes_hands(context) == version.name.replace("_", ".")
 
 
 @pytest.mark.parametrize("group", ["secp521r1", "secp384r1"])
 async def test_while_many_are_silent_a_client_that_has_one_other_group_only_shakes_hands(group: str) -> None:
-    port = Port(most=FEW_PART**2)
-    others = [port.accept() for _ in range(FEW_PART)]
-    near, entering = port.accept()
     context = client_context(tls_files("hd-1"))
     context.set_ecdh_curve(group)
-    async with asyncio.timeout(20):
-        _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
-        assert await entering in port.protocols
-    writer.close()
-    for other, _ in others:
-        other.close()
-    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+    assert await shakes_hands(context)
 
 
 async def test_a_client_to_whom_there_is_no_way_any_more_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,27 +244,15 @@ def test_whether_a_hello_is_asked_for_again(group: str) -> None:
 
 
 async def test_who_is_asked_for_another_hello_and_leaves_had_no_session() -> None:
-    port = Port(most=FEW_PART**2)
-    begun: list[ssl.SSLObject] = []
-
-    class Counted(ssl.SSLObject):
-        def do_handshake(self) -> None:
-            begun.append(self)
-            super().do_handshake()
-
-    assert port.context is not None
-    port.context.sslobject_class = Counted
-    others = [port.accept() for _ in range(FEW_PART)]
-    near, entering = port.accept()
-    near.send(hello())
-    await asyncio.sleep(0.05)
-    near.close()
-    with pytest.raises(TlsFailed, match="closed during the TLS handshake"):
-        await entering
-    assert not begun
-    for other, _ in others:
-        other.close()
-    await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
+    async with beside_silent() as port:
+        begun = handshakes(port)
+        near, entering = port.accept()
+        near.send(hello())
+        await asyncio.sleep(0.05)
+        near.close()
+        with pytest.raises(TlsFailed, match="closed during the TLS handshake"):
+            await entering
+        assert not begun
 
 
 async def test_who_was_told_something_else_is_not_gone_on_with() -> None:

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from eps.errors import EpsError, StartError
 from eps.programs.admin import drain
+from eps.programs.running.control import Session
 from eps.programs.running.draining import Drained
 from support.machine import Machine
 
@@ -27,7 +28,7 @@ class Server:
 
     async def drain(self, folder: Path, name: str) -> Drained | None:
         self.asked.append((folder, name))
-        return Drained(self, self.answer) if self.answer is not None else None  # type: ignore[arg-type]
+        return Drained(cast(Session, self), self.answer) if self.answer is not None else None
 
     async def receive(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
         if not self.words:

@@ -39,10 +39,14 @@ def remembered() -> Remembered:
     return Remembered(lambda: "hd-1", lambda: float(next(times)))
 
 
-async def told(remembered: Remembered, wanted: str) -> tuple[list[Object], Object]:
+async def sent(remembered: Remembered, wanted: str) -> list[Object]:
     asked = Asked()
     await remembered(cast(Session, asked), {"command": "trace", "id": wanted})
-    *packets, end = asked.sent
+    return asked.sent
+
+
+async def told(remembered: Remembered, wanted: str) -> tuple[list[Object], Object]:
+    *packets, end = await sent(remembered, wanted)
     assert all(len(packet["events"]) <= EVENTS_IN_A_PACKET for packet in packets)
     return [event for packet in packets for event in packet["events"]], end
 
@@ -95,9 +99,7 @@ async def test_whatever_others_write_fits_into_a_packet(remembered: Remembered, 
     for _ in range(MAX_TOLD):
         remembered.keep(call(trace=ONE, outcome="failed", detail=letter * 1000))
         remembered.keep(Step(step=1, operator="hd-1", peer="hd-2", text=letter * 1000, trace=ONE))
-    asked = Asked()
-    await remembered(cast(Session, asked), {"command": "trace", "id": ONE})
-    sizes = [len(json.dumps(packet)) for packet in asked.sent]
+    sizes = [len(json.dumps(packet)) for packet in await sent(remembered, ONE)]
     assert max(sizes) < MAX_PACKET_BYTES / 2
     assert sum(sizes) < 100_000, "the kernel holds so much for one who reads later"
 
@@ -107,8 +109,7 @@ async def test_what_peers_choose_takes_no_more_room_than_there_is(remembered: Re
         remembered.keep(replace(call(trace=ONE, outcome="failed", detail="\U0001f479" * 8000), method="m" * 8000))
         remembered.keep(call(trace=OTHER, outcome="failed", detail="\U0001f479" * 8000))
     for wanted in (ONE, OTHER):
-        asked = Asked()
-        await remembered(cast(Session, asked), {"command": "trace", "id": wanted})
-        assert max(len(json.dumps(packet)) for packet in asked.sent) < MAX_PACKET_BYTES
-        assert sum(len(json.dumps(packet)) for packet in asked.sent) < 160_000, "what a socket takes at once"
+        sizes = [len(json.dumps(packet)) for packet in await sent(remembered, wanted)]
+        assert max(sizes) < MAX_PACKET_BYTES
+        assert sum(sizes) < 160_000, "what a socket takes at once"
     assert all(len(event.method) + len(event.detail) <= 2 * MAX_TEXT for _, event in remembered._calls)
