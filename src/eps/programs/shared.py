@@ -24,7 +24,7 @@ def add_shared_commands(app: typer.Typer, program: str) -> None:
     ) -> None:
         """Print a script for bash, zsh or fish that completes commands, options, operators and methods.
 
-        For this session: source <(eps completion bash). For every one: the same line in ~/.bashrc or ~/.zshrc, or
+        For this shell: source <(eps completion bash). For every one: the same line in ~/.bashrc or ~/.zshrc, or
         eps completion fish > ~/.config/fish/completions/eps.fish. Operators and methods are those of our server's
         verified copy of the directory.
         """
