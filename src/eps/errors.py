@@ -41,6 +41,7 @@ JSON-RPC error that an EPS server makes itself carries ``stage``, ``side``, ``ou
 """
 
 from enum import StrEnum
+from typing import ClassVar
 
 from eps.reasons import Reason
 
@@ -85,6 +86,7 @@ class EpsError(Exception):
 
     Attributes:
         place: what only our own administrators may read, an internal URL say: for our log, and never sent.
+        is_before_calls: it keeps a program from starting, so that no call has come to any step.
     """
 
     code: int = 500
@@ -93,6 +95,7 @@ class EpsError(Exception):
     outcome: Outcome = Outcome.FAILED
     reason: Reason = Reason.INTERNAL
     place: str = ""
+    is_before_calls: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -132,6 +135,11 @@ class EpsError(Exception):
         """And the hint."""
         return self.hint
 
+    @property
+    def step(self) -> str:
+        """The stage for our log: empty for what is before all calls, and was not said to concern one of their steps."""
+        return "" if self.is_before_calls and "stage" not in vars(self) else self.stage.value
+
     def data(self) -> dict[str, str | int]:
         """What goes into ``error.data``."""
         return {
@@ -146,12 +154,14 @@ class EpsError(Exception):
 class SettingsError(EpsError):
     """A settings file can't be used. The message starts with ``FILE: key.path:``."""
 
+    is_before_calls = True
     reason = Reason.SETTINGS
 
 
 class StartError(EpsError):
     """A program can't start, for a reason outside its settings' form (port taken, file missing)."""
 
+    is_before_calls = True
     reason = Reason.CANT_START
 
 

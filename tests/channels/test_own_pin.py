@@ -59,9 +59,14 @@ async def test_it_is_told_once_for_each_state() -> None:
         await asyncio.sleep(0)
         (_, told) = events.of(Notice)
         assert (told.level, OTHER in told.text) == (Level.ERROR, True)
-        assert told.reason == "own-pin"
+        assert (told.reason, told.stage, told.side) == ("own-pin", "tls", "ours")
     pin.renew(frozenset({PINNED}))
-    assert [notice.text for notice in events.of(Notice)][2:] == ["the directory pins our certificate now"]
+    assert [notice.text for notice in events.of(Notice)][2:] == [
+        f"to other operators hd-1 shows the certificate {PINNED}",
+        "the directory pins our certificate now",
+    ]
+    pin.renew(frozenset({PINNED}))
+    assert len(events.of(Notice)) == 4, "it is the same"
     await pin.close()
 
 

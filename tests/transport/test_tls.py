@@ -162,6 +162,7 @@ def test_bad_files_are_found_before_the_first_connection(
     with pytest.raises(StartError, match=f"(?s){message}") as caught:
         make(spoiled)
     assert caught.value.hint
+    assert caught.value.step == "tls"
 
 
 def test_a_server_needs_a_certificate() -> None:

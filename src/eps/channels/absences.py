@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from eps.core.event import Level, Notice
 from eps.core.names import Operator
 from eps.core.recent import Recent
-from eps.errors import NoRoute, Side
+from eps.errors import NoRoute, Side, Stage
 from eps.reasons import Reason
 
 REMEMBERED_SECONDS = 60.0
@@ -84,4 +84,6 @@ def two_servers(of: Operator, where: str) -> Notice:
         text=f"two servers of {of} replace each other's streams {where}, so calls to {of} get lost between them",
         hint="stop one of the two",
         reason=Reason.SECOND_SERVER.value,
+        stage=Stage.BROKER.value,
+        side=Side.PEER.value,
     )

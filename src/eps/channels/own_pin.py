@@ -6,8 +6,9 @@ import asyncio
 
 from eps.core.event import Emit, Level, Notice
 from eps.core.names import Fingerprint, Operator
+from eps.core.wording import shows
 from eps.directory import DirectorySource
-from eps.errors import CertificateRefused, Side, TlsFailed
+from eps.errors import CertificateRefused, Side, Stage, TlsFailed
 from eps.reasons import Reason
 
 
@@ -45,7 +46,9 @@ class OwnPin:
 
     def renew(self, fingerprints: frozenset[Fingerprint]) -> None:
         """We show these from now on."""
-        self.fingerprints = fingerprints
+        before, self.fingerprints = self.fingerprints, fingerprints
+        if fingerprints != before:
+            self._tell_shown()
         self._tell()
 
     def explained(self, error: TlsFailed) -> TlsFailed:
@@ -59,9 +62,7 @@ class OwnPin:
 
     async def start(self) -> None:
         """Tell what we show; then what is missing now, and whenever the directory has changed."""
-        shown = " and ".join(sorted(self.fingerprints))
-        if shown:
-            self._emit(Notice(text=f"to other operators {self.name} shows the certificate {shown}"))
+        self._tell_shown()
         self._task = asyncio.create_task(self._watch(), name="own pin")
 
     async def close(self) -> None:
@@ -75,6 +76,10 @@ class OwnPin:
             self._tell()
             seen = await self._source.changed(seen)
 
+    def _tell_shown(self) -> None:
+        if self.fingerprints:
+            self._emit(Notice(text=shows(self.name, "other operators", self.fingerprints)))
+
     def _tell(self) -> None:
         missing = self.unpinned(self.fingerprints)
         if missing == self._told:
@@ -82,7 +87,16 @@ class OwnPin:
         self._told = missing
         if missing:
             text = f"other operators refuse our certificate: {self._text(missing)}"
-            self._emit(Notice(level=Level.ERROR, text=text, hint=HINT, reason=Reason.OWN_PIN.value))
+            self._emit(
+                Notice(
+                    level=Level.ERROR,
+                    text=text,
+                    hint=HINT,
+                    reason=Reason.OWN_PIN.value,
+                    stage=Stage.TLS.value,
+                    side=Side.OURS.value,
+                )
+            )
         else:
             self._emit(Notice(text="the directory pins our certificate now"))
 

@@ -55,11 +55,15 @@ class Notice(Event):
 
     Attributes:
         reason: a word of ``eps.reasons``, where it tells a failure that has one.
+        stage: of a call, which fails there because of this; an errors.Stage word, or empty.
+        side: whose failure it is, as ``error.data.side`` has it; empty where it tells none.
     """
 
     text: str
     hint: str = ""
     reason: str = ""
+    stage: str = ""
+    side: str = ""
     kind: ClassVar[str] = "notice"
 
     def message(self) -> str:
@@ -316,11 +320,13 @@ class DirectoryFailed(Event):
 
     Attributes:
         reason: why, a word of ``eps.reasons``; empty where several endpoints failed in several ways.
+        side: whose failure it is, an errors.Side word.
     """
 
     detail: str
     hint: str = ""
     reason: str = ""
+    side: str = ""
     level: Level = Level.WARN
     kind: ClassVar[str] = "directory_failed"
 

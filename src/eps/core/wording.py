@@ -1,5 +1,7 @@
 """Of texts: what files may begin with, how messages count, «1 entry», «2 entries», and strangers' words. Pure."""
 
+from collections.abc import Collection
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Of UTF-8; some editors write one. RFC 8259 (section 8.1) forbids to send it, and allows to ignore it."""
 
@@ -20,3 +22,9 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def plain(text: str) -> str:
     """``text`` without what could move a terminal's cursor or break a line: it may be strangers' words."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shows(who: str, to: str, fingerprints: Collection[str]) -> str:
+    """Which certificates a server shows: what its administrators compare with the pins in the directory."""
+    noun = "certificate" if len(fingerprints) == 1 else "certificates"
+    return f"to {to} {who} shows the {noun} {' and '.join(sorted(fingerprints))}"

@@ -65,7 +65,8 @@ class Reports:
         self.failure = EpsError(reason, hint=hint, side=cause.side, reason=cause.reason)
         if reason not in self._failures and len(self._failures) < MAX_REASONS:
             self._failures.add(reason)
-            self._emit(DirectoryFailed(detail=reason, hint=hint, reason=cause.reason.value))
+            word, side = cause.reason.value, cause.side.value
+            self._emit(DirectoryFailed(detail=reason, hint=hint, reason=word, side=side))
 
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""

@@ -41,6 +41,7 @@ from eps.errors import (
     MethodNotFound,
     NotFound,
     RecordError,
+    Stage,
     StartError,
 )
 
@@ -333,6 +334,7 @@ class ServiceDirectory:
             f"the records in {self._store.location} don't verify: {why}",
             hint="restore a backup of the store; if the certificate authority was replaced, check the CA files in the "
             "settings, or move the store away and submit the directory anew with --reset",
+            stage=Stage.DIRECTORY,
         )
 
     def _report(self, source: str, changed: tuple[str, ...] = ()) -> None:

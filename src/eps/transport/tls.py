@@ -22,7 +22,7 @@ from eps.core.age import TOO_OLD_HINT
 from eps.core.certificate import Doubt, fingerprint, subject_of
 from eps.core.names import Fingerprint, Operator, shown
 from eps.core.pem import UNREADABLE
-from eps.errors import StartError, TlsFailed
+from eps.errors import Stage, StartError, TlsFailed
 from eps.reasons import Reason
 from eps.transport.credentials import load_authorities, load_own
 
@@ -126,7 +126,8 @@ def server_context(files: TlsFiles, alpn: Sequence[str] = (), *, now: datetime |
         StartError: a file is missing, unreadable, expired or doesn't fit; the message names it and what to do.
     """
     if not files.certificate_file:
-        raise StartError("a TLS server needs a certificate", hint="set tls.certificate_file and tls.key_file")
+        hint = "set tls.certificate_file and tls.key_file"
+        raise StartError("a TLS server needs a certificate", hint=hint, stage=Stage.TLS)
     now = now or datetime.now(UTC)
     context, wary = (_loaded(_server(files, alpn), files, now) for _ in range(2))
     wary.set_ecdh_curve(WARY_GROUP)
@@ -418,7 +419,7 @@ def _context(protocol: int, alpn: Sequence[str]) -> _TellingContext:
 def _loaded(context: _TellingContext, files: TlsFiles, now: datetime) -> _TellingContext:
     for doubt in _load(context, files, now):
         if doubt.fatal:
-            raise StartError(doubt.text, hint=doubt.hint, reason=doubt.reason)
+            raise StartError(doubt.text, hint=doubt.hint, stage=Stage.TLS, reason=doubt.reason)
     return context
 
 

@@ -1,6 +1,7 @@
 """What is around a server: signals, start and end, file limit, profiles, exit codes."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from eps.core.event import Emit, Event, Level, Notice, Started
-from eps.errors import EpsError, SettingsError, StartError
+from eps.errors import EpsError, RecordError, SettingsError, Stage, StartError
 from eps.programs.running import runtime
 from eps.programs.running.logs import Format
 from eps.programs.running.metrics import Metrics
@@ -27,6 +28,7 @@ from eps.programs.running.runtime import (
     fan_out,
     raise_file_limit,
 )
+from eps.reasons import Reason
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +117,27 @@ def test_the_log_goes_to_a_file_that_rotation_opens_anew(tmp_path: Path, capsys:
     assert capsys.readouterr() == ("", "")
     assert " : building\n" in old.read_text()
     assert path.read_text().endswith(" : stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (StartError("no port", reason=Reason.PORT_TAKEN), ("port-taken", "", "ours")),
+        (StartError("no key", stage=Stage.TLS, reason=Reason.KEY_MISFIT), ("key-misfit", "tls", "ours")),
+        (RecordError("dated ahead", reason=Reason.RECORD_AHEAD), ("record-ahead", "directory", "directory")),
+    ],
+    ids=["port", "key", "record"],
+)
+def test_the_last_line_of_a_start_has_its_words(
+    error: EpsError, words: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(emit: Emit, metrics: Metrics) -> Server:
+        raise error
+
+    assert runtime.run_server("EPS", Options(format=Format.JSON), build) == EXIT_CANNOT_START
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (line["level"], line["text"]) == ("fatal", error.message)
+    assert (line["reason"], line["stage"], line["side"]) == words
 
 
 def test_a_log_file_that_cannot_be_opened_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

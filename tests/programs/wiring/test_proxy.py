@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from eps.core.certificate import fingerprint_of
+from eps.core.event import Notice
 from eps.core.http_proxy import HttpProxies
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
+from eps.core.pem import certificates_in
+from eps.core.wording import shows
 from eps.datastores.sqlite import SqliteDatastore
 from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
@@ -86,6 +90,35 @@ async def test_a_private_proxy_answers_its_methods(tmp_path: Path) -> None:
     finally:
         await server.close()
     await asyncio.wait_for(server.close(), 30)
+
+
+async def test_which_certificates_a_private_proxy_shows(tmp_path: Path) -> None:
+    events, inside = Events(), {"address": "localhost:1", "tls": TLS}
+    rpc = {"bind_address": "localhost:0", "tls": TLS}
+    given = private(tmp_path, internal_endpoint=inside, jsonrpc_server=rpc)
+    server = PrivateProxyServer(given, events, Metrics())
+    await server.start()
+    try:
+        told = [
+            shows("the private proxy private-proxy-1.ga", to, [of("internal-server")])
+            for to in ("its EPS server", "TLS clients")
+        ]
+        assert [notice.text for notice in events.of(Notice)] == told
+        await (await server.prepare(given))()
+        assert len(events.of(Notice)) == 2, "they are the same"
+        other = tls_files("hd-1")
+        files = {"certificate_file": other.certificate_file, "key_file": other.key_file, "verify_client": False}
+        renewed = private(tmp_path, internal_endpoint={"address": "localhost:1", "tls": files}, jsonrpc_server=rpc)
+        await (await server.prepare(renewed))()
+        assert events.of(Notice)[-1].text == told[1].replace(of("internal-server"), of("hd-1"))
+    finally:
+        await server.close()
+
+
+def of(name: str) -> str:
+    """The fingerprint of that certificate."""
+    file = tls_files(name).certificate_file
+    return fingerprint_of(certificates_in(Path(file).read_bytes(), file, "")[0])
 
 
 async def test_a_public_proxy_answers_its_methods(tmp_path: Path) -> None:

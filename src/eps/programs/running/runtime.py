@@ -114,9 +114,15 @@ def _run(build: Build, options: Options, log: LogWriter) -> int:
             run(_serve(server, emit))
     except EpsError as error:
         for line in error.message.splitlines():
-            log(Notice(level=Level.FATAL, text=line.strip(), hint=error.hint, reason=error.reason.value))
+            log(fatal(error, line.strip()))
         return _exit_code(error)
     return 0
+
+
+def fatal(error: EpsError, text: str) -> Notice:
+    """The line with which a start ends."""
+    reason, side = error.reason.value, error.side.value
+    return Notice(level=Level.FATAL, text=text, hint=error.hint, reason=reason, stage=error.step, side=side)
 
 
 def _no_log_file(path: str, error: OSError) -> StartError:

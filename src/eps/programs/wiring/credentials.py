@@ -1,16 +1,19 @@
 """Certificates that settings name, as plain values: for TLS, and whose signatures count."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 from eps.core.certificate import OWN, fingerprint_of
+from eps.core.event import Emit, Notice
 from eps.core.instant import Instant, parse_instant
 from eps.core.names import Fingerprint, Operator
 from eps.core.pem import certificates_in
 from eps.core.signature import INTERMEDIATE_SETTING, TrustStore
-from eps.errors import StartError
+from eps.core.wording import shows
+from eps.errors import Stage, StartError
 from eps.settings import models
 from eps.settings.fields import Model
 from eps.settings.problems import Loc
@@ -69,6 +72,42 @@ def shown_to_operators(settings: models.EpsSettings) -> frozenset[Fingerprint]:
     return own_fingerprints(*(given for given in (settings.grpc_client, settings.grpc_server) if given is not None))
 
 
+class Shown:
+    """Tells, at the start and when they are replaced, which certificates a server shows to whom.
+
+    Args:
+        who: the server.
+        to: the others.
+        settings: sections that name them.
+        emit: told.
+    """
+
+    def __init__(self, who: str, to: str, settings: Sequence[Model], emit: Emit) -> None:
+        self._who = who
+        self._to = to
+        self._fingerprints = own_fingerprints(*settings)
+        self._emit = emit
+
+    async def start(self) -> None:
+        self._tell()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def renewed(self, *settings: Model) -> Callable[[], None]:
+        """What takes other files over, which are read now."""
+        return partial(self._use, own_fingerprints(*settings))
+
+    def _use(self, fingerprints: frozenset[Fingerprint]) -> None:
+        if fingerprints != self._fingerprints:
+            self._fingerprints = fingerprints
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._fingerprints:
+            self._emit(Notice(text=shows(self._who, self._to, self._fingerprints)))
+
+
 def content_digest(files: TlsFiles) -> bytes:
     """Tells TLS files with one content from those with another, also where the settings are the same.
 
@@ -119,12 +158,16 @@ def trust_store(
 ) -> TrustStore:
     """Whose signatures count; raises StartError naming a file that can't be used."""
     setting, below = "ca_certificate_files", INTERMEDIATE_SETTING
-    return TrustStore.from_pem(
-        {path: read_file(path, setting) for path in roots},
-        {path: read_file(path, below) for path in intermediates},
-        pinned_only=pinned_only,
-        canonical_from=canonical_from,
-    )
+    try:
+        return TrustStore.from_pem(
+            {path: read_file(path, setting) for path in roots},
+            {path: read_file(path, below) for path in intermediates},
+            pinned_only=pinned_only,
+            canonical_from=canonical_from,
+        )
+    except StartError as error:
+        error.stage = Stage.DIRECTORY
+        raise
 
 
 def tls_sections(settings: Model) -> Iterator[tuple[Loc, models.TlsSettings, bool]]:

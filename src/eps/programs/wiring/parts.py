@@ -18,7 +18,7 @@ from eps.datastores.memory import MemoryDatastore
 from eps.datastores.private import doubt_of_folder
 from eps.datastores.sqlite import SqliteDatastore
 from eps.directory.endpoints import ServiceDirectoryClients
-from eps.errors import Side
+from eps.errors import Side, Stage
 from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import MAX_CONNECTIONS, ClientLimits, JsonRpcClient
@@ -27,7 +27,7 @@ from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits, Serving
 from eps.programs.running.metrics import Metrics, MetricsServer
-from eps.programs.wiring.certificates import at_a_start
+from eps.programs.wiring.certificates import Finding, at_a_start
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import content_digest, tls_files
 from eps.reasons import Reason
@@ -213,9 +213,15 @@ def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> S
     for warning in loaded.warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
     for finding in at_a_start(loaded.settings, now()):
-        level = Level.ERROR if finding.severity is Severity.ERROR else Level.WARN
-        reason = finding.reason.value if finding.reason is not None else ""
-        emit(Notice(level=level, text=finding.text, hint=finding.hint, reason=reason))
+        emit(_noticed(finding))
     if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
         emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
     return loaded.settings
+
+
+def _noticed(finding: Finding) -> Notice:
+    """What is wrong with a certificate, for the log: an error fails calls, a warning none yet."""
+    is_wrong, reason = finding.severity is Severity.ERROR, finding.reason.value if finding.reason is not None else ""
+    level, stage = (Level.ERROR, Stage.TLS.value) if is_wrong else (Level.WARN, "")
+    text, hint = finding.text, finding.hint
+    return Notice(level=level, text=text, hint=hint, reason=reason, stage=stage, side=Side.OURS.value)

@@ -20,7 +20,7 @@ from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite, apply_all
-from eps.programs.wiring.credentials import content_digest, own_fingerprints, tls_files
+from eps.programs.wiring.credentials import Shown, content_digest, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
@@ -66,6 +66,9 @@ class _ProxyServer(Composite):
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
         add_metrics(self, settings.metrics, metrics, emit)
         self.add_open(self._client.close)
+        ours = [section.jsonrpc_client, section.jsonrpc_server]
+        self._shown = Shown(self.title, "its EPS server", ours, emit)
+        self.add(self._shown)
 
     def _renewed(self, section: Section) -> list[Callable[[], object]]:
         """What both take over of other settings while they run."""
@@ -73,6 +76,7 @@ class _ProxyServer(Composite):
         return [
             renewed_jsonrpc_server(self.rpc, section.jsonrpc_server, self._callers(section)),
             partial(self._client.become, client),
+            self._shown.renewed(section.jsonrpc_client, section.jsonrpc_server),
         ]
 
     async def call_network(self, method: str, params: Object, timeout: float) -> Response:
@@ -250,6 +254,8 @@ class PrivateProxyServer(_ProxyServer):
         super().__init__(Keeper.PRIVATE, given, settings, emit, metrics)
         self._given = given
         self.relays = _relays(given)
+        self._shown_to_clients = Shown(self.title, "TLS clients", _shown_inside(given), emit)
+        self.add(self._shown_to_clients)
         self.forwarder = _forwarder(given, emit)
         self._proxy: PrivateProxy | None = None
         self.add_open(self._close_store)
@@ -299,11 +305,14 @@ class PrivateProxyServer(_ProxyServer):
         given = settings.private
         if given is None:
             return partial(apply_all, ())
-        relays = _relays(given)
-        return partial(
-            apply_all,
-            [*self._renewed(given), *_renewed_forwarder(self.forwarder, given), partial(self.proxy.renew, relays)],
-        )
+        relays, show = _relays(given), self._shown_to_clients.renewed(*_shown_inside(given))
+        steps = [*self._renewed(given), *_renewed_forwarder(self.forwarder, given)]
+        return partial(apply_all, [*steps, partial(self.proxy.renew, relays), show])
+
+
+def _shown_inside(given: models.PrivateProxySettings) -> list[models.ServerTlsSettings]:
+    """Whose certificate TLS clients see, if TLS ends here."""
+    return [given.internal_endpoint.tls] if given.internal_endpoint.tls is not None else []
 
 
 def _relays(given: models.PrivateProxySettings) -> RelaySettings:

@@ -13,7 +13,7 @@ from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.composite import Apply, Composite
-from eps.programs.wiring.credentials import directory_trust
+from eps.programs.wiring.credentials import Shown, directory_trust
 from eps.programs.wiring.parts import (
     Reads,
     add_jsonrpc_server,
@@ -49,6 +49,8 @@ class SdServer(Composite):
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
         rpc = settings.jsonrpc_server
+        self._shown = Shown(self.title, "those who connect", [rpc], emit)
+        self.add(self._shown)
         self._large = LargeBodies(loads)
         serving = serving_of(rpc, Callers(), self._reads(rpc))
         self.rpc = add_jsonrpc_server(self, rpc, self._handle, serving, emit)
@@ -72,12 +74,13 @@ class SdServer(Composite):
         given, rpc = settings.directory, settings.jsonrpc_server
         trust = directory_trust(given)
         serve = renewed_jsonrpc_server(self.rpc, rpc, Callers(), self._reads(rpc))
-        service = self._service
+        service, show = self._service, self._shown.renewed(rpc)
 
         async def apply() -> None:
             await service.renew(trust, foreign_peers=given.foreign_peers)
             self._trust, self._foreign_peers = trust, given.foreign_peers
             serve()
+            show()
 
         return apply
 
