@@ -10,7 +10,7 @@ import pytest
 from eps.core.event import Notice
 from eps.errors import StartError
 from eps.programs.running import draining
-from eps.programs.running.control import Control, Session
+from eps.programs.running.control import MAX_SESSIONS, Control, Session, ask
 from eps.programs.running.draining import COMMAND, Drained, Draining, Work, drain
 from support.testing import Events
 
@@ -74,6 +74,34 @@ async def test_who_waits_learns_what_was_cut_when_the_process_has_ended(old: Old
         os.close(descriptor)
     assert await waiting == 2
     drained.close()
+
+
+async def test_those_who_have_gone_leave_room_for_others(old: Old, tmp_path: Path) -> None:
+    for _ in range(MAX_SESSIONS + 1):
+        gone = await told(tmp_path)
+        gone.close()
+        await asyncio.sleep(0)
+    still = await told(tmp_path)
+    waiting = asyncio.create_task(still.until_ended())
+    for descriptor in old.draining.tell(0):
+        os.close(descriptor)
+    assert await waiting == 0
+    still.close()
+
+
+async def test_who_waits_may_say_what_nobody_hears(old: Old, tmp_path: Path) -> None:
+    talker = ask(tmp_path, NAME, {"command": COMMAND})
+    assert talker is not None
+    assert (await talker.receive(30))[0]["running"] == 3
+    reader, writer = os.pipe()
+    talker.send({"say": "are you there?"}, [writer])
+    os.close(writer)
+    assert await asyncio.to_thread(os.read, reader, 1) == b"", "what it gives is not kept"
+    os.close(reader)
+    (kept,) = old.draining.tell(1)
+    os.close(kept)
+    assert (await talker.receive(30))[0] == {"cut": 1}
+    talker.close()
 
 
 async def test_an_end_without_a_word_is_told(old: Old, tmp_path: Path) -> None:

@@ -53,8 +53,11 @@ class Session:
         else:
             self._sock.send(packet)
 
-    async def receive(self, seconds: float) -> tuple[Object, list[int]]:
+    async def receive(self, seconds: float | None) -> tuple[Object, list[int]]:
         """The next packet, with the descriptors that came along, which are the caller's from now on.
+
+        Args:
+            seconds: for it to come; None: whoever calls bounds the time.
 
         Raises:
             OSError: the other side is gone, sent what can't be read, or (TimeoutError) sent nothing in time.
@@ -69,10 +72,16 @@ class Session:
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
             raise ConnectionResetError("the other side is gone" if not packet else "it sent no message")
         return message, descriptors
+
+    async def gone(self) -> None:
+        """Until the other side has closed it; what it says meanwhile is not heard."""
+        with suppress(OSError):
+            while True:
+                _, descriptors = await self.receive(None)
+                _close(descriptors)
 
     def detach(self) -> int:
         """Leave it open for as long as this process lives: its end is what the other side waits for. Its descriptor."""
@@ -146,8 +155,7 @@ class Control:
     async def _converse(self, session: Session) -> None:
         try:
             message, descriptors = await session.receive(COMMAND_SECONDS)
-            for descriptor in descriptors:  # nobody gives us any
-                os.close(descriptor)
+            _close(descriptors)  # nobody gives us any
             handler = self._commands.get(str(message.get("command")))
             if handler is None:
                 session.send({"error": f"there is no such command; there are {', '.join(self._commands)}"})
@@ -245,6 +253,11 @@ def _listen(path: Path, name: str) -> tuple[socket.socket, os.stat_result]:
         raise
 
 
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 def _path_in(folder: int, name: str) -> str:
     """A path that is short enough for a socket's address, whatever the folder's, and leads to that very folder."""
     return f"/proc/self/fd/{folder}/{name}"
@@ -253,13 +266,14 @@ def _path_in(folder: int, name: str) -> str:
 async def _readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
+    descriptor = sock.fileno()  # as long as somebody waits: the socket may be detached meanwhile
 
     def tell() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(sock.fileno(), tell)
+    loop.add_reader(descriptor, tell)
     try:
         await ready
     finally:
-        loop.remove_reader(sock.fileno())
+        loop.remove_reader(descriptor)

@@ -5,7 +5,6 @@ ask: Drained   ◀── what runs, and how long that may take
                ◀── what had to be cut; the socket stays open until the process has ended: so its end is told, too
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,7 +53,6 @@ class Draining:
         self._emit = emit
         self._told = False
         self._sessions: list[Session] = []
-        self._over = asyncio.Event()
 
     async def __call__(self, session: Session, _: Object) -> None:
         work = self._work()
@@ -65,7 +63,10 @@ class Draining:
             self._told = True
             self._emit(Notice(text="told to come to its end by the command drain"))
             self._stop()
-        await self._over.wait()
+        try:
+            await session.gone()  # by then, or when this process ends: one that nobody waits at takes no other's place
+        finally:
+            self._sessions.remove(session)
 
     def stopping(self) -> None:
         """It comes to its end, whoever wanted that."""
@@ -82,7 +83,6 @@ class Draining:
             with suppress(OSError):  # who has gone, needs no word
                 session.send({"cut": cut})
             kept.append(session.detach())
-        self._over.set()
         return kept
 
 
