@@ -1,13 +1,15 @@
 """What a writer of records is told before they are signed."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eps.core.advice import Surroundings, doubtful, unlike_before, wrong
+from eps.core.advice import SETTINGS_IN_USE, Surroundings, doubtful, unlike_before, wrong
 from eps.core.entries import Directory
+from eps.core.exact import known_settings
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.errors import BadParams
 from support.vectors import load
@@ -106,7 +108,12 @@ def test_usages_and_settings_that_nobody_knows() -> None:
     (found,) = wrong(record("settings", [item]))
     assert (found.text, found.hint) == (
         "data[0].settings.allowed_domain: nobody reads this key",
-        "did you mean allowed_domains?",
+        "did you mean allowed_domains? If servers of another make do: --foreign-key allowed_domain",
+    )
+    (found,) = wrong(record("settings", [item | {"settings": {"colour": "red", "_note": "ours"}}]))
+    assert (found.text, found.hint) == (
+        "data[0].settings.colour: nobody reads this key",
+        "known here: allowed_domains, internal_endpoints. If servers of another make do: --foreign-key colour",
     )
     assert wrong(record("settings", [item | {"service": "other"}, item | {"service": ""}])) == []
 
@@ -126,6 +133,21 @@ def test_keys_that_reading_drops() -> None:
     assert wrong(parsed) == [] and list(doubtful(parsed)) == []
     for data in ({"no": "list"}, ["no object"], [{"name": "s", "methods": 7}]):
         assert wrong(parsed, value("services", data)) == []
+
+
+def test_keys_that_servers_of_another_make_read() -> None:
+    server = {"type": "grpc_server", "settings": {"address": "a:1", "quic_address": "a:2", "weight": 1}}
+    given = record("channels", [server])
+    assert [one.text for one in wrong(given)] == ["data[0].settings.quic_address: nobody reads this key"]
+    assert [text.partition(":")[0] for text in doubtful(given)] == ["data[0].settings.weight"]
+    assert wrong(given, None, ["quic_address"]) == []
+    assert list(doubtful(given, None, None, ["weight"])) == [], "whoever names it has no doubt"
+
+
+def test_a_key_of_another_place_is_none_of_this() -> None:
+    (found,) = wrong(record("settings", [{"service": "proxy", "settings": {"weight": 1}}]))
+    assert found.text == "data[0].settings.weight: nobody reads this key"
+    assert wrong(record("channels", [{"type": "grpc_client", "settings": {"weight": 1}}])) == []
 
 
 def deep(levels: int) -> Any:
@@ -311,6 +333,25 @@ def test_what_is_in_use_is_not_refused(given: Any) -> None:
             continue  # a vector of what is no record
     assert read or given == "permissions"
     assert [found for parsed, one in read for found in wrong(parsed, one)] == []
+
+
+def unknown_in_use(value: Any) -> Iterator[tuple[tuple[str, str], str]]:
+    """Keys that are not known, of what stands inside a JSON value: the section and type or service, the key."""
+    if isinstance(value, dict) and isinstance(value.get("settings"), dict):
+        section, kind = ("channels", "type") if "type" in value else ("settings", "service")
+        known = known_settings(section, {kind: "", **value})
+        if known:
+            yield from (((section, value[kind]), key) for key in value["settings"] if key not in known)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from unknown_in_use(inner)
+
+
+def test_keys_in_use_are_those_that_were_recorded() -> None:
+    found: dict[tuple[str, str], set[str]] = {}
+    for name in (*VECTORS, "structured_hash", "ambiguous_records"):
+        for place, key in unknown_in_use(load(f"{name}.json")):
+            found.setdefault(place, set()).add(key)
+    assert found == SETTINGS_IN_USE
 
 
 @pytest.mark.parametrize("tree", ["dev", "test"])

@@ -7,7 +7,7 @@ No record that stands in a chain is refused for any of it, and nothing here says
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,12 @@ KEY_USAGES = ("encryption", "signing")
 
 CHANNEL_TYPES = ("grpc_client", "grpc_server", "jsonrpc_client", "jsonrpc_server", "stdout", "quic")
 """PROTOCOL.md sections 2 and 9: ``quic`` is of a fork in use."""
+
+SETTINGS_IN_USE = {
+    ("channels", "grpc_server"): frozenset({"f", "n", "weight"}),
+    ("settings", "proxy"): frozenset({"n", "nested"}),
+}
+"""Keys beside the known ones (``core.exact.known_settings``), of entries that were recorded from servers in use."""
 
 RECORD_KEYS = ("name", "section", "data", "created_at")
 
@@ -46,16 +52,18 @@ class Advice:
 # Wrong
 
 
-def wrong(record: ChangeRecord, given: object = None) -> list[Advice]:
+def wrong(record: ChangeRecord, given: object = None, foreign: Collection[str] = ()) -> list[Advice]:
     """What is surely wrong in ``record``.
 
     Args:
         given: the JSON value that it was read from: keys that reading drops are looked at, too.
+        foreign: keys of settings that are known to be read by servers of another make.
     """
     judge = _JUDGES.get(record.section, _free)
     found = [advice for index, item in enumerate(record.data) for advice in judge(item, f"data[{index}]")]
-    misspelt = (_misspelt(*one) for one in (*_dropped(record, given), *_unknown_settings(record)))
-    return [*found, *filter(None, misspelt)]
+    misspelt = (_misspelt(*one) for one in _dropped(record, given))
+    strange = (_strange(*one) for one in _unknown_settings(record, foreign, in_use=False))
+    return [*found, *filter(None, misspelt), *strange]
 
 
 def _free(item: object, place: str) -> tuple[Advice, ...]:
@@ -145,6 +153,12 @@ def _misspelt(place: str, key: str, known: Sequence[str]) -> Advice | None:
     return Advice(f"{place}: nobody reads this key", f"did you mean {like}?") if like else None
 
 
+def _strange(place: str, key: str, known: Sequence[str]) -> Advice:
+    like = meant(key, known)
+    hint = f"did you mean {like}?" if like else f"known here: {', '.join(known)}."
+    return Advice(f"{place}: nobody reads this key", f"{hint} If servers of another make do: --foreign-key {key[:80]}")
+
+
 def _dropped(record: ChangeRecord, given: object) -> Iterator[_Unread]:
     """Keys that are not part of the record, though they stand where it was read from."""
     if isinstance(given, dict):
@@ -165,14 +179,16 @@ def _dropped_in(shape: Many, items: object, place: str) -> Iterator[_Unread]:
                     yield from _dropped_in(field, item.get(field.key), f"{here}.{field.key}")
 
 
-def _unknown_settings(record: ChangeRecord) -> Iterator[_Unread]:
-    if record.section in ("channels", "settings"):
-        for index, item in enumerate(record.data):
-            # What is for every service is read by services that nobody here knows.
-            known = tuple(known_settings(record.section, item)) if item.get("service") != "" else ()
-            for key in item.get("settings") or {}:
-                if known and key not in known:
-                    yield f"data[{index}].settings.{key}", key, known
+def _unknown_settings(record: ChangeRecord, foreign: Collection[str], *, in_use: bool) -> Iterator[_Unread]:
+    """Those that entries in use have, or the others; what begins with _ is a note, as everywhere."""
+    for index, item in enumerate(record.data if record.section in ("channels", "settings") else ()):
+        kind = item["type"] if record.section == "channels" else item["service"]
+        # What is for every service is read by services that nobody here knows.
+        known = tuple(known_settings(record.section, item)) if kind else ()
+        for key in item.get("settings") or {} if known else ():
+            unknown = key not in known and key not in foreign and not key.startswith("_")
+            if unknown and in_use is (key in SETTINGS_IN_USE[record.section, kind]):
+                yield f"data[{index}].settings.{key}", key, known
 
 
 # Doubtful
@@ -196,16 +212,19 @@ class Surroundings:
         return cls(frozenset(after.entries), frozenset(groups | {EVERYONE}))
 
 
-def doubtful(record: ChangeRecord, given: object = None, around: Surroundings | None = None) -> Iterator[str]:
+def doubtful(
+    record: ChangeRecord, given: object = None, around: Surroundings | None = None, foreign: Collection[str] = ()
+) -> Iterator[str]:
     """What may be meant in ``record``, but probably isn't; a sentence for each.
 
     Args:
         given: the JSON value that it was read from.
         around: None: the rest of the directory isn't known.
+        foreign: as for :func:`wrong`.
     """
     if record.section == "preferences" and record.data:
         yield "servers in use are upset by an entry with preferences"
-    for place, key, known in (*_dropped(record, given), *_unknown_settings(record)):
+    for place, key, known in (*_dropped(record, given), *_unknown_settings(record, foreign, in_use=True)):
         if not meant(key, known) and not key.startswith("_"):
             yield f"{place}: nobody reads this key; known here: {', '.join(known)}"
     for index, item in enumerate(record.data):

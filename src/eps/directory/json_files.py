@@ -5,8 +5,8 @@ The same files are what ``eps sd submit-records`` reads; both get them from here
 
 import asyncio
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class FileRecord:
 
     Attributes:
         given: the JSON value as it stands there, with the keys that are no part of a record.
+        foreign: keys of settings that whoever gives the file knows to be read by servers of another make.
     """
 
     file: str
     index: int
     record: ChangeRecord
     given: object = field(default=None, repr=False, compare=False)
+    foreign: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}: records[{self.index}]"
@@ -63,6 +65,12 @@ def records_of(content: object, path: str, created_at: str | None = None) -> lis
         except BadParams as error:
             raise SettingsError(f"{path}: {error.message}{_whose(value)}", hint=error.hint) from None
     return records
+
+
+def knowing(found: Iterable[FileRecord], foreign: Iterable[str]) -> list[FileRecord]:
+    """The same records, with the keys that servers of another make read."""
+    keys = frozenset(foreign)
+    return [replace(item, foreign=keys) for item in found]
 
 
 def record_files(path: str | os.PathLike[str]) -> list[Path]:

@@ -15,6 +15,12 @@ LAST = 20
 Copy = Annotated[
     bool, typer.Option("--copy", help="Ask nobody: use what our server has verified. It may be behind by seconds.")
 ]
+Foreign = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--foreign-key", metavar="KEY", help="A key of settings that we don't know, but servers of another make do."
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="OPERATOR", help="Only of this one.", show_default=False)]
 Changes = Annotated[
     Path,
@@ -78,14 +84,16 @@ def _add_looks(group: typer.Typer) -> None:
         _do(lambda settings: do.diff(file, do.Look(copy, as_json), settings))
 
     @group.command("check", short_help="Say what is wrong or doubtful about a change.")
-    def check(file: Changes, copy: Copy = False, strict: Strict = False, as_json: Json = False) -> None:
+    def check(
+        file: Changes, copy: Copy = False, strict: Strict = False, foreign: Foreign = None, as_json: Json = False
+    ) -> None:
         """Show what FILE would change, and what is wrong or doubtful about it; of a slip also whose it is and its code.
 
         Exit code 0 if it can be signed, 1 if something is wrong, or with --strict doubtful.
         """
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.check(file, do.Look(copy, as_json, strict), settings))
+        _do(lambda settings: do.check(file, do.Look(copy, as_json, strict, foreign=foreign or ()), settings))
 
     @group.command("export", short_help="Print our verified copy of the directory.")
     def export() -> None:
@@ -107,6 +115,7 @@ def _add_proposals(group: typer.Typer) -> None:
         output: Output = None,
         copy: Copy = False,
         strict: Strict = False,
+        foreign: Foreign = None,
     ) -> None:
         """Make a change slip of what FILE changes in our entry, to be sent to an administrator of the directory.
 
@@ -114,17 +123,23 @@ def _add_proposals(group: typer.Typer) -> None:
         """
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.propose(file, why, output, do.Look(copy, strict=strict), settings))
+        _do(
+            lambda settings: do.propose(
+                file, why, output, do.Look(copy, strict=strict, foreign=foreign or ()), settings
+            )
+        )
 
     @group.command("sign", short_help="Sign a change, to be submitted later.")
-    def sign(file: Changes, output: Output = None, copy: Copy = False, strict: Strict = False) -> None:
+    def sign(
+        file: Changes, output: Output = None, copy: Copy = False, strict: Strict = False, foreign: Foreign = None
+    ) -> None:
         """Check FILE, sign what it changes with our key, and print the signed records; submit takes them.
 
         They follow the directory's last record: if anything else is submitted before them, sign again.
         """
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.sign(file, output, do.Look(copy, strict=strict), settings))
+        _do(lambda settings: do.sign(file, output, do.Look(copy, strict=strict, foreign=foreign or ()), settings))
 
 
 def _add_submissions(group: typer.Typer) -> None:
@@ -135,12 +150,14 @@ def _add_submissions(group: typer.Typer) -> None:
         as_json: Json = False,
         dry_run: DryRun = False,
         strict: Strict = False,
+        foreign: Foreign = None,
     ) -> None:
         """Submit what FILE holds as one batch: all of it, or nothing. What nobody has signed yet is signed first."""
         from eps.programs.admin.commands import Submission
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.submit(file, Submission(False, wait, as_json, strict, dry_run), settings))
+        how = Submission(False, wait, as_json, strict, dry_run, foreign=foreign or ())
+        _do(lambda settings: do.submit(file, how, settings))
 
     @group.command("remove", short_help="Remove an operator from the directory.")
     def remove(

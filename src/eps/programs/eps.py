@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.changing import add_directory_commands
+from eps.programs.changing import Foreign, add_directory_commands
 from eps.programs.cli import (
     DryRun,
     Json,
@@ -79,6 +79,7 @@ def submit_records(
     as_json: Json = False,
     dry_run: DryRun = False,
     strict: Strict = False,
+    foreign: Foreign = None,
 ) -> None:
     """Sign change records with our signing key and submit them as one batch: all of them, or none.
 
@@ -87,7 +88,7 @@ def submit_records(
     """
     from eps.programs.admin import commands as admin
 
-    how = admin.Submission(reset=reset, wait=wait, as_json=as_json, strict=strict, dry_run=dry_run)
+    how = admin.Submission(reset, wait, as_json, strict, dry_run, foreign=foreign or ())
     guarded(lambda: admin.submit(files, how))
 
 

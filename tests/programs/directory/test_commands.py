@@ -262,6 +262,26 @@ def test_what_is_wrong_is_neither_proposed_nor_signed(network: Network) -> None:
     assert (done.code, done.out) == (1, "") and "changes nothing" in done.err
 
 
+def test_a_key_of_another_make_is_named_by_whoever_means_it(network: Network) -> None:
+    server = {"type": "grpc_server", "settings": {"address": "hd-2:1", "quic_address": "hd-2:2"}}
+    file = network.records(("hd-2", "channels", [server]))
+    known = "did you mean address? If servers of another make do: --foreign-key quic_address"
+    for words, role in (
+        (["directory", "propose"], "hd-2"),
+        (["directory", "submit"], "hd-1"),
+        (["sd", "submit-records"], "hd-1"),
+    ):
+        refused = network.eps(*words, file, role=role)
+        assert (refused.code, refused.out) == (1, "") and known in refused.err, words
+    meant = ("--foreign-key", "quic_address", "--strict")
+    assert network.eps("directory", "propose", file, *meant, "--output", "slip.json", role="hd-2").code == 0
+    assert "settings.quic_address: nobody reads this key" in network.eps("directory", "check", "slip.json").out
+    assert network.eps("directory", "check", "slip.json", *meant).code == 0
+    assert network.eps("directory", "sign", "slip.json", *meant, "--output", "signed.json").code == 0
+    assert network.eps("sd", "submit-records", "--dry-run", file, *meant).code == 0
+    assert network.eps("directory", "submit", "slip.json", *meant).code == 0
+
+
 def test_something_else_came_first(network: Network) -> None:
     proposed(network)
     assert network.eps("directory", "sign", "slip.json", "--output", "signed.json").code == 0

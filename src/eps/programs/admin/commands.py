@@ -125,6 +125,7 @@ class Submission:
         strict: what is doubtful is refused.
         dry_run: nothing is signed: what would change is all that is wanted.
         question: whoever sits at a terminal is asked in any case.
+        foreign: keys of settings that servers of another make read.
     """
 
     reset: bool = False
@@ -133,6 +134,7 @@ class Submission:
     strict: bool = False
     dry_run: bool = False
     question: str = ""
+    foreign: Sequence[str] = ()
 
 
 Judge = Callable[[Plan], Sequence[str]]
@@ -142,7 +144,7 @@ Judge = Callable[[Plan], Sequence[str]]
 def submit(files: Sequence[Path], how: Submission) -> int:
     """``eps sd submit-records``; the exit code. Who sits at a terminal is asked where there is doubt."""
     settings = own_settings()
-    found = read_files(files)
+    found = read_files(files, how.foreign)
     if how.reset and not how.dry_run and review.at_terminal():
         present = run(_present_directory(settings, how.wait))
         if present and not review.agrees(f"This replaces the whole directory: {present}. Replace it? [y/N] "):

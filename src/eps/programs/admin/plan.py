@@ -5,7 +5,7 @@ files → records, fit to be signed → the directory as it is, verified → wha
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from eps.core.changes import SectionChange, changes
 from eps.core.entries import Directory
 from eps.core.instant import Instant
 from eps.core.names import RecordHash
-from eps.directory.json_files import FileRecord, read_record_file, record_files
+from eps.directory.json_files import FileRecord, knowing, read_record_file, record_files
 from eps.directory.rules import all_can_read_more, keeps_canonical
 from eps.errors import RecordError, SettingsError
 from eps.programs.admin import scrutiny
@@ -46,8 +46,11 @@ class Plan:
         return self.present.directory if self.present is not None else Directory.empty()
 
 
-def read_files(files: Sequence[str | os.PathLike[str]]) -> list[FileRecord]:
+def read_files(files: Sequence[str | os.PathLike[str]], foreign: Iterable[str] = ()) -> list[FileRecord]:
     """The records of all files in order; folders stand for their ``.json`` files.
+
+    Args:
+        foreign: keys of settings in them that servers of another make read.
 
     Raises:
         SettingsError: naming file and record, or there is none.
@@ -55,7 +58,7 @@ def read_files(files: Sequence[str | os.PathLike[str]]) -> list[FileRecord]:
     found = [item for path in files for file in record_files(path) for item in read_record_file(file)]
     if not found:
         raise SettingsError(f"{', '.join(str(file) for file in files) or 'no file'}: no records to submit")
-    return found
+    return knowing(found, foreign)
 
 
 async def plan_of(

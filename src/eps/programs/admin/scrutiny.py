@@ -38,7 +38,7 @@ def check_fit(found: Sequence[FileRecord]) -> None:
 
 
 def _wrong(item: FileRecord) -> list[advice.Advice]:
-    found = advice.wrong(item.record, item.given)
+    found = advice.wrong(item.record, item.given, item.foreign)
     if found:
         return found
     why = unfit(item.record, structured_bytes(item.record.to_json()))
@@ -67,7 +67,7 @@ def doubts(found: Sequence[FileRecord], before: Directory | None, after: Directo
 
 
 def _doubts_in(item: FileRecord, around: advice.Surroundings | None) -> Iterator[str]:
-    yield from advice.doubtful(item.record, item.given, around)
+    yield from advice.doubtful(item.record, item.given, around, item.foreign)
     for place in doubtful_places(item.record):
         yield (
             f"{place}: could be read in another way from the same signature, by whoever hands the record on, "

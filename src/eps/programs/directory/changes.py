@@ -1,7 +1,7 @@
 """What a file would change: change records, an entry as ``eps directory show --json`` prints it, or a slip."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from eps.core.entries import Directory
 from eps.core.likeness import meant
 from eps.core.names import Object
 from eps.core.record import SECTIONS
-from eps.directory.json_files import FileRecord, read_json, record_files, records_of
+from eps.directory.json_files import FileRecord, knowing, read_json, record_files, records_of
 from eps.errors import BadParams, SettingsError
 from eps.programs.directory.signed import is_signed
 from eps.programs.directory.slip import Slip, is_slip, parse
@@ -32,22 +32,24 @@ class Wanted:
     slip: Slip | None = None
 
 
-def read_wanted(path: Path, present: Directory) -> Wanted:
+def read_wanted(path: Path, present: Directory, foreign: Iterable[str] = ()) -> Wanted:
     """The changes that ``path``, a file or a folder of files, asks for.
 
     Args:
         present: what an entry is compared with: of it, those sections count that are another there.
+        foreign: keys of settings in it that servers of another make read.
 
     Raises:
         SettingsError: naming the file and what is wrong with it, or that it changes nothing.
     """
     values = [(str(file), read_json(file)) for file in record_files(path)]
     if len(values) == 1 and is_slip(values[0][1]):
-        return _of_slip(*values[0])
+        slip = _of_slip(*values[0])
+        return replace(slip, found=knowing(slip.found, foreign))
     found = [item for file, value in values for item in records_of(_as_records(value, file, present), file)]
     if not found:
         raise changes_nothing(path)
-    return Wanted(found)
+    return Wanted(knowing(found, foreign))
 
 
 def changes_nothing(path: Path) -> SettingsError:

@@ -49,12 +49,14 @@ class Look:
     Attributes:
         only_copy: ask nobody: our server's verified copy will do.
         copy_will_do: where nobody can be asked.
+        foreign: keys of settings that servers of another make read.
     """
 
     only_copy: bool = False
     as_json: bool = False
     strict: bool = False
     copy_will_do: bool = True
+    foreign: Sequence[str] = ()
 
 
 SUBMITTING = Look(copy_will_do=False)
@@ -129,7 +131,7 @@ def diff(path: Path, look: Look, settings: EpsSettings) -> int:
 def check(path: Path, look: Look, settings: EpsSettings) -> int:
     """``eps directory check``; exit code 1 if somebody who signs would be told that it is wrong."""
     present = _present(settings, look)
-    wanted = read_wanted(path, present.directory)
+    wanted = read_wanted(path, present.directory, look.foreign)
     plan = plan_on(wanted.found, present.chain)
     wrong, doubts, about = _findings(wanted, plan, present)
     failed = bool(wrong) or (look.strict and bool(doubts))
@@ -181,7 +183,7 @@ def propose(path: Path, why: str, output: Path | None, look: Look, settings: Eps
     """``eps directory propose``: the slip, on standard output or in ``output``."""
     signer = signer_of(settings) if settings.signing is not None else None
     present = _present(settings, look)
-    wanted = read_wanted(path, present.directory)
+    wanted = read_wanted(path, present.directory, look.foreign)
     if wanted.slip is not None:
         raise SettingsError(f"{path}: is a change slip already", hint="send it to an administrator of the directory")
     _check_own(wanted.found, settings.name, signer)
@@ -226,7 +228,7 @@ def sign(path: Path, output: Path | None, look: Look, settings: EpsSettings) -> 
     """``eps directory sign``: signed records, on standard output or in ``output``."""
     signer = signer_of(settings)
     present = _present(settings, look)
-    wanted = read_wanted(path, present.directory)
+    wanted = read_wanted(path, present.directory, look.foreign)
     scrutiny.check_fit(wanted.found)
     plan = plan_on(wanted.found, present.chain)
     review.tell(*review.lines_of(plan.changes, review.MAX_LINES))
@@ -265,7 +267,7 @@ def submit(path: Path, how: Submission, settings: EpsSettings) -> int:
     if is_signed(value):
         return _submit_signed(path, value, how, settings)
     present = _present(settings, SUBMITTING)
-    wanted = read_wanted(path, present.directory)
+    wanted = read_wanted(path, present.directory, how.foreign)
     return submit_found(wanted.found, how, settings, lambda plan: _about_slip(wanted, plan.present or present.chain))
 
 
