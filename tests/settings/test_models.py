@@ -452,6 +452,11 @@ BAD_EPS: list[tuple[Callable[[Any], object], str]] = [
         "channels[3].settings.tls: certificate_file is missing (a certificate and its key are given together)",
     ),
     (lambda v: v.update(metrics={}), "metrics.bind_address: is missing"),
+    (
+        lambda v: v.update(keepalive={"idle": 30, "unanswered": 20}),
+        "keepalive: unanswered is 20, and idle + interval × count are 50 s (Linux would end a silent connection with "
+        "the first packet that is lost: leave unanswered out, make it 50 or more, or the others smaller)",
+    ),
     (lambda v: v.update(state_path=""), "state_path: must not be empty"),
     (lambda v: v.update(call_timeout=None, name={}), "name: must be text, not a map"),
 ]

@@ -120,8 +120,16 @@ def loads(machine: Machine) -> dict[str, Load]:
     return {role: load_of(machine.processes[role].pid) for role in ROLES}
 
 
-def tell(machine: Machine, when: str, counts: Counter[str]) -> None:
-    print(f"\n{when}: {counts['calls']:,} calls, {counts['bytes'] / 1e6:,.0f} MB through tunnels")
+def ended(held: list[Ends]) -> int:
+    """How many tunnels are over."""
+    return sum(reader.at_eof() or reader.exception() is not None for reader, _ in held)
+
+
+def tell(machine: Machine, when: str, counts: Counter[str], held: list[Ends]) -> None:
+    print(
+        f"\n{when}: {counts['calls']:,} calls, {counts['bytes'] / 1e6:,.0f} MB through tunnels, "
+        f"{ended(held)} of {len(held)} tunnels have ended"
+    )
     print("\n".join(f"  {role}: {load}" for role, load in loads(machine).items()), flush=True)
 
 
@@ -132,7 +140,7 @@ async def test_two_thousand_tunnels_and_three_hundred_calls_a_second(machine: Ma
         await machine.start(*PASSTHROUGH)
         await announced(machine)
         held = [await tunnel(machine.ports.of[4433]) for _ in range(TUNNELS)]
-        tell(machine, "all tunnels are up", counts)
+        tell(machine, "all tunnels are up", counts, held)
         until = time.monotonic() + SECONDS
         async with asyncio.TaskGroup() as group:
             group.create_task(calls(machine, until, counts))
@@ -141,18 +149,19 @@ async def test_two_thousand_tunnels_and_three_hundred_calls_a_second(machine: Ma
             await asyncio.sleep(WARM * SECONDS)
             before = loads(machine)
             while time.monotonic() < until - 5:
-                tell(machine, f"{SECONDS - until + time.monotonic():.0f} s", counts)
+                tell(machine, f"{SECONDS - until + time.monotonic():.0f} s", counts, held)
                 await asyncio.sleep(min(60.0, max(until - 5 - time.monotonic(), 0)))
         await asyncio.sleep(3)
         now = loads(machine)
-        tell(machine, "at the end", counts)
+        tell(machine, "at the end", counts, held)
+        assert ended(held) == 0
         async with asyncio.TaskGroup() as group:
             for number, ends in enumerate(held):
                 group.create_task(use_once(ends, random.Random(number), counts))
         for _, writer in held:
             writer.close()
         await asyncio.sleep(3)
-        tell(machine, "without tunnels", counts)
+        tell(machine, "without tunnels", counts, [])
         for role in ROLES:
             assert now[role].memory - before[role].memory < GROWTH, f"{role}: {before[role]} → {now[role]}"
             assert now[role].threads <= before[role].threads, role

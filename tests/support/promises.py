@@ -25,6 +25,7 @@ NOT_PROMISED = "Not promised"
 STRUCK = "faults/test_struck_programs.py::"
 PROGRAMS = "integration/test_programs.py::"
 LINKS = "faults/test_dead_links.py::test_a_dead_link_is_noticed_within_seconds"
+SILENT = "faults/test_silent_connections.py::"
 SQLITE = "datastores/test_sqlite.py::"
 REDIS = "datastores/test_redis.py::"
 DAMAGED = "faults/test_damaged_stores.py::"
@@ -134,6 +135,23 @@ LINK_FAULTS = (
         "From 6 s on, calls fail as not sent; only those made before may be unknown. 1 s after a cut of 90 s all "
         "calls are answered; after a shorter one, within 6 s, since whoever holds a stream asks on it every 5 s",
         (LINKS,),
+    ),
+    Fault(
+        "A link loses some packets of a connection on which nothing is said",
+        "It stands, unless four questions in a row are lost; silence and a dead link are noticed after 35 s, unless "
+        "`keepalive` says otherwise",
+        (
+            SILENT + "test_three_lost_questions_end_no_silent_connection",
+            SILENT + "test_a_silent_connection_ends_with_its_link",
+        ),
+    ),
+    Fault(
+        "A program behind a proxy reads nothing for a while, such as a paused download",
+        "Its connection stands and goes on where it was; an hour without a byte either way ends it",
+        (
+            SILENT + "test_a_paused_download_goes_on_where_it_was",
+            "transport/test_readers.py::test_a_relays_side_may_pause_for_longer_than_a_dead_link_is_given",
+        ),
     ),
     Fault(
         "A peer says nothing any more, though the link lives",

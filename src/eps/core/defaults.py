@@ -18,13 +18,11 @@ KEEP_ALIVE_SECONDS = 1.5
 """How long an unused connection to an HTTP server is kept where that doesn't say: below the shortest default of common
 servers (gunicorn's 2 s), so that ours ends first."""
 
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
-"""Seconds, seconds, probes: a silent peer that vanished is noticed after two minutes, by the kernel alone. NAT boxes
-forget after five or more."""
-
-UNANSWERED_SECONDS = 20
-"""That bytes may stay without the other kernel's confirmation. Above the 15 s that slow peers get, whose kernels
-confirm at once; and below the minutes that a kernel tries by itself."""
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 5, 4
+"""Seconds, seconds, questions: a silent peer that vanished is noticed after 35 s, by the kernel alone, and three lost
+packets end nothing. NAT boxes forget after five minutes or more. Two thousand idle tunnels cost a few hundred packets a
+second. Bytes that nobody confirms are given up after the same time (``transport.sockets``): above the 15 s that slow
+peers get, whose kernels confirm at once; and below the minutes that a kernel tries by itself."""
 
 DIRECTORY_SECONDS = 5.0
 """Between two questions to a service directory (``cache_entries_for``)."""

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from typing import cast
 
+from eps.transport.readers import Readers
+
 READ_BYTES = 128 * 1024
 """Beyond so many that nobody has read yet, the transport reads no more: two of uvloop's reads."""
 
@@ -31,6 +33,7 @@ class Channel(asyncio.Protocol):
         self._reading: asyncio.Future[None] | None = None
         self._draining: asyncio.Future[None] | None = None
         self._full = False
+        self._readers: Readers | None = None
 
     # What the transport tells
 
@@ -53,6 +56,8 @@ class Channel(asyncio.Protocol):
         self._at_end = True
         self._error = exc
         self._full = False
+        if self._readers is not None:
+            self._readers.stop()
         _wake(self._reading)
         _wake(self._draining)
         _wake(self.ended)
@@ -75,6 +80,12 @@ class Channel(asyncio.Protocol):
     def has_unread(self) -> bool:
         """Whether bytes have come that nobody has read."""
         return bool(self._unread)
+
+    def let_pause(self) -> None:
+        """The other side may read nothing for as long as it likes: how long is for whoever writes to say. For a
+        connection that is made."""
+        if self._transport is not None:
+            self._readers = Readers(self._transport.get_extra_info("socket"))
 
     async def read(self) -> bytes:
         """Some bytes; none when the other side has ended the connection.
@@ -104,6 +115,8 @@ class Channel(asyncio.Protocol):
         if data and self._transport is not None and not self._transport.is_closing():
             self.sent += len(data)
             self._transport.write(data)
+            if self._readers is not None:
+                self._readers.given()
 
     async def drain(self) -> None:
         """Wait until the other side has taken most of what was written.

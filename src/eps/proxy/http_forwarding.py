@@ -201,6 +201,7 @@ class _Client(http_passing.Client):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.let_pause()
         self._began = asyncio.get_running_loop().time()
         self._forwarder.come(self)
 

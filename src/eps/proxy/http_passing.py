@@ -198,7 +198,9 @@ class Inside:
         except Unreachable as error:
             error.hint = _HINT
             raise
-        return await open_connection(sock, None, None, CONNECT_SECONDS)
+        connection = await open_connection(sock, None, None, CONNECT_SECONDS)
+        connection.let_pause()
+        return connection
 
     def _unanswered(self, error: Exception) -> "_Unanswered":
         who = f"the internal server at {self._address}"

@@ -8,6 +8,7 @@ aside      long computations, in a thread of their own
 dial       connects, for every client; race: to the first of several addresses
 port_owner  which program has a port
 sockets    what every socket gets, and what the kernel tells of one
+readers    those that live and don't read are not taken for dead
 arrivals   deadlines and a limit for connections that have not shown yet what they want
 incoming   from an accepted socket, through TLS, to its protocol
 memory     what was freed goes back to the system

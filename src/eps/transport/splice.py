@@ -21,7 +21,8 @@ How a relay ends:
 - A side that breaks off (reset) is passed on as a reset, so that nobody takes half a message for a whole one; but only
   when the healthy side's kernel has every byte that came before (its send queue is empty), or takes none any more for
   ``LINGER`` seconds. Until then, what is sent to the broken side is read and thrown away, so that its sender can end.
-- No byte either way for the idle limit: both are closed.
+- No byte either way for the idle limit: both are closed. A side that lives and doesn't read has that long
+  (``transport.readers``).
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
+from eps.transport.readers import Readers
 from eps.transport.sockets import UNSENT_BYTES, unacknowledged, unsent
 
 LINGER = 5.0
@@ -85,8 +87,8 @@ class Relay:
     """
 
     __slots__ = (
-        *("_broken", "flows", "_idle", "_on_end", "_queue_timer", "_queued", "_sockets", "_started_at", "_timer"),
-        *("_to_reset", "last_progress", "loop"),
+        *("_broken", "flows", "_idle", "_on_end", "_queue_timer", "_queued", "_readers", "_sockets"),
+        *("_started_at", "_timer", "_to_reset", "last_progress", "loop"),
     )
 
     def __init__(
@@ -103,6 +105,7 @@ class Relay:
         self.loop = asyncio.get_running_loop()
         self._started_at = self.last_progress = self.loop.time()
         self._sockets = first, second
+        self._readers = Readers(first, second)
         self.flows = (
             Flow(self, first, second, first_head, make_carrier),
             Flow(self, second, first, second_head, make_carrier),
@@ -128,6 +131,11 @@ class Relay:
     def stop(self) -> None:
         """Close both sides now; nothing happens if the relay has ended already."""
         self._end(TunnelOutcome.STOPPED)
+
+    def progressed(self) -> None:
+        """A sink took bytes; called by the flows."""
+        self.last_progress = self.loop.time()
+        self._readers.given()
 
     def flow_ended(self) -> None:
         """A direction is through; called by the flows."""
@@ -187,6 +195,7 @@ class Relay:
             if timer is not None:
                 timer.cancel()
         self._timer = self._queue_timer = None
+        self._readers.stop()
         for flow in self.flows:
             flow.detach()
         for sock in self._sockets:
@@ -347,7 +356,7 @@ class Flow:
         except OSError:
             self._discard()
             return True
-        self._relay.last_progress = self._loop.time()
+        self._relay.progressed()
         return not self._carrier.pending
 
     def _cannot_take(self, error: OSError) -> None:

@@ -182,7 +182,7 @@ def redis_place(given: models.RedisSettings) -> "RedisPlace":
 
 def use_keepalive(given: models.KeepaliveSettings) -> None:
     """Every socket of this program has these times."""
-    keep_alive(Keepalive(given.idle, given.interval, given.count, given.unanswered))
+    keep_alive(Keepalive(given.idle, given.interval, given.count, given.unanswered or 0))
 
 
 def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics: Metrics, emit: Emit) -> None:
