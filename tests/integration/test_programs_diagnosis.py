@@ -34,7 +34,7 @@ class Here:
         return await self.run(lambda: looking.with_settings(partial(looking.explain, "hd-1", "hd-2", method, False)))
 
     async def methods(self, operator: str, as_json: bool = False) -> Done:
-        return await self.run(lambda: looking.with_settings(partial(looking.methods, operator, as_json)))
+        return await self.run(lambda: looking.with_settings(partial(looking.methods, operator, as_json, True)))
 
     async def doctor(self, peer: str = "") -> dict[str, Any]:
         done = await self.run(lambda: looking.doctor(peer, True))
@@ -135,15 +135,15 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
     assert answer["result"]["serverInfo"]["name"] == "hd-2"
     await asyncio.to_thread(post, machine.ports.of[5555], context, f"00-{GIVEN.upper()}-00f067aa0ba902b7-01")
 
-    done = await here.run(partial(looking.trace, [GIVEN], True))
+    done = await here.run(partial(looking.trace, [GIVEN], True, True))
     (call,) = json.loads(done.out)["events"]
     assert call["text"] == "local call hd-1 → hd-2._ping: ok"
     assert 0 < call["there"] <= call["seconds"]
     opened_by = call["opened_by"]
     exports = []
     for name, work in (
-        ("hd-1", partial(looking.trace, [opened_by], True)),
-        ("hd-2", partial(looking.trace, [opened_by], True)),
+        ("hd-1", partial(looking.trace, [opened_by], True, True)),
+        ("hd-2", partial(looking.trace, [opened_by], True, True)),
         ("public-proxy-1", partial(looking.proxy_trace, opened_by, True)),
     ):
         monkeypatch.setenv("PROXY_SETTINGS" if "proxy" in name else "EPS_SETTINGS", f"settings/dev/roles/{name}")
@@ -152,7 +152,7 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
         exports.append(machine.folder / f"{name}.json")
         exports[-1].write_text(done.out)
     monkeypatch.setenv("EPS_SETTINGS", "settings/dev/roles/hd-1")
-    done = await here.run(lambda: looking.trace([str(file) for file in exports], False))
+    done = await here.run(lambda: looking.trace([str(file) for file in exports], False, True))
     for step in range(1, 7):
         assert f"step {step} of 6" in done.out
     assert "by the proxy's clock hd-2 had answered after" in " ".join(done.out.split())

@@ -6,11 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from eps.programs.cli import DryRun, Json, Strict, WaitForDirectory, add_group, guarded
+from eps.programs.cli import All, DryRun, Json, Strict, WaitForDirectory, add_group, guarded
 from eps.programs.running.runtime import run
-
-LAST = 20
-"""Records that ``log`` shows unless told otherwise: two screens."""
 
 Copy = Annotated[
     bool, typer.Option("--copy", help="Ask nobody: use what our server has verified. It may be behind by seconds.")
@@ -52,7 +49,7 @@ def add_directory_commands(app: typer.Typer) -> None:
 
 def _add_looks(group: typer.Typer) -> None:
     @group.command("show", short_help="Show who is in the directory, or one entry.")
-    def show(name: Name = "", copy: Copy = False, as_json: Json = False) -> None:
+    def show(name: Name = "", copy: Copy = False, as_json: Json = False, whole: All = False) -> None:
         """Show all operators, a line each, or one operator's entry, and who signed its sections.
 
         The service directory is asked, and what it shows is verified; if it can't be reached, or with --copy, it is
@@ -60,32 +57,41 @@ def _add_looks(group: typer.Typer) -> None:
         """
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.show(name, do.Look(copy, as_json), settings))
+        _do(lambda settings: do.show(name, do.Look(copy, as_json, whole=whole), settings))
 
     @group.command("log", short_help="Show what was changed, when, and who signed it.")
     def log(
         name: Name = "",
-        last: Annotated[int, typer.Option("-n", "--last", help="How many records.", min=1, show_default=True)] = LAST,
-        everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+        last: Annotated[
+            int | None,
+            typer.Option(
+                "-n", "--last", help="How many records; default: 20, of which a terminal shows a screen.", min=1
+            ),
+        ] = None,
+        whole: All = False,
         copy: Copy = False,
         as_json: Json = False,
     ) -> None:
         """Show the directory's records, the newest first: what each changed, when, and who signed it."""
         from eps.programs.directory import commands as do
 
-        most = None if everything else last
-        _do(lambda settings: do.log(name, do.Look(copy, as_json), most, settings))
+        _do(lambda settings: do.log(name, do.Look(copy, as_json, whole=whole), last, settings))
 
     @group.command("diff", short_help="Show what a file would change.")
-    def diff(file: Changes, copy: Copy = False, as_json: Json = False) -> None:
+    def diff(file: Changes, copy: Copy = False, as_json: Json = False, whole: All = False) -> None:
         """Show what FILE would change in the directory as it is. Nothing is judged."""
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.diff(file, do.Look(copy, as_json), settings))
+        _do(lambda settings: do.diff(file, do.Look(copy, as_json, whole=whole), settings))
 
     @group.command("check", short_help="Say what is wrong or doubtful about a change.")
     def check(
-        file: Changes, copy: Copy = False, strict: Strict = False, foreign: Foreign = None, as_json: Json = False
+        file: Changes,
+        copy: Copy = False,
+        strict: Strict = False,
+        foreign: Foreign = None,
+        as_json: Json = False,
+        whole: All = False,
     ) -> None:
         """Show what FILE would change, and what is wrong or doubtful about it; of a slip also whose it is and its code.
 
@@ -93,7 +99,8 @@ def _add_looks(group: typer.Typer) -> None:
         """
         from eps.programs.directory import commands as do
 
-        _do(lambda settings: do.check(file, do.Look(copy, as_json, strict, foreign=foreign or ()), settings))
+        look = do.Look(copy, as_json, strict, foreign=foreign or (), whole=whole)
+        _do(lambda settings: do.check(file, look, settings))
 
     @group.command("export", short_help="Print our verified copy of the directory.")
     def export() -> None:

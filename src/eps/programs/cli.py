@@ -24,6 +24,7 @@ TakeOver = Annotated[
     ),
 ]
 
+All = Annotated[bool, typer.Option("--all", help="All of the result, also if it is more than a screen.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; sign and submit nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is doubtful, too.")]

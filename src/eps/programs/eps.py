@@ -9,6 +9,7 @@ import typer
 
 from eps.programs.changing import Foreign, add_directory_commands
 from eps.programs.cli import (
+    All,
     DryRun,
     Json,
     Strict,
@@ -41,7 +42,6 @@ dev = add_group(app, "dev", "The development network.")
 MAX_PINGS = 1_000
 """Of one command, one after the other: some seconds, and a load that nobody notices."""
 
-All = Annotated[bool, typer.Option("--all", help="All of the result, also if it is more than a screen.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file with a JSON object.")]
 
 
@@ -257,11 +257,12 @@ def explain(
 def methods(
     operator: Annotated[str, typer.Argument(metavar="[OPERATOR]", help="Whose methods; default: everybody's.")] = "",
     as_json: Json = False,
+    whole: All = False,
 ) -> None:
     """List the methods that we may call, of OPERATOR or of all others: service, params, and who was granted it."""
     from eps.programs.diagnosis import commands as looking
 
-    guarded(lambda: looking.with_settings(partial(looking.methods, operator, as_json)))
+    guarded(lambda: looking.with_settings(partial(looking.methods, operator, as_json, whole)))
 
 
 @app.command("doctor", short_help="Look at everything and say what is wrong, whose it is, and what to do.")
@@ -291,6 +292,7 @@ def trace(
         ),
     ] = None,
     as_json: Json = False,
+    whole: All = False,
 ) -> None:
     """Show what our running server saw of the call with trace ID: its steps and their times.
 
@@ -300,7 +302,7 @@ def trace(
     """
     from eps.programs.diagnosis import commands as looking
 
-    guarded(lambda: looking.trace(what or [], as_json))
+    guarded(lambda: looking.trace(what or [], as_json, whole))
 
 
 @app.command("demo", short_help="Show on this machine how hd-1 pings hd-2 through the proxy.")

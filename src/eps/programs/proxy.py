@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eps.programs.cli import Json, TakeOver, Wait, add_group, guarded, make_app, run_as
+from eps.programs.cli import All, Json, TakeOver, Wait, add_group, guarded, make_app, run_as
 from eps.programs.shared import add_shared_commands
 from eps.programs.stores import add_store_commands
 
@@ -58,11 +58,12 @@ def drain_proxy(
 def trace(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="32 hex digits.")],
     as_json: Json = False,
+    whole: All = False,
 ) -> None:
     """Show the steps that the running proxy did for the call with trace ID; with --json for eps trace FILE..."""
     from eps.programs.diagnosis import commands as looking
 
-    guarded(lambda: looking.proxy_trace(wanted, as_json))
+    guarded(lambda: looking.proxy_trace(wanted, as_json, whole))
 
 
 @app.command("doctor", short_help="Look at everything and say what is wrong, and what to do.")

@@ -20,7 +20,7 @@ def after(*groups: str) -> Directory:
 def test_as_many_lines_as_fit() -> None:
     found = changes(Directory.empty(), after(*(f"g-{i}" for i in range(100))))
     assert len(list(review.lines_of(found))) == 102
-    shown = list(review.lines_of(found, 10))
+    shown = list(review.lines_of(found, 10, review.DRY_RUN))
     assert (len(shown), shown[-1]) == (11, "… and 92 lines more; --dry-run shows all")
     assert list(review.lines_of([])) == ["nothing changes: the directory says all of this already"]
 

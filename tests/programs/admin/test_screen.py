@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eps.programs.admin import screen
-from eps.programs.admin.screen import Shown, compact, fitted, shortened
+from eps.programs.admin.screen import Shown, compact, fitted, on_screen, shortened
 
 
 def test_what_fits_is_whole() -> None:
@@ -43,6 +43,37 @@ def test_a_terminal_gets_a_screen(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert json.loads(capsys.readouterr().out) == answer
     screen.show({"a": 1}, whole=False)
     assert capsys.readouterr().err == ""
+
+
+def test_lines_at_a_terminal_are_a_screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    lines = [f"{number}\nand more" for number in range(30)]
+    screen.show_lines(lines)
+    assert capsys.readouterr().out == "\n".join(lines) + "\n", "files and pipes get all"
+    monkeypatch.setattr(screen, "at_screen", lambda: True)
+    screen.show_lines(lines)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == "\n".join(lines).splitlines()[:20]
+    assert shown.err == "shortened: --all shows all 60 lines\n"
+    screen.show_lines(lines, rest=screen.PIPE, last=True)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == "\n".join(lines).splitlines()[-20:]
+    assert shown.err == "shortened: | less shows all 60 lines\n"
+    for few, whole in ((lines, True), (lines[:10], False)):
+        screen.show_lines(few, whole=whole)
+        assert capsys.readouterr() == ("\n".join(few) + "\n", "")
+    screen.show_lines([])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_long_line_takes_several_of_a_screen() -> None:
+    assert on_screen(["a" * 25, "b", "c"], 10, 4) == ["a" * 25, "b"]
+    assert on_screen(["a" * 99, "b"], 10, 4) == ["a" * 99], "one at least"
+    assert on_screen(["", "", ""], 10, 2) == ["", ""]
+    bright = "\x1b[1m" + "a" * 10 + "\x1b[0m"
+    assert on_screen([bright, bright, bright], 10, 2) == [bright, bright], "styles take no room"
+    assert on_screen(["a", "b" * 11, "c"], 10, 3, last=True) == ["b" * 11, "c"]
 
 
 def test_the_answer_is_shortened_to_what_people_look_for() -> None:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from eps.errors import Unreachable
-from eps.programs.admin import review
+from eps.programs.admin import review, screen
+from eps.programs.directory import commands as directory_commands
 from support.directory_network import Network
 from support.machine import BIN
 
@@ -114,6 +115,46 @@ def test_difference(network: Network) -> None:
     shown["groups"] = None
     emptied = network.eps("directory", "diff", network.file([shown]))
     assert emptied.out == "hd-2\n  groups: empty from then on\n    - health-departments\n"
+
+
+def test_a_terminal_gets_a_screen_of_it(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [f"group-of-many-{number}x" for number in range(100)]
+    file = network.records(("hd-2", "groups", many))
+    looks = (
+        (("show",), "--all"),
+        (("show", "public-proxy-1.ga"), "--all"),
+        (("log",), "-n 20"),
+        (("diff", file), "--all"),
+        (("check", file), ""),
+    )
+    whole = {words: network.eps("directory", *words).out for words, _ in looks}
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "10")
+    monkeypatch.setattr(screen, "at_screen", lambda: True)
+    monkeypatch.setattr(directory_commands, "at_screen", lambda: True)
+    for words, rest in looks[:-1]:
+        done = network.eps("directory", *words)
+        assert done.code == 0 and whole[words].startswith(done.out) and len(done.out.splitlines()) <= 6, words
+        assert f"shortened: {rest} shows all {len(whole[words].splitlines())} lines\n" in done.err
+        again = network.eps("directory", *words, *rest.split())
+        assert again.out == whole[words] and "shortened" not in again.err
+    checked = network.eps("directory", "check", file).out.splitlines()
+    assert checked[:2] == ["hd-2", "  groups"] and checked[60] == "… and 43 lines more; --all shows all"
+    assert checked[-1].startswith("doubtful: ") or checked[-1] == "nothing speaks against signing it"
+    assert network.eps("directory", "check", file, "--all").out == whole["check", file]
+    dry = network.eps("directory", "submit", "--dry-run", file)
+    assert len(dry.out.splitlines()) == 6 and "shortened: | less shows all 103 lines\n" in dry.err
+
+
+def test_what_is_not_shown_beside_a_signature_is_said(network: Network) -> None:
+    file = network.records(("hd-2", "groups", [f"group-of-many-{number}x" for number in range(100)]))
+    for words, rest in (
+        (["propose"], "eps directory diff FILE"),
+        (["sign"], "eps directory diff FILE"),
+        (["submit"], "--dry-run"),
+    ):
+        done = network.eps("directory", *words, file, role="hd-1" if words != ["propose"] else "hd-2")
+        assert done.code == 0 and f"… and 43 lines more; {rest} shows all\n" in done.err, done
 
 
 # Proposing, checking, signing

@@ -35,7 +35,7 @@ from eps.programs.admin.check import check
 from eps.programs.admin.directory_calls import DirectoryCalls
 from eps.programs.admin.plan import Plan, plan_of, read_files
 from eps.programs.admin.recovery import verified_copy
-from eps.programs.admin.screen import show
+from eps.programs.admin.screen import PIPE, show, show_lines
 from eps.programs.admin.set_back import OwnServer
 from eps.programs.admin.store_owners import tell_warnings
 from eps.programs.admin.stores import say
@@ -176,8 +176,10 @@ def show_plan(plan: Plan, how: Submission) -> None:
     if how.as_json and how.dry_run:
         print_json(told(plan) | {"submitted": False})
     elif not how.as_json:
-        for line in review.lines_of(plan.changes, None if how.dry_run else review.MAX_LINES):
-            print(line, file=sys.stdout if how.dry_run else sys.stderr)
+        if how.dry_run:
+            show_lines(review.lines_of(plan.changes), rest=PIPE)
+        else:
+            review.tell(*review.lines_of(plan.changes, review.MAX_LINES, review.DRY_RUN))
 
 
 def tell_submitted(done: directory_commands.Submitted, how: Submission, plan: Plan) -> None:

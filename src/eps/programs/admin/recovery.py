@@ -24,6 +24,7 @@ from eps.directory.high_water import VERSION, HighWaterMark
 from eps.directory.json_files import read_json
 from eps.directory.reports import changed_sections
 from eps.errors import BadParams, EpsError, RecordError, SettingsError, StartError
+from eps.programs.admin.screen import at_screen, show
 from eps.programs.admin.stores import say
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import directory_cache, now, open_datastore
@@ -47,7 +48,11 @@ async def export(settings: EpsSettings) -> None:
         EpsError: there is none, or it can't be read or verified.
     """
     chain = await copy_of(settings)
-    sys.stdout.buffer.write(record_text.dumps({"records": [record.to_json() for record in chain.records]}) + b"\n")
+    value = {"records": [record.to_json() for record in chain.records]}
+    if at_screen():
+        show(value, whole=False, rest="> FILE")
+    else:
+        sys.stdout.buffer.write(record_text.dumps(value) + b"\n")
     print(f"exported {_described(chain)}", file=sys.stderr)
 
 

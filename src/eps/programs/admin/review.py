@@ -12,19 +12,23 @@ from eps.core.wording import counted, plain
 from eps.errors import EpsError
 
 MAX_LINES = 60
-"""Of changes, and of doubts, that are shown beside something else: two screens. ``--dry-run`` shows all."""
+"""Of changes, and of doubts, that are shown beside something else: two screens."""
+
+DRY_RUN, DIFF = "--dry-run", "eps directory diff FILE"
+"""What shows all changes: of a command that submits, and of the others."""
 
 
-def lines_of(changes: Sequence[SectionChange], most: int | None = None) -> Iterator[str]:
+def lines_of(changes: Sequence[SectionChange], most: int | None = None, rest: str = DIFF) -> Iterator[str]:
     """What changes, as lines that any terminal can show.
 
     Args:
         most: no more lines than that, and how many there are.
+        rest: what shows the others.
     """
     lines = [plain(line) for line in render(changes)] or ["nothing changes: the directory says all of this already"]
     yield from islice(lines, most)
     if most is not None and len(lines) > most:
-        yield f"… and {len(lines) - most} lines more; --dry-run shows all"
+        yield f"… and {len(lines) - most} lines more; {rest} shows all"
 
 
 def tell(*lines: str) -> None:

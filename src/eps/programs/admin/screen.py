@@ -1,8 +1,14 @@
-"""Results as people read them at a terminal: in few lines, and where they are more than a screen, shortened."""
+"""Results as people read them at a terminal: in few lines, and where they are more than a screen, shortened.
+
+Files and pipes get all. So does who asked for it, by --all, -n or --json. What another program or person is to take as
+it is, is never shortened: a slip, a signature, a script; nor is what a doctor finds.
+"""
 
 import json
+import re
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eps.core import record_text
@@ -26,16 +32,66 @@ class Shown:
     lines: int = 0
 
 
-def show(value: object, *, whole: bool) -> None:
+ALL = "--all"
+"""How to see all, where a command has this option."""
+
+PIPE = "| less"
+"""How to see all of every command."""
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def show_lines(lines: Iterable[str], *, whole: bool = False, rest: str = ALL, last: bool = False) -> None:
+    """Print a result: all of it to files, pipes, and whoever wants it whole; a screen of it to a terminal.
+
+    Args:
+        lines: some may hold several.
+        rest: what shows all, for who sees that it is not.
+        last: the end is what people look for, not the beginning.
+    """
+    rows = "\n".join(lines).split("\n")
+    shown = rows if whole or not at_screen() else on_screen(rows, *_screen(), last=last)
+    if rows != [""]:
+        print("\n".join(shown), flush=True)
+    _tell_shortened(len(rows) if len(shown) < len(rows) else 0, rest)
+
+
+def on_screen(rows: Sequence[str], columns: int, lines: int, *, last: bool = False) -> list[str]:
+    """As many of ``rows``, from the first one on or up to the last one, as take so many lines of a terminal."""
+    fitting: list[str] = []
+    for row in reversed(rows) if last else rows:
+        lines -= max(-(-len(_STYLE.sub("", row)) // columns), 1)
+        if lines < 0 and fitting:
+            break
+        fitting.append(row)
+    return fitting[::-1] if last else fitting
+
+
+def at_screen() -> bool:
+    """Whether somebody reads at a terminal."""
+    return sys.stdout.isatty()
+
+
+def _screen() -> tuple[int, int]:
+    """Columns and lines for a result."""
+    columns, lines = shutil.get_terminal_size()
+    return columns, max(lines - SPARE_LINES, 1)
+
+
+def _tell_shortened(lines: int, rest: str) -> None:
+    if lines:
+        print(f"shortened: {rest} shows all {lines} lines", file=sys.stderr)
+
+
+def show(value: object, *, whole: bool, rest: str = ALL) -> None:
     """Print a result as JSON: all of it to files, pipes, and whoever wants it whole; a screen of it to a terminal."""
-    if whole or not sys.stdout.isatty():
+    if whole or not at_screen():
         print(record_text.dumps(value, indent=True).decode())
         return
-    columns, lines = shutil.get_terminal_size()
-    shown = fitted(value, min(columns - 1, MAX_COLUMNS), max(lines - SPARE_LINES, 1))
+    columns, lines = _screen()
+    shown = fitted(value, min(columns - 1, MAX_COLUMNS), lines)
     print(shown.text, flush=True)
-    if shown.lines:
-        print(f"shortened: --all shows all {shown.lines} lines", file=sys.stderr)
+    _tell_shortened(shown.lines, rest)
 
 
 def fitted(value: object, columns: int, lines: int) -> Shown:

@@ -9,6 +9,7 @@ from typing import Any
 
 from eps.errors import BadParams, EpsError, SettingsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
+from eps.programs.admin.screen import PIPE, show_lines
 from eps.programs.diagnosis import doctor as diagnosis
 from eps.programs.diagnosis import explain as why
 from eps.programs.diagnosis import ping as pinging
@@ -43,11 +44,11 @@ async def explain(caller: str, callee: str, method: str, as_json: bool, settings
     if as_json:
         admin.print_json(found.to_json() | {"directory": known.source})
     else:
-        print(why.explained(found, known, terminal()))
+        show_lines([why.explained(found, known, terminal())], rest=PIPE)
     return WELL if found.allowed else EXIT_FAILED
 
 
-async def methods(operator: str, as_json: bool, settings: EpsSettings) -> int:
+async def methods(operator: str, as_json: bool, whole: bool, settings: EpsSettings) -> int:
     """``eps methods``."""
     known = await known_directory(settings)
     own = known.entry(settings.name)
@@ -55,7 +56,7 @@ async def methods(operator: str, as_json: bool, settings: EpsSettings) -> int:
     if as_json:
         admin.print_json([one.to_json() for one in found])
     elif found:
-        print(why.listed(found, terminal()))
+        show_lines([why.listed(found, terminal())], whole=whole)
     else:
         whose = f"of {operator}" if operator else "of any other operator"
         print(f"{settings.name} may call no method {whose} ({known.source})", file=sys.stderr)
@@ -116,26 +117,28 @@ def proxy_doctor(as_json: bool) -> int:
     return _tell(f"the proxy of {', '.join(names)}", of_proxies.judge(local, facts, now()), as_json)
 
 
-def trace(what: Sequence[str], as_json: bool) -> int:
+def trace(what: Sequence[str], as_json: bool, whole: bool) -> int:
     """``eps trace``: of a trace, of the last calls, or of files."""
     if what and all(tracing.is_file(one) for one in what):
-        print(tracing.timeline([tracing.read_export(Path(one)) for one in what], terminal()))
+        show_lines([tracing.timeline([tracing.read_export(Path(one)) for one in what], terminal())], whole=whole)
         return WELL
-    return with_settings(partial(_trace, ("eps.control",), what[0] if what else "", as_json))
+    return with_settings(partial(_trace, ("eps.control",), what[0] if what else "", as_json, whole))
 
 
-def proxy_trace(wanted: str, as_json: bool) -> int:
+def proxy_trace(wanted: str, as_json: bool, whole: bool) -> int:
     """``proxy trace``."""
     loaded = load_proxy(os.environ, Path.cwd()).settings
     sockets = [f"{kind}-proxy.control" for kind in ("public", "private") if getattr(loaded, kind) is not None]
     try:
-        return run(_trace(sockets, wanted, as_json, loaded))
+        return run(_trace(sockets, wanted, as_json, whole, loaded))
     except BadParams as error:
         fail(error)
         return EXIT_CANNOT_START
 
 
-async def _trace(sockets: Sequence[str], given: str, as_json: bool, settings: EpsSettings | ProxySettings) -> int:
+async def _trace(
+    sockets: Sequence[str], given: str, as_json: bool, whole: bool, settings: EpsSettings | ProxySettings
+) -> int:
     wanted = tracing.check_trace(given) if given else ""
     folder = Path(settings.state_path)
     told = [export for socket in sockets if (export := await tracing.asked(folder, socket, wanted)) is not None]
@@ -145,7 +148,8 @@ async def _trace(sockets: Sequence[str], given: str, as_json: bool, settings: Ep
     if as_json:
         admin.print_json(found.to_json())
     else:
-        print(tracing.timeline([found], terminal()) if wanted else tracing.listed(found, terminal()))
+        shown = tracing.timeline([found], terminal()) if wanted else tracing.listed(found, terminal())
+        show_lines([shown], whole=whole, last=not wanted)
     return WELL if found.events else EXIT_FAILED
 
 

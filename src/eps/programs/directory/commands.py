@@ -30,6 +30,7 @@ from eps.programs.admin.commands import (
 )
 from eps.programs.admin.plan import Plan, plan_on
 from eps.programs.admin.records import Submitted, sign_chain, submit_signed
+from eps.programs.admin.screen import ALL, at_screen, show_lines
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import terminal
 from eps.programs.directory import slip as slips
@@ -50,6 +51,7 @@ class Look:
         only_copy: ask nobody: our server's verified copy will do.
         copy_will_do: where nobody can be asked.
         foreign: keys of settings that servers of another make read.
+        whole: all of it, also if it is more than a screen.
     """
 
     only_copy: bool = False
@@ -57,7 +59,11 @@ class Look:
     strict: bool = False
     copy_will_do: bool = True
     foreign: Sequence[str] = ()
+    whole: bool = False
 
+
+LAST = 20
+"""Records that ``log`` shows unless told otherwise."""
 
 SUBMITTING = Look(copy_will_do=False)
 """Whoever is to submit something must be able to ask."""
@@ -69,6 +75,10 @@ def _present(settings: EpsSettings, look: Look) -> Present:
         review.warn(present.warning)
     review.tell(present.source)
     return present
+
+
+def _show(lines: Iterable[str], look: Look, rest: str = ALL) -> None:
+    show_lines(map(plain, lines), whole=look.whole, rest=rest)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -88,12 +98,11 @@ def show(name: str, look: Look, settings: EpsSettings) -> int:
         found = [entry_json(entry, trust) for entry in entries]
         print_json(found[0] if name else found)
     elif name:
-        _print(line for entry in entries for line in entry_lines(entry, trust))
+        _show((line for entry in entries for line in entry_lines(entry, trust)), look)
     else:
-        rows = list(overview(present.directory))
+        rows, paper = list(overview(present.directory)), terminal()
         columns = max((len(who) for who, _ in rows), default=0) + 2
-        for who, what in rows:
-            print(terminal().row(plain(who), plain(what), columns))
+        show_lines((paper.row(plain(who), plain(what), columns) for who, what in rows), whole=look.whole)
     return 0
 
 
@@ -101,17 +110,17 @@ def log(name: str, look: Look, most: int | None, settings: EpsSettings) -> int:
     """``eps directory log``.
 
     Args:
-        most: how many records are shown; None: all.
+        most: how many records are wanted; None: ``LAST``, of which a terminal shows a screen.
     """
     present = _present(settings, look)
     if name:
         Known(present.directory, present.source).entry(name)
     steps = history(present.chain, name)
-    shown = list(islice(steps, most))
+    shown = list(islice(steps, None if look.whole else most or LAST))
     if look.as_json:
         print_json([step.to_json() for step in shown])
     else:
-        _print(history_lines(shown))
+        _show(history_lines(shown), replace(look, whole=look.whole or most is not None), rest=f"-n {len(shown)}")
     if len(shown) < len(steps):
         review.tell(f"the last {len(shown)} of {counted(len(steps), 'record')}; --all shows all")
     return 0
@@ -124,7 +133,7 @@ def diff(path: Path, look: Look, settings: EpsSettings) -> int:
     if look.as_json:
         print_json([change.to_json() for change in plan.changes])
     else:
-        _print(review.lines_of(plan.changes))
+        _show(review.lines_of(plan.changes), look)
     return 0
 
 
@@ -139,7 +148,7 @@ def check(path: Path, look: Look, settings: EpsSettings) -> int:
         print_json({"ok": not failed, "slip": about, "wrong": wrong} | told(plan) | {"doubts": doubts})
         return EXIT_FAILED if failed else 0
     _print(f"{key}: {value}" for key, value in (about or {}).items() if value)
-    _print(review.lines_of(plan.changes))
+    _print(review.lines_of(plan.changes, review.MAX_LINES if at_screen() and not look.whole else None, ALL))
     _print([*(f"wrong: {text}" for text in wrong), *(f"doubtful: {text}" for text in doubts)])
     _print(["nothing speaks against signing it"] if not wrong and not doubts else [])
     return EXIT_FAILED if failed else 0
