@@ -7,9 +7,9 @@ from typing import Any
 from core_targets import WORDS, as_text, texts
 from engine import Target
 
+from eps.core.clock import ahead_of, date_in
 from eps.core.trace import durations_in, is_trace, seconds_in, trace_of, trace_of_brokering
 from eps.programs.diagnosis.paper import Paper
-from eps.programs.diagnosis.probes import ahead_of
 from eps.programs.diagnosis.trace import MAX_SHOWN, export_of, timeline
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ def run_traceparent(data: bytes) -> Hashable:
 
 
 def run_http_date(data: bytes) -> Hashable:
-    ahead = ahead_of(as_text(data), NOW)
+    ahead = ahead_of(date_in(as_text(data)), NOW)
     return ahead is None
 
 

@@ -32,7 +32,8 @@ from eps.grpc.guard import PREFACE
 from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
 from eps.pki import Authority
-from eps.transport.tls import PeerIdentity, client_context, plain_reason
+from eps.transport.handshakes import plain_reason
+from eps.transport.tls import PeerIdentity, client_context
 from support.attacker import FRAMES
 from support.grpc_rig import (
     HD_1,

@@ -25,8 +25,9 @@ from eps.errors import StartError, TlsFailed
 from eps.pki import Authority
 from eps.transport import tls
 from eps.transport.credentials import about_key_file
+from eps.transport.handshakes import plain_reason
 from eps.transport.listener import Listener
-from eps.transport.tls import TlsFiles, client_context, examine, identify, plain_reason, server_context
+from eps.transport.tls import TlsFiles, client_context, examine, identify, server_context
 from support.testing import Events, certificates, socket_pair, tls_files
 
 DAY = timedelta(days=1)

@@ -11,7 +11,7 @@ exact         what typed data may be → reading (the one reading of a record's 
               → verdict (what a record does)
 advice        what a writer of records is told before they are signed, likeness: what was most likely meant
 changes       what differs between two states of the directory, and entries in words     removal   an operator goes
-age           how old what is known of the directory is
+age           how old what is known of the directory is      clock          ours, beside those of others
 high_water    how far a directory had come, and whether what is there now is less
 canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded
 second_reading  free-form values that could be read in another way

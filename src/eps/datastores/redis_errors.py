@@ -16,7 +16,7 @@ from redis.exceptions import (
 )
 
 from eps.errors import EpsError
-from eps.transport.tls import plain_reason
+from eps.transport.handshakes import plain_reason
 
 
 class Passing(Exception):

@@ -163,7 +163,7 @@ class ServiceDirectoryClients:
                 tls=tls,
                 server_name=name,
                 proxy_url=proxies.url_for(address_of(endpoint)),
-                callee=Callee("the service directory", Side.DIRECTORY, reasons=OF_A_DIRECTORY),
+                callee=Callee("the service directory", Side.DIRECTORY, reasons=OF_A_DIRECTORY, tells_hour=True),
                 limits=ClientLimits(max_answer, MAX_VALUES, LONGEST_CALL_SECONDS),
                 load=record_text.loads,
             )

@@ -26,6 +26,8 @@ from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import BadParams, DeliveryError, EpsError, MethodNotFound, RecordError
+from eps.reasons import Reason
+from eps.transport.own_clock import OWN_CLOCK
 
 TIP_SECONDS = 3.0
 NEWS_SECONDS = 5.0
@@ -194,7 +196,8 @@ class _NotBelieved(Exception):
         super().__init__(error.message)
         self.index = index
         self.error = error
-        self.reason = f"the service directory at {name} is not believed: {error.message}"
+        why = OWN_CLOCK.named_first(error.message) if error.reason is Reason.RECORD_AHEAD else error.message
+        self.reason = f"the service directory at {name} is not believed: {why}"
 
 
 class _Refusal:

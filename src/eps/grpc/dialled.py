@@ -15,16 +15,9 @@ from eps.grpc.framing import FramingError
 from eps.grpc.link import WireLimits
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import WireStream
-from eps.reasons import Reason
-from eps.transport.tls import (
-    PeerIdentity,
-    Pins,
-    identify,
-    pin_failure,
-    plain_reason,
-    reason_of_handshake,
-    reason_of_refusal,
-)
+from eps.reasons import TABLE, Reason
+from eps.transport.handshakes import plain_reason, reason_of_handshake, reason_of_refusal
+from eps.transport.tls import PeerIdentity, Pins, identify, pin_failure
 
 REFUSED_HINT = (
     "check that the directory pins our certificate (submit its fingerprint), "
@@ -179,6 +172,8 @@ def _handshake_error(operator: Operator, error: OSError, timeout: float) -> TlsF
         if reason is Reason.OWN_CA:
             hint = f"add the authority of {operator}'s certificate to ca_certificate_files, if it is the network's"
             return TlsFailed(text, hint=hint, side=Side.OURS, reason=reason)
+        if reason is Reason.OWN_CLOCK:
+            return TlsFailed(text, hint=TABLE[reason].do, side=Side.OURS, reason=reason)
         return TlsFailed(text, reason=reason)
     if isinstance(error, ConnectionAbortedError):  # asyncio's word for its handshake timeout
         return Unreachable(

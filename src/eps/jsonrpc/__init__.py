@@ -8,4 +8,5 @@ server, ``cors`` which web pages may. ``tolerance`` tells what applications do l
 connection of the server, with its answers; ``http_connection`` is what every HTTP server here has of aiohttp for each
 client; ``aiohttp_parts`` is what of that is private. ``requests`` is what a server takes as a call: ``request_body``
 reads a body as it arrives; ``large_bodies`` are those that wait for their turn; ``in_hand`` bounds what a server is at.
+``hour`` asks what time it is at a server.
 """

@@ -22,12 +22,14 @@ class Callee:
         tells_url: whether messages say where that is, too: not, where they go to other organisations. Then it is in
             the errors' ``place``.
         reasons: what a failure's general reason is here; None: the same.
+        tells_hour: our clock is compared with the ``Date`` of its answers.
     """
 
     name: str = ""
     side: Side = Side.PEER
     tells_url: bool = True
     reasons: Mapping[Reason, Reason] | None = None
+    tells_hour: bool = False
 
     def label(self, where: str) -> str:
         """For messages; ``where`` is the URL, without a password."""

@@ -26,18 +26,27 @@ from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.packed import coding_of
-from eps.errors import DeliveryError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
+from eps.errors import DeliveryError, EpsError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
 from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
+from eps.jsonrpc.hour import hour_there, opened, trusting
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
-from eps.transport.tls import TlsFiles, client_context, plain_reason, reason_of_handshake
+from eps.transport.handshakes import is_of_dates, plain_reason, reason_of_handshake
+from eps.transport.own_clock import OWN_CLOCK
+from eps.transport.tls import TlsFiles, client_context
 
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""
+
+HOUR_SECONDS = 2.0
+"""To be told the time where TLS fails for its date; less than whoever waits for the failure waits for."""
+
+HOUR_EVERY = 60.0
+"""Between two such questions, in seconds."""
 
 LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
@@ -54,7 +63,7 @@ _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
 
-_OURS = frozenset({Reason.OWN_CA, Reason.HTTP_PROXY_DOWN, Reason.HTTP_PROXY_REFUSES})
+_OURS = frozenset({Reason.OWN_CA, Reason.OWN_CLOCK, Reason.HTTP_PROXY_DOWN, Reason.HTTP_PROXY_REFUSES})
 """Reasons that lie with us, whoever is called."""
 
 
@@ -121,6 +130,8 @@ class JsonRpcClient:
         self._server_name = server_name
         self._limits = limits
         self._side = callee.side
+        self._tells_hour = callee.tells_hour
+        self._tls = tls
         self._reasons = callee.reasons or {}
         self._reader = AnswerReader(self.label, limits.max_answer, limits.max_values, load)
         self._connections = Connections(self._dial, limit=limits.max_connections, keep_alive=limits.keep_alive)
@@ -233,6 +244,8 @@ class JsonRpcClient:
             head = await exchange.next()
         fields = {name.lower(): value for name, value in head.headers.raw_items()}
         self._learn_keep_alive(fields.get(b"keep-alive", b"").decode("latin-1"))
+        if self._tells_hour:
+            OWN_CLOCK.compare(self.label, fields.get(b"date", b"").decode("latin-1"))
         size = int(fields.get(b"content-length", b"0"))
         if size > self._limits.max_answer and head.status_code not in _WITHOUT_BODY:
             raise self._too_much(size)
@@ -273,9 +286,21 @@ class JsonRpcClient:
             if type(error) is TimeoutError:
                 text = f"no connection within {CONNECT_SECONDS:g} s"
                 raise self._error(Unreachable, text, "check address and firewalls") from None
+            if self._tells_hour and is_of_dates(error):
+                await self._compare_clocks()
             text, reason = f"no TLS connection: {plain_reason(error)}", reason_of_handshake(error)
-            hint = TABLE[reason].do if reason is Reason.OWN_CA else _TLS_HINT
+            hint = TABLE[reason].do if reason in (Reason.OWN_CA, Reason.OWN_CLOCK) else _TLS_HINT
             raise self._error(TlsFailed, text, hint, reason) from error
+
+    async def _compare_clocks(self) -> None:
+        """Ask what time it is there, although TLS could not verify who says it: for words alone, and not often."""
+        who = f"{self.label} (not verified)"
+        if self._tls is None or OWN_CLOCK.is_known(who, HOUR_EVERY):
+            return
+        with suppress(EpsError, OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(HOUR_SECONDS):
+                reader, writer = await opened(await self._connected(), trusting(self._tls), self._server_name or "")
+                OWN_CLOCK.compare(who, await hour_there(reader, writer, host_port(self._url), self._url.raw_path_qs))
 
     async def _connected(self) -> socket.socket:
         if self._proxy is not None and self._context is None:  # it reads the URL

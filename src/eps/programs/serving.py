@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from eps.core.event import Emit, Level, Notice, Started
 from eps.core.names import Object
-from eps.errors import EpsError, SettingsError
+from eps.errors import EpsError, SettingsError, StartError
 from eps.programs.guard import exit_code_of
 from eps.programs.running import systemd
 from eps.programs.running.control import Control, Handler
@@ -28,7 +28,7 @@ from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.remembered import TRACE, Remembered
-from eps.programs.running.runtime import Options, Server, fan_out, run_server
+from eps.programs.running.runtime import Options, Server, fan_out, run, run_server
 from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
@@ -38,6 +38,7 @@ from eps.settings.answers import answers_of_terminal
 from eps.settings.changes import changes
 from eps.transport.inherited import SOCKETS, from_systemd
 from eps.transport.listener import sockets_in_use
+from eps.transport.tls import OF_DATES, dated
 
 LOOK_SECONDS = 10.0
 """Between two looks at the files: a few calls of stat."""
@@ -177,7 +178,7 @@ class _Living(Generic[S]):
         self._in_use = self._seen
         self._set_level(self._settings)
         remembered = Remembered(lambda: self._server.short)
-        self._server = self._make(self._settings, fan_out([emit, remembered.keep]), metrics)
+        self._server = self._made(fan_out([emit, remembered.keep]), metrics)
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)
         commands: dict[str, Handler] = {
@@ -188,6 +189,18 @@ class _Living(Generic[S]):
         }
         self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)
         return self
+
+    def _made(self, emit: Emit, metrics: Metrics) -> Renewable[S]:
+        """The server. If a date keeps it from starting, our clock is looked at, and named first if it is wrong."""
+        try:
+            return self._make(self._settings, emit, metrics)
+        except StartError as error:
+            if error.reason not in OF_DATES:
+                raise
+            from eps.programs.diagnosis.clock import compare_clocks  # here: a start that goes well needs none of it
+
+            run(compare_clocks(self._settings))
+            raise dated(error) from error
 
     async def start(self) -> None:
         SOCKETS.adopt(from_systemd(os.environ, os.getpid()))

@@ -20,8 +20,9 @@ from eps.core.clienthello import MAX_FRAGMENT_BYTES, first_record_bytes
 from eps.errors import TlsFailed
 from eps.transport.arrivals import Arrival, Arrivals, GaveWay, SaidNothing, source_of
 from eps.transport.dial import readable
+from eps.transport.handshakes import plain_reason
 from eps.transport.memory import GiveBack
-from eps.transport.tls import accept_tls, asks_again, plain_reason
+from eps.transport.tls import accept_tls, asks_again
 
 HANDSHAKES_PER_TURN = 16
 """Begun in one turn of the event loop: some 8 ms of it, where 50 ms is what nothing may take. As many as a listener

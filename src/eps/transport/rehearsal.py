@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, repeat
 
-from eps.transport.tls import TlsFiles, client_context, plain_reason, server_context
+from eps.transport.handshakes import plain_reason
+from eps.transport.tls import TlsFiles, client_context, server_context
 
 STEPS = 12
 """Turns of both sides, after which a handshake in memory is over: TLS 1.2 with two certificates takes six."""

@@ -23,8 +23,10 @@ from eps.core.certificate import Doubt, fingerprint, subject_of
 from eps.core.names import Fingerprint, Operator, shown
 from eps.core.pem import UNREADABLE
 from eps.errors import Stage, StartError, TlsFailed
-from eps.reasons import Reason
+from eps.reasons import TABLE, Reason
 from eps.transport.credentials import load_authorities, load_own
+from eps.transport.handshakes import plain_reason
+from eps.transport.own_clock import OWN_CLOCK
 
 CIPHERS_1_2 = "ECDHE+AESGCM"
 """Where a peer can't speak TLS 1.3: forward secret and authenticated, nothing else (PROTOCOL.md section 3)."""
@@ -262,66 +264,6 @@ def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> bytes 
     return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
 
 
-def plain_reason(error: BaseException) -> str:
-    """A failed handshake in an administrator's words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _VERIFY_REASONS.get(error.verify_code, f"its certificate was refused: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        reason = getattr(error, "reason", None) or str(error)  # absent on those that Python code makes
-        return _ALERT_REASONS.get(reason, reason.replace("_", " ").lower())
-    if isinstance(error, TimeoutError | ConnectionAbortedError):  # the latter is asyncio's word for it
-        return "the TLS handshake took too long"
-    if isinstance(error, ConnectionError | EOFError):
-        return "the connection was closed during the TLS handshake"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "for a reason that is not known"
-
-
-def reason_of_handshake(error: OSError) -> Reason:
-    """The word for a handshake that failed on our side, because of what the other one showed."""
-    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
-    if code in UNKNOWN_AUTHORITY:
-        return Reason.OWN_CA
-    return Reason.PEER_EXPIRED if code in _WRONG_DATES else Reason.TLS_FAILED
-
-
-def reason_of_refusal(error: ssl.SSLError) -> Reason:
-    """The word for the alert with which the other side refused our certificate."""
-    alert = error.reason or ""
-    if "CERTIFICATE_EXPIRED" in alert:
-        return Reason.OWN_EXPIRED
-    return Reason.PEER_CA if "UNKNOWN_CA" in alert else Reason.CERTIFICATE_REFUSED
-
-
-_WRONG_DATES = (9, 10)
-
-UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""Of the codes below, those that say: our list of authorities does not lead to this certificate."""
-
-# OpenSSL's X509_V_ERR_ codes, as far as administrators meet them.
-_VERIFY_REASONS = {
-    9: "by our clock, its certificate is not valid yet (compare the clocks)",
-    10: "by our clock, its certificate has expired (compare the clocks)",
-    18: "its certificate is signed by itself and not in our ca_certificate_files",
-    19: "its chain ends in a root that is not in our ca_certificate_files",
-    20: "its certificate is not from one of our ca_certificate_files",
-    21: "its certificate is not from one of our ca_certificate_files",
-    62: "its certificate does not carry the name that we dialled",
-    64: "its certificate does not carry the address that we dialled",
-}
-_ALERT_REASONS = {
-    "TLSV1_ALERT_UNKNOWN_CA": "it doesn't know the authority of our certificate",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate and we have none",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",
-    "TLSV1_ALERT_INTERNAL_ERROR": "it failed during the TLS handshake",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS on this port",
-    "HTTP_REQUEST": "it sent plain HTTP to a TLS port",
-    "UNEXPECTED_EOF_WHILE_READING": "it closed the connection during the TLS handshake",
-}
-
-
 _handshaking: ContextVar[list[socket.socket] | None] = ContextVar("_handshaking", default=None)
 """The socket of the handshake that :func:`accept_tls` waits for, while it waits."""
 
@@ -419,8 +361,20 @@ def _context(protocol: int, alpn: Sequence[str]) -> _TellingContext:
 def _loaded(context: _TellingContext, files: TlsFiles, now: datetime) -> _TellingContext:
     for doubt in _load(context, files, now):
         if doubt.fatal:
-            raise StartError(doubt.text, hint=doubt.hint, stage=Stage.TLS, reason=doubt.reason)
+            raise dated(StartError(doubt.text, hint=doubt.hint, stage=Stage.TLS, reason=doubt.reason))
     return context
+
+
+OF_DATES = frozenset({Reason.OWN_EXPIRED, Reason.OWN_CLOCK})
+"""Why our own certificate can't be used: words that a wrong clock brings about, too."""
+
+
+def dated(error: StartError) -> StartError:
+    """The same error; but if it is about a date, and our clock is wrong, that is named first."""
+    if error.reason not in OF_DATES or not OWN_CLOCK.off():
+        return error
+    text = OWN_CLOCK.named_first(error.message)
+    return StartError(text, hint=TABLE[Reason.OWN_CLOCK].do, stage=Stage.TLS, reason=Reason.OWN_CLOCK)
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles, now: datetime) -> Iterator[Doubt]:

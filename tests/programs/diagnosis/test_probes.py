@@ -8,26 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eps.programs.diagnosis.probes import Target, ahead_of, reach
+from eps.programs.diagnosis.probes import Target, reach
 from eps.transport.tls import TlsFiles
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("head", "ahead"),
-    [
-        ("HTTP/1.1 200 OK\r\ndate: Sun, 22 Nov 2026 11:59:00 GMT\r\n", 60.0),
-        ("HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 12:00:01 GMT\r\n", -1.0),
-        ("HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 99999 12:00:01 -0000\r\n", None),
-        ("HTTP/1.1 200 OK\r\nDate: soon\r\n", None),
-        ("HTTP/1.1 200 OK\r\n", None),
-        ("", None),
-    ],
-    ids=["date", "behind", "no year", "no date", "none", "nothing"],
-)
-def test_their_time(head: str, ahead: float | None) -> None:
-    assert ahead_of(head, NOW) == ahead
 
 
 @asynccontextmanager

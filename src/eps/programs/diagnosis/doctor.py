@@ -25,7 +25,7 @@ from eps.directory.json_files import JsonDirectory
 from eps.errors import EpsError
 from eps.programs.admin import commands as admin
 from eps.programs.diagnosis import own_server, way
-from eps.programs.diagnosis.clock import judge_clock
+from eps.programs.diagnosis.clock import hours_of, judge_clock
 from eps.programs.diagnosis.finding import Failure, Finding
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.others import Others
@@ -46,7 +46,7 @@ from eps.programs.wiring.credentials import directory_trust, own_fingerprints, t
 from eps.programs.wiring.eps import ALPN
 from eps.programs.wiring.parts import directory_clients, now
 from eps.settings import EpsSettings, models
-from eps.transport.tls import TlsFiles, client_context
+from eps.transport.tls import client_context
 from eps.transport.tunnel import RelaySettings
 
 SD_SECONDS = 6.0
@@ -119,7 +119,7 @@ async def gather(settings: EpsSettings, local: Local, peer: str) -> Facts:
     process's time, certificates say, doesn't count."""
     copy = await own_copy(settings)
     async with asyncio.TaskGroup() as tasks:
-        probes = [tasks.create_task(reach(target, now)) for target in _sd_targets(settings)]
+        probes = [tasks.create_task(reach(target, now)) for target in hours_of(settings)]
         others = _others(settings, copy.directory if isinstance(copy, Chain) else None, peer)
         others.begin(tasks)
         await _head_start([*probes, *others.probes])
@@ -233,20 +233,6 @@ async def _in_time(work: Awaitable[Followed], answers: Sequence[Answered], copy:
         doubt = Failure(f"its records were not there within {SD_SECONDS:g} s", "try again", "directory")
         directory = copy.directory if isinstance(copy, Chain) else None
         return Followed(tuple(answers), directory, doubt=doubt)
-
-
-def _sd_targets(settings: EpsSettings) -> list[Target]:
-    if not isinstance(settings.directory, models.ApiDirectory):
-        return []
-    given = settings.directory.settings
-    names = (*given.server_names, *([""] * len(given.endpoints)))
-    return [_sd_target(given.jsonrpc_client, url, name) for url, name in zip(given.endpoints, names, strict=False)]
-
-
-def _sd_target(given: models.JsonRpcClientOptions, endpoint: str, name: str) -> Target:
-    files = tls_files(given.tls) if given.tls is not None else TlsFiles()
-    proxy_url = http_proxies(given.proxy_url, os.environ).url_for(address_of(endpoint))
-    return Target.of_url(endpoint, "the service directory", files, name, proxy_url)
 
 
 def _others(settings: EpsSettings, directory: Directory | None, peer: str) -> Others:

@@ -5,30 +5,24 @@ from seeing what is behind it. Whether a certificate is good, the programs' own 
 """
 
 import asyncio
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
+from eps.core.clock import ahead_of
 from eps.core.host_port import address_of, parse_host_port
-from eps.core.jsonrpc_text import render_request
 from eps.errors import EpsError, Stage, TlsFailed, Unreachable
+from eps.jsonrpc.hour import hour_there, opened, trusting
 from eps.programs.diagnosis.finding import Failure
 from eps.transport.dial import connect, explain, resolve
-from eps.transport.tls import TlsFiles, plain_reason
+from eps.transport.handshakes import plain_reason
+from eps.transport.tls import TlsFiles
 
 PROBE_SECONDS = 5.0
 """For one address: name, connection, TLS, an answer. A healthy one takes some round trips."""
-
-DATE = "%a, %d %b %Y %H:%M:%S GMT"
-"""As servers write it (RFC 9110, section 5.6.7)."""
-
-MAX_HEAD_BYTES = 16 * 1024
-"""Of an HTTP answer, in which a Date is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,66 +122,13 @@ async def _reach(target: Target, stages: _Stages, now: Callable[[], datetime]) -
     if target.files is None and not target.path:
         sock.close()
         return None
-    reader, writer = await _opened(sock, target)
-    try:
-        if target.files is not None:
-            stages.end("TLS")
-        return await _hour_there(reader, writer, target, stages, now) if target.path else None
-    finally:
+    context = trusting(target.files, target.alpn) if target.files is not None else None
+    reader, writer = await opened(sock, context, target.server_name or target.who)
+    if target.files is not None:
+        stages.end("TLS")
+    if not target.path:
         writer.transport.abort()
-
-
-async def _opened(sock: socket.socket, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    try:
-        if target.files is None:
-            return await asyncio.open_connection(sock=sock, limit=MAX_HEAD_BYTES)
-        context = _trusting(target.files, target.alpn)
-        name = target.server_name or target.who
-        return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name, limit=MAX_HEAD_BYTES)
-    except BaseException:  # also when cancelled: nobody else knows the socket
-        sock.close()
-        raise
-
-
-def _trusting(files: TlsFiles, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    """A context that shows our certificate, and takes any: what is asked is only how far one gets, and how late it
-    is."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    if files.certificate_file:
-        with suppress(OSError):  # told by those who load it to use it
-            context.load_cert_chain(files.certificate_file, files.key_file, password="")  # none is asked for
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    return context
-
-
-async def _hour_there(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    target: Target,
-    stages: _Stages,
-    now: Callable[[], datetime],
-) -> float | None:
-    """Ask anything, and read the Date of the answer (RFC 9110, section 6.6.1)."""
-    body = render_request("getTip", {}, "1")
-    head = f"POST {target.path} HTTP/1.1\r\nHost: {target.address}\r\nContent-Type: application/json\r\n"
-    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-    try:
-        answer = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None
+    date = await hour_there(reader, writer, target.address, target.path)
     stages.end("HTTP")
-    return ahead_of(answer.decode("latin-1"), now())
-
-
-def ahead_of(head: str, now: datetime) -> float | None:
-    """By how many seconds we are ahead of the Date in an HTTP head, which counts whole ones; None if it has none."""
-    fields = (line.partition(":") for line in head.splitlines()[1:])
-    date = next((value.strip() for name, _, value in fields if name.strip().lower() == "date"), "")
-    try:
-        there = datetime.strptime(date, DATE).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return (now - there).total_seconds()
+    return ahead_of(date, now())

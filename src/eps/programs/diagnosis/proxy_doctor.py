@@ -16,22 +16,18 @@ from eps.errors import EpsError, Side
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.admin.commands import client_of
 from eps.programs.diagnosis import own_server
-from eps.programs.diagnosis.clock import judge_clock
+from eps.programs.diagnosis.clock import EPS, judge_clock, target_of_eps
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
 from eps.programs.diagnosis.ping import version_in
 from eps.programs.diagnosis.probes import Reached, Target, reach
 from eps.programs.diagnosis.way import RELAY
-from eps.programs.wiring.credentials import tls_files
 from eps.programs.wiring.parts import jsonrpc_client, now
 from eps.reasons import Reason
-from eps.settings import ProxySettings, models
+from eps.settings import ProxySettings
 from eps.settings.proxies import PrivateProxySettings, PublicProxySettings
 from eps.transport.dial import resolve
-from eps.transport.tls import TlsFiles
-
-EPS = "our EPS server"
 
 SECONDS = 5.0
 """For each question to our own programs, which are near."""
@@ -145,7 +141,7 @@ async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFac
         own_server.ask_port(
             partial(client_of, section.jsonrpc_server, f"the proxy of {section.name}"), "_ping", SECONDS
         ),
-        reach(_eps_target(section.jsonrpc_client), now),
+        reach(target_of_eps(section.jsonrpc_client), now),
         _ask_eps(section),
         _outside(section),
     )
@@ -153,11 +149,6 @@ async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFac
         return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, behind=outside)
     refusals = await _refusals(section, entry) if entry is not None else ()
     return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals)
-
-
-def _eps_target(given: models.JsonRpcClientSettings) -> Target:
-    files = tls_files(given.tls) if given.tls is not None else TlsFiles()
-    return Target.of_url(given.endpoint, EPS, files, files.server_name, given.proxy_url)
 
 
 async def _ask_eps(section: Section) -> tuple[str, Object | None, Failure | None]:

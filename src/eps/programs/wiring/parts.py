@@ -107,19 +107,21 @@ def jsonrpc_client(
     side: Side = Side.PEER,
     at_once: int | None = None,
     reasons: Mapping[Reason, Reason] | None = None,
+    *,
+    tells_hour: bool = False,
 ) -> JsonRpcClient:
     """A client as settings describe it. What goes wrong with it is told to callers anywhere, so the endpoint is kept
     for our own log.
 
     Args:
         at_once: calls for which it must have connections, where that is more than usual.
-        reasons: see ``Callee``.
+        reasons, tells_hour: see ``Callee``.
     """
     return JsonRpcClient(
         given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
-        callee=Callee(called, side, tells_url=False, reasons=reasons),
+        callee=Callee(called, side, tells_url=False, reasons=reasons, tells_hour=tells_hour),
         limits=ClientLimits(keep_alive=given.keep_alive, max_connections=max(at_once or 0, MAX_CONNECTIONS)),
     )
 

@@ -15,6 +15,7 @@ from eps.core.trace import IDS, brokering_id, current_id
 from eps.datastores import Datastore
 from eps.errors import StartError
 from eps.jsonrpc.callers import Callers
+from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.draining import Work
@@ -62,7 +63,7 @@ class _ProxyServer(Composite):
         self._book: AnnouncementBook | None = None
         self._is_let_go = False
         self.rpc: JsonRpcServer
-        self._client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
+        self._client = _eps_client(section)
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
         add_metrics(self, settings.metrics, metrics, emit)
         self.add_open(self._client.close)
@@ -72,10 +73,9 @@ class _ProxyServer(Composite):
 
     def _renewed(self, section: Section) -> list[Callable[[], object]]:
         """What both take over of other settings while they run."""
-        client = jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}")
         return [
             renewed_jsonrpc_server(self.rpc, section.jsonrpc_server, self._callers(section)),
-            partial(self._client.become, client),
+            partial(self._client.become, _eps_client(section)),
             self._shown.renewed(section.jsonrpc_client, section.jsonrpc_server),
         ]
 
@@ -308,6 +308,10 @@ class PrivateProxyServer(_ProxyServer):
         relays, show = _relays(given), self._shown_to_clients.renewed(*_shown_inside(given))
         steps = [*self._renewed(given), *_renewed_forwarder(self.forwarder, given)]
         return partial(apply_all, [*steps, partial(self.proxy.renew, relays), show])
+
+
+def _eps_client(section: Section) -> JsonRpcClient:
+    return jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}", tells_hour=True)
 
 
 def _shown_inside(given: models.PrivateProxySettings) -> list[models.ServerTlsSettings]:

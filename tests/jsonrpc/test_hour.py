@@ -1,0 +1,115 @@
+"""What time it is at a server: from each answer; where TLS fails for a date, from one that nobody verifies."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from eps.core.clock import Comparisons
+from eps.errors import Side, TlsFailed
+from eps.jsonrpc.callee import Callee
+from eps.jsonrpc.client import JsonRpcClient
+from eps.reasons import Reason
+from eps.transport.own_clock import OWN_CLOCK
+from support.testing import certificates, tls_files
+
+DATE = "%a, %d %b %Y %H:%M:%S GMT"
+SD = Callee("the service directory", Side.DIRECTORY, tells_hour=True)
+BODY = b'{"jsonrpc": "2.0", "id": "1", "result": []}'
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that was good for a day, ten days ago, and its key."""
+    past = datetime.now(UTC) - timedelta(days=10)
+    issued = certificates().authority.issue_tls("sd-1", not_before=past, not_after=past + timedelta(days=1))
+    return issued.write(tmp_path, "sd-1")
+
+
+@pytest.fixture
+def then(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """A time that servers tell; nobody has told one yet."""
+    monkeypatch.setattr(OWN_CLOCK, "comparisons", Comparisons())
+    return datetime.now(UTC) - timedelta(days=9, hours=12)
+
+
+@asynccontextmanager
+async def answering(date: datetime, files: tuple[Path, Path] | None = None) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that answers each request with that Date; its port, and what it was asked."""
+    context, asked = None, []
+    if files is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*files)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head)
+        length = f"Date: {date.strftime(DATE)}\r\nContent-Length: {len(BODY)}\r\nConnection: close"
+        writer.write(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode() + BODY)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1], asked
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_the_date_of_an_answer_is_compared(then: datetime) -> None:
+    async with answering(then) as (port, _):
+        client = JsonRpcClient(f"http://127.0.0.1:{port}/jsonrpc", tls=None, callee=SD)
+        try:
+            assert (await client.call("getRecords", {}, request_id="1")).result == []
+            assert OWN_CLOCK.off() == f"our clock is 9 days ahead of that of {client.label}"
+        finally:
+            await client.close()
+
+
+async def test_others_dates_are_not_looked_at(then: datetime) -> None:
+    async with answering(then) as (port, _):
+        client = JsonRpcClient(f"http://127.0.0.1:{port}/jsonrpc", tls=None)
+        try:
+            await client.call("work", {}, request_id="1")
+            assert OWN_CLOCK.off() == ""
+        finally:
+            await client.close()
+
+
+async def test_where_tls_fails_for_its_date_the_time_is_asked_for_once(then: datetime, old: tuple[Path, Path]) -> None:
+    async with answering(then, old) as (port, asked):
+        client = JsonRpcClient(
+            f"https://127.0.0.1:{port}/jsonrpc", tls=tls_files("hd-1"), server_name="sd-1", callee=SD
+        )
+        try:
+            for _ in range(2):
+                with pytest.raises(TlsFailed) as caught:
+                    await client.call("getRecords", {})
+                assert (
+                    f"no TLS connection: our clock is 9 days ahead of that of {client.label} (not verified); "
+                    "by our clock, its certificate has expired" in caught.value.message
+                )
+                assert (caught.value.reason, caught.value.side) == (Reason.OWN_CLOCK, Side.OURS)
+                assert "set the clock" in caught.value.hint
+            assert len(asked) == 1
+        finally:
+            await client.close()
+
+
+async def test_a_certificate_that_has_expired_by_every_clock(old: tuple[Path, Path]) -> None:
+    async with answering(datetime.now(UTC), old) as (port, _):
+        client = JsonRpcClient(
+            f"https://127.0.0.1:{port}/jsonrpc", tls=tls_files("hd-1"), server_name="sd-1", callee=SD
+        )
+        try:
+            with pytest.raises(
+                TlsFailed, match="no TLS connection: by our clock, its certificate has expired"
+            ) as caught:
+                await client.call("getRecords", {})
+            assert (caught.value.reason, caught.value.side) == (Reason.PEER_EXPIRED, Side.DIRECTORY)
+        finally:
+            await client.close()
