@@ -8,6 +8,7 @@ from engine import Target
 from wire_targets import in_two
 
 from eps.http1.exchange import Exchange
+from eps.http1.plain_answers import plain_answer
 from eps.proxy.http_messages import inside_fields, inside_target, outside_fields, trailers, wants_websocket
 from eps.proxy.http_passing import Refused
 
@@ -32,6 +33,10 @@ ANSWERS = [
     b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\nTransfer-Encoding : chunked\n\n5;x\nhello\n0\nX-T : 1\n\nmore",
     b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
+]
+PLAIN = [
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 400 \r\ncontent-length: 2\r\nConnection: Keep-Alive\r\nkeep-alive:timeout=5 \r\nX:\r\n\r\nokmore",
 ]
 
 
@@ -126,6 +131,20 @@ def run_answer(data: bytes) -> Hashable:
     return whole
 
 
+def run_plain(data: bytes) -> Hashable:
+    """What is read at a glance says to h11 the same."""
+    plain = plain_answer(data)
+    if plain is None:
+        return None
+    exchange = Exchange.as_client(Pieces(data))  # type: ignore[arg-type]  # stands for one
+    exchange.send_ready(b"", is_last=True)
+    (head,), body, _ = done(message(exchange))
+    assert (plain.status, plain.body, data[plain.size :]) == (head.status_code, body, exchange.rest)
+    assert plain.fields == {name.lower(): value for name, value in head.headers.raw_items()}
+    assert exchange.can_go_on
+    return plain.status, plain.size
+
+
 def outcome(read: Any, *pieces: bytes) -> Hashable:
     try:
         return read(*pieces)  # type: ignore[no-any-return]  # any of these is hashable
@@ -136,4 +155,5 @@ def outcome(read: Any, *pieces: bytes) -> Hashable:
 TARGETS = [
     Target("http_request", run_request, lambda: list(REQUESTS), tokens=TOKENS),
     Target("http_answer", run_answer, lambda: list(ANSWERS), tokens=TOKENS),
+    Target("plain_answer", run_plain, lambda: list(PLAIN), tokens=TOKENS),
 ]

@@ -6,23 +6,8 @@ from typing import Any
 import h11
 import pytest
 
-from eps.http1.channel import Channel
 from eps.http1.exchange import BATCH_BYTES, MAX_SKIPPED, Exchange
-
-
-class Memory(Channel):
-    """A channel without a transport: what it reads is given, what it writes is kept."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        super().__init__()
-        self.pieces = list(pieces)
-        self.written = b""
-
-    async def read(self) -> bytes:
-        return self.pieces.pop(0) if self.pieces else b""
-
-    def write(self, data: bytes) -> None:
-        self.written += data
+from support.pieces import Pieces
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -45,7 +30,7 @@ CHUNKED = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 async def test_requests_on_one_connection_however_they_are_cut(size: int) -> None:
-    channel = Memory(*cut(b"\r\n" + REQUEST + CHUNKED, size))
+    channel = Pieces(*cut(b"\r\n" + REQUEST + CHUNKED, size))
     first = Exchange.as_server(channel)
     head, body = await message(first)
     assert (head.method, head.target, body) == (b"POST", b"/a?", b"hello") and first.has_begun
@@ -58,7 +43,7 @@ async def test_requests_on_one_connection_however_they_are_cut(size: int) -> Non
 
 
 def asked(method: bytes, *pieces: bytes) -> Exchange:
-    exchange = Exchange.as_client(Memory(*pieces))
+    exchange = Exchange.as_client(Pieces(*pieces))
     exchange.send(h11.Request(method=method, target=b"/", headers=[(b"Host", b"x")]), h11.EndOfMessage())
     return exchange
 
@@ -86,7 +71,7 @@ async def test_an_answer_until_the_end() -> None:
 
 
 async def test_an_answer_before_the_request() -> None:
-    exchange = Exchange.as_client(Memory(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"))
+    exchange = Exchange.as_client(Pieces(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"))
     assert (await exchange.next()).status_code == 503  # type: ignore[union-attr]
 
 
@@ -114,14 +99,14 @@ async def test_a_server_that_ends_without_a_word() -> None:
 
 
 async def test_nothing_at_all() -> None:
-    exchange = Exchange.as_server(Memory())
+    exchange = Exchange.as_server(Pieces())
     assert isinstance(await exchange.next(), h11.ConnectionClosed) and not exchange.has_begun
 
 
 async def test_batches_are_bounded() -> None:
-    exchange = Exchange.as_server(Memory())
+    exchange = Exchange.as_server(Pieces())
     piece = b"%x\r\n" % 1024 + b"x" * 1024 + b"\r\n"
-    exchange = Exchange.as_server(Memory(), CHUNKED[: CHUNKED.index(b"5\r\n")] + piece * 200)
+    exchange = Exchange.as_server(Pieces(), CHUNKED[: CHUNKED.index(b"5\r\n")] + piece * 200)
     await exchange.next()
     size = sum(len(event.data) for event in exchange.ready_batch() if isinstance(event, h11.Data))
     assert BATCH_BYTES <= size < BATCH_BYTES + 1024
@@ -129,14 +114,14 @@ async def test_batches_are_bounded() -> None:
 
 async def test_a_head_that_is_too_long_is_read_to_its_end_but_not_kept() -> None:
     pieces = cut(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000 + b"\r\n", 10_000)
-    channel = Memory(*pieces)
+    channel = Pieces(*pieces)
     with pytest.raises(h11.RemoteProtocolError, match="longer than 65536") as caught:
         await Exchange.as_server(channel).next()
     assert caught.value.error_status_hint == 431 and channel.pieces == []
 
 
 async def test_a_head_without_an_end() -> None:
-    channel = Memory(*[b"x" * 10_000] * 1000)
+    channel = Pieces(*[b"x" * 10_000] * 1000)
     with pytest.raises(h11.RemoteProtocolError) as caught:
         await Exchange.as_server(channel).next()
     assert caught.value.error_status_hint == 414
@@ -145,7 +130,7 @@ async def test_a_head_without_an_end() -> None:
 
 async def test_a_client_that_waits_for_a_word() -> None:
     expects = REQUEST[: REQUEST.index(b"\r\n\r\n")] + b"\r\nExpect: 100-continue\r\n\r\n"
-    exchange = Exchange.as_server(Memory(), expects)
+    exchange = Exchange.as_server(Pieces(), expects)
     await exchange.next()
     assert exchange.waits_to_go_on and exchange.can_answer
     exchange.send(h11.Response(status_code=417, headers=[(b"Content-Length", b"0")]), h11.EndOfMessage())
@@ -167,7 +152,7 @@ async def test_of_a_head_alone_nothing_is_read_as_chunks() -> None:
     assert (head.status_code, body, exchange.rest) == (200, b"", b"no chunk")
 
 
-class Endless(Memory):
+class Endless(Pieces):
     """Whose other side goes on waiting."""
 
     async def read(self) -> bytes:

@@ -1,7 +1,7 @@
 """What tests share; ``bench/`` and ``fuzz/`` use it, too. Tests import from here, never from each other.
 
 testing            events that are kept, certificates, sockets in pairs            vectors   recorded cases
-sockets, ports     raw sockets, free ports                                         strategies for hypothesis
+sockets, ports     raw sockets, free ports; pieces (an HTTP connection in memory)  strategies for hypothesis
 certs              certificates of any shape                                       record_tools   signed records
 command_lines      of the three programs
 network            a network of our servers in this process; passthrough_network, passage (connections through both)

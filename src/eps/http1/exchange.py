@@ -2,6 +2,8 @@
 
     head → checked or mended (http1.heads) → h11 → Request or Response, Data …, EndOfMessage
 
+An answer of the usual form that comes whole is read without it (http1.plain_answers).
+
 A head is given to h11 only when it is whole. An exchange has an h11 connection of its own, so that nothing crosses from
 one to the next but :attr:`Exchange.rest`, the bytes behind a whole message: on a server's connection they are the next
 request, and on a client's they are nothing that anybody has asked for.
@@ -23,6 +25,7 @@ from eps.http1.heads import (
     tells_coding,
     too_long,
 )
+from eps.http1.plain_answers import PlainAnswer, plain_answer
 
 BATCH_BYTES = 64 * 1024
 """As much of a body is passed on in one write."""
@@ -67,6 +70,7 @@ class Exchange:
         self._skipped = 0
         self._untold = False
         self._has_all_parts = False
+        self._was_plain = False
 
     @classmethod
     def as_client(cls, channel: Channel) -> Self:
@@ -88,16 +92,33 @@ class Exchange:
             OSError: the connection broke off, or no answer came.
         """
         while (event := self.ready()) is None:
-            data = await self.channel.read()
-            self._buffer += data
-            self.has_begun = self.has_begun or bool(data)
-            if not data:
-                if self._is_client and not self._buffer and self._h11.their_state in _HEAD_COMES_NEXT:
-                    raise ConnectionResetError("the connection was closed before an answer came")
-                self.at_end = True
-                self._h11.receive_data(self._take(len(self._buffer)))
-                self._h11.receive_data(b"")
+            await self._receive()
         return event
+
+    async def _receive(self) -> None:
+        data = await self.channel.read()
+        self._buffer += data
+        self.has_begun = self.has_begun or bool(data)
+        if not data:
+            if self._is_client and not self._buffer and self._h11.their_state in _HEAD_COMES_NEXT:
+                raise ConnectionResetError("the connection was closed before an answer came")
+            self.at_end = True
+            self._h11.receive_data(self._take(len(self._buffer)))
+            self._h11.receive_data(b"")
+
+    async def plain(self) -> PlainAnswer | None:
+        """The whole answer to what :meth:`send_ready` sends, if it has the usual form and what comes first is all of
+        it. None: the answer is to be had from :meth:`next`.
+
+        Raises:
+            OSError: the connection broke off, or no answer came.
+        """
+        await self._receive()
+        answer = plain_answer(self._buffer)
+        if answer is not None:
+            self._was_plain = True
+            del self._buffer[: answer.size]
+        return answer
 
     async def batch(self) -> list[Happened]:
         """What comes next, and what of the message has come with it."""
@@ -174,7 +195,7 @@ class Exchange:
     @property
     def is_read(self) -> bool:
         """Whether the other side's message has come to its end."""
-        return self._h11.their_state not in (*_HEAD_COMES_NEXT, h11.SEND_BODY, h11.ERROR)
+        return self._was_plain or self._h11.their_state not in (*_HEAD_COMES_NEXT, h11.SEND_BODY, h11.ERROR)
 
     @property
     def rest(self) -> bytes:
@@ -232,4 +253,4 @@ class Exchange:
         Not behind an answer to HEAD, nor with 204 or 304: these end at their head (RFC 9112, section 6.3), but careless
         servers send a body all the same. It may come any time, and would be taken for the next answer."""
         are_over = self._h11.their_state is h11.DONE and (self._h11.our_state is h11.DONE or self._untold)
-        return are_over and self.is_written and not self._ends_at_head and not self.at_end
+        return (are_over or self._was_plain) and self.is_written and not self._ends_at_head and not self.at_end

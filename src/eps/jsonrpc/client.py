@@ -239,6 +239,12 @@ class JsonRpcClient:
 
     async def _answer(self, exchange: Exchange) -> Answer:
         """It; more than ``max_answer`` is not kept."""
+        plain = await exchange.plain()
+        if plain is not None:
+            if len(plain.body) > self._limits.max_answer:
+                raise self._too_much(len(plain.body))
+            self._learn_keep_alive(plain.fields.get(b"keep-alive", b"").decode("latin-1"))
+            return Answer(plain.status, plain.body, coding_of(plain.fields.get(b"content-encoding", b"")))
         head = await exchange.next()
         while not isinstance(head, h11.Response):  # 1xx: the answer is still to come (RFC 9110, section 15.2)
             head = await exchange.next()

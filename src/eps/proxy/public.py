@@ -128,6 +128,7 @@ class PublicProxy:
         self.call_network = call_network
         self.limits = limits = limits or RelayLimits()
         self._internal_endpoint = internal_endpoint
+        self._told_host, self._told_port = parse_host_port(internal_endpoint)
         self._emit = sparing(emit, time.monotonic)
         self._rendezvous: Rendezvous[Half] = Rendezvous(limits.accept_timeout)
         self._arrivals = Arrivals(limits.max_arriving)
@@ -152,8 +153,9 @@ class PublicProxy:
     @property
     def endpoint(self) -> str:
         """What operators are told to dial, once the relay listens."""
-        host, port = parse_host_port(self._internal_endpoint)
-        return self._internal_endpoint if port else render_host_port(host, self.addresses[0][1])
+        if self._told_port:
+            return self._internal_endpoint
+        return render_host_port(self._told_host, self.addresses[0][1])
 
     @property
     def tunnels(self) -> int:

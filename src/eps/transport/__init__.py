@@ -4,6 +4,7 @@ listener   accepts, for every server; hands each socket to its protocol
 inherited  sockets that listen already when a program starts
 tls        contexts, and who a certificate is, given the directory's pins as a function
 handshakes  what went wrong in one, in words; own_clock: a wrong clock is named before dates are
+sessions   what a TLS session of ours does more than Python's
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
 aside      long computations, in a thread of their own
 dial       connects, for every client; race: to the first of several addresses

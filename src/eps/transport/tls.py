@@ -10,11 +10,10 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from cryptography import x509
 
@@ -24,6 +23,7 @@ from eps.core.names import Fingerprint, Operator, shown
 from eps.core.pem import UNREADABLE
 from eps.errors import Stage, StartError, TlsFailed
 from eps.reasons import TABLE, Reason
+from eps.transport import sessions
 from eps.transport.credentials import load_authorities, load_own
 from eps.transport.handshakes import plain_reason
 from eps.transport.own_clock import OWN_CLOCK
@@ -181,25 +181,20 @@ async def accept_tls(
     Raises:
         TlsFailed: with the reason in plain words; the socket is closed.
     """
-    if said and isinstance(context, _TellingContext):
+    if said and isinstance(context, sessions.Context):
         context = context.wary or context
-    owed = [accepted]
-    token, said_token = _handshaking.set(owed), _said.set(said)
     try:
-        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-            factory,
-            accepted,
-            ssl=context,
-            ssl_handshake_timeout=timeout,
-            ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
-        )
+        with sessions.over(accepted, said):
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                factory,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=timeout,
+                ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
+            )
     except OSError as error:  # ssl.SSLError and TimeoutError are such, too
         accepted.close()
         raise TlsFailed(plain_reason(error)) from error
-    finally:
-        owed.clear()  # what runs in this context later may shake hands over another socket
-        _handshaking.reset(token)
-        _said.reset(said_token)
     return transport
 
 
@@ -211,7 +206,7 @@ def asks_again(context: ssl.SSLContext, hello: bytes) -> bytes:
     ClientHello only to have us sign something, and keep it, never does. It can be said before there is a session, since
     there is nothing in it but ciphers and the group.
     """
-    if not isinstance(context, _TellingContext) or context.wary is None or _goes_on_at_once(hello):
+    if not isinstance(context, sessions.Context) or context.wary is None or _goes_on_at_once(hello):
         return b""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     incoming.write(hello)
@@ -264,62 +259,6 @@ def peer_certificate(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> bytes 
     return ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
 
 
-_handshaking: ContextVar[list[socket.socket] | None] = ContextVar("_handshaking", default=None)
-"""The socket of the handshake that :func:`accept_tls` waits for, while it waits."""
-
-_said: ContextVar[bytes] = ContextVar("_said", default=b"")
-"""What its peer has got already."""
-
-
-class _TellingObject(ssl.SSLObject):
-    """A TLS session that lets a refused client know why."""
-
-    owed: list[socket.socket] | None = None
-    outgoing: ssl.MemoryBIO | None = None
-    said = b""
-
-    def do_handshake(self) -> None:
-        try:
-            super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self._say_once()
-            raise
-        except ssl.SSLError:
-            if self.owed and self.outgoing is not None:
-                with suppress(OSError):  # it may be gone already
-                    self.owed[0].send(self.outgoing.read())
-            raise
-        if self.owed:
-            self.owed.clear()  # from here on the socket is its transport's alone
-
-    def _say_once(self) -> None:
-        """Take what the peer has got already out of what is sent."""
-        if not self.said or self.outgoing is None or not self.outgoing.pending:
-            return
-        answer = self.outgoing.read()
-        if not answer.startswith(self.said):
-            raise ssl.SSLError("the peer was asked for something else")
-        self.outgoing.write(answer[len(self.said) :])
-        self.said = b""
-
-
-class _TellingContext(ssl.SSLContext):
-    """Makes such sessions.
-
-    Attributes:
-        wary: the same, for peers of which nobody knows whether they are there.
-    """
-
-    sslobject_class = _TellingObject
-    wary: ssl.SSLContext | None = None
-
-    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
-        made = super().wrap_bio(incoming, outgoing, *args, **named)
-        if isinstance(made, _TellingObject) and made.server_side:
-            made.owed, made.outgoing, made.said = _handshaking.get(), outgoing, _said.get()
-        return made
-
-
 @lru_cache(MAX_CACHED_CERTIFICATES)
 def _names(der: bytes) -> tuple[str, ...]:
     try:
@@ -328,7 +267,7 @@ def _names(der: bytes) -> tuple[str, ...]:
         raise TlsFailed(f"the peer's certificate can't be read: {error}") from error
 
 
-def _server(files: TlsFiles, alpn: Sequence[str] = ()) -> _TellingContext:
+def _server(files: TlsFiles, alpn: Sequence[str] = ()) -> sessions.Context:
     context = _context(ssl.PROTOCOL_TLS_SERVER, alpn)
     # A resumed session would carry the client's old certificate past a pin that has changed since.
     context.num_tickets = 0
@@ -340,7 +279,7 @@ def _server(files: TlsFiles, alpn: Sequence[str] = ()) -> _TellingContext:
     return context
 
 
-def _client(files: TlsFiles, alpn: Sequence[str] = ()) -> _TellingContext:
+def _client(files: TlsFiles, alpn: Sequence[str] = ()) -> sessions.Context:
     context = _context(ssl.PROTOCOL_TLS_CLIENT, alpn)
     if files.insecure_skip_verify:
         context.check_hostname = False
@@ -348,8 +287,8 @@ def _client(files: TlsFiles, alpn: Sequence[str] = ()) -> _TellingContext:
     return context
 
 
-def _context(protocol: int, alpn: Sequence[str]) -> _TellingContext:
-    context = _TellingContext(protocol)
+def _context(protocol: int, alpn: Sequence[str]) -> sessions.Context:
+    context = sessions.Context(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION
@@ -358,7 +297,7 @@ def _context(protocol: int, alpn: Sequence[str]) -> _TellingContext:
     return context
 
 
-def _loaded(context: _TellingContext, files: TlsFiles, now: datetime) -> _TellingContext:
+def _loaded(context: sessions.Context, files: TlsFiles, now: datetime) -> sessions.Context:
     for doubt in _load(context, files, now):
         if doubt.fatal:
             raise dated(StartError(doubt.text, hint=doubt.hint, stage=Stage.TLS, reason=doubt.reason))
