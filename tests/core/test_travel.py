@@ -1,6 +1,7 @@
 """travel: what params and results may hold; the quick look and the thorough one agree."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,6 +59,23 @@ def test_the_whole_value() -> None:
 def test_long_places_and_integers_are_shortened() -> None:
     problem = first_problem({"k" * 500: int("9" * 119)}, "params", 1)
     assert problem is not None and len(problem.message) < 300
+
+
+def test_values_behind_the_first_problem_are_not_looked_at() -> None:
+    """Two million of them would take 400 MiB, and hold Python's lock for as long as it takes to forget them."""
+
+    class Long(list[Any]):
+        seen = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            for item in super().__iter__():
+                self.seen += 1
+                yield item
+
+    long = Long([0, 2**60, *range(1_000)])
+    problem = first_problem({"a": long}, "params", 2)
+    assert problem is not None and problem.message.startswith("params.a[1]:")
+    assert long.seen == 2
 
 
 def test_neither_calls_itself() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from eps.core.limits import WIRE_NESTING
 from eps.core.message import Constant
 from eps.grpc.struct_decoder import decode_struct
-from eps.grpc.struct_encoder import Unfit, encode_struct
+from eps.grpc.struct_encoder import JOINED_PIECES, Unfit, encode_struct
 from support.grpc_rig import nested
 from support.json_values import ENTRY, objects
 
@@ -85,3 +85,9 @@ def test_long_keys_and_sizes_of_several_bytes() -> None:
     encoded = encode_struct(value)
     assert decode_struct(encoded) == value
     assert decode_struct(Struct.FromString(encoded).SerializeToString()) == value
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_values_of_many_pieces(extra: int) -> None:
+    value = {"numbers": list(range(JOINED_PIECES + extra)), "objects": [{"a": []}] * (JOINED_PIECES + extra)}
+    assert decode_struct(encode_struct(value)) == value

@@ -28,10 +28,11 @@ LARGE: dict[str, Any] = {
     "nested lists": [nested("l" * 40) for _ in range(30_000)],
     "nested objects": [nested("o" * 30) for _ in range(20_000)],
     "keys inside lists": [{str(number): [number]} for number in range(80_000)],
+    "two million lists": [nested("l" * 94) for _ in range(22_000)],
 }
 
 
-SLOW = ("numbers", "nested lists", "nested objects")
+SLOW = ("numbers", "nested lists", "nested objects", "two million lists")
 """Those that take the longest."""
 
 
@@ -84,6 +85,8 @@ HOSTILE = {
     "objects nested too deep": b'{"a":[' + b",".join([b'{"a":' * 220 + b"1" + b"}" * 220] * 2_500) + b"]}",
     "never closed": b'{"a":' + b"[" * 3_900_000,
     "one long text": b'{"a":"' + b"\\n" * 1_900_000 + b'"}',
+    "an integer beyond at the end": b'{"a":[' + b"0," * 1_900_000 + b"9007199254740993]}",
+    "lists, and an integer beyond": b'{"a":[' + b"[]," * 1_300_000 + b"9007199254740993]}",
     "the same key": b"{" + b",".join([b'"a":1'] * 600_000) + b"}",
 }
 """Objects of some 4 MB that nobody sends in good faith."""

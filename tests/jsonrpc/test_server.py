@@ -20,6 +20,7 @@ from eps.jsonrpc import server as module
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import JsonRpcServer, ServerLimits, Serving
+from eps.transport import large_values
 from eps.transport.tls import TlsFiles, client_context
 from support.testing import Events, jsonrpc_server, tls_files
 
@@ -532,7 +533,7 @@ async def test_a_call_whose_client_has_gone_is_not_begun(monkeypatch: pytest.Mon
         return work()
 
     monkeypatch.setattr(module, "LARGE_BYTES", 10)
-    monkeypatch.setattr(module, "aside", slowly)
+    monkeypatch.setattr(large_values, "aside", slowly)
     async with jsonrpc_server(handler) as server:
         await call_and_leave(server, parsing)
         go.set()

@@ -195,11 +195,11 @@ class Broker:
             request = await request.read()
         if recipient != self._name:
             return await self._send_out(request, recipient_entry, deadline)
-        request = with_client(request, sender_entry)
-        if self._internal.handles(request.address.method):
-            result = await self._internal.handle(request, sender, directory)
-            return Response(str(request.address), result)
-        return await self._through_channel(request, recipient_entry, sender, deadline)
+        ours = with_client(request, sender_entry)  # request stays: transport.large_values is to have the last of it
+        if self._internal.handles(ours.address.method):
+            result = await self._internal.handle(ours, sender, directory)
+            return Response(str(ours.address), result)
+        return await self._through_channel(ours, recipient_entry, sender, deadline)
 
     async def _directory_with(self, *operators: Operator) -> Directory:
         """The directory; asked for news once if it lacks one of ``operators``."""

@@ -1,6 +1,7 @@
 """What the two gRPC channels share: a peer's request to its answer, a peer's errors, and whose relays we dial."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from eps.channels import Deliver
 from eps.core.brokering import TUNNEL_METHODS
@@ -14,6 +15,7 @@ from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.reasons import FROM_ELSEWHERE, reason_of
 from eps.transport.aside import LARGE_BYTES, aside, has_few
+from eps.transport.large_values import LARGE_VALUES
 from eps.transport.tls import PeerIdentity, Pins, pin_failure
 
 
@@ -42,8 +44,7 @@ async def encode_request(request: Request, sender: Operator) -> pb.Request:
 
 async def encode_response(response: Response, message_id: str) -> pb.Response:
     """As :func:`eps.grpc.codec.encode_response`; a large one beside the event loop."""
-    error = response.error
-    if has_few(response.result if error is None else error.data):
+    if has_few(response.value):
         return codec.encode_response(response, message_id)
     return await aside(codec.encode_response, response, message_id)
 
@@ -51,13 +52,16 @@ async def encode_response(response: Response, message_id: str) -> pb.Response:
 async def _params(encoded: bytes) -> Object:
     if len(encoded) <= LARGE_BYTES:
         return codec.decode_params(encoded)
-    return await aside(codec.decode_params, encoded)
+    decode = partial(codec.decode_params, encoded)
+    return await LARGE_VALUES.decoded(len(encoded), decode, lambda params: params)
 
 
 async def _decode_response(message: pb.Response, request_id: str) -> Response:
-    if len(message.result) + len(message.error.data) <= LARGE_BYTES:
+    size = len(message.result) + len(message.error.data)
+    if size <= LARGE_BYTES:
         return codec.decode_response(message, request_id)
-    return await aside(codec.decode_response, message, request_id)
+    decode = partial(codec.decode_response, message, request_id)
+    return await LARGE_VALUES.decoded(size, decode, lambda response: response.value)
 
 
 async def read_answer(message: pb.Response, request: Request) -> Response:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eps.core.json_tokens import TEXT_OR_REST
+from eps.core.taking_apart import forget
 from eps.errors import BadRequest, NotJson
 
 PIECE_BYTES = 64 * 1024
@@ -50,6 +51,16 @@ def parse_in_pieces(text: bytes, parse: Callable[[bytes], Any], *, most: int, pi
         BadRequest: a duplicate key, or as ``parse``.
         NotJson: brackets that don't fit.
     """
+    made: list[Any] = []
+    try:
+        return _parsed(text, parse, most, piece, made)
+    except BaseException:
+        forget(made)
+        raise
+
+
+def _parsed(text: bytes, parse: Callable[[bytes], Any], most: int, piece: int, made: list[Any]) -> Any:
+    """As :func:`parse_in_pieces`; what there is of the value is in ``made``."""
     open_ones: list[_Open] = []
     for match in _TOKEN.finditer(text):
         token, end = text[match.start()], match.end()
@@ -57,6 +68,7 @@ def parse_in_pieces(text: bytes, parse: Callable[[bytes], Any], *, most: int, pi
             if len(open_ones) == most:
                 raise DeeperThan
             open_ones.append(_Open(token, match.start()))
+            made += [open_ones[0].value] if len(open_ones) == 1 else []
         elif token in b"]}":
             closed = open_ones.pop() if open_ones else None
             if closed is None or token != closed.closes_with:

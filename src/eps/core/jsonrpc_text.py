@@ -8,19 +8,21 @@ raise nothing but classes of ``eps.errors``.
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 import jiter
 import orjson
 
-from eps.core.json_pieces import DeeperThan, is_heavy, parse_in_pieces
+from eps.core.json_pieces import PIECE_BYTES, DeeperThan, is_heavy, parse_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
 from eps.core.message import Error, Response, Wanted, always, unwrap
 from eps.core.minus_zero import show_minus_zeros
 from eps.core.names import Object
 from eps.core.place import place_below
+from eps.core.taking_apart import forget, forget_rest
 from eps.core.travel import SHOWN_CHARS, TOO_DEEP_AT, cut, first_problem, too_deep, travels
 from eps.core.wording import counted
 from eps.errors import (
@@ -87,8 +89,12 @@ def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
         BadRequest: a duplicate key, an integer beyond ±2^53, a number beyond a double's range, or too deep nesting;
             the message has the path.
     """
-    value = _parse(body, max_bytes)
-    check_value(value, "", MAX_NESTING + 1)  # one for the answer around the result
+    value = parse_text(body, max_bytes)
+    try:
+        check_value(value, "", MAX_NESTING + 1)  # one for the answer around the result
+    except BadRequest:
+        forget(value)
+        raise
     return value
 
 
@@ -133,7 +139,15 @@ def parse_request(
             f"the request's Content-Type is {cut(kind) or 'absent'}, not {EXPECTED_CONTENT_TYPE}",
             hint="send the header Content-Type: application/json",
         )
-    envelope = load(body, max_bytes=max_bytes) if load is not None else _parse(body, max_bytes)
+    envelope = load(body, max_bytes=max_bytes) if load is not None else parse_text(body, max_bytes)
+    with _needed(envelope, body):
+        call = _call(envelope, new_id, client_names)
+        if load is None:
+            check_value(call.params, "params")
+        return call
+
+
+def _call(envelope: Any, new_id: Callable[[], str], client_names: tuple[str, ...]) -> Call:
     if not isinstance(envelope, dict):
         raise NotJson(f"the body is {_kind(envelope)}, not an object", hint="send one request per POST; no batches")
     if envelope.get("jsonrpc") != "2.0":
@@ -144,9 +158,20 @@ def parse_request(
     params = envelope.get("params")
     if not isinstance(params, dict):
         raise BadRequest(f'"params" must be an object, not {_kind(params)}', hint='send "params": {} if there are none')
-    if load is None:
-        check_value(params, "params")
     return Call(method, params, network_id(envelope.get("id")) or new_id(), client_names)
+
+
+@contextmanager
+def _needed(message: Any, body: bytes) -> Iterator[None]:
+    """What is taken out of a ``message`` inside is kept; the rest, or all if it is refused, is forgotten, in pieces
+    where ``body`` is large."""
+    try:
+        yield
+    except BaseException:
+        forget(message)
+        raise
+    if len(body) > PIECE_BYTES and isinstance(message, dict):
+        forget_rest(message)
 
 
 def network_id(value: Any) -> str:
@@ -231,7 +256,8 @@ def parse_response(
         answer = (load or strict_loads)(body, max_bytes=max_bytes)
     except BadRequest as refused:
         refused_answer(body, source, status, refused)
-    return read_answer(answer, body, request_id, source=source, status=status)
+    with _needed(answer, body):
+        return read_answer(answer, body, request_id, source=source, status=status)
 
 
 def read_answer(answer: Any, body: bytes, request_id: str, *, source: str, status: int = 200) -> Response:
@@ -318,8 +344,8 @@ def _described(body: bytes) -> str:
     return size + f" of {kind}" * bool(kind)
 
 
-def _parse(body: bytes, max_bytes: int) -> Any:
-    """As :func:`parse_json`, in pieces if that would take long."""
+def parse_text(body: bytes, max_bytes: int) -> Any:
+    """As :func:`parse_json`, in pieces if that would take long; then at most as deep as a message may be."""
     if len(body) > max_bytes or not is_heavy(body):
         return parse_json(body, max_bytes)
     try:

@@ -13,10 +13,11 @@ from enum import Enum
 from typing import Any
 
 from eps.core.json_steps import end_of_object
-from eps.core.jsonrpc_text import Load, is_request, parse_error, parse_json
+from eps.core.jsonrpc_text import Load, is_request, parse_error, parse_text
 from eps.core.limits import MAX_NESTING
 from eps.core.message import Response
 from eps.core.names import Object
+from eps.core.taking_apart import forget, forget_rest
 from eps.core.travel import travels
 from eps.core.wording import BYTE_ORDER_MARK
 from eps.errors import BadRequest, DeliveryError
@@ -76,6 +77,15 @@ def read_loosely(
             answer = loads(text[:end], max_bytes=max_bytes)
         except BadRequest:
             return None
+    understood = _understood(answer, request_id, status, flaws)
+    if understood is None:
+        forget(answer)
+    else:
+        forget_rest(answer)
+    return understood
+
+
+def _understood(answer: Any, request_id: str, status: int, flaws: list[Flaw]) -> tuple[Response, list[Flaw]] | None:
     members = _in_small_letters(answer, _MEMBERS)
     if members is None or not travels([members.get("result"), members.get("error")], MAX_NESTING + 1):
         return None
@@ -90,7 +100,7 @@ def read_loosely(
 
 def _anything(text: bytes, /, *, max_bytes: int) -> Any:
     """The value of JSON text. Whether it can travel is asked of what will."""
-    return parse_json(text, max_bytes)
+    return parse_text(text, max_bytes)
 
 
 def _in_small_letters(given: Any, names: tuple[str, ...]) -> Object | None:

@@ -76,6 +76,11 @@ class Response:
     result: Any = None
     error: Error | None = None
 
+    @property
+    def value(self) -> Any:
+        """What it brings: the result, or the error's data."""
+        return self.result if self.error is None else self.error.data
+
 
 def wrap(value: Any) -> Object:
     """The object in which ``value`` travels: objects as they are, null as ``{}``, others as ``{"_": value}``."""

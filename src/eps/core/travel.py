@@ -6,6 +6,7 @@ value it is and why. Neither calls itself, however deep a value is.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from eps.core.limits import MAX_EXACT_INTEGER, MAX_NESTING
@@ -66,19 +67,28 @@ def first_problem(value: Any, place: str, most: int) -> BadRequest | None:
         place: where ``value`` stands, for the message; empty at the top.
         most: objects and lists that may be inside each other.
     """
-    todo: list[tuple[Any, Path | None, int]] = [(value, (None, place), most)]
-    while todo:
-        item, path, left = todo.pop()
-        if isinstance(item, dict | list | tuple):
-            if not left:
-                return too_deep(shown(path))
-            problem = _key_problem(item, path) if isinstance(item, dict) else None
-            todo += [(inner, (path, step), left - 1) for step, inner in reversed(_steps(item))]
+    inside: Iterator[tuple[str, Any]] = iter([(place, value)])
+    path: Path | None = None
+    outer: list[tuple[Iterator[tuple[str, Any]], Path | None]] = []  # those around it that are not at their end
+    while True:
+        for step, item in inside:
+            here = (path, step)
+            if not isinstance(item, dict | list | tuple):
+                problem = _scalar_problem(item, here)
+            elif len(outer) == most:
+                problem = too_deep(shown(here))
+            else:
+                problem = _key_problem(item, here) if isinstance(item, dict) else None
+                outer.append((inside, path))
+                inside, path = _steps(item), here
+            if problem is not None:
+                return problem
+            if path is here:
+                break
         else:
-            problem = _scalar_problem(item, path)
-        if problem is not None:
-            return problem
-    return None
+            if not outer:
+                return None
+            inside, path = outer.pop()
 
 
 def shown(path: Path | None) -> str:
@@ -87,10 +97,11 @@ def shown(path: Path | None) -> str:
     return cut(text) or "the value"
 
 
-def _steps(container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[tuple[str, Any]]:
+def _steps(container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """One by one: a list may have two million values, of which as many steps would take 400 MiB."""
     if isinstance(container, dict):
-        return [(f".{key}", item) for key, item in container.items()]
-    return [(f"[{index}]", item) for index, item in enumerate(container)]
+        return ((f".{key}", item) for key, item in container.items())
+    return ((f"[{index}]", item) for index, item in enumerate(container))
 
 
 def _key_problem(item: dict[Any, Any], path: Path | None) -> BadRequest | None:

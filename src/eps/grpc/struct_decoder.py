@@ -21,6 +21,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from eps.core.limits import MAX_EXACT_INTEGER, WIRE_NESTING
 from eps.core.names import Object
 from eps.core.recent import Recent
+from eps.core.taking_apart import forget_rest
 from eps.core.travel import too_deep
 from eps.errors import BadRequest, TooDeep
 from eps.grpc.struct_encoder import ENTRY, FALSE, ITEM, KEY, LIST, NULL, NUMBER, STRUCT, TEXT, TRUE, VALUE
@@ -82,74 +83,79 @@ def _decode(encoded: bytes, place: str, memory: Memory) -> Object:
     named, position, end = True, 0, len(encoded)
     outer: list[tuple[Any, bool, int, bytes]] = []  # those around it, and the bytes by which it is to be remembered
     key = ""
-    while True:
-        while position < end:
-            if encoded[position] != _FIELD:
-                raise _Unusual
-            length, position = encoded[position + 1], position + 2
-            if length >= 0x80:
-                length, position = _long(encoded, position, length)
-            stop = position + length
-            if stop > end:
-                raise _Unusual
-            if named:
-                if encoded[position] != _KEY:
+    try:
+        while True:
+            while position < end:
+                if encoded[position] != _FIELD:
                     raise _Unusual
                 length, position = encoded[position + 1], position + 2
                 if length >= 0x80:
                     length, position = _long(encoded, position, length)
-                begin, position = position, position + length
-                key = encoded[begin:position].decode()
-                if encoded[position] != _VALUE:
+                stop = position + length
+                if stop > end:
                     raise _Unusual
-                length, position = encoded[position + 1], position + 2
-                if length >= 0x80:
-                    length, position = _long(encoded, position, length)
-                if position + length != stop:
-                    raise _Unusual
-            # What lies from position to stop is a Value.
-            value: Any
-            tag = encoded[position] if position < stop else _NOTHING
-            if tag in _BEHIND_A_LENGTH:
-                begin = position
-                length, position = encoded[position + 1], position + 2
-                if length >= 0x80:
-                    length, position = _long(encoded, position, length)
-                if position + length != stop:
-                    raise _Unusual
-                if tag == _TEXT:
-                    value = encoded[position:stop].decode()
+                if named:
+                    if encoded[position] != _KEY:
+                        raise _Unusual
+                    length, position = encoded[position + 1], position + 2
+                    if length >= 0x80:
+                        length, position = _long(encoded, position, length)
+                    begin, position = position, position + length
+                    key = encoded[begin:position].decode()
+                    if encoded[position] != _VALUE:
+                        raise _Unusual
+                    length, position = encoded[position + 1], position + 2
+                    if length >= 0x80:
+                        length, position = _long(encoded, position, length)
+                    if position + length != stop:
+                        raise _Unusual
+                # What lies from position to stop is a Value.
+                value: Any
+                tag = encoded[position] if position < stop else _NOTHING
+                if tag in _BEHIND_A_LENGTH:
+                    begin = position
+                    length, position = encoded[position + 1], position + 2
+                    if length >= 0x80:
+                        length, position = _long(encoded, position, length)
+                    if position + length != stop:
+                        raise _Unusual
+                    if tag == _TEXT:
+                        value = encoded[position:stop].decode()
+                    else:
+                        known = encoded[begin:stop] if tag == _STRUCT and stop - begin in WORTH_REMEMBERING else b""
+                        value = memory.get(known) if known else None
+                        if value is None:  # the loop goes on inside; what is around it waits
+                            if len(outer) + 2 > WIRE_NESTING:
+                                raise _too_deep(place, [*(waiting[0] for waiting in outer), present], key)
+                            value = {} if tag == _STRUCT else []
+                            if named:
+                                present[key] = value
+                            else:
+                                present.append(value)
+                            outer.append((present, named, end, known))
+                            present, named, end = value, tag == _STRUCT, stop
+                            continue
+                elif tag == _NUMBER:
+                    if position + 9 != stop:
+                        raise _Unusual
+                    value = _json_number(_double(encoded, position + 1)[0], place)
                 else:
-                    known = encoded[begin:stop] if tag == _STRUCT and stop - begin in WORTH_REMEMBERING else b""
-                    value = memory.get(known) if known else None
-                    if value is None:  # the loop goes on inside; what is around it waits
-                        if len(outer) + 2 > WIRE_NESTING:
-                            raise _too_deep(place, [*(waiting[0] for waiting in outer), present], key)
-                        value = {} if tag == _STRUCT else []
-                        if named:
-                            present[key] = value
-                        else:
-                            present.append(value)
-                        outer.append((present, named, end, known))
-                        present, named, end = value, tag == _STRUCT, stop
-                        continue
-            elif tag == _NUMBER:
-                if position + 9 != stop:
-                    raise _Unusual
-                value = _json_number(_double(encoded, position + 1)[0], place)
-            else:
-                value = _FIXED[encoded[position:stop]]
-            if named:
-                present[key] = value
-            else:
-                present.append(value)
-            position = stop
-        if not outer:
-            return root
-        complete = present
-        present, named, end, known = outer.pop()
-        if known:
-            memory.put(known, complete)
+                    value = _FIXED[encoded[position:stop]]
+                if named:
+                    present[key] = value
+                else:
+                    present.append(value)
+                position = stop
+            if not outer:
+                return root
+            complete = present
+            present, named, end, known = outer.pop()
+            if known:
+                memory.put(known, complete)
+    except BaseException:
+        for container in [present, *(waiting[0] for waiting in outer)]:
+            forget_rest(container)  # what memory has stays
+        raise
 
 
 _FIELD, _KEY, _VALUE = ENTRY[0], KEY[0], VALUE[0]

@@ -19,11 +19,16 @@ from eps.core.message import Response
 from eps.core.packed import unpack
 from eps.errors import BadRequest, DeliveryError
 from eps.transport.aside import LARGE_BYTES, aside
+from eps.transport.large_values import LARGE_VALUES
 
 LARGE_ANSWER = 1024 * 1024
 """From this size on an answer is parsed in a thread, in steps: at once it would take more than some 10 ms."""
 
 T = TypeVar("T")
+
+Understood = tuple[Response, list[Flaw]] | None
+Steps = Generator[None, None, Understood]
+"""Those of ``read_loosely``."""
 
 Tolerate = Callable[[Flaw], None]
 """Called with each looseness of an answer that was understood all the same."""
@@ -70,7 +75,7 @@ class AnswerReader:
             if tolerate is None:
                 raise
             steps = read_loosely(body, request_id, status=answer.status, max_bytes=self.max_bytes, load=self.load)
-            understood = await _taken(steps, len(body))
+            understood = await _understood(steps, len(body))
             if understood is None:
                 raise
         response, flaws = understood
@@ -94,9 +99,12 @@ class AnswerReader:
         if len(body) <= LARGE_ANSWER or self.load is None:
             parse = partial(parse_response, body, request_id, source=self.source, status=status, load=self.load)
             parse = partial(parse, max_bytes=self.max_bytes)
-            return parse() if len(body) <= LARGE_BYTES else await aside(parse)
+            if len(body) <= LARGE_BYTES:
+                return parse()
+            return await LARGE_VALUES.decoded(len(body), parse, lambda response: response.value)
         try:
-            value = await aside(self._load_large, body)
+            load = partial(self._load_large, body)
+            value = await LARGE_VALUES.decoded(len(body), load, lambda value: value)
         except BadRequest as refused:
             refused_answer(body, self.source, status, refused)
         return read_answer(value, body, request_id, source=self.source, status=status)
@@ -108,6 +116,12 @@ class AnswerReader:
 
 async def _taken(steps: Generator[None, None, T], size: int) -> T:
     return await (in_steps(steps) if size <= LARGE_BYTES else aside(exhaust, steps))
+
+
+async def _understood(steps: Steps, size: int) -> Understood:
+    if size <= LARGE_BYTES:
+        return await in_steps(steps)
+    return await LARGE_VALUES.decoded(size, partial(exhaust, steps), lambda found: found and found[0].value)
 
 
 async def in_steps(steps: Generator[None, None, T]) -> T:

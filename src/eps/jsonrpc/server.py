@@ -41,8 +41,9 @@ from eps.jsonrpc.server_connection import (
     send_answer,
 )
 from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
-from eps.transport.aside import LARGE_BYTES, aside
+from eps.transport.aside import LARGE_BYTES
 from eps.transport.incoming import Entrance
+from eps.transport.large_values import LARGE_VALUES
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
 from eps.transport.tls import TlsFiles, server_context
 
@@ -290,10 +291,7 @@ class JsonRpcServer:
         if headers and request.method == hdrs.METH_OPTIONS:
             return HttpAnswer(200, b"", headers)
         response = await self._respond(request)
-        answer = self._rendered(response, headers)
-        if (answer.content_length or 0) > LARGE_BYTES:
-            await asyncio.sleep(0)  # to forget a million values takes 30 ms, too: in a turn of its own
-        return answer
+        return self._rendered(response, headers)
 
     async def _respond(self, request: web.BaseRequest) -> Response:
         call_id, held = "", Held(self._in_hand)
@@ -334,7 +332,9 @@ class JsonRpcServer:
         parse = partial(
             parse_request, body, content_type, max_bytes=self._limits.max_body, load=load, client_names=names
         )
-        return parse() if len(body) <= LARGE_BYTES or load is not None else await aside(parse)
+        if len(body) <= LARGE_BYTES or load is not None:
+            return parse()
+        return await LARGE_VALUES.decoded(len(body), parse, lambda call: call.params)
 
     async def _respond_to_large(
         self, body: RequestBody, large: LargeBodies, content_type: str | None, names: tuple[str, ...]

@@ -6,7 +6,7 @@ tls        contexts, and who a certificate is, given the directory's pins as a f
 handshakes  what went wrong in one, in words; own_clock: a wrong clock is named before dates are
 sessions   what a TLS session of ours does more than Python's
 credentials  loads the files that settings name into contexts; rehearsal tries them on a peer in memory
-aside      long computations, in a thread of their own
+aside      long computations, in a thread of their own; large_values: what comes of them, until it is forgotten
 dial       connects, for every client; race: to the first of several addresses
 port_owner  which program has a port
 sockets    what every socket gets, and what the kernel tells of one

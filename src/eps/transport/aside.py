@@ -40,6 +40,11 @@ async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         large_values_come()
 
 
+def behind(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Have ``function`` called in the thread, behind what came before; nobody waits for it. It must not fail."""
+    _thread.submit(function, *args, **kwargs)
+
+
 def has_few(value: Any, most: int = FEW_VALUES) -> bool:
     """Whether a JSON value holds at most ``most`` others, itself included; looks at no more than so many."""
     layer, left = [value], most - 1

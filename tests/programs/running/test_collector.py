@@ -37,6 +37,13 @@ def test_what_is_looked_at(young: int, large_at: float, generation: int | None) 
     assert Pace().generation(young, 100.0, large_at) == generation
 
 
+@pytest.mark.parametrize("large_at", [100.0, LONG_AGO])
+def test_objects_of_large_values_that_somebody_has_may_be_there_besides(large_at: float) -> None:
+    assert Pace().generation(MOST + 1, 100.0, large_at, large=1) is None
+    assert Pace().generation(3 * MOST, 100.0, large_at, large=2 * MOST) is None
+    assert Pace().generation(3 * MOST + 1, 100.0, large_at, large=2 * MOST) == 2
+
+
 def test_all_are_looked_at_now_and_then() -> None:
     pace = Pace()
     seen = [pace.generation(FULL_AFTER // 4, 0.0, LONG_AGO) for _ in range(8)]

@@ -12,6 +12,7 @@ import gc
 import time
 from dataclasses import dataclass
 
+from eps.transport.large_values import LARGE_VALUES
 from eps.transport.memory import large_values_came
 
 TICK_SECONDS = 0.1
@@ -23,7 +24,7 @@ MANY = 60_000
 """New objects that take some 6 ms. More are those of a large call, if there was one lately, and can wait."""
 
 MOST = 2_000_000
-"""New objects, some 200 MiB, that wait no longer, whatever they are."""
+"""New objects, some 200 MiB, besides those of large values, that wait no longer, whatever they are."""
 
 PATIENCE_SECONDS = 60.0
 """After large values came: as long as a call may take that has them in hand."""
@@ -48,18 +49,19 @@ class Pace:
     since_full: int = 0
     full_after: int = FULL_AFTER
 
-    def generation(self, young: int, now: float, large_at: float) -> int | None:
+    def generation(self, young: int, now: float, large_at: float, large: int = 0) -> int | None:
         """The generation to collect, 1 or 2; None: not now.
 
         Args:
             young: new objects since the last time.
             now, large_at: the moment, and that when large values came last.
+            large: objects in large values that somebody has.
         """
-        has_large = now - large_at < PATIENCE_SECONDS
-        if young < FEW or (has_large and MANY < young <= MOST):
+        has_large = now - large_at < PATIENCE_SECONDS or large > 0
+        if young < FEW or (has_large and MANY < young <= MOST + large):
             return None
         self.since_full += young
-        if self.since_full < self.full_after or (has_large and self.since_full <= MOST):
+        if self.since_full < self.full_after or (has_large and self.since_full <= MOST + large):
             return 1
         self.since_full = 0
         return 2
@@ -81,7 +83,8 @@ async def collect_at_leisure() -> None:
     try:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            generation = pace.generation(gc.get_count()[0], time.monotonic(), large_values_came())
+            large = LARGE_VALUES.objects
+            generation = pace.generation(gc.get_count()[0], time.monotonic(), large_values_came(), large)
             if generation is not None:
                 began = time.thread_time()
                 gc.collect(generation)
