@@ -8,26 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from support.howto import PAGES, Block, Reader, blocks_of, impatient_renewal
+from support.howto import (
+    ELSEWHERE,
+    HERE,
+    NOWHERE,
+    PAGES,
+    SLOW,
+    TUTORIAL,
+    Block,
+    Reader,
+    blocks_of,
+    impatient_renewal,
+)
 from support.machine import PASSTHROUGH, ROOT, Machine
 from support.ports import PortBlock
 
-ELSEWHERE = {
-    "howto-change-directory.md": "programs/directory/test_howto_change_directory.py",
-    "howto-move.md": "integration/test_howto_move.py",
-    "howto-recover-directory.md": "integration/test_howto_recover_directory.py",
-}
-"""Pages with tests of their own, which type every command of theirs."""
-
-HERE = ("howto-operator.md", "howto-proxy.md")
-"""The last ends the proxy that the other needs."""
-SLOW = ("howto-service.md", "howto-diagnose.md", "howto-passthrough.md")
-"""In make chaos: some thirty programs are started for them."""
 pytestmark = pytest.mark.timeout(600)
 """Each command is a program, of which a loaded machine starts one in some seconds."""
-
-NOWHERE = ("howto-containers.md",)
-"""Needs Docker, in every block; what its image does is in tests/test_container_example.py."""
 
 
 PROXY_FILES = tuple(f"{kind}-proxy-1.ga{end}" for kind in ("public", "private") for end in (".crt", ".key"))
@@ -174,7 +171,7 @@ async def test_an_operator_of_ones_own(machine: Machine) -> None:
     reader = Reader(machine.folder, dict(library.ports))
     try:
         await machine.ready()
-        joining, *others = blocks_of(ROOT / "docs" / "tutorial.md", "9. Add an operator of your own")
+        joining, *others = blocks_of(TUTORIAL, "9. Add an operator of your own")
         await reader.read([joining])
         settings = machine.dev / "roles" / "clinic-9" / "001_default.yml"
         settings.write_text(machine.ports.rewrite(settings.read_text()))

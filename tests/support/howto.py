@@ -3,21 +3,49 @@
 a block of commands   indented, or ```sh; its first word is a program
 what it prints        the block right behind it; … stands for anything
 <!-- not run: why --> before a block that can't run in a test
-<!-- sample: why -->  before what is printed on other days only
+<!-- fails: why -->    before a command that is to end with an error
+<!-- sample: why -->   before what is printed on other days only, or elsewhere
 <!-- file: PATH -->   before a block that the reader puts into that file
 """
 
 import asyncio
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from support.machine import BIN, ROOT, Process, shell_environment
 
+README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+
 PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
+
+ELSEWHERE = {
+    "howto-change-directory.md": "programs/directory/test_howto_change_directory.py",
+    "howto-move.md": "integration/test_howto_move.py",
+    "howto-recover-directory.md": "integration/test_howto_recover_directory.py",
+}
+"""Pages with tests of their own, which type every command of theirs."""
+
+HERE = ("howto-operator.md", "howto-proxy.md")
+"""The last ends the proxy that the other needs."""
+SLOW = ("howto-service.md", "howto-diagnose.md", "howto-passthrough.md")
+"""In make chaos: some thirty programs are started for them."""
+
+NOWHERE = ("howto-containers.md",)
+"""Needs Docker, in every block; what its image does is in tests/test_container_example.py."""
+
+TYPED = {
+    **dict.fromkeys((*HERE, *SLOW), "integration/test_howto.py"),
+    **ELSEWHERE,
+    **dict.fromkeys((README.name, TUTORIAL.name), "integration/test_tutorial.py"),
+}
+"""By page: the test that types its commands."""
 
 PROGRAMS = frozenset(
     ["eps", "sd", "proxy", "make", "python", "python3", "curl", "openssl", "docker", "systemctl", "journalctl", "jq",
@@ -44,7 +72,7 @@ class Block:
 
     Attributes:
         kind: the word behind ```; empty: none, or indented.
-        marks: what comments before it say: ``not run``, ``sample``, ``file`` → why, or which.
+        marks: what comments before it say: ``not run``, ``fails``, ``sample``, ``file`` → why, or which.
         follows: it stands right behind another block.
     """
 
@@ -62,10 +90,14 @@ class Block:
         return self.kind in ("", "sh") and (first in PROGRAMS or first.startswith("/opt/eps/bin/"))
 
     def __str__(self) -> str:
-        return f"docs/{self.page}:{self.line}"
+        return f"{self.page}:{self.line}"
+
+    def shows(self, before: "Block | None") -> bool:
+        """Whether this is what ``before``, a command, prints."""
+        return self.follows and before is not None and before.is_command and not self.kind and not self.marks
 
 
-MARK = re.compile(r"<!-- (not run|sample|file): (.+) -->")
+MARK = re.compile(r"<!-- (not run|fails|sample|file): (.+) -->")
 
 
 def blocks_of(page: Path, heading: str = "") -> Iterator[Block]:
@@ -142,20 +174,23 @@ class Reader:
     async def read(self, blocks: Iterable[Block]) -> list[Block]:
         """Do what blocks say, from the first to the last; those that ran."""
         ran: list[Block] = []
-        shown: Block | None = None
-        for block in blocks:
-            before, shown = shown, None
+        all_of_them = list(blocks)
+        for block, behind in zip(all_of_them, [*all_of_them[1:], None], strict=True):
             if "not run" in block.marks:
                 continue
             if "file" in block.marks:
                 self._write(Path(self.at_home(block.marks["file"])), self.at_home(block.text))
             elif block.is_command:
-                await self._type(block)
+                await self._type(block, behind if behind is not None and behind.shows(block) else None)
                 ran.append(block)
-                shown = block
-            elif block.follows and before is not None and block.kind == "" and "sample" not in block.marks:
-                self._compare(block)
         return ran
+
+    async def stop(self, words: str) -> Process:
+        """Ctrl-C in the shell of the server whose command line has these words; it has ended well."""
+        (process,) = [one for one in self.running if words in one.role]
+        self.running.remove(process)
+        assert await process.end(2) == 0, process.log()
+        return process
 
     async def close(self) -> None:
         """End what still runs."""
@@ -164,14 +199,14 @@ class Reader:
         for process in self.running:
             await process.end()
 
-    async def _type(self, block: Block) -> None:
+    async def _type(self, block: Block, shown: Block | None) -> None:
         lines = block.text.replace("\\\n", " ").split("\n")
-        servers = [line for line in lines if SERVERS.search(line)]
-        for line in servers:
-            await self._start(line, block)
-        others = "\n".join(line for line in lines if line not in servers)
-        if others.strip():
-            await self._run(others, block)
+        for are_servers, group in groupby(lines, lambda line: SERVERS.search(line) is not None):
+            if are_servers:
+                for line in group:
+                    await self._start(line, block)
+            elif others := "\n".join(group).strip():
+                await self._run(others, block, shown)
         for file, changes in self.renamed.items():
             if file.exists():
                 text = file.read_text()
@@ -190,7 +225,8 @@ class Reader:
         if "python" not in line:
             await process.wait_for(message="is running")
 
-    async def _run(self, lines: str, block: Block) -> None:
+    async def _run(self, lines: str, block: Block, shown: Block | None) -> None:
+        """Type them; again for a while, where news of the directory may have to come first."""
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         script = f"source {self._state}; set -eo pipefail\n{self.at_home(lines)}\n"
         script += f"{{ export -p; echo cd $PWD; }} > {self._state}"
@@ -202,27 +238,43 @@ class Reader:
             async with asyncio.timeout(SETTLE_SECONDS):
                 out, _ = await made.communicate()
             self.said = out.decode()
-            if made.returncode == 0:
+            wrong = self._wrong(block, made.returncode, shown)
+            if not wrong:
                 return
             late = asyncio.get_running_loop().time() > deadline
-            assert SETTLES.search(lines) and not late, f"{block}\n{lines}\n{self.said}"
+            assert SETTLES.search(lines) and not late, f"{block}: {wrong}\n{lines}\n{self.said}"
             await asyncio.sleep(0.2)
 
     def _environment(self) -> dict[str, str]:
         environment = shell_environment()
         return environment | {"PATH": f"{self.folder / 'bin'}:{environment['PATH']}", "HOME": str(self.folder)}
 
-    def _compare(self, block: Block) -> None:
-        """What the page shows is what was said, line by line."""
+    def _wrong(self, block: Block, code: int | None, shown: Block | None) -> str:
+        """Where a command did another thing than the page says, line by line; "" if it did not."""
+        if (code != 0) is not ("fails" in block.marks):
+            return f"exit code {code}"
         said = " ".join(self.said.split())
-        for line in self.at_home(block.text).split("\n"):
+        for line in self.at_home(shown.text).split("\n") if shown is not None else ():
             pattern = ".*".join(re.escape(part) for part in " ".join(line.split()).split("…"))
-            assert re.search(pattern, said), f"{block} shows {line!r}, and it says:\n{self.said}"
+            if not re.search(pattern, said):
+                return f"{shown} shows {line!r}"
+        return ""
 
     def _write(self, file: Path, text: str) -> None:
         assert file.is_relative_to(self.machine), f"{file} is not a file of the test"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
+
+
+def make_here(folder: Path) -> None:
+    """A ``make`` in ``folder``/bin that does there what the Makefile does in a clone, but for installing."""
+    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    script = folder / "bin" / "make"
+    dry = f"env -u MAKEFLAGS -u MAKEOVERRIDES {shutil.which('make')} -n -C {ROOT} --no-print-directory -o .venv/.run"
+    script.write_text(
+        f'#!/bin/sh\nlines=$({dry} "$@") || exit\nexec sh -ec "$(printf %s "$lines" | sed "s#[.]venv/bin/##g")"\n'
+    )
+    script.chmod(0o755)
 
 
 def impatient_renewal(folder: Path) -> None:

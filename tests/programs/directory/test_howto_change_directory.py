@@ -48,6 +48,21 @@ class Reader:
         self.network.file(value, "hd-2.json")
 
 
+TYPED = {
+    "Look": 4,
+    "Propose a change of your entry": 3,
+    "Check, sign and submit": 5,
+    "Remove an operator": 2,
+}
+"""How many commands of each section the tests below type: all."""
+
+
+def test_no_command_is_left_out() -> None:
+    sections = [section.partition("\n") for section in PAGE.split("\n## ")[1:]]
+    found = {heading: len(re.findall(r"^    (?:eps|export) ", text, re.MULTILINE)) for heading, _, text in sections}
+    assert found == TYPED
+
+
 @pytest.fixture
 def reader(network: Network) -> Reader:
     return Reader(network)

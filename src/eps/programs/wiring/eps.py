@@ -1,6 +1,7 @@
 """The EPS server: directory source → channels → broker; the source starts first, then the channels."""
 
 import os
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -112,7 +113,8 @@ class EpsServer(Composite):
         for channel in self.channels:
             if isinstance(channel, GrpcClientChannel):
                 streams.update(channel.streams)
-        shortened = {name: reason[:MAX_TEXT] for name, reason in islice(streams.items(), MAX_STREAMS)}
+        told = islice(streams.items(), MAX_STREAMS)
+        shortened = {name: textwrap.shorten(reason, MAX_TEXT, placeholder=" …") for name, reason in told}
         return super().status() | {"streams": shortened}
 
     def work(self) -> Work:
