@@ -14,6 +14,7 @@ from eps.core.trace import (
     durations_in,
     is_trace,
     seconds_in,
+    too_late,
     trace_of,
     trace_of_brokering,
     traceparent,
@@ -107,8 +108,24 @@ def test_durations_that_a_proxy_tells(offer: object, parts: list[tuple[str, floa
 
 
 def test_durations_that_we_tell() -> None:
-    assert durations(0.25, None) == {"asked": 0.25}
-    assert durations_in({"durations": durations(0.25, 0.125)}) == [("asked", 0.25), ("arrived", 0.125)]
+    assert durations(0.25, None, 10.0) == {"asked": 0.25, "lives": 10.0}
+    told = {"durations": durations(0.25, 0.125, 10.0)}
+    assert durations_in(told) == [("asked", 0.25), ("arrived", 0.125), ("lives", 10.0)]
+
+
+@pytest.mark.parametrize(
+    ("durations", "seconds", "late"),
+    [
+        ({"asked": 0.1, "lives": 10.0}, 10.0, True),
+        ({"asked": 0.1, "lives": 10.0}, 9.9, False),
+        ({"asked": 0.1, "arrived": 0.1, "lives": 10.0}, 11.0, False),
+        ({"asked": 0.1}, 11.0, False),
+        (None, 11.0, False),
+    ],
+    ids=["over", "not yet", "it came", "not told how long", "nothing told"],
+)
+def test_whether_the_other_operator_came_too_late(durations: object, seconds: float, late: bool) -> None:
+    assert too_late({"durations": durations}, seconds) is late
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from eps.core.certificate import OWN
+from eps.core.event import Refused
 from eps.core.message import Request, Response
 from eps.reasons import Reason, reason_of
 from eps.transport.tls import examine
 from support.broken_networks import Told, Tour, tour
+from support.faults import late_for_the_first
 from support.network import HD_1, HD_2, PROXY, Network, Node
 from support.testing import certificates, tls_files
 
@@ -82,6 +84,9 @@ WHERE = {
 QUICK = 0.5
 """Seconds for a dial, in place of 6 and 10."""
 
+LATE = 1.0
+"""Seconds that a token lives, in place of 10."""
+
 pytestmark = [pytest.mark.xdist_group("broken networks"), pytest.mark.timeout(580)]
 """The first test makes all networks, which takes minutes on a loaded machine; the others read what it has seen."""
 
@@ -128,6 +133,26 @@ async def test_packets_to_the_relay_are_dropped(whose: str, monkeypatch: pytest.
     assert error.data["reason"] == "relay-silent"
     says = "hd-2 reports: the relay does not answer in time" if whose[-1] == "b" else f"no answer within {QUICK} s"
     assert says in error.message and "firewall" in f"{error.message} {error.data['hint']}"
+
+
+async def test_the_callees_token_comes_too_late() -> None:
+    async with Network() as network:
+        for name in (HD_1, HD_2):
+            await network.node(name)
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        listening.close()
+        async with late_for_the_first(port, 2 * LATE) as late:
+            await network.proxy(port=port, endpoint=f"127.0.0.1:{late}", accept_timeout=LATE)
+            await network.ready()
+            error = (await network.nodes[HD_1].call("hd-2._ping")).error
+            assert error is not None
+            data, wanted = error.data, BY_ID["token-expired"]
+            told = (data["stage"], data["side"], data["outcome"], data["reason"])
+            assert told == (wanted["stage"], wanted["side"], "not_sent", "token-late"), error
+            assert re.search(r"hd-2 came too late: \d+\.\d s after it was asked", error.message), error
+            refused = await network.relay_events.wait_for(Refused, lambda event: event.why == "token", timeout=60)
+            assert "hd-2 came too late" in refused.detail
 
 
 def _answer_with(proxy: Node, endpoint: str) -> None:

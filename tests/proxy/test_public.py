@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -345,6 +346,14 @@ async def test_a_side_that_never_comes(who: int | None, outcome: TunnelOutcome) 
         assert await stage.outcomes() == [outcome]
         assert stage.proxy.waiting == 0
         assert await recv(await stage.dial(tokens[1 - (who or 0)])) == b"", "the other token died with it"
+        ended = (await stage.until(TunnelFinished))[0]
+        (refused,) = await stage.until(Refused)
+        assert (ended.reason == "token-late") is (who != 0), "the callee was there"
+        late = r"hd-2 came too late: \d+\.\d s after it was asked to meet hd-1"
+        assert (re.fullmatch(late, refused.detail) is not None) is (who == 1), refused.detail
+        if who != 0:
+            assert ended.call_id == "n:7"
+            assert f"hd-2 came too late: {stage.proxy.limits.accept_timeout:g} s after it was asked" in ended.detail
 
 
 async def test_each_offer_expires_in_its_time() -> None:

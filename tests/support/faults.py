@@ -13,6 +13,7 @@ import contextlib
 import random
 import socket
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from support.sockets import reset
@@ -243,3 +244,37 @@ class _Way:
     def arrived(self, size: int) -> None:
         self._bytes -= size
         self._space.set()
+
+
+@contextlib.asynccontextmanager
+async def late_for_the_first(target: int, seconds: float) -> AsyncIterator[int]:
+    """A port before ``127.0.0.1:target`` where what the first connection sends arrives so much later."""
+    came: list[asyncio.Task[None]] = []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
+        there, far = await asyncio.open_connection("127.0.0.1", target)
+        await asyncio.gather(_pour(reader, far, late), _pour(there, writer, 0.0), return_exceptions=True)
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(asyncio.create_task(forward(reader, writer, 0.0 if came else seconds)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        for task in came:
+            task.cancel()
+        await asyncio.gather(*came, return_exceptions=True)
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
+    try:
+        data = await reader.read(PIECE)
+        await asyncio.sleep(late)  # it is time that has to pass
+        while data:
+            writer.write(data)
+            await writer.drain()
+            data = await reader.read(PIECE)
+    finally:
+        writer.close()

@@ -28,14 +28,25 @@ from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
-from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in
+from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in, too_late
 from eps.core.ways import Kind, way_between
 from eps.directory import DirectorySource
-from eps.errors import DeliveryError, NotSent, NoWay, Outcome, Side, Stage, TlsFailed, TunnelFailed, TunnelRefused
+from eps.errors import (
+    DeliveryError,
+    NotSent,
+    NoWay,
+    Outcome,
+    Side,
+    Stage,
+    TlsFailed,
+    TunnelFailed,
+    TunnelRefused,
+    Unreachable,
+)
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
-from eps.reasons import Reason
+from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
 from eps.transport.tunnel import RelaySettings, dial_relay
 
@@ -225,7 +236,12 @@ class GrpcClientChannel:
             time.monotonic() - started,
         )
         asked = time.monotonic()
-        connection = await self._secure(sock, operator)
+        try:
+            connection = await self._secure(sock, operator)
+        except Unreachable as error:
+            seconds = time.monotonic() - started
+            is_over = error.stage is Stage.TLS and error.reason is not Reason.SILENT
+            raise (_came_late(operator, proxy, seconds) if is_over and too_late(offer, seconds) else error) from error
         self._step(6, operator, f"speaking TLS with {operator}, end to end", time.monotonic() - asked)
         return connection
 
@@ -296,8 +312,19 @@ class GrpcClientChannel:
 def _told(operator: Operator, offer: object) -> str:
     """How long the parts of the proxy's work took, if it says so."""
     words = {"asked": f"{operator} had answered", "arrived": "its connection had come"}
-    told = [f"{words[name]} after {seconds * 1000:.1f} ms" for name, seconds in durations_in(offer)]
+    told = [f"{words[name]} after {seconds * 1000:.1f} ms" for name, seconds in durations_in(offer) if name in words]
     return f"; by the proxy's clock {', '.join(told)}" if told else ""
+
+
+def _came_late(operator: Operator, proxy: Operator, seconds: float) -> TunnelFailed:
+    """The relay has hung up at us, since nobody came to meet us."""
+    return TunnelFailed(
+        f"{proxy} brought no tunnel to {operator}: {operator} came too late: {seconds:.1f} s after it was asked, "
+        "nothing of it had come through the relay, which then hung up",
+        hint=f"{TABLE[Reason.TOKEN_LATE].do}; the logs of {operator} and of {proxy} say more",
+        side=Side.PEER,
+        reason=Reason.TOKEN_LATE,
+    )
 
 
 def tunnel_refused(operator: Operator, proxy: Operator, error: Error) -> TunnelFailed:

@@ -125,6 +125,7 @@ class Offer(Generic[Half]):
         created_at, expires_at: on the clock that is passed in.
         is_joined: both sides came; how the request to B ends no longer matters.
         trace: of the call for which it is made; "" where that isn't told.
+        call_id: of the question for it.
         arrived_at: when B's connection came.
     """
 
@@ -138,6 +139,7 @@ class Offer(Generic[Half]):
     half: Half | None = None
     is_joined: bool = False
     trace: str = ""
+    call_id: str = ""
     arrived_at: float | None = None
 
     @property

@@ -154,13 +154,22 @@ def durations_in(result: object) -> list[tuple[str, float]]:
     return [(name, seconds) for name, seconds in found if seconds is not None]
 
 
-def durations(asked: float, arrived: float | None) -> dict[str, float]:
-    """What a proxy tells: seconds until the other operator had answered, and until its connection had come, if so."""
-    return {"asked": round(asked, 6)} | ({"arrived": round(arrived, 6)} if arrived is not None else {})
+def durations(asked: float, arrived: float | None, lives: float) -> dict[str, float]:
+    """What a proxy tells: seconds until the other operator had answered, until its connection had come, if so, and
+    that its tokens live; all from when it made them."""
+    told = {"asked": round(asked, 6)} | ({"arrived": round(arrived, 6)} if arrived is not None else {})
+    return told | {"lives": round(lives, 6)}
+
+
+def too_late(result: object, seconds: float) -> bool:
+    """Whether the other operator never came, as far as a proxy has told: its connection was not there when the proxy
+    answered, and ``seconds`` after it was asked the tokens lived no more."""
+    told = dict(durations_in(result))
+    return "arrived" not in told and "lives" in told and seconds >= told["lives"]
 
 
 DURATIONS = "durations"
 """The key beside token and endpoint."""
 
-PARTS = ("asked", "arrived")
+PARTS = ("asked", "arrived", "lives")
 """What it may hold."""

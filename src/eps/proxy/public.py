@@ -36,11 +36,13 @@ from eps.core.told import Failure, error_response, fit_to_cross
 from eps.core.trace import CURRENT, DURATIONS, Trace, durations, trace_of_brokering
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
+from eps.proxy.latecomers import Latecomers
 from eps.reasons import Reason
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.splice import Relay, SpliceResult
+from eps.transport.tunnel import read_token
 
 CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
 """Ask an operator through our EPS server's JSON-RPC port: method (``OPERATOR.METHOD``), params, timeout in seconds;
@@ -132,6 +134,7 @@ class PublicProxy:
         self._emit = sparing(emit, time.monotonic)
         self._rendezvous: Rendezvous[Half] = Rendezvous(limits.accept_timeout)
         self._arrivals = Arrivals(limits.max_arriving)
+        self._latecomers = Latecomers()
         self.relays: dict[Relay, tuple[str, ...]] = {}
         self._expiry: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -214,6 +217,7 @@ class PublicProxy:
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = parse_request_connection(call.params)
         offer = self._make_offer(client.name, callee)
+        offer.call_id = call.id
         offer.trace = trace_of_brokering(call.id.rpartition("(")[2].removesuffix(")"))
         CURRENT.set(Trace(offer.trace))  # what is asked for it has that trace, too; this request has a task of its own
         self._step(3, offer, f"made a token for {offer.caller} → {callee} and asks {callee} to connect")
@@ -226,8 +230,9 @@ class PublicProxy:
         if answer.error is not None:
             self.withdraw(offer, Failure.told(answer.error, call.id))
             return Response(call.id, error=fit_to_cross(answer.error, self.name))
-        told = {DURATIONS: durations(asked, offer.arrived_after)} if self.limits.tells_durations else {}
-        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint, **told})
+        told = durations(asked, offer.arrived_after, self.limits.accept_timeout)
+        parts = {DURATIONS: told} if self.limits.tells_durations else {}
+        return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint, **parts})
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._stopping or self._handed_over:
@@ -325,10 +330,10 @@ class PublicProxy:
             self._arrived(sock, bytes(token), source)
 
     async def _read_token(self, sock: socket.socket, token: bytearray) -> None:
-        if _is_whole(sock, token):
+        if read_token(sock, token):
             return  # mostly it comes with the connection, and needs no deadline
         async with self._arrivals.deadline(self.limits.accept_timeout, source_of(sock)):
-            while not _is_whole(sock, token):
+            while not read_token(sock, token):
                 await readable(sock)
 
     def _arrived(self, sock: socket.socket, token: bytes, source: str) -> None:
@@ -337,7 +342,7 @@ class PublicProxy:
         verdict = self._rendezvous.claim(now, token, Half(sock))
         if isinstance(verdict, Reject):
             sock.close()
-            detail = "its token is unknown, used or expired"
+            detail = self._latecomers.late(token, now) or "its token is unknown, used or expired"
             self._refused(TunnelOutcome.REFUSED_TOKEN, "token", source, detail, Level.WARN)
             return
         offer = verdict.offer
@@ -389,7 +394,7 @@ class PublicProxy:
         """End the offers whose time is up, and come back for the next."""
         loop = asyncio.get_running_loop()
         for closed in self._rendezvous.expire(loop.time()):
-            self._not_joined(closed)
+            self._not_joined(closed, self._latecomers.why(closed))
         due = self._rendezvous.next_expiry
         self._expiry = loop.call_at(due, self._expire) if due is not None else None
 
@@ -397,6 +402,7 @@ class PublicProxy:
         if closed.half is not None:
             closed.half.sock.close()
         offer, why = closed.offer, failure or Failure()
+        self._latecomers.over(offer)
         seconds = asyncio.get_running_loop().time() - offer.created_at
         self._emit(
             TunnelFinished(
@@ -419,22 +425,6 @@ class PublicProxy:
     def _step(self, step: int, offer: Offer[Half], text: str, seconds: float | None = None) -> None:
         peer = offer.caller if step == 6 else offer.callee
         self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds, trace=offer.trace))
-
-
-def _is_whole(sock: socket.socket, token: bytearray) -> bool:
-    """Read what has come of the token; whether all of it is there.
-
-    Raises:
-        OSError: the stream has ended, or is broken.
-    """
-    try:
-        received = sock.recv(TOKEN_BYTES - len(token))
-    except (BlockingIOError, InterruptedError):
-        return False
-    if not received:
-        raise ConnectionResetError("the stream ended")
-    token += received
-    return len(token) == TOKEN_BYTES
 
 
 def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:

@@ -83,3 +83,19 @@ async def dial_relay(
         sock.close()
         raise TunnelFailed(f"the relay at {endpoint} took only {counted(sent, 'byte')} of the token")
     return sock
+
+
+def read_token(sock: socket.socket, token: bytearray) -> bool:
+    """The proxy's side: read what has come of the token, and not one byte more; whether all of it is there.
+
+    Raises:
+        OSError: the stream has ended, or is broken.
+    """
+    try:
+        received = sock.recv(TOKEN_BYTES - len(token))
+    except (BlockingIOError, InterruptedError):
+        return False
+    if not received:
+        raise ConnectionResetError("the stream ended")
+    token += received
+    return len(token) == TOKEN_BYTES
