@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from eps.core.event import Notice, Refused
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Error, Response
-from eps.errors import NotFound, NotJson, StartError
+from eps.errors import Busy, NotFound, NotJson, Side, StartError
 from eps.jsonrpc import request_body, server_connection
 from eps.jsonrpc import server as module
 from eps.jsonrpc.cors import Cors
@@ -735,3 +735,57 @@ async def test_a_chunked_body_over_the_limit_that_comes_at_once() -> None:
         assert answer.startswith(b"HTTP/1.1 400 ")
         writer.close()
         await writer.wait_closed()
+
+
+# --- answers that leave past aiohttp ---
+
+
+async def raw_answer(server: JsonRpcServer, body: bytes) -> dict[str, Any]:
+    async with connected(server) as client:
+        client.post(body)
+        status, headers, value = await client.answer()
+        client.post(body)
+        assert (await client.answer())[2] == value, "the connection goes on"
+        return {"status": status, "value": value, "headers": {**headers, "Date": len(headers["Date"])}}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_usual_answers_are_as_aiohttp_writes_them(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    async def handler(call: Call) -> Response:
+        if fails:
+            raise Busy("no room", 1, Side.OURS)
+        return Response(call.id, "ä")
+
+    async with jsonrpc_server(handler) as server:
+        usual = await raw_answer(server, request())
+        monkeypatch.setattr(module, "send_usual", lambda *_: None)
+        assert await raw_answer(server, request()) == usual
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "last"),
+    [
+        ("POST /jsonrpc HTTP/1.0", 200, True),
+        ("POST /jsonrpc HTTP/1.1\nConnection: close", 200, True),
+        ("HEAD /jsonrpc HTTP/1.1", 400, False),
+        ("GET /jsonrpc HTTP/1.1", 400, False),
+        ("POST /other HTTP/1.1", 404, False),
+    ],
+)
+async def test_unusual_requests_are_answered_by_aiohttp(head: str, status: int, last: bool) -> None:
+    async def handler(call: Call) -> Response:
+        return Response(call.id, "done")
+
+    async with jsonrpc_server(handler) as server, connected(server) as client:
+        body = request()
+        client.send(f"{head}\nHost: x\nContent-Type: application/json\nContent-Length: {len(body)}\n\n", body)
+        lines = (await client.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        assert lines[0].split()[1] == str(status)
+        length = next(int(line.split(": ")[1]) for line in lines if line.startswith("Content-Length"))
+        if not head.startswith("HEAD"):
+            await client.reader.readexactly(length)
+        if last:
+            assert await client.ended()
+        else:
+            client.post(body)
+            assert (await client.answer())[2]["result"] == "done"

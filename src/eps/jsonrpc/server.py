@@ -37,8 +37,10 @@ from eps.jsonrpc.server_connection import (
     HttpAnswer,
     HttpServer,
     OnEnd,
+    Reply,
     ServerConnection,
     send_answer,
+    send_usual,
 )
 from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
 from eps.transport.aside import LARGE_BYTES
@@ -264,17 +266,12 @@ class JsonRpcServer:
         task = asyncio.current_task()
         assert task is not None
         self._exchanges.add(task)
-        if isinstance(request.protocol, ServerConnection):
-            request.protocol.settle()
+        connection = request.protocol
+        assert isinstance(connection, ServerConnection), "our server makes no others"
+        connection.settle()
         try:
-            answer = await self._answer(request)
-            if isinstance(request.protocol, ServerConnection) and request.protocol.generation != self._generation:
-                answer.force_close()
-            size = answer.content_length or 0
-            if size <= NEVER_WAITS and request.transport and not request.transport.get_write_buffer_size():
-                return await send_answer(request, answer)
-            async with asyncio.timeout(ANSWER_SECONDS + size / BODY_BYTES_PER_SECOND):
-                return await send_answer(request, answer)
+            reply = await self._answer(request, connection.caller)
+            return await self._send(request, reply, is_last=connection.generation != self._generation)
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
@@ -282,25 +279,42 @@ class JsonRpcServer:
         finally:
             self._exchanges.discard(task)
 
-    async def _answer(self, request: web.BaseRequest) -> HttpAnswer:
+    async def _send(self, request: web.BaseRequest, reply: Reply, *, is_last: bool) -> web.StreamResponse:
+        """Raises TimeoutError if the client doesn't read it.
+
+        Args:
+            is_last: its connection is to end behind it.
+        """
+        size = len(reply.body)
+        at_once = size <= NEVER_WAITS and request.transport and not request.transport.get_write_buffer_size()
+        if at_once and not is_last and (sent := send_usual(request, reply)):
+            return sent
+        answer = HttpAnswer(*reply)
+        if is_last:
+            answer.force_close()
+        if at_once:
+            return await send_answer(request, answer)
+        async with asyncio.timeout(ANSWER_SECONDS + size / BODY_BYTES_PER_SECOND):
+            return await send_answer(request, answer)
+
+    async def _answer(self, request: web.BaseRequest, caller: Caller) -> Reply:
         origin = request.headers.get(hdrs.ORIGIN, "")
         asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
         headers = self._requests.cors.headers(origin, asked) if origin else {}
         if request.path != self._path:
-            return HttpAnswer(404, _NOT_FOUND, headers)
+            return Reply(404, _NOT_FOUND, headers)
         if headers and request.method == hdrs.METH_OPTIONS:
-            return HttpAnswer(200, b"", headers)
-        response = await self._respond(request)
+            return Reply(200, b"", headers)
+        response = await self._respond(request, caller)
         return self._rendered(response, headers)
 
-    async def _respond(self, request: web.BaseRequest) -> Response:
+    async def _respond(self, request: web.BaseRequest, caller: Caller) -> Response:
         call_id, held = "", Held(self._in_hand)
         given = trace_of(request.headers.get(TRACEPARENT))
         CURRENT.set(Trace(given, given=True) if given else None)  # of this request's task
         try:
             if request.method != hdrs.METH_POST:
                 raise NotJson(f"{request.method[:20]} is no JSON-RPC request", hint="use POST")
-            caller = request.protocol.caller if isinstance(request.protocol, ServerConnection) else Caller()
             await self._gate.check(caller)  # before anything is read: who may not call costs nothing
             names = caller.names
             body = RequestBody(request, self._limits.max_body, held.hold)
@@ -328,12 +342,10 @@ class JsonRpcServer:
 
     async def _parsed(self, body: bytes, content_type: str | None, names: tuple[str, ...]) -> Call:
         """The call; a large one is read beside the event loop."""
-        load = self._requests.load
-        parse = partial(
-            parse_request, body, content_type, max_bytes=self._limits.max_body, load=load, client_names=names
-        )
+        load, most = self._requests.load, self._limits.max_body
         if len(body) <= LARGE_BYTES or load is not None:
-            return parse()
+            return parse_request(body, content_type, max_bytes=most, load=load, client_names=names)
+        parse = partial(parse_request, body, content_type, max_bytes=most, client_names=names)
         return await LARGE_VALUES.decoded(len(body), parse, lambda call: call.params)
 
     async def _respond_to_large(
@@ -358,13 +370,13 @@ class JsonRpcServer:
             return error_response(call_id, error)
         return response if response.id == call_id else replace(response, id=call_id)
 
-    def _rendered(self, response: Response, headers: dict[str, str]) -> HttpAnswer:
+    def _rendered(self, response: Response, headers: dict[str, str]) -> Reply:
         try:
             body = render_response(response)
         except InternalError as error:
             response = error_response(response.id, error)
             body = render_response(response)
-        return HttpAnswer(400 if response.error else 200, body, headers)
+        return Reply(400 if response.error else 200, body, headers)
 
     def _surprise(self, call_id: str, error: Exception) -> Response:
         text = f"{self._name}: an error inside this server: {type(error).__name__}: {error}"
