@@ -248,12 +248,13 @@ class _Way:
 
 @contextlib.asynccontextmanager
 async def late_for_the_first(target: int, seconds: float) -> AsyncIterator[int]:
-    """A port before ``127.0.0.1:target`` where what the first connection sends arrives so much later."""
+    """A port before ``127.0.0.1:target`` that the first connection comes through so much later."""
     came: list[asyncio.Task[None]] = []
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
+        await asyncio.sleep(late)  # it is time that has to pass
         there, far = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(_pour(reader, far, late), _pour(there, writer, 0.0), return_exceptions=True)
+        await asyncio.gather(_pour(reader, far), _pour(there, writer), return_exceptions=True)
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(asyncio.create_task(forward(reader, writer, 0.0 if came else seconds)))
@@ -268,13 +269,10 @@ async def late_for_the_first(target: int, seconds: float) -> AsyncIterator[int]:
         await asyncio.gather(*came, return_exceptions=True)
 
 
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        data = await reader.read(PIECE)
-        await asyncio.sleep(late)  # it is time that has to pass
-        while data:
+        while data := await reader.read(PIECE):
             writer.write(data)
             await writer.drain()
-            data = await reader.read(PIECE)
     finally:
         writer.close()
