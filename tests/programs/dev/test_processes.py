@@ -265,6 +265,14 @@ print(signal.sigwait([signal.SIGTERM]).name, file=sys.stderr)
         await watch.until("fake", message="SIGTERM")
 
 
+async def test_a_python_that_this_user_may_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(folder))
+    child = Child(Program("hd-1", ("fake",), {}), folder / "hd-1.log", lambda *_: None)
+    with pytest.raises(StartError, match=f"hd-1 can't be started with {folder}: Permission denied"):
+        await child.start()
+    await child.stop()
+
+
 async def test_a_log_that_cannot_be_written_leaves_nothing_running(folder: Path) -> None:
     watch = Watch()
     (folder / "logs" / "polite.log").mkdir(parents=True)

@@ -61,19 +61,27 @@ class Child:
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
 
     async def start(self) -> None:
-        """Start it in a session of its own, so that Ctrl-C reaches us first and we end it in order."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "eps.programs.dev.child",
-            *self.program.arguments,
-            env={**os.environ, **self.program.environment},
-            stdin=asyncio.subprocess.PIPE,  # never written to: its end tells the child that we are gone
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            limit=MAX_LINE,
-        )
+        """Start it in a session of its own, so that Ctrl-C reaches us first and we end it in order.
+
+        Raises:
+            StartError: the system starts no process.
+        """
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "eps.programs.dev.child",
+                *self.program.arguments,
+                env={**os.environ, **self.program.environment},
+                stdin=asyncio.subprocess.PIPE,  # never written to: its end tells the child that we are gone
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                limit=MAX_LINE,
+            )
+        except OSError as error:
+            text = f"{self.program.name} can't be started with {sys.executable}: {error.strerror or error}"
+            raise StartError(text, hint="may this user run it, and start more processes (ulimit -u)?") from None
         self._reader = asyncio.create_task(self._read(), name=f"log of {self.program.name}")
 
     async def wait(self) -> int:
