@@ -38,7 +38,9 @@ def then(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 
 @asynccontextmanager
-async def answering(date: datetime, files: tuple[Path, Path] | None = None) -> AsyncIterator[tuple[int, list[bytes]]]:
+async def answering(
+    date: datetime, files: tuple[Path, Path] | None = None, says: str = "Connection: close"
+) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A server that answers each request with that Date; its port, and what it was asked."""
     context, asked = None, []
     if files is not None:
@@ -48,7 +50,7 @@ async def answering(date: datetime, files: tuple[Path, Path] | None = None) -> A
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         asked.append(head)
-        length = f"Date: {date.strftime(DATE)}\r\nContent-Length: {len(BODY)}\r\nConnection: close"
+        length = f"Date: {date.strftime(DATE)}\r\nContent-Length: {len(BODY)}\r\n{says}"
         writer.write(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode() + BODY)
         writer.close()
 
@@ -60,8 +62,9 @@ async def answering(date: datetime, files: tuple[Path, Path] | None = None) -> A
         await server.wait_closed()
 
 
-async def test_the_date_of_an_answer_is_compared(then: datetime) -> None:
-    async with answering(then) as (port, _):
+@pytest.mark.parametrize("says", ["Connection: close", "Connection: keep-alive"])
+async def test_the_date_of_an_answer_is_compared(then: datetime, says: str) -> None:
+    async with answering(then, says=says) as (port, _):
         client = JsonRpcClient(f"http://127.0.0.1:{port}/jsonrpc", tls=None, callee=SD)
         try:
             assert (await client.call("getRecords", {}, request_id="1")).result == []

@@ -243,15 +243,13 @@ class JsonRpcClient:
         if plain is not None:
             if len(plain.body) > self._limits.max_answer:
                 raise self._too_much(len(plain.body))
-            self._learn_keep_alive(plain.fields.get(b"keep-alive", b"").decode("latin-1"))
+            self._learn(plain.fields)
             return Answer(plain.status, plain.body, coding_of(plain.fields.get(b"content-encoding", b"")))
         head = await exchange.next()
         while not isinstance(head, h11.Response):  # 1xx: the answer is still to come (RFC 9110, section 15.2)
             head = await exchange.next()
         fields = {name.lower(): value for name, value in head.headers.raw_items()}
-        self._learn_keep_alive(fields.get(b"keep-alive", b"").decode("latin-1"))
-        if self._tells_hour:
-            OWN_CLOCK.compare(self.label, fields.get(b"date", b"").decode("latin-1"))
+        self._learn(fields)
         size = int(fields.get(b"content-length", b"0"))
         if size > self._limits.max_answer and head.status_code not in _WITHOUT_BODY:
             raise self._too_much(size)
@@ -266,6 +264,12 @@ class JsonRpcClient:
                 raise self._too_much(size)
         body = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
         return Answer(head.status_code, body, coding_of(fields.get(b"content-encoding", b"")))
+
+    def _learn(self, fields: dict[bytes, bytes]) -> None:
+        """What an answer's head says of its server."""
+        self._learn_keep_alive(fields.get(b"keep-alive", b"").decode("latin-1"))
+        if self._tells_hour:
+            OWN_CLOCK.compare(self.label, fields.get(b"date", b"").decode("latin-1"))
 
     def _too_much(self, size: int) -> OutcomeUnknown:
         text = f"answered with {size} bytes or more, the limit is {self._limits.max_answer}"
