@@ -17,7 +17,7 @@ from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Operator
 from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown, Side, Unreachable
 from eps.reasons import Reason
-from support.fakes import FakeSource, RecordingTunnel, network_directory
+from support.fakes import FakeSource, RecordingTunnel, network_directory, removed_from
 
 HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
 TOKEN = base64.b64encode(bytes(range(32))).decode()
@@ -211,6 +211,15 @@ async def test_no_channel_says_why(address: str, own: Operator, words: str) -> N
     assert answer.error.code == 500
     assert words in answer.error.message
     assert answer.error.data["outcome"] == "not_sent"
+
+
+async def test_who_was_removed_is_said_to_be() -> None:
+    setup = Setup()
+    setup.source.current = removed_from(setup.source.current, "hd-2")
+    answer = await setup.call("hd-2.f(1)")
+    assert answer.error is not None
+    assert answer.error.message == "hd-2 was removed from the directory"
+    assert (answer.error.data["reason"], answer.error.data["outcome"]) == ("operator-unknown", "not_sent")
 
 
 async def test_params_for_our_own_service_carry_the_client() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from eps.core.names import Operator
 from eps.core.ways import Kind, Way, way_between
-from support.fakes import network_directory
+from support.fakes import network_directory, removed_from
 
 PROXY = "public-proxy-1.ga"
 
@@ -34,6 +34,8 @@ def test_where_there_is_none() -> None:
         return way.why
 
     assert why("hd-9") == "hd-9 is not in the directory"
+    gone = removed_from(network_directory(), "hd-2")
+    assert way_between(gone, Operator("hd-1"), Operator("hd-2")).why == "hd-2 was removed from the directory"
     assert why("hd-2", hd_2=[]).startswith("hd-2 lists no grpc_server channel, and it holds no stream to hd-1")
     assert why("hd-2", hd_2=server(internal=True)).startswith("the gRPC server of hd-2 is internal, and")
     assert why("hd-2", hd_2=server(proxy="hd-1")).startswith("hd-2 is reached through hd-1, and")

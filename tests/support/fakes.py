@@ -10,6 +10,8 @@ from eps.core.entries import Directory
 from eps.core.message import Response
 from eps.core.names import Object, Operator, Token
 from eps.core.record import parse_change_record
+from eps.core.removal import removal
+from eps.directory.json_files import records_of
 from eps.errors import EpsError
 
 BASE = Path(__file__).parents[2] / "settings" / "dev" / "directory" / "001_base.json"
@@ -48,6 +50,13 @@ def network_directory(
     records += given
     dated = [{"created_at": "2026-11-22T10:00:00Z", **record} for record in records]
     return Directory.from_records([parse_change_record(record) for record in dated])
+
+
+def removed_from(directory: Directory, name: str) -> Directory:
+    """The same after ``eps directory remove NAME``."""
+    entry = directory.entry(Operator(name))
+    assert entry is not None
+    return directory.after(one.record for one in records_of({"records": removal(entry)}, "removal"))
 
 
 def _pin(fingerprint: str) -> dict[str, str]:

@@ -30,6 +30,7 @@ from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
 from eps.core.names import Object, Operator
 from eps.core.permission import Denied, callable_by, may_call
 from eps.core.recent import Recent
+from eps.core.removal import is_removed
 from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import error_response, quoted
 from eps.core.trace import CURRENT, NO_TRACE, begin
@@ -234,14 +235,14 @@ class Broker:
             raise UnknownOperator(
                 f"the server of {operator} finds no records of it in the directory yet; until then no call passes",
                 hint=f"submit the records of {operator} (eps sd submit-records), and check «name» in the settings; "
-                "list the operators with: eps sd get-entries",
+                "list the operators with: eps directory show",
                 reason=Reason.OWN_ENTRY,
             )
         similar = meant(operator, directory.entries) if role == RECIPIENT else ""
         raise UnknownOperator(
             f"the {role} {operator} is not in the directory that {self._name} has",
             hint=(f"did you mean {similar}? " if similar else "check the spelling; ")
-            + "list the operators with: eps sd get-entries",
+            + "list the operators with: eps directory show",
             side=Side.OURS if role == RECIPIENT else Side.DIRECTORY,
         )
 
@@ -308,6 +309,9 @@ class Broker:
                 hint="add a jsonrpc_client channel with the endpoint of your service to the settings",
             )
         server = recipient.grpc_server
+        if is_removed(recipient):
+            text, hint = f"{recipient.name} was removed from the directory", "eps directory log says when, and by whom"
+            return NoWay(text, hint=hint, reason=Reason.OPERATOR_UNKNOWN)
         if server is None or server.internal:
             why = "its directory entry has no gRPC server that others may dial"
             hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"

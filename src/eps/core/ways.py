@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from eps.core.entries import Directory
 from eps.core.names import Operator
+from eps.core.removal import is_removed
 
 
 class Kind(StrEnum):
@@ -57,6 +58,8 @@ def _why_not(directory: Directory, caller: Operator, callee: Operator) -> str:
     entry = directory.entry(callee)
     if entry is None:
         return f"{callee} is not in the directory"
+    if is_removed(entry):
+        return f"{callee} was removed from the directory"
     server = entry.grpc_server
     if server is None:
         first = f"{callee} lists no grpc_server channel"

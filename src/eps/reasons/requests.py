@@ -107,9 +107,9 @@ REQUESTS: dict[Reason, Explanation] = {
     ),
     Reason.OPERATOR_UNKNOWN: Explanation(
         "that operator is not in the directory",
-        "Nobody of that name has an entry.",
+        "Nobody of that name has an entry, or it was removed: the message says which.",
         Whose.CALLER,
-        "check the name; eps sd get-entries lists the operators",
+        "check the name; eps directory show lists the operators",
         is_open=True,
     ),
     Reason.RECORD_REFUSED: Explanation(

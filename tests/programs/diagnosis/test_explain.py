@@ -34,6 +34,13 @@ def test_why(callee: str, method: str, allowed: bool, why: str) -> None:
     assert why in found.why
 
 
+def test_a_misspelt_method() -> None:
+    found = explain(KNOWN, "hd-1", "hd-2", "ping")
+    assert found.meant == "_ping"
+    assert explained(found, KNOWN, Paper(80)).endswith("  what to do  did you mean _ping?")
+    assert explain(KNOWN, "hd-1", "hd-2", "_connectionRequest").meant == "", "it is there, for others"
+
+
 def test_who_is_not_there() -> None:
     with pytest.raises(UnknownOperator, match="hd-22 is not in the directory") as caught:
         explain(KNOWN, "hd-1", "hd-22", "_ping")

@@ -236,7 +236,7 @@ async def _submit(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> Error
         # What was sent is not sent again, but whether it arrived can be seen.
         if tip_hash(await calls.result("getTip", {})) == chain[-1].hash:
             return None
-        error.hint = "the records were not stored up to now: look with get-entries before submitting them again"
+        error.hint = "the records were not stored up to now: look with eps directory show before submitting them again"
         raise
     return response.error
 

@@ -10,9 +10,10 @@ from cryptography import x509
 
 from eps.core.certificate import subject_of
 from eps.core.entries import Directory, Entry, Method, Service
+from eps.core.likeness import meant
 from eps.core.names import Object, Operator
 from eps.core.pem import UNREADABLE
-from eps.core.permission import EVERYONE, Denied, may_call
+from eps.core.permission import EVERYONE, Denied, callable_by, may_call
 from eps.core.record import SignedRecord
 from eps.core.ways import Kind, Way, way_between
 from eps.programs.diagnosis.known import Known
@@ -78,6 +79,7 @@ class Explanation:
         grants: that apply to the caller.
         sources: the records behind it.
         way: how it would go.
+        meant: the method that the caller may call, and of which this one is most likely a misspelling; "" if none.
     """
 
     caller: str
@@ -89,6 +91,7 @@ class Explanation:
     grants: tuple[Grant, ...]
     sources: tuple[Source, ...]
     way: Way
+    meant: str = ""
 
     def to_json(self) -> Object:
         """For ``--json``."""
@@ -113,7 +116,8 @@ def explain(known: Known, caller: str, callee: str, method: str) -> Explanation:
     else:
         allowed, why = True, "; ".join(map(str, grants))
     sources = (_source(recipient, "services"), _source(sender, "groups"), _source(recipient, "channels"))
-    return Explanation(caller, callee, method, allowed, why, service, grants, sources, way)
+    similar = "" if found or allowed else meant(method, callable_by(sender, recipient))
+    return Explanation(caller, callee, method, allowed, why, service, grants, sources, way, similar)
 
 
 def _first_with(entry: Entry, method: str) -> tuple[Service, Method] | None:
@@ -172,7 +176,7 @@ def explained(found: Explanation, known: Known, paper: Paper) -> str:
     rows += [("way", way_text(found.way, found.caller, found.callee)), ("directory", known.source)]
     if not found.allowed:
         advice = f"{found.callee}'s administrator grants rights in the section «services» of its directory entry"
-        rows += [("what to do", advice)]
+        rows += [("what to do", f"did you mean {found.meant}?" if found.meant else advice)]
     return "\n".join([paper.folded(what, 2, f"{mark} ", ("bold",)), *_rows(rows, paper)])
 
 
