@@ -5,6 +5,8 @@ import pytest
 from eps.core.trace import (
     CURRENT,
     IDS,
+    TOOK_BYTES,
+    TRACEPARENT_BYTES,
     Ids,
     Trace,
     begin,
@@ -12,9 +14,11 @@ from eps.core.trace import (
     current_id,
     durations,
     durations_in,
+    is_sampled,
     is_trace,
     seconds_in,
     too_late,
+    took,
     trace_of,
     trace_of_brokering,
     traceparent,
@@ -47,10 +51,19 @@ def test_what_a_traceparent_says(given: str | None, trace: str) -> None:
 
 
 def test_what_goes_along_comes_back() -> None:
-    assert trace_of(traceparent(TRACE, SPAN)) == TRACE
+    for sampled in (True, False):
+        told = traceparent(TRACE, SPAN, sampled=sampled)
+        assert (trace_of(told), is_sampled(told), len(told)) == (TRACE, sampled, TRACEPARENT_BYTES)
     assert trace_of_brokering(brokering_id(TRACE, SPAN)) == TRACE
     assert trace_of_brokering("d41d8cd98f00b204e9800998ecf8427e") == ""
     assert trace_of(Trace(TRACE, given=True).metadata()["traceparent"]) == TRACE
+    assert not is_sampled(Trace(TRACE).metadata()["traceparent"]), "nobody asked for it"
+
+
+def test_how_long_it_took_here() -> None:
+    assert took(0.001234) == "00000.001234"
+    assert {len(took(seconds)) for seconds in (0.0, 1e-9, 59.9, 86_400.0, 1e9)} == {TOOK_BYTES}
+    assert seconds_in(took(2.5)) == 2.5
 
 
 def test_ids_are_all_different() -> None:

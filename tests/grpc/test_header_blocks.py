@@ -3,9 +3,10 @@
 import random
 
 import pytest
+from hpack.exceptions import HPACKDecodingError
 from hpack.hpack import Decoder, Encoder
 
-from eps.grpc.header_blocks import MAX_BLOCK_BYTES, MAX_REMEMBERED, RememberingDecoder, RememberingEncoder
+from eps.grpc.header_blocks import MAX_BLOCK_BYTES, MAX_REMEMBERED, RememberingDecoder, RememberingEncoder, literal
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -45,6 +46,51 @@ def test_a_block_that_comes_again_is_neither_packed_nor_unpacked_again() -> None
     assert blocks[2] is blocks[1]
     assert blocks[1] != blocks[0]  # the first one taught the other side's table
     assert unpacked[2] is unpacked[1]
+
+
+TRACED = (b"traceparent", b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-00")
+ANOTHER = (b"traceparent", b"00-" + b"12" * 16 + b"-" + b"34" * 8 + b"-01")
+
+
+def test_a_field_that_is_another_each_time_changes_no_table() -> None:
+    encoder, decoder, plain = RememberingEncoder(), RememberingDecoder(), Decoder()
+    for fields in ([*CALL, TRACED], [*CALL, ANOTHER], CALL, [*CALL, TRACED]):
+        block = encoder.encode(fields)
+        assert list(decoder.decode(block, raw=True)) == fields
+        assert list(plain.decode(block, raw=True)) == fields, "as everybody reads it"
+    assert {TRACED, ANOTHER}.isdisjoint(plain.header_table.dynamic_entries)
+    known = encoder.encode(CALL)
+    assert encoder.encode([*CALL, TRACED])[: len(known)] == known
+    assert len(known) == len(CALL), "each is an index"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_such_a_field_behind_anything(seed: int) -> None:
+    """Ours, and others', who put it into their table, or pack its value."""
+    chance, ours, theirs, decoder, plain = (
+        random.Random(seed),
+        RememberingEncoder(),
+        Encoder(),
+        RememberingDecoder(),
+        Decoder(),
+    )
+    other = RememberingDecoder()
+    last: Fields = [TRACED, ANOTHER, (b"eps-took", b"00000.001234"), (b"eps-took", b"0.1"), (b"traceparent", b"short")]
+    for _ in range(300):
+        fields = (some_fields(chance) if chance.random() < 0.5 else CALL) + chance.sample(last, chance.randrange(3))
+        block = ours.encode(fields)
+        assert list(decoder.decode(block, raw=True)) == fields
+        assert list(plain.decode(block, raw=True)) == fields
+        assert list(other.decode(theirs.encode(fields, huffman=chance.random() < 0.5), raw=True)) == fields
+
+
+def test_a_value_that_looks_like_such_a_field_stays_a_value() -> None:
+    """A long literal may end with the same bytes; what stands before them is then no block."""
+    decoder, longer, shorter = RememberingDecoder(), (b"x", b"y" + literal(*TRACED)), (b"x", b"y")
+    for field in (longer, shorter, longer, shorter):
+        assert list(decoder.decode(literal(b"a", b"b") + literal(*field), raw=True)) == [(b"a", b"b"), field]
+    with pytest.raises(HPACKDecodingError):
+        decoder.decode(literal(b"a", b"b") + literal(*longer)[: -len(literal(*TRACED))], raw=True)
 
 
 def test_a_table_that_is_emptied_and_as_large_as_before_is_another() -> None:

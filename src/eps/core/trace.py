@@ -1,7 +1,7 @@
 """Which call something belongs to, across servers (W3C Trace Context, version 00; PROTOCOL.md section 10).
 
 A trace is 32 hex digits: from ``traceparent`` of whoever called us, or else made here. It goes along as ``traceparent``
-between servers where the caller had given one, and always in the ids of brokering calls, ``TRACE-SPAN``. ``tracestate``
+between servers, and in the ids of brokering calls, ``TRACE-SPAN``. ``tracestate``
 goes nowhere: it is other systems' words, of any kind and length. What a stranger gives as a trace is a name for what is
 kept anyway, and decides nothing.
 """
@@ -14,6 +14,12 @@ from contextvars import ContextVar
 
 TRACEPARENT = "traceparent"
 """The HTTP field, and the gRPC metadata."""
+
+TRACEPARENT_BYTES = 55
+"""Of version 00."""
+
+TOOK_BYTES = 12
+"""``00000.001234``."""
 
 TOOK = "eps-took"
 """The trailing metadata in which a server says how many seconds a traced call took there."""
@@ -32,7 +38,7 @@ class Trace:
 
     Attributes:
         id: 32 hex digits; "" where the caller told none: that is so of servers in use.
-        given: whether our caller gave it.
+        given: whether whoever began the call gave it, and so traces it himself: then servers tell how long they took.
         opened_by: the trace of the call for which the connection was opened that this one went over; "" for none.
         there: seconds that the other server says it took; None: not told.
         tells: whether our caller is told how long it took here.
@@ -49,7 +55,7 @@ class Trace:
 
     def metadata(self) -> dict[str, str]:
         """What goes along with a call to the next server."""
-        return {TRACEPARENT: traceparent(self.id, IDS.span())}
+        return {TRACEPARENT: traceparent(self.id, IDS.span(), sampled=self.given)}
 
 
 NO_TRACE = Trace("")
@@ -115,9 +121,14 @@ def trace_of(traceparent: str | None) -> str:
     return found[2]
 
 
-def traceparent(trace_id: str, span: str) -> str:
-    """What goes along to the next server."""
-    return f"00-{trace_id}-{span}-01"
+def traceparent(trace_id: str, span: str, *, sampled: bool) -> str:
+    """What goes along to the next server; ``sampled``: whoever began the call traces it."""
+    return f"00-{trace_id}-{span}-{'01' if sampled else '00'}"
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether whoever began the call traces it, by the last bit of the flags in a ``traceparent`` that is one."""
+    return int(traceparent[53:55], 16) % 2 == 1
 
 
 def brokering_id(trace_id: str, span: str) -> str:
@@ -134,6 +145,11 @@ def trace_of_brokering(call_id: str) -> str:
 def is_trace(text: str) -> bool:
     """Whether that is one."""
     return _TRACE.fullmatch(text) is not None and text != _NONE
+
+
+def took(seconds: float) -> str:
+    """The value of :data:`TOOK`, always of one length."""
+    return f"{min(seconds, MAX_SECONDS):0{TOOK_BYTES}.6f}"
 
 
 def seconds_in(value: object) -> float | None:

@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Fingerprint, Operator
-from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id, trace_of
+from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id, is_sampled, took, trace_of
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
@@ -217,8 +217,10 @@ class Accepted:
             task.cancel()
 
     async def _run_call(self, stream: WireStream) -> None:
-        given, began = trace_of((stream.headers or {}).get(TRACEPARENT)), time.monotonic()
-        trace = Trace(given, given=True, opened_by=self._opened_by) if given or self._opened_by else None
+        told, began = (stream.headers or {}).get(TRACEPARENT, ""), time.monotonic()
+        id_ = trace_of(told)
+        is_given = bool(id_) and is_sampled(told)
+        trace = Trace(id_, given=is_given, opened_by=self._opened_by) if id_ or self._opened_by else None
         CURRENT.set(trace)  # of this call's task
         try:
             status, text = await self._answer(stream)
@@ -226,7 +228,7 @@ class Accepted:
             return
         if status is Status.OK:
             last = trailers(Status.OK)
-            if given and trace is not None and trace.tells:
+            if is_given and trace is not None and trace.tells:
                 last.append(_took(time.monotonic() - began))
             stream.send_headers(last, end=True)
         else:
@@ -382,7 +384,7 @@ def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
 
 def _took(seconds: float) -> tuple[bytes, bytes]:
     """The trailing metadata in which a caller who traces his call is told how long it took here."""
-    return TOOK.encode(), f"{seconds:.6f}".encode()
+    return TOOK.encode(), took(seconds).encode()
 
 
 def _deadline(stream: WireStream) -> float | None:

@@ -181,12 +181,12 @@ class ClientConnection:
                 stream.release()
 
     def _traced(self) -> dict[str, str]:
-        """The metadata of a call whose own caller gave it a trace."""
+        """The metadata of a call that belongs to a trace."""
         trace = CURRENT.get()
         if trace is None:
             return {}
         trace.opened_by = self.opened_by
-        return trace.metadata() if trace.given else {}
+        return trace.metadata() if trace.id else {}
 
     def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""
