@@ -129,7 +129,7 @@ def test_a_terminal_gets_a_screen_of_it(network: Network, monkeypatch: pytest.Mo
     )
     whole = {words: network.eps("directory", *words).out for words, _ in looks}
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "10")
+    monkeypatch.setenv("LINES", "13")
     monkeypatch.setattr(screen, "at_screen", lambda: True)
     monkeypatch.setattr(directory_commands, "at_screen", lambda: True)
     for words, rest in looks[:-1]:
@@ -143,7 +143,7 @@ def test_a_terminal_gets_a_screen_of_it(network: Network, monkeypatch: pytest.Mo
     assert checked[-1].startswith("doubtful: ") or checked[-1] == "nothing speaks against signing it"
     assert network.eps("directory", "check", file, "--all").out == whole["check", file]
     dry = network.eps("directory", "submit", "--dry-run", file)
-    assert len(dry.out.splitlines()) == 6 and "shortened: | less shows all 103 lines\n" in dry.err
+    assert len(dry.out.splitlines()) == 9 and "shortened: | less shows all 103 lines\n" in dry.err
 
 
 def test_what_is_not_shown_beside_a_signature_is_said(network: Network) -> None:

@@ -41,16 +41,19 @@ PIPE = "| less"
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def show_lines(lines: Iterable[str], *, whole: bool = False, rest: str = ALL, last: bool = False) -> None:
+def show_lines(
+    lines: Iterable[str], *, whole: bool = False, rest: str = ALL, last: bool = False, beside: int = 0
+) -> None:
     """Print a result: all of it to files, pipes, and whoever wants it whole; a screen of it to a terminal.
 
     Args:
         lines: some may hold several.
         rest: what shows all, for who sees that it is not.
         last: the end is what people look for, not the beginning.
+        beside: lines of the screen that hold something else.
     """
     rows = "\n".join(lines).split("\n")
-    shown = rows if whole or not at_screen() else on_screen(rows, *_screen(), last=last)
+    shown = rows if whole or not at_screen() else on_screen(rows, *_screen(beside), last=last)
     if rows != [""]:
         print("\n".join(shown), flush=True)
     _tell_shortened(len(rows) if len(shown) < len(rows) else 0, rest)
@@ -72,10 +75,10 @@ def at_screen() -> bool:
     return sys.stdout.isatty()
 
 
-def _screen() -> tuple[int, int]:
+def _screen(beside: int = 0) -> tuple[int, int]:
     """Columns and lines for a result."""
     columns, lines = shutil.get_terminal_size()
-    return columns, max(lines - SPARE_LINES, 1)
+    return columns, max(lines - SPARE_LINES - beside, 1)
 
 
 def _tell_shortened(lines: int, rest: str) -> None:

@@ -65,6 +65,9 @@ class Look:
 LAST = 20
 """Records that ``log`` shows unless told otherwise."""
 
+BESIDE = 3
+"""Lines of a screen that hold where the directory is from, and how many records there are besides."""
+
 SUBMITTING = Look(copy_will_do=False)
 """Whoever is to submit something must be able to ask."""
 
@@ -78,7 +81,7 @@ def _present(settings: EpsSettings, look: Look) -> Present:
 
 
 def _show(lines: Iterable[str], look: Look, rest: str = ALL) -> None:
-    show_lines(map(plain, lines), whole=look.whole, rest=rest)
+    show_lines(map(plain, lines), whole=look.whole, rest=rest, beside=BESIDE)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -102,7 +105,7 @@ def show(name: str, look: Look, settings: EpsSettings) -> int:
     else:
         rows, paper = list(overview(present.directory)), terminal()
         columns = max((len(who) for who, _ in rows), default=0) + 2
-        show_lines((paper.row(plain(who), plain(what), columns) for who, what in rows), whole=look.whole)
+        show_lines((paper.row(plain(who), plain(what), columns) for who, what in rows), whole=look.whole, beside=BESIDE)
     return 0
 
 
