@@ -154,6 +154,19 @@ def test_again_removes_the_old_state(quick: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("same", ["other", "hd-1/../hd-1"])
+def test_two_roles_with_one_state_are_no_server_that_runs(quick: Path, same: str) -> None:
+    """As the tutorial's hd-1-wrong, a copy of hd-1, where nobody removes it."""
+    roles = quick / "settings" / "dev" / "roles"
+    shutil.copytree(roles / "hd-1", roles / "other")
+    (roles / "other" / "009_state.json").write_text(json.dumps({"state_path": f".eps/{same.replace('other', 'hd-1')}"}))
+    (quick / ".eps" / "hd-1").mkdir(parents=True)
+    (quick / ".eps" / "hd-1" / "records.sqlite.lock").touch()
+    told: list[str] = []
+    make_dev_certs(quick, told.append)
+    assert told[-2].startswith("removed the old network's state") and not (quick / ".eps" / "hd-1").exists()
+
+
 def test_refused_while_a_server_is_running(quick: Path) -> None:
     make_dev_certs(quick, lambda line: None)
     before = certificates(quick, "dev", "hd-1")

@@ -82,7 +82,7 @@ def make_dev_certs(root: Path, tell: Tell) -> None:
         raise StartError(
             f"there is no settings/dev/roles in {root}", hint="run this in the root of the repository, or name it"
         )
-    states = [state for tree in trees for state in _state_folders(tree, root)]
+    states = list({state.resolve(): state for tree in trees for state in _state_folders(tree, root)}.values())
     try:
         with _nobody_running(states):
             for tree in trees:
@@ -204,7 +204,7 @@ def _nobody_running(states: list[Path]) -> Iterator[None]:
     """
     held = []
     try:
-        for lock in (lock for state in states for lock in sorted(state.rglob("*.lock"))):
+        for lock in sorted({lock.resolve() for state in states for lock in state.rglob("*.lock")}):
             file = lock.open("rb")
             held.append(file)
             try:
