@@ -87,13 +87,13 @@ class Application:
         write_channels(machine.dev / "roles" / "hd-2", channels)
 
 
-def offer(machine: Machine, permissions: Sequence[Mapping[str, Any]] = ()) -> None:
-    """The directory lets hd-1 call the application's method on hd-2."""
+def offer(machine: Machine, permissions: Sequence[Mapping[str, Any]] = (), method: str = METHOD) -> None:
+    """The directory lets hd-1 call the application's method, or another, on hd-2."""
     path = machine.dev / "directory" / "001_base.json"
     directory = json.loads(path.read_text())
     for record in directory["records"]:
         if record["name"] == "hd-2" and record["section"] == "services":
-            record["data"][1]["methods"].append({"name": METHOD, "permissions": list(permissions)})
+            record["data"][1]["methods"].append({"name": method, "permissions": list(permissions)})
     path.write_text(json.dumps(directory))
 
 

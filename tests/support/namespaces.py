@@ -28,6 +28,9 @@ CLONE_NEWNET = 0x40000000
 PLACES = {"hd-1": "a", "hd-2": "b", "sd-1": "p", "public-proxy-1": "p", "public-proxy-eps-1": "p"}
 """Where each role of the development network runs."""
 
+BURST = 3_000
+"""Bytes, that a narrow link carries at once: two packets."""
+
 _numbers = itertools.count(1)
 
 
@@ -91,6 +94,9 @@ class Hub:
         _ip("link", "add", device, "netns", hub, "type", "veth", "peer", "name", "to-hub", "netns", name)
         _ip("-n", hub, "addr", "add", f"{self.near(place)}/24", "dev", device)
         _ip("-n", hub, "link", "set", device, "up")
+        _ip(
+            "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"
+        )  # by losses, as nearly everywhere
         _ip("-n", name, "addr", "add", f"{self.address(place)}/24", "dev", "to-hub")
         _ip("-n", name, "link", "set", "to-hub", "up")
         _ip("-n", name, "link", "set", "lo", "up")
@@ -109,6 +115,17 @@ class Hub:
 
     def mend(self, place: str) -> None:
         self._rules("del", place)
+
+    def narrow(self, place: str, rate: int, queue: int) -> None:
+        """From now on the link to ``place`` carries ``rate`` bytes per second each way, and drops what is beyond
+        ``queue`` bytes on their way."""
+        limits = ("rate", f"{rate * 8}bit", "burst", f"{BURST}", "limit", f"{queue}")
+        for namespace, device in ((self.name("hub"), f"to-{place}"), (self.name(place), "to-hub")):
+            subprocess.run(
+                ["tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf", *limits],
+                check=True,
+                capture_output=True,
+            )
 
 
 class Apart(Machine):

@@ -19,9 +19,10 @@ import pytest
 
 from eps.core.rendezvous import TunnelOutcome
 from eps.transport import splice as splice_module
+from eps.transport.narrow import FIRST_TAKEN, LEAST_TAKEN, Measure
 from eps.transport.pipes import COPY_BYTES, PIPE_BYTES, Carrier, CopyCarrier, PipePool, SpliceCarrier, splice_works
 from eps.transport.sockets import UNSENT_BYTES, tune, unsent
-from eps.transport.splice import FIRST_TAKEN, LEAST_TAKEN, Measure, Relay, SpliceResult
+from eps.transport.splice import Relay, SpliceResult
 from support.sockets import fill, open_files, recv, recv_all, recv_exactly, recv_until_reset, reset, send, tcp_pair
 
 BOTH_LOOPS = True

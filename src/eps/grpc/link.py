@@ -7,6 +7,7 @@ Whoever ends a connection gives a reason; the first one counts, and is what ever
 import asyncio
 import errno
 import math
+import os
 import select
 import socket
 import ssl
@@ -18,7 +19,7 @@ from typing import Protocol, cast
 from eps.errors import TlsFailed
 from eps.grpc.guard import GuardLimits
 from eps.grpc.pulse import Diagnosis, Pulse, PulseLimits, Sent, judge_sent
-from eps.transport.sockets import last_acknowledged, unacknowledged
+from eps.transport.sockets import UNSENT_BYTES, bound_unsent, last_acknowledged, unacknowledged, unsent
 from eps.transport.tls import PeerIdentity, peer_certificate
 
 CLOSE_GRACE = 1.0
@@ -26,7 +27,11 @@ CLOSE_GRACE = 1.0
 
 WAITING_BYTES = 16_384
 """Encrypted bytes that may wait for the socket before streams have to wait: what is below TLS goes out in its order,
-however small and urgent what comes behind it is. Event loops allow 512 KiB: eight seconds at 64 kB/s."""
+however small and urgent what comes behind it is. Event loops allow 512 KiB: eight seconds at 64 kB/s. (uvloop's TLS has
+64 KiB below what it counts; so the kernel is asked, too.)"""
+
+MOST_AHEAD = 1 << 20
+"""Bytes that a quick line is given between two questions whether it has sent them."""
 
 _NO_WAY = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 """How the kernel says that nothing comes through: no end that somebody has made."""
@@ -148,7 +153,9 @@ class Link(asyncio.Protocol):
         self._explain = explain
         self._transport: asyncio.Transport | None = None
         self._hang_up = select.poll()
-        self._takes_bytes = True
+        self._takes_bytes = self._kernel_takes = True
+        self._given, self._ahead = 0, UNSENT_BYTES
+        self._watch: int | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self._sock: socket.socket | None = None
 
@@ -171,6 +178,7 @@ class Link(asyncio.Protocol):
             self._hang_up.register(sock.fileno(), select.POLLRDHUP)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                bound_unsent(sock)
         self._speaker.begin()
         timeout = self.limits.settings_timeout
         self.after(
@@ -190,13 +198,20 @@ class Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._takes_bytes = False
+        self._expect_room()
+
+    def _expect_room(self) -> None:
         timeout = self.limits.write_timeout
         self.after("write", timeout, lambda: self.abort(f"{self.peer_name} did not read for {timeout:g} s"))
 
     def resume_writing(self) -> None:
         self._takes_bytes = True
-        self.cancel_timer("write")
-        self._speaker.on_writable()
+        self._has_room()
+
+    def _has_room(self) -> None:
+        if self._takes_bytes and self._kernel_takes:
+            self.cancel_timer("write")
+            self._speaker.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, OSError) and exc.errno in _NO_WAY:
@@ -206,6 +221,7 @@ class Link(asyncio.Protocol):
             timer.cancel()
         self.timers.clear()
         self._transport = self._sock = None
+        self._let_watch_go()
         if not self.closed.done():
             self.closed.set_result(self.reason)
         self._speaker.on_gone()
@@ -250,7 +266,7 @@ class Link(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether the transport takes more."""
-        return self._takes_bytes and not self.reason
+        return self._takes_bytes and self._kernel_takes and not self.reason
 
     @property
     def connected(self) -> bool:
@@ -261,6 +277,37 @@ class Link(asyncio.Protocol):
         """Hand bytes to the transport; they are dropped when it is closing."""
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+            self._given += len(data)
+            if self._given > self._ahead and self._kernel_takes and self._sock is not None:
+                self._kernel_takes = False
+                self.loop.call_soon(self._look_at_kernel)  # uvloop writes at the end of its turn
+
+    def _look_at_kernel(self) -> None:
+        """Wait until the kernel has begun to send what it was given. It is asked once for so many bytes, not for each
+        small message, and the more seldom the quicker the line is."""
+        self._let_watch_go()
+        if self._sock is None:
+            return
+        self._given = unsent(self._sock)
+        if self._given <= UNSENT_BYTES:
+            self._kernel_takes = True
+            self._ahead = min(2 * self._ahead, MOST_AHEAD)
+            self._has_room()
+        else:
+            self._ahead = UNSENT_BYTES
+            self._watch = os.dup(self._sock.fileno())  # the event loop has the socket's own
+            self.loop.add_writer(self._watch, self._on_kernel_takes)
+            self._expect_room()
+
+    def _on_kernel_takes(self) -> None:
+        self._let_watch_go()
+        self.loop.call_soon(self._look_at_kernel)  # behind the event loop, which may have more to write
+
+    def _let_watch_go(self) -> None:
+        if self._watch is not None:
+            self.loop.remove_writer(self._watch)
+            os.close(self._watch)
+            self._watch = None
 
     def end(self, reason: str) -> None:
         """Send what is there to send, and close; abort if that takes long."""

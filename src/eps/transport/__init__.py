@@ -15,6 +15,7 @@ arrivals   deadlines and a limit for connections that have not shown yet what th
 incoming   from an accepted socket, through TLS, to its protocol
 memory     what was freed goes back to the system
 tunnel     dials a relay and writes the token
-splice     joins two sockets until both sides have ended (the relay's data path), on pipes
+splice     joins two sockets until both sides have ended (the relay's data path), on pipes; narrow: how much it
+           takes at once
 tasks      background tasks that somebody owns and ends
 """

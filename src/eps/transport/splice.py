@@ -8,9 +8,9 @@ ready, and returns: so a busy tunnel can't starve the others, a side that does n
 TCP's own back-pressure, and there is no task, and nothing to schedule, for any chunk.
 
 On a narrow line whatever waits here is in front of what is small and in a hurry: both are bytes of one connection, end
-to end. So a flow takes no more at once than its sink has just shown to send within ``AHEAD`` seconds; it begins with
-little, has more while its sink is in time, and waits until the sink has sent what it has. What is fast gets whole
-carriers, and isn't asked (``Measure``).
+to end. So a flow takes no more at once than its sink has just shown to send within a moment, and waits until the sink
+has sent what it has; nor does its source's kernel take much more for it (``transport.narrow``). What is fast gets whole
+carriers, and isn't asked.
 
 uvloop tells of a socket that was reset once, and then never again of that socket. Bytes may lie in front of the reset:
 so a flow that has read looks whether its source is broken, and if so reads on by itself.
@@ -33,18 +33,13 @@ from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
+from eps.transport.narrow import Measure, Room
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
 from eps.transport.readers import Readers
 from eps.transport.sockets import UNSENT_BYTES, unacknowledged, unsent
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
-
-AHEAD = 0.1
-"""Seconds of a sink's work that are taken at once: a line has enough to do until the event loop looks again."""
-
-LEAST_TAKEN, FIRST_TAKEN = 16_384, 65_536
-"""Bytes: what even the narrowest line gets at once; and what an unknown one does: a carrier, four times doubled."""
 
 FIRST_LOOK, LONGEST_PAUSE = 0.001, 0.1
 """Seconds until a send queue is looked at again: no event tells that it is empty. Most are after one round trip."""
@@ -206,46 +201,13 @@ class Relay:
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
 
 
-class Measure:
-    """How much a sink is given at once.
-
-    Attributes:
-        most: bytes.
-        unsent: no more bytes than that are unsent there, as far as the flow has asked and has given since.
-    """
-
-    __slots__ = ("_queued", "_since", "most", "unsent")
-
-    def __init__(self) -> None:
-        self.most = FIRST_TAKEN
-        self.unsent = 0
-        self._queued = 0
-        self._since = 0.0
-
-    def went_through(self, taken: int) -> None:
-        """The sink took ``taken`` bytes without a pause."""
-        if taken >= self.most:
-            self.most = min(2 * self.most, PIPE_BYTES)
-
-    def waits(self, queued: int, now: float) -> None:
-        """The sink has so many bytes to send, or to be given, before it gets more."""
-        self._queued, self._since = queued, now
-
-    def waited(self, now: float) -> None:
-        """All but :data:`UNSENT_BYTES` of them are on their way."""
-        self.unsent = UNSENT_BYTES
-        sent = max(self._queued - UNSENT_BYTES, 0)
-        rate = sent / max(now - self._since, 1e-6)
-        self.most = int(min(max(rate * AHEAD, LEAST_TAKEN), PIPE_BYTES))
-
-
 class Flow:
     """One direction. Until it has ended it is registered for exactly one thing: its source's bytes (nothing is
     pending then), or its sink's room; and then for nothing."""
 
     __slots__ = (
-        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_source_broke"),
-        *("_sink", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
+        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_room", "_sink"),
+        *("_source_broke", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
     )
 
     def __init__(
@@ -265,6 +227,7 @@ class Flow:
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
         self._measure = Measure()
+        self._room = Room(source, sink, self._loop.time())
         self._discarding = False
         self._source_broke = False
         self.ended = False
@@ -341,7 +304,8 @@ class Flow:
 
     def _on_writable(self) -> None:
         if not self._carrier.pending or self._put():
-            self._measure.waited(self._loop.time())
+            now = self._loop.time()
+            self._room.waited(self._measure.waited(now), self.moved, now)
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
             self._loop.remove_writer(self._sink_fd)
@@ -357,6 +321,8 @@ class Flow:
             self._discard()
             return True
         self._relay.progressed()
+        if not self._room.is_free:
+            self._room.passed(self.moved, self._relay.last_progress)
         return not self._carrier.pending
 
     def _cannot_take(self, error: OSError) -> None:
