@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import gc
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -282,6 +284,39 @@ async def test_a_failed_delivery_keeps_its_outcome() -> None:
         "hint": "walk",
         "told_by": "hd-1",
     }
+
+
+class Params(dict[str, Any]):
+    """Params that can be asked about when they are gone."""
+
+
+class Failing(Channel):
+    """Fails anew each time, as channels do."""
+
+    async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+        assert self.answer is not None
+        raise type(self.answer)(*self.answer.args)  # type: ignore[misc]  # an exception's class takes its arguments
+
+
+@pytest.mark.parametrize("address", ["nobody.x(1)", "hd-2.echo(1)"])
+@pytest.mark.parametrize(
+    "failure",
+    [Unreachable("no connection"), OutcomeUnknown("no answer"), RuntimeError("a bug")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_of_a_failed_call_nothing_is_left_for_the_cycle_collector(failure: Exception, address: str) -> None:
+    """It may be long before that looks; and params of 4 MiB may take a hundred times as much memory."""
+    setup = Setup(Failing(HD_2, answer=failure), limits=BrokerLimits(patience=0.0))
+    params = Params(a=1)
+    remembered = weakref.ref(params)
+    gc.disable()
+    try:
+        await error_of(await setup.broker.deliver(Request(parse_address(address), params), HD_1))
+        del params
+        await asyncio.sleep(0)
+        assert remembered() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_defect_is_an_answer_and_not_a_traceback() -> None:

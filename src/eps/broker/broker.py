@@ -164,7 +164,7 @@ class Broker:
         try:
             response = await self._deliver(request, sender, started + self._limits.call_timeout)
         except EpsError as error:
-            failure = error
+            failure = error.with_traceback(None)  # whose frames hold the params, this one, and so each other
             response = error_response(str(request.address), error, self._name, abroad=sender != self._name)
         except Exception as error:  # noqa: BLE001 - a bug in one call must not end the server or leave its caller waiting
             failure = InternalError(

@@ -11,6 +11,7 @@ from eps.programs.running.collector import (
     FULL_PER_SECOND,
     MANY,
     MOST,
+    MOST_LARGE,
     PATIENCE_SECONDS,
     Pace,
     collect_at_leisure,
@@ -37,11 +38,16 @@ def test_what_is_looked_at(young: int, large_at: float, generation: int | None) 
     assert Pace().generation(young, 100.0, large_at) == generation
 
 
-@pytest.mark.parametrize("large_at", [100.0, LONG_AGO])
-def test_objects_of_large_values_that_somebody_has_may_be_there_besides(large_at: float) -> None:
-    assert Pace().generation(MOST + 1, 100.0, large_at, large=1) is None
-    assert Pace().generation(3 * MOST, 100.0, large_at, large=2 * MOST) is None
-    assert Pace().generation(3 * MOST + 1, 100.0, large_at, large=2 * MOST) == 2
+def test_objects_of_large_values_may_be_there_besides() -> None:
+    assert Pace().generation(MOST + 1, 100.0, 100.0, large=1) is None
+    assert Pace().generation(3 * MOST, 100.0, 100.0, large=2 * MOST) is None
+    assert Pace().generation(3 * MOST + 1, 100.0, 100.0, large=2 * MOST) == 2
+
+
+@pytest.mark.parametrize(("young", "large_at"), [(MOST + MOST_LARGE + 1, 100.0), (MANY + 1, LONG_AGO)])
+def test_nothing_is_left_behind_for_ever_since_it_is_large(young: int, large_at: float) -> None:
+    """It may lie in a cycle, which only the collector ends."""
+    assert Pace().generation(young, 100.0, large_at, large=2 * MOST_LARGE) is not None
 
 
 def test_all_are_looked_at_now_and_then() -> None:

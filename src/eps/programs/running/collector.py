@@ -26,6 +26,9 @@ MANY = 60_000
 MOST = 2_000_000
 """New objects, some 200 MiB, besides those of large values, that wait no longer, whatever they are."""
 
+MOST_LARGE = 8_000_000
+"""Objects of large values that may be there besides: as four calls of 4 MiB can have. More have been left behind."""
+
 PATIENCE_SECONDS = 60.0
 """After large values came: as long as a call may take that has them in hand."""
 
@@ -57,7 +60,8 @@ class Pace:
             now, large_at: the moment, and that when large values came last.
             large: objects in large values that somebody has.
         """
-        has_large = now - large_at < PATIENCE_SECONDS or large > 0
+        has_large = now - large_at < PATIENCE_SECONDS
+        large = min(large, MOST_LARGE)
         if young < FEW or (has_large and MANY < young <= MOST + large):
             return None
         self.since_full += young
