@@ -16,6 +16,7 @@ from eps.core.clienthello import (
     HelloRefusal,
     RefusedHello,
 )
+from eps.core.hello_shape import hello_shape, with_session_id_of
 from support import hellos
 from support.vectors import load
 
@@ -137,7 +138,21 @@ def compare(stream: bytes) -> Hashable:
     return outcome
 
 
+def shape(stream: bytes) -> Hashable:
+    """A hello has the shape of one with another random number and another session id, which its answer gets."""
+    found = hello_shape(stream)
+    if found is None:
+        return None
+    end = 44 + stream[43]
+    other = stream[:11] + bytes(32) + stream[43:44] + bytes(end - 44) + stream[end:]
+    assert hello_shape(other) == found
+    assert with_session_id_of(stream, other)[44:] == stream[44:]
+    assert len(found) <= len(stream)
+    return len(found) // 64
+
+
 TARGETS = [
     Target("clienthello", run, seeds, tokens=TOKENS, mutate=mutate),
     Target("clienthello_openssl", compare, seeds, tokens=TOKENS, mutate=mutate),
+    Target("hello_shape", shape, seeds, tokens=TOKENS, mutate=mutate),
 ]

@@ -12,12 +12,14 @@ import pytest
 
 from eps.errors import TlsFailed
 from eps.transport import incoming
-from eps.transport.arrivals import FEW_PART, Arrival, SaidNothing
+from eps.transport.arrivals import MANY_PART, Arrival, SaidNothing
 from eps.transport.incoming import Entrance, HandshakeTurns, has_spoken
 from eps.transport.tls import ASKS_AGAIN, accept_tls, asks_again, client_context, server_context
 from support.testing import socket_pair, tls_files
 
 HELLO = b"\x16\x03\x01\x00\x04abcd"
+MANY = 10
+"""Silent ones that are many for a port of MANY_PART times as many."""
 
 
 def hello(context: ssl.SSLContext | None = None) -> bytes:
@@ -32,7 +34,7 @@ def hello(context: ssl.SSLContext | None = None) -> bytes:
 class Port:
     """An entrance, and what came of those who entered."""
 
-    def __init__(self, most: int = 10, seconds: float = 30.0, *, tls: bool = True) -> None:
+    def __init__(self, most: int = 4 * MANY_PART, seconds: float = 30.0, *, tls: bool = True) -> None:
         self.entrance = Entrance(most, seconds)
         self.context = server_context(tls_files("hd-2")) if tls else None
         self.protocols: list[asyncio.Protocol] = []
@@ -63,9 +65,9 @@ def handshakes(port: Port) -> list[ssl.SSLObject]:
 
 
 @asynccontextmanager
-async def beside_silent(number: int = FEW_PART) -> AsyncIterator[Port]:
+async def beside_silent(number: int = MANY) -> AsyncIterator[Port]:
     """A port at which so many are silent; with the usual number they are many."""
-    port = Port(most=FEW_PART**2)
+    port = Port(most=MANY_PART * MANY)
     others = [port.accept() for _ in range(number)]
     try:
         yield port
@@ -75,16 +77,20 @@ async def beside_silent(number: int = FEW_PART) -> AsyncIterator[Port]:
         await asyncio.gather(*(waiting for _, waiting in others), return_exceptions=True)
 
 
-async def shakes_hands(context: ssl.SSLContext) -> str:
-    """A client comes to a port at which many are silent; the version of TLS in the end."""
+async def shakes_hands(context: ssl.SSLContext, times: int = 1) -> list[str]:
+    """A client comes to a port at which many are silent; the version of TLS in the end, each time."""
+    writers = []
     async with beside_silent() as port:
-        near, entering = port.accept()
-        async with asyncio.timeout(20):
-            _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
-            assert await entering in port.protocols
-        version = writer.get_extra_info("ssl_object").version()
+        for _ in range(times):
+            near, entering = port.accept()
+            async with asyncio.timeout(20):
+                _, writer = await asyncio.open_connection(sock=near, ssl=context, server_hostname="hd-2")
+                assert await entering in port.protocols
+            writers.append(writer)
+    versions = [str(writer.get_extra_info("ssl_object").version()) for writer in writers]
+    for writer in writers:
         writer.close()
-    return str(version)
+    return versions
 
 
 async def some_turns(number: int = 20) -> None:
@@ -156,8 +162,9 @@ async def test_half_a_hello_begins_no_handshake() -> None:
         await asyncio.sleep(0.05)
         assert not begun
         near.send(whole[-1:])
-        await asyncio.sleep(0.05)
-        assert begun
+        async with asyncio.timeout(20):
+            while not begun:
+                await asyncio.sleep(0.005)
         assert not port.protocols  # made behind the handshake
         near.close()
         with pytest.raises(TlsFailed, match="closed during the TLS handshake"):
@@ -192,7 +199,7 @@ async def test_who_asks_for_nothing_without_tls_gives_way_by_its_end() -> None:
         assert port.ended == [port.protocols[0]]
 
 
-@pytest.mark.parametrize(("silent", "is_asked"), [(FEW_PART, True), (0, False)])
+@pytest.mark.parametrize(("silent", "is_asked"), [(MANY, True), (0, False)])
 async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(silent: int, is_asked: bool) -> None:
     async with beside_silent(silent) as port:
         near, entering = port.accept()
@@ -209,7 +216,11 @@ async def test_while_many_are_silent_who_only_says_hello_is_asked_for_another(si
 async def test_while_many_are_silent_an_honest_client_shakes_hands(version: ssl.TLSVersion) -> None:
     context = client_context(tls_files("hd-1"))
     context.maximum_version = version
-    assert await shakes_hands(context) == version.name.replace("_", ".")
+    assert await shakes_hands(context) == [version.name.replace("_", ".")]
+
+
+async def test_so_do_those_who_are_asked_by_heart() -> None:
+    assert await shakes_hands(client_context(tls_files("hd-1")), times=3) == ["TLSv1.3"] * 3
 
 
 @pytest.mark.parametrize("group", ["secp521r1", "secp384r1"])
@@ -241,6 +252,21 @@ def test_whether_a_hello_is_asked_for_again(group: str) -> None:
     said = asks_again(server_context(tls_files("hd-2")), hello(context))
     assert (ASKS_AGAIN in said) is (group == "X25519")
     assert asks_again(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), hello(context)) == b""
+
+
+@pytest.mark.parametrize("compatible", [True, False])
+def test_the_second_of_one_kind_is_asked_by_heart_and_in_the_words_of_openssl(
+    compatible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = server_context(tls_files("hd-2")), client_context(tls_files("hd-1"))
+    if not compatible:
+        client.options &= ~ssl.OP_ENABLE_MIDDLEBOX_COMPAT  # then a hello has no session id
+    first, second = hello(client), hello(client)
+    assert (first[43], second[43]) == (32 * compatible, 32 * compatible)
+    assert ASKS_AGAIN in asks_again(server, first)
+    expected = asks_again(server_context(tls_files("hd-2")), second)
+    monkeypatch.setattr("eps.transport.tls._asked", lambda *_: pytest.fail("it is asked anew"))
+    assert asks_again(server, second) == expected
 
 
 async def test_who_is_asked_for_another_hello_and_leaves_had_no_session() -> None:

@@ -34,7 +34,7 @@ lifetime      how long tunnels live, learned                warn_rate      one w
 recent        a bounded memory                             client         who calls
 overload      how many calls an application gets at once     latency       how late they are
 told          what another server tells of a failure, seen from here
-clienthello   the server name in a TLS client's first bytes
+clienthello   the server name in a TLS client's first bytes  hello_shape    in what such bytes are alike
 announcement  which domain is whose, until when              chunks         the store ``file``'s pieces of entries
 
 The service directory and the directory sources grow a ``chain``; the broker asks ``entries`` and ``permission``;

@@ -22,8 +22,11 @@ MAX_ARRIVING = 1_000
 on, some 60 KiB."""
 
 FEW_PART = 10
+"""A flood is over when no more than this part of the greatest number is there."""
+
+MANY_PART = 40
 """Honest ones stay for some milliseconds each: when more than this part of the greatest number is there, most want
-nothing. A flood is over when no more are."""
+nothing. Until then each hello costs a signature, with RSA as much as to ask twenty for another: 25 of 1,000 get one."""
 
 FLOOD_PART = 4
 """What a flood has is worth giving back when so great a part was there."""
@@ -93,7 +96,7 @@ class Arrivals:
     @property
     def are_many(self) -> bool:
         """Whether most of those that are here want nothing."""
-        return self._number > self._most // FEW_PART
+        return self._number > self._most // MANY_PART
 
     @property
     def text(self) -> str:
@@ -124,7 +127,7 @@ class Arrivals:
             del members[arrival]
             self._resized(arrival.group, len(members) + 1, len(members))
             self._number -= 1
-            if self._flooded and not self.are_many:
+            if self._flooded and self._number <= self._most // FEW_PART:
                 self._flooded = False
                 self._on_quiet()
 

@@ -164,7 +164,7 @@ class _First(asyncio.Protocol):
 
 async def has_spoken(sock: socket.socket, *, tls: bool) -> bool:
     """Wait for the first byte, or for the first TLS record as a whole; whether that came. Nothing is read."""
-    wanted = 0
+    wanted, waited = 0, False
     while True:
         try:
             begun = sock.recv(_PEEKED_BYTES if tls else 1, socket.MSG_PEEK)
@@ -177,9 +177,11 @@ async def has_spoken(sock: socket.socket, *, tls: bool) -> bool:
                 return False
         if len(begun) >= (wanted := first_record_bytes(begun) if tls else 1):
             break
+        waited = True
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)  # it is not readable before
         await readable(sock)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    if waited:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     return True
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from eps.core.recent import Recent
+
 RECORD_BYTES = 16 * 1024
 """TLS has no more in one record (RFC 8446, section 5.1), and OpenSSL gives no more than one at a time."""
 
@@ -76,10 +78,12 @@ class Context(ssl.SSLContext):
 
     Attributes:
         wary: the same, for peers of which nobody knows whether they are there.
+        asked: how hellos of a shape were asked for another, by ``wary``.
     """
 
     sslobject_class = Session
     wary: ssl.SSLContext | None = None
+    asked: Recent[bytes, bytes] | None = None
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
         """A session on these two."""
