@@ -144,7 +144,7 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
     for name, work in (
         ("hd-1", partial(looking.trace, [opened_by], True, True)),
         ("hd-2", partial(looking.trace, [opened_by], True, True)),
-        ("public-proxy-1", partial(looking.proxy_trace, opened_by, True)),
+        ("public-proxy-1", partial(looking.proxy_trace, opened_by, True, False)),
     ):
         monkeypatch.setenv("PROXY_SETTINGS" if "proxy" in name else "EPS_SETTINGS", f"settings/dev/roles/{name}")
         done = await here.run(work)
@@ -158,11 +158,11 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
     assert "by the proxy's clock hd-2 had answered after" in " ".join(done.out.split())
     assert f"trace {GIVEN}, over the connection that was opened for this one" in " ".join(done.out.split())
 
-    listed = await here.run(partial(looking.trace, [], False))
+    listed = await here.run(partial(looking.trace, [], False, False))
     assert GIVEN in listed.out and GIVEN.upper() not in listed.out
-    assert (await here.run(partial(looking.trace, ["1" * 32], False))).code == 1
-    assert (await here.run(partial(looking.trace, ["no trace"], False))).code == 2
-    assert (await here.run(partial(looking.proxy_trace, "no trace", False))).code == 2
+    assert (await here.run(partial(looking.trace, ["1" * 32], False, False))).code == 1
+    assert (await here.run(partial(looking.trace, ["no trace"], False, False))).code == 2
+    assert (await here.run(partial(looking.proxy_trace, "no trace", False, False))).code == 2
 
 
 def post(port: int, context: ssl.SSLContext, traceparent: str) -> dict[str, Any]:

@@ -102,15 +102,16 @@ class Tour:
     async def logged(self, name: str, process: Process, side: str = "ours", **wanted: Any) -> None:
         """Note a line of a log."""
         line = await process.wait_for(**wanted)
-        self.told[name] = Told("log", line["message"], side=side, outcome="executed", reason=line.get("reason", ""))
+        words = (line.get("side") or side, "executed", line.get("reason", ""))
+        self.told[name] = Told("log", line["message"], line.get("stage") or "-", *words)
 
-    async def start_fails(self, name: str, role: str = "hd-1") -> None:
+    async def start_fails(self, name: str, role: str = "hd-1", **environment: str) -> None:
         """Note with what line a start ends."""
-        process = await self.machine.launch(role)
+        process = await self.machine.launch(role, **environment)
         line = await process.wait_for(level="fatal")
         assert await self.machine.stop(role) != 0
         self.machine.ended.remove(process)
-        self.told[name] = Told("start", line["message"], side="ours", outcome="not_sent", reason=line["reason"])
+        self.told[name] = Told("start", line["message"], line["stage"] or "-", line["side"], "not_sent", line["reason"])
 
     async def restarted(self, *roles: str, connects: bool = True) -> None:
         """Start ``roles`` anew. If they can connect, wait until the streams to the proxy's EPS server stand again."""

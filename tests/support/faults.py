@@ -252,9 +252,12 @@ async def late_for_the_first(target: int, seconds: float) -> AsyncIterator[int]:
     came: list[asyncio.Task[None]] = []
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
-        await asyncio.sleep(late)  # it is time that has to pass
-        there, far = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(_pour(reader, far), _pour(there, writer), return_exceptions=True)
+        try:
+            await asyncio.sleep(late)  # it is time that has to pass
+            there, far = await asyncio.open_connection("127.0.0.1", target)
+            await asyncio.gather(_pour(reader, far), _pour(there, writer), return_exceptions=True)
+        finally:
+            writer.transport.abort()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(asyncio.create_task(forward(reader, writer, 0.0 if came else seconds)))

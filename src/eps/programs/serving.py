@@ -29,6 +29,7 @@ from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.remembered import TRACE, Remembered
 from eps.programs.running.runtime import Options, Server, fan_out, run, run_server
+from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
@@ -178,7 +179,8 @@ class _Living(Generic[S]):
         self._in_use = self._seen
         self._set_level(self._settings)
         remembered = Remembered(lambda: self._server.short)
-        self._server = self._made(fan_out([emit, remembered.keep]), metrics)
+        self._spans = spans_from(os.environ, lambda: self._server.short, emit)
+        self._server = self._made(fan_out([emit, remembered.keep, self._spans.keep]), metrics)
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)
         commands: dict[str, Handler] = {
@@ -250,6 +252,7 @@ class _Living(Generic[S]):
         await self._server.close()
         self._draining.tell(self._server.cut)
         await self._control.close()
+        await asyncio.to_thread(self._spans.close)
 
     def started(self) -> Started:
         return self._server.started()

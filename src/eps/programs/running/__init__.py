@@ -6,6 +6,7 @@ metrics    events as numbers
 collector  when Python looks for cycles: not into the values of large calls
 control    the socket through which other processes ask something of a running server
 remembered  the last calls and steps, for those who ask for a trace
+spans      calls and steps for OpenTelemetry, where the extra otel is installed
 status     what a running server tells of itself there
 handover   one process takes another's place
 draining   one comes to its end, and says how that went
