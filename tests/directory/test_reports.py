@@ -77,14 +77,3 @@ def test_whose_sections_were_changed_fits_a_line() -> None:
     assert many[MAX_OPERATORS:] == ("and 1 more operator",)
     assert changed_sections(chain_of(MAX_OPERATORS + 5))[-1] == "and 5 more operators"
     assert changed_sections([]) == ()
-
-
-def test_a_wrong_clock_is_told_when_it_goes_wrong_and_when_it_is_right_again() -> None:
-    events = Events()
-    reports = Reports(events, None)
-    for off in ("", "our clock is 3 days ahead of that of sd", "our clock is 4 days ahead of that of sd", "", ""):
-        reports.clock(off)
-    wrong, right = events.of(Notice)
-    assert wrong.text.startswith("our clock is 3 days ahead of that of sd: certificates will seem")
-    assert (wrong.level, wrong.reason, wrong.side) == (Level.WARN, "own-clock", "ours")
-    assert right.text == "our clock agrees with that of the service directory again"

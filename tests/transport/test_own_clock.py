@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from eps.core.clock import Comparisons
+from eps.core.clock import FORGOTTEN_SECONDS, Comparisons, Moment
+from eps.core.event import Level, Notice
 from eps.errors import StartError
 from eps.reasons import Reason
 from eps.transport.handshakes import plain_reason, reason_of_handshake
-from eps.transport.own_clock import OWN_CLOCK
+from eps.transport.own_clock import OWN_CLOCK, ClockNews, OwnClock
 from eps.transport.tls import client_context
-from support.testing import tls_files
+from support.testing import Events, tls_files
 
 EXPIRED, YOUNG = 10, 9
 OFF = "our clock is 3 days ahead of that of sd"
@@ -71,3 +72,52 @@ def test_a_date_that_is_no_date_says_nothing(three_days_ahead: None) -> None:
     assert OWN_CLOCK.off() == OFF
     OWN_CLOCK.compare("sd", datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT"))
     assert OWN_CLOCK.off() == ""
+
+
+def test_a_wrong_clock_is_told_when_it_goes_wrong_and_when_it_is_right_again() -> None:
+    events, at = Events(), [1_000_000.0, 0.0]
+    clock = OwnClock(lambda: Moment(*at))
+    news = ClockNews(events, "the service directory", clock)
+    news.look()
+    clock.note("sd", 3 * 86_400.0)
+    news.look()
+    clock.note("sd", 4 * 86_400.0)
+    news.look()
+    (wrong,) = events.of(Notice)
+    assert wrong.text.startswith(f"{OFF}: certificates will seem")
+    assert (wrong.level, wrong.reason, wrong.side) == (Level.WARN, "own-clock", "ours")
+    at[1] += FORGOTTEN_SECONDS + 1
+    at[0] += FORGOTTEN_SECONDS + 1
+    news.look()
+    assert events.of(Notice) == [wrong], "nobody has told the time lately: that is no agreement"
+    clock.note("sd", 1.0)
+    news.look()
+    news.look()
+    assert events.of(Notice)[1].text == "our clock agrees with that of the service directory again"
+    assert len(events.of(Notice)) == 2
+
+
+def test_a_clock_that_was_set_agrees_again_whatever_was_said_unverified() -> None:
+    events, at = Events(), [1_000_000.0, 0.0]
+    clock = OwnClock(lambda: Moment(*at))
+    news = ClockNews(events, "the service directory", clock)
+    clock.note("sd", -3 * 86_400.0, verified=False)
+    news.look()
+    at[0] += 3 * 86_400.0
+    news.look()
+    assert [notice.text for notice in events.of(Notice)][1:] == [
+        "our clock agrees with that of the service directory again"
+    ]
+
+
+def test_the_same_word_verified_in_the_same_second_counts() -> None:
+    at = [1_000_000_000.0, 0.0]
+    clock = OwnClock(lambda: Moment(*at))
+    clock.compare("sd", "Sun, 09 Sep 2001 01:46:39 GMT", verified=False)
+    clock.note("liar", 2 * 86_400.0, verified=False)
+    assert clock.off() == (
+        "our clock is 2 days ahead of that of liar (not verified), but others agree with it, so it may be theirs that "
+        "is wrong"
+    )
+    clock.compare("sd", "Sun, 09 Sep 2001 01:46:39 GMT")
+    assert clock.off() == ""

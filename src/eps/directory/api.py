@@ -32,7 +32,7 @@ from eps.directory.rounds import Rounds
 from eps.directory.slices import last_chain
 from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import EpsError, RecordError
-from eps.transport.own_clock import OWN_CLOCK
+from eps.transport.own_clock import ClockNews
 
 LOAD_SECONDS = 2.0
 """How long ``start`` waits for the cache to be verified; some 10,000 records. The rest is done behind it."""
@@ -104,6 +104,7 @@ class ApiDirectory:
     ) -> None:
         self._emit = emit
         self._reports = Reports(emit, following.own_name)
+        self._clock = ClockNews(emit, "the service directory")
         roots = TrustedRootsFile(files.trusted_roots, emit)
         self._rounds = Rounds(clients, roots, self._reports, following.pace.thorough_every, now)
         self._cache = ChainCache(files.cache, emit)
@@ -219,7 +220,7 @@ class ApiDirectory:
             except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
                 self._reports.failed(f"unexpected {type(error).__name__}: {error}", "please report this")
             self._judge_age()
-            self._reports.clock(OWN_CLOCK.off())
+            self._clock.look()
             self._refreshes.end(asked)
             await self._refreshes.pause(self.pause)
 

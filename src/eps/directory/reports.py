@@ -10,7 +10,7 @@ from eps.core.names import Operator
 from eps.core.record import SignedRecord
 from eps.core.wording import counted
 from eps.errors import EpsError, Side, Unreachable
-from eps.reasons import TABLE, Reason
+from eps.reasons import Reason
 
 MAX_OPERATORS = 20
 """Operators whose changes one log line names: some 2 KB. A directory that is begun anew names hundreds, and its records
@@ -36,7 +36,6 @@ class Reports:
         self._failures: set[str] = set()
         self.failure: EpsError | None = None
         self._missing_reported = False
-        self._clock_is_off = False
 
     @property
     def failing(self) -> bool:
@@ -72,18 +71,6 @@ class Reports:
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""
         self._emit(Notice(text=reason, hint=hint, level=Level.WARN))
-
-    def clock(self, off: str) -> None:
-        """How our clock differs from those of service directories; "" if it doesn't: told when that changes."""
-        if bool(off) is self._clock_is_off:
-            return
-        self._clock_is_off = bool(off)
-        if not off:
-            self._emit(Notice(text="our clock agrees with that of the service directory again"))
-            return
-        what, reason, side = f"{off}: certificates will seem expired, or not valid yet", Reason.OWN_CLOCK, Side.OURS
-        hint = TABLE[reason].do
-        self._emit(Notice(level=Level.WARN, text=what, hint=hint, reason=reason.value, side=side.value))
 
     def drops_signatures(self, endpoint: str, what: str) -> None:
         """An endpoint does not hand on canonical signatures."""

@@ -32,7 +32,7 @@ from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
 from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
-from eps.jsonrpc.hour import hour_there, opened, trusting
+from eps.jsonrpc.hour import HourQuestion, hour_there, opened, trusting
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
 from eps.transport.handshakes import is_of_dates, plain_reason, reason_of_handshake
@@ -41,12 +41,6 @@ from eps.transport.tls import TlsFiles, client_context
 
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""
-
-HOUR_SECONDS = 2.0
-"""To be told the time where TLS fails for its date; less than whoever waits for the failure waits for."""
-
-HOUR_EVERY = 60.0
-"""Between two such questions, in seconds."""
 
 LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
@@ -131,7 +125,7 @@ class JsonRpcClient:
         self._limits = limits
         self._side = callee.side
         self._tells_hour = callee.tells_hour
-        self._tls = tls
+        self._hour = HourQuestion(self._compare_clocks)
         self._reasons = callee.reasons or {}
         self._reader = AnswerReader(self.label, limits.max_answer, limits.max_values, load)
         self._connections = Connections(self._dial, limit=limits.max_connections, keep_alive=limits.keep_alive)
@@ -172,13 +166,15 @@ class JsonRpcClient:
         if self._closed:
             raise self._error(NotSent, "is not called any more: this client is closed", "")
         seconds = self._limits.timeout if timeout is None else timeout
-        sent = _Sent()
+        until, sent = asyncio.get_running_loop().time() + seconds, _Sent()
         try:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(until):
                     answer = await self._post(body, sent)
             except TimeoutError:
                 raise self._too_slow(seconds, sent) from None
+            except TlsFailed as error:
+                raise await self._beside_the_clock(error, until) from error.__cause__
             return await self._reader.read(answer, request_id, tolerate)
         except DeliveryError as error:
             raise self._fit_to_tell(error) from error.__cause__
@@ -196,6 +192,7 @@ class JsonRpcClient:
         before = self._successor or self
         self._successor, self.label = other, other.label
         before._connections.retire()
+        before._hour.give_up()
         self._before = [kept for kept in (*self._before, before._connections) if kept.in_use]
 
     async def close(self) -> None:
@@ -203,6 +200,7 @@ class JsonRpcClient:
         self._closed = True
         if self._successor is not None:
             await self._successor.close()
+        await self._hour.close()
         for connections in (*self._before, self._connections):
             await connections.close()
 
@@ -296,21 +294,32 @@ class JsonRpcClient:
             if type(error) is TimeoutError:
                 text = f"no connection within {CONNECT_SECONDS:g} s"
                 raise self._error(Unreachable, text, "check address and firewalls") from None
-            if self._tells_hour and is_of_dates(error):
-                await self._compare_clocks()
-            text, reason = f"no TLS connection: {plain_reason(error)}", reason_of_handshake(error)
-            hint = TABLE[reason].do if reason in (Reason.OWN_CA, Reason.OWN_CLOCK) else _TLS_HINT
-            raise self._error(TlsFailed, text, hint, reason) from error
+            raise self._no_tls(error) from error
+
+    def _no_tls(self, error: OSError) -> TlsFailed:
+        text, reason = f"no TLS connection: {plain_reason(error)}", reason_of_handshake(error)
+        hint = TABLE[reason].do if reason in (Reason.OWN_CA, Reason.OWN_CLOCK) else _TLS_HINT
+        return self._error(TlsFailed, text, hint, reason)
+
+    async def _beside_the_clock(self, error: TlsFailed, until: float) -> TlsFailed:
+        """The same error; if it is about a date, with what time it is there, as far as that is known in time.
+
+        Args:
+            until: when whoever waits for the error waits no more, by the event loop's clock.
+        """
+        cause = error.__cause__
+        if not self._tells_hour or not isinstance(cause, OSError) or not is_of_dates(cause):
+            return error
+        await self._hour.ask(until)
+        return self._no_tls(cause)
 
     async def _compare_clocks(self) -> None:
-        """Ask what time it is there, although TLS could not verify who says it: for words alone, and not often."""
-        who = f"{self.label} (not verified)"
-        if self._tls is None or OWN_CLOCK.is_known(who, HOUR_EVERY):
-            return
-        with suppress(EpsError, OSError, ValueError, TimeoutError):
-            async with asyncio.timeout(HOUR_SECONDS):
-                reader, writer = await opened(await self._connected(), trusting(self._tls), self._server_name or "")
-                OWN_CLOCK.compare(who, await hour_there(reader, writer, host_port(self._url), self._url.raw_path_qs))
+        """Ask what time it is there, although TLS could not verify who says it: for words alone."""
+        context = trusting(TlsFiles())
+        with suppress(EpsError, OSError, ValueError, TypeError):
+            reader, writer = await opened(await self._connected(), context, self._server_name or "")
+            date = await hour_there(reader, writer, host_port(self._url), self._url.raw_path_qs)
+            OWN_CLOCK.compare(self.label, date, verified=False)
 
     async def _connected(self) -> socket.socket:
         if self._proxy is not None and self._context is None:  # it reads the URL

@@ -3,8 +3,10 @@ authority keeps nobody from seeing what is behind it. For words to administrator
 """
 
 import asyncio
+import math
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from eps.core.clock import date_in
@@ -13,6 +15,56 @@ from eps.transport.tls import TlsFiles
 
 MAX_HEAD_BYTES = 16 * 1024
 """Of an HTTP answer, in which a Date is looked for."""
+
+
+HOUR_SECONDS = 2.0
+"""To be told the time where TLS fails for its date; whoever waits for the failure is kept no longer."""
+
+HOUR_EVERY = 60.0
+"""Between two such questions to one server, in seconds, whatever came of the first."""
+
+
+class HourQuestion:
+    """The question what time it is at one server: one at a time, and not often. It runs beside whoever wants to know,
+    in a task that ends within :data:`HOUR_SECONDS`, or with ``close``.
+
+    Args:
+        ask: asks, and keeps the answer; raises nothing but for cancellation and what a deadline makes of it.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = -math.inf
+
+    async def ask(self, until: float) -> None:
+        """Have it asked, if it was not lately, and wait for the answer: for half of the time that is left.
+
+        Args:
+            until: when nobody waits any more, by the event loop's clock.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at >= HOUR_EVERY:
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._in_time(), name="what time is it there")
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=max(0.0, min(HOUR_SECONDS, (until - now) / 2)))
+
+    def give_up(self) -> None:
+        """End a question that is under way."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def close(self) -> None:
+        """The same, and wait for its end."""
+        self.give_up()
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+
+    async def _in_time(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HOUR_SECONDS):
+                await self._ask()
 
 
 def trusting(files: TlsFiles, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from eps.core.certificate import fingerprint_of
+from eps.core.clock import Comparisons
 from eps.core.event import Notice
 from eps.core.http_proxy import HttpProxies
 from eps.core.jsonrpc_text import Call
@@ -17,7 +19,7 @@ from eps.core.message import Response
 from eps.core.pem import certificates_in
 from eps.core.wording import shows
 from eps.datastores.sqlite import SqliteDatastore
-from eps.errors import StartError
+from eps.errors import EpsError, StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.server import JsonRpcServer
 from eps.programs.running.metrics import Metrics, MetricsServer
@@ -30,6 +32,7 @@ from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy
 from eps.settings import ProxySettings, load_proxy
+from eps.transport.own_clock import OWN_CLOCK
 from support.testing import Events, jsonrpc_server, tls_files
 
 FILES = tls_files("internal-server")
@@ -307,6 +310,37 @@ async def test_it_calls_the_network_through_its_eps_server(tmp_path: Path, kind:
         "fine",
         [("hd-2.incomingConnection", {"a": 1})],
     )
+
+
+@EITHER
+async def test_a_wrong_clock_is_told_by_its_eps_servers_date(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OWN_CLOCK, "comparisons", Comparisons())
+    dates = [datetime.now(UTC) - timedelta(days=9, hours=1), datetime.now(UTC)]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        date = dates.pop(0).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        writer.write(f"HTTP/1.1 503 no\r\nDate: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    eps_server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{eps_server.sockets[0].getsockname()[1]}/jsonrpc"
+    make, given = {"public": (PublicProxyServer, public), "private": (PrivateProxyServer, private)}[kind]
+    told = Events()
+    server = make(given(tmp_path, jsonrpc_client={"endpoint": endpoint}), told, Metrics())
+    try:
+        for _ in range(2):
+            with pytest.raises(EpsError):
+                await server.call_network("hd-2.incomingConnection", {"a": 1}, 5.0)
+    finally:
+        await server.close()
+        eps_server.close()
+        await eps_server.wait_closed()
+    wrong, right = (notice.text for notice in told.of(Notice) if "clock" in notice.text)
+    assert wrong.startswith(f"our clock is 9 days ahead of that of the EPS server of {server.name}: certificates will")
+    assert right == f"our clock agrees with that of the EPS server of {server.name} again"
 
 
 async def test_a_certificate_that_is_wrong_keeps_it_from_starting(tmp_path: Path) -> None:

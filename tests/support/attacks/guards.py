@@ -659,6 +659,13 @@ WIRES = (
         "jsonrpc/test_server.py::test_a_body_that_does_not_arrive_is_given_up",
     ),
     Guard(
+        "whoever stands in the way can't say what time it is where others are verified",
+        "core/clock.py",
+        "in fresh.items() if who[1]}",
+        "in fresh.items()}",
+        "core/test_clock.py::test_an_unverified_word_counts_nowhere_while_a_verified_one_agrees",
+    ),
+    Guard(
         "only allowed names call",
         "core/callers.py",
         "    if rules.names is None or not set(rules.names).isdisjoint(names) or rules.operator in names:",

@@ -80,4 +80,4 @@ async def compare_clocks(settings: EpsSettings | SdSettings | ProxySettings) -> 
             targets = []
     for reached in await asyncio.gather(*(reach(target, now, START_SECONDS) for target in targets)):
         if reached.ahead is not None:
-            OWN_CLOCK.note(f"{reached.target.who} at {reached.target.address} (not verified)", reached.ahead)
+            OWN_CLOCK.note(f"{reached.target.who} at {reached.target.address}", reached.ahead, verified=False)

@@ -43,6 +43,7 @@ from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy, RelayLimits
 from eps.settings import ProxySettings, models
+from eps.transport.own_clock import ClockNews
 from eps.transport.tls import server_context
 from eps.transport.tunnel import RelaySettings
 
@@ -64,6 +65,7 @@ class _ProxyServer(Composite):
         self._is_let_go = False
         self.rpc: JsonRpcServer
         self._client = _eps_client(section)
+        self._clock = ClockNews(emit, _called(section))
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
         add_metrics(self, settings.metrics, metrics, emit)
         self.add_open(self._client.close)
@@ -84,7 +86,10 @@ class _ProxyServer(Composite):
         an id that says so."""
         trace = current_id()
         request_id = brokering_id(trace, IDS.span()) if trace else ""
-        return await self._client.call(method, params, timeout=timeout, request_id=request_id)
+        try:
+            return await self._client.call(method, params, timeout=timeout, request_id=request_id)
+        finally:
+            self._clock.look()
 
     async def let_go(self) -> None:
         """Serve no further call of our EPS server, and let the store go, unless several may have it."""
@@ -311,7 +316,12 @@ class PrivateProxyServer(_ProxyServer):
 
 
 def _eps_client(section: Section) -> JsonRpcClient:
-    return jsonrpc_client(section.jsonrpc_client, called=f"the EPS server of {section.name}", tells_hour=True)
+    return jsonrpc_client(section.jsonrpc_client, called=_called(section), tells_hour=True)
+
+
+def _called(section: Section) -> str:
+    """How messages name our EPS server."""
+    return f"the EPS server of {section.name}"
 
 
 def _shown_inside(given: models.PrivateProxySettings) -> list[models.ServerTlsSettings]:
