@@ -228,10 +228,13 @@ async def test_settings_change_while_it_runs(machine: Machine) -> None:
 
 
 async def test_the_log_level_changes_while_it_runs(machine: Machine) -> None:
+    """Whatever is doubtful in what was changed beside it: that is warned about."""
     process = machine.processes["hd-1"] = await machine.spawn("hd-1", "eps", "--format", "json", "server", "run")
     await process.up()
-    (machine.dev / "roles" / "hd-1" / "009_level.yml").write_text("log_level: debug\n")
+    changed = "log_level: debug\nkeepalive: {unanswered: 20}\n"
+    (machine.dev / "roles" / "hd-1" / "009_level.yml").write_text(changed)
     await process.wait_for(text="changed settings in use now: log_level", timeout=30)  # a new file in a folder
+    await process.wait_for(text="009_level.yml: keepalive.unanswered: is 20 s; used are 35 s", level="warn", timeout=30)
     for _ in range(5):  # of many failed calls, all but the first are for the debug log only
         await machine.call("hd-1._ping")
     await process.wait_for(level="debug", timeout=30)

@@ -452,11 +452,6 @@ BAD_EPS: list[tuple[Callable[[Any], object], str]] = [
         "channels[3].settings.tls: certificate_file is missing (a certificate and its key are given together)",
     ),
     (lambda v: v.update(metrics={}), "metrics.bind_address: is missing"),
-    (
-        lambda v: v.update(keepalive={"idle": 30, "unanswered": 20}),
-        "keepalive: unanswered is 20, and idle + interval × count are 50 s (Linux would end a silent connection with "
-        "the first packet that is lost: leave unanswered out, make it 50 or more, or the others smaller)",
-    ),
     (lambda v: v.update(state_path=""), "state_path: must not be empty"),
     (lambda v: v.update(call_timeout=None, name={}), "name: must be text, not a map"),
 ]
@@ -650,6 +645,31 @@ def test_warnings(folder: Path, program: str, value: Any, warning: str | None) -
         assert found[0].startswith("warning xyz: unknown key, ignored (")
     else:
         assert found == [f"warning {warning}"]
+
+
+KEEPALIVES = [
+    ({"unanswered": 20}, 35),
+    ({"idle": 60, "interval": 15, "count": 4, "unanswered": 20}, 120),
+    ({"idle": 60, "unanswered": 60}, 80),
+    ({"count": 10, "unanswered": 60}, 65),
+]
+"""Settings that were documented when `unanswered` was 20 s unless set, and what is used of them now."""
+
+
+@pytest.mark.parametrize(("program", "base"), [("eps", EPS), ("sd", SD), ("proxy", PROXY)], ids=["eps", "sd", "proxy"])
+@pytest.mark.parametrize(("keepalive", "used"), KEEPALIVES, ids=[f"to-{used}" for _, used in KEEPALIVES])
+def test_a_former_keepalive_is_read_and_warned_about(
+    folder: Path, program: str, base: Any, keepalive: dict[str, int], used: int
+) -> None:
+    assert report(program, folder, {**base, "keepalive": keepalive}) == [
+        f"warning keepalive.unanswered: is {keepalive['unanswered']} s; used are {used} s (idle + interval × count), "
+        "since Linux would otherwise end a silent connection with the first lost packet (leave it out)"
+    ]
+
+
+@pytest.mark.parametrize("keepalive", [{"unanswered": 35}, {"idle": 60, "interval": 15}, {"idle": 5, "unanswered": 25}])
+def test_other_keepalives_are_fine(folder: Path, keepalive: dict[str, int]) -> None:
+    assert report("eps", folder, {**EPS, "keepalive": keepalive}) == []
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5555", "localhost:5555", "[::1]:5555", "127.0.0.2:5555"])

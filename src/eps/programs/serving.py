@@ -33,8 +33,8 @@ from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
-from eps.programs.wiring.parts import Loads, S, settings_from
-from eps.settings import Severity, describe_problems, load_eps, load_proxy, load_sd, places_of
+from eps.programs.wiring.parts import Loads, S, settings_from, warn_of
+from eps.settings import Loaded, Severity, describe_problems, load_eps, load_proxy, load_sd, places_of
 from eps.settings.answers import answers_of_terminal
 from eps.settings.changes import changes
 from eps.transport.inherited import SOCKETS, from_systemd
@@ -174,7 +174,8 @@ class _Living(Generic[S]):
         """Read the settings and make the server; a ``runtime.Build``."""
         self._emit = emit
         self._seen = Look(places_of(self._program, os.environ))
-        self._settings = settings_from(self._load, emit, self._answers)
+        loaded = settings_from(self._load, emit, self._answers)
+        self._settings, self._warned = loaded.settings, loaded.warnings
         self._seen.add(named_files(self._settings))
         self._in_use = self._seen
         self._set_level(self._settings)
@@ -271,7 +272,8 @@ class _Living(Generic[S]):
     async def _reread(self, look: "Look", *, asked: bool) -> None:
         self._seen = look
         try:
-            settings = await asyncio.to_thread(self._read)
+            loaded = await asyncio.to_thread(self._read)
+            settings = loaded.settings
             apply = await self._server.prepare(settings)
             await apply()
         except EpsError as error:
@@ -282,11 +284,13 @@ class _Living(Generic[S]):
             return
         self._said = ""
         self._tell(settings, look.others_than(self._in_use), asked=asked)
+        warn_of((one for one in loaded.warnings if asked or one not in self._warned), self._emit)
+        self._warned = loaded.warnings
         self._in_use = look
         self._settings = settings
         self._set_level(settings)
 
-    def _read(self) -> S:
+    def _read(self) -> Loaded[S]:
         """Read and check; in a thread.
 
         Raises:
@@ -299,9 +303,9 @@ class _Living(Generic[S]):
         errors = [problem for problem in report.problems if problem.severity is Severity.ERROR]
         if errors:
             raise SettingsError(describe_problems(errors))
-        settings = self._load(os.environ, Path.cwd(), self._answers).settings
-        self._seen.add(named_files(settings))
-        return settings
+        loaded = self._load(os.environ, Path.cwd(), self._answers)
+        self._seen.add(named_files(loaded.settings))
+        return loaded
 
     def _refuse(self, error: EpsError, *, asked: bool) -> None:
         if error.message == self._said and not asked:

@@ -13,7 +13,7 @@ from eps.core.endpoint import is_this_machine, normal_host
 from eps.core.host_port import parse_host_port
 from eps.settings import node as nodes
 from eps.settings.fields import Model
-from eps.settings.models import JsonRpcServerSettings, SdJsonRpcServerSettings, TlsSettings
+from eps.settings.models import JsonRpcServerSettings, KeepaliveSettings, SdJsonRpcServerSettings, TlsSettings
 from eps.settings.node import Node, locate, plain
 from eps.settings.problems import Loc, Problem, Severity, kind, nearest, render_path
 
@@ -186,6 +186,12 @@ def _advice(settings: Model) -> Iterator[tuple[Loc, str, str]]:
         if isinstance(model, TlsSettings) and model.insecure_skip_verify:
             hint = "set it to false, and name the CA in ca_certificate_files"
             yield (*loc, "insecure_skip_verify"), "certificates are not checked against a CA", hint
+        if isinstance(model, KeepaliveSettings) and model.unanswered is not None and model.unanswered < model.silence:
+            text = (
+                f"is {model.unanswered} s; used are {model.silence} s (idle + interval × count), since Linux would "
+                "otherwise end a silent connection with the first lost packet"
+            )
+            yield (*loc, "unanswered"), text, "leave it out"
         # A service directory's answers are for every operator.
         if not isinstance(model, JsonRpcServerSettings) or isinstance(model, SdJsonRpcServerSettings):
             continue

@@ -94,7 +94,7 @@ def test_settings_come_from_where_the_environment_says(tmp_path: Path, monkeypat
     monkeypatch.setenv("EPS_SETTINGS", "eps.yml")
     (tmp_path / "eps.yml").write_text("name: hd-1\nunknown: 1\ndirectory: {type: json, settings: {path: .}}\n")
     events = Events()
-    assert settings_from(load_eps, events).name == "hd-1"
+    assert settings_from(load_eps, events).settings.name == "hd-1"
     (warning,) = events.of(Notice)
     assert (warning.level, warning.text.startswith("eps.yml: unknown")) == (Level.WARN, True)
 

@@ -1,7 +1,7 @@
 """Settings as the lower layers take them: the parts that several programs have."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -32,7 +32,7 @@ from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import content_digest, tls_files
 from eps.reasons import Reason
 from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings, models
-from eps.settings.problems import Severity
+from eps.settings.problems import Problem, Severity
 from eps.transport.listener import RateLimit
 from eps.transport.sockets import Keepalive, keep_alive
 from eps.transport.tls import server_context
@@ -205,20 +205,25 @@ def add_jsonrpc_server(
     return rpc
 
 
-def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> S:
+def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> Loaded[S]:
     """A program's settings, from the files that its environment names; what is doubtful about them is logged.
 
     Args:
         load: ``load_eps``, ``load_sd`` or ``load_proxy``; raises SettingsError.
     """
     loaded = load(os.environ, Path.cwd(), prompt)
-    for warning in loaded.warnings:
-        emit(Notice(level=Level.WARN, text=str(warning)))
+    warn_of(loaded.warnings, emit)
     for finding in at_a_start(loaded.settings, now()):
         emit(_noticed(finding))
     if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
         emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
-    return loaded.settings
+    return loaded
+
+
+def warn_of(warnings: Iterable[Problem], emit: Emit) -> None:
+    """What works in settings, but should not stay as it is."""
+    for warning in warnings:
+        emit(Notice(level=Level.WARN, text=str(warning)))
 
 
 def _noticed(finding: Finding) -> Notice:
