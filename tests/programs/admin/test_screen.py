@@ -104,5 +104,8 @@ def test_compact_json_is_json() -> None:
     text = compact(value, width=60)
     assert json.loads(text) == value
     assert '  "short": [1, 2]' in text
+    for columns in range(20, 60):
+        rows = compact({"_client": {"name": "hd-1", "entry": "x" * 10}, "b": [1, 2]}, width=columns).splitlines()
+        assert all(len(row) <= columns or row.count('"') == 4 for row in rows), "a text is never torn"
     assert compact(7) == "7"
     assert compact([]) == "[]"

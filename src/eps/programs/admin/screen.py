@@ -128,14 +128,15 @@ READING_ORDER = {"serverInfo": 0, "name": 1, "groups": 2, "type": 2, "services":
 """Which keys of an answer come first."""
 
 
-def compact(value: object, indent: int = 0, width: int = 79) -> str:
-    """``value`` as JSON on few lines: what fits into a line stands in one."""
+def compact(value: object, indent: int = 0, width: int = 79, key: str = "") -> str:
+    """``value`` as JSON on few lines: what fits into a line, with its ``key`` and a comma, stands in one."""
     flat = json.dumps(value, ensure_ascii=False)
-    if len(flat) + indent <= width or not isinstance(value, dict | list) or not value:
+    if indent + len(key) + len(flat) + len(",") <= width or not isinstance(value, dict | list) or not value:
         return flat
     pad = " " * (indent + 2)
     if isinstance(value, dict):
-        items = [f"{json.dumps(key)}: {compact(item, indent + 2, width)}" for key, item in value.items()]
+        named = ((f"{json.dumps(name)}: ", item) for name, item in value.items())
+        items = [f"{name}{compact(item, indent + 2, width, name)}" for name, item in named]
         return "{\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "}"
     items = [compact(item, indent + 2, width) for item in value]
     return "[\n" + ",\n".join(pad + item for item in items) + "\n" + " " * indent + "]"
