@@ -75,6 +75,21 @@ def test_an_overload_begins_with_few_late_answers(workers: int, seconds: float, 
 
 
 @pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("workers", "seconds", "latest", "most"),
+    [(8, 0.05, 0.95, 0.2), (8, 0.2, 3.0, 1.0), (2, 0.1, 5.0, 2.5)],
+    ids=["quick", "slow", "few workers"],
+)
+def test_begun_amid_an_overload_it_is_known_from_the_first_calls(
+    workers: int, seconds: float, latest: float, most: float, seed: int
+) -> None:
+    """What nine of ten take is learned when few run, which here only the first ones do."""
+    simulation = overloaded(workers, seconds, about(seconds), seed, warm=0.0)
+    assert simulation.result(20, 40).seconds[-1] < latest
+    assert simulation.result(23, 40).quantile(0.9) < most
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_a_slow_application_that_is_suddenly_asked_for_more_soon_gets_it_all(seed: int) -> None:
     """Whatever comes takes 2 s: ten calls run, and then three hundred."""
     random.seed(seed)

@@ -146,12 +146,16 @@ def together(seen: Sequence[Seen]) -> Seen:
 class Base:
     """What calls of one method take when few run.
 
+    Args:
+        few: so many.
+
     Attributes:
         seconds: the lower quarter of what they take; 0: not known.
         long: nine of ten end within these; 0: not known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, few: int) -> None:
+        self._few = few
         self.seconds = 0.0
         self.long = 0.0
         self._first: list[Begun] = []
@@ -175,7 +179,15 @@ class Base:
             first = lower([(one.took(now), one.seconds is None) for one in self._first])
             if first is not None and math.isfinite(first):
                 self.seconds = max(first, 1e-6)
+                self.long = self._first_long()
                 self._first = []
+
+    def _first_long(self) -> float:
+        """What the longest of those took that began among few. Where calls come too fast from the first one on, there
+        are no others to learn it from."""
+        among_few = [one.seconds for one in self._first if one.running <= self._few]
+        ended = [seconds for seconds in among_few if seconds is not None and math.isfinite(seconds)]
+        return max(ended, default=0.0) if len(ended) == len(among_few) else 0.0
 
 
 class Watch:

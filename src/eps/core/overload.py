@@ -222,7 +222,7 @@ class Adaptive:
             self._refused_at = now
         base = self._bases.get(method)
         if base is None:
-            self._bases.put(method, base := Base())
+            self._bases.put(method, base := Base(FLOOR))
         call = Begun(method, running, now, base.seconds)
         base.begun(call)
         self._watch.begun(call, base.long, self._allowed)
