@@ -15,10 +15,11 @@ from eps.core.entries import Directory
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.instant import parse_instant
 from eps.core.json_pieces import DeeperThan, parse_in_pieces
-from eps.core.json_steps import count_values, exhaust
+from eps.core.json_steps import count_values
 from eps.core.message import CLIENT_KEY, Error, Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import parse_change_record, parse_signed_record
+from eps.core.steps import exhaust
 from eps.errors import AddressError, BadParams, BadRequest, DeliveryError, TooDeep, TooLarge, TunnelFailed
 from eps.grpc.codec import encode_request
 from support.vectors import load

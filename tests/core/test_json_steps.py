@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eps.core.json_steps import RECORDS, STEP_TOKENS, count_values, exhaust, load_in_steps
+from eps.core.json_steps import RECORDS, STEP_TOKENS, count_values, load_in_steps
 from eps.core.jsonrpc_text import strict_loads
+from eps.core.steps import exhaust
 from eps.errors import BadRequest, EpsError, NotJson, TooLarge
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from eps.core.json_steps import exhaust
 from eps.core.packed import MAX_MEMBERS, SLICE_BYTES, coding_of, unpack
+from eps.core.steps import exhaust
 from eps.errors import BadRequest, NotJson, TooLarge
 
 TEXT = b'{"jsonrpc":"2.0"}' * 9000

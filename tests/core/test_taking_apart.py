@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from eps.core.json_steps import exhaust
+from eps.core import taking_apart
 from eps.core.jsonrpc_text import parse_request, parse_response, strict_loads
 from eps.core.loose_answers import read_loosely
+from eps.core.steps import exhaust
 from eps.core.taking_apart import MAX_LEFT, STEP_VALUES, forget_rest, take_apart
 from eps.errors import EpsError
 from eps.grpc.struct_decoder import decode_struct
@@ -46,15 +47,31 @@ def test_what_somebody_else_has_stays_and_is_told() -> None:
     whole = [{"x": [shared, 1], "y": "text"}, [shared["a"]]]
     values = [whole]
     del whole
-    left = exhaust(take_apart(values))
+    left, containers = exhaust(take_apart(values))
+    assert containers == 4
     assert shared == {"a": [1, {"b": []}]}
     assert [part is shared["a"] or part is shared for part in left] == [True, True]
 
 
 def test_not_all_that_stays_is_told() -> None:
     shared = [[number] for number in range(2 * MAX_LEFT)]
-    assert len(exhaust(take_apart([list(shared)]))) == MAX_LEFT
-    assert shared == [[number] for number in range(2 * MAX_LEFT)]
+    shared[3] *= 50
+    left, containers = exhaust(take_apart([list(shared), []]))
+    assert len(left) == MAX_LEFT and any(part is shared[3] for part in left), "the largest are"
+    assert containers == 2
+    assert [part[0] for part in shared] == list(range(2 * MAX_LEFT))
+
+
+def test_where_nobody_tells_who_is_alone_nothing_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert taking_apart.tells_who_is_alone()
+    monkeypatch.setattr(taking_apart.sys, "getrefcount", lambda _: 1)  # type: ignore[attr-defined]  # as a later one may
+    assert not taking_apart.tells_who_is_alone()
+    monkeypatch.undo()
+    monkeypatch.setattr(taking_apart, "_alone", -1)
+    value = [[1], {"a": [2]}]
+    assert exhaust(take_apart([value])) == ([value], 0)
+    assert value == [[1], {"a": [2]}]
+    assert not taking_apart.is_alone([[1]], 0)
 
 
 def test_what_is_taken_out_of_an_object_is_all_that_remains_of_it() -> None:

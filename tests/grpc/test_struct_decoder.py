@@ -54,6 +54,14 @@ def test_an_object_too_large_to_be_kept_still_has_parts_that_are() -> None:
     assert first["a"]["entry"] is second["a"]["entry"]
 
 
+def test_an_object_of_very_many_values_is_not_kept() -> None:
+    memory = Memory()
+    value = {"a": {"lists": [[] for _ in range(9_000)], "entry": ENTRY}}
+    first, second = (decoded(encode_struct(value), memory) for _ in range(2))
+    assert first == second == value
+    assert first["a"] is not second["a"] and first["a"]["entry"] is second["a"]["entry"]
+
+
 def test_the_memory_forgets_what_was_not_used_for_longest() -> None:
     memory = Memory(limit=30)
     kept = {bytes([number]) * 10: {"n": number} for number in range(3)}

@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
-from eps.core.taking_apart import STEP_VALUES
+from eps.core.taking_apart import STEP_VALUES, Forgotten
 from eps.transport import large_values
 from eps.transport.aside import aside
-from eps.transport.large_values import LARGE_VALUES, LargeValues
+from eps.transport.large_values import (
+    COUNTED_SECONDS,
+    LARGE_VALUES,
+    LOOK_SECONDS,
+    WATCHED_SECONDS,
+    LargeValues,
+)
 
 MANY = 200_000
 A_STEP = 6 * STEP_VALUES
@@ -25,14 +31,14 @@ def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The blocks of memory that come free in each step in which something is forgotten; the cycle collector rests."""
     each = list[int]()
 
-    def exhausted(steps: Generator[None, None, list[Any]]) -> list[Any]:
+    def exhausted(steps: Generator[None, None, Forgotten]) -> Forgotten:
         while True:
             before = sys.getallocatedblocks()
             try:
                 next(steps)
             except StopIteration as end:
-                left: list[Any] = end.value
-                return left
+                forgotten: Forgotten = end.value
+                return forgotten
             finally:
                 each.append(before - sys.getallocatedblocks())
 
@@ -102,6 +108,46 @@ async def test_its_objects_are_known_while_it_comes_and_while_it_is_there() -> N
     del value, coming
     await until_forgotten(values)
     assert values.objects == 0
+
+
+async def test_of_what_somebody_keeps_only_the_rest_counts() -> None:
+    values = LargeValues()
+
+    def two() -> dict[str, Any]:
+        return {"part": [[] for _ in range(MANY // 10)], "more": [[] for _ in range(MANY)]}
+
+    part = (await values.decoded(3 * MANY, two, lambda value: value))["part"]
+    async with asyncio.timeout(60):
+        while values.objects > MANY // 2:
+            await asyncio.sleep(0.005)
+    assert values.objects > MANY // 20 and len(part) == MANY // 10
+
+
+async def test_what_somebody_keeps_for_good_is_looked_at_seldom_and_then_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looks = 0.0, 0
+
+    class Counted(LargeValues):
+        def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+            nonlocal looks
+            looks += 1
+            super()._look(loop)
+
+    values = Counted(lambda: now)
+    value = await decoded(values)
+    await asyncio.sleep(0.1)
+    assert values.objects
+    now = COUNTED_SECONDS + 1
+    assert values.objects == 0
+    await asyncio.sleep(2 * LOOK_SECONDS)  # the last of the frequent ones
+    before = looks
+    await asyncio.sleep(10 * LOOK_SECONDS)
+    assert looks <= before + 1 and len(values) == 1
+    monkeypatch.setattr(large_values, "SLOW_LOOK_SECONDS", LOOK_SECONDS)
+    now = WATCHED_SECONDS + 1
+    await until_forgotten(values)
+    assert len(value["a"]) == MANY
 
 
 async def test_few_values_are_not_watched() -> None:

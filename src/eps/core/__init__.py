@@ -27,7 +27,7 @@ host_port     HOST:PORT                                      limits         what
 defaults      what settings are when nobody says otherwise
 wording       how messages count
 travel        what params and results may hold               place          where in a deep value
-taking_apart  large values, forgotten in pieces
+taking_apart  large values, forgotten in pieces              steps          long computations, a little at a time
 endpoint      which relay endpoints may be dialled
 http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second

@@ -8,7 +8,7 @@ once, or refused. What a parser would make of a text is counted before. Pure: th
 
 import re
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 from eps.core.json_tokens import TEXT_OR_REST
 from eps.core.jsonrpc_text import Load, check_value, parse_json, strict_loads
@@ -29,17 +29,6 @@ RECORDS = (b'"params"', b'"records"')
 
 _COUNTED = re.compile(TEXT_OR_REST + rb"|,|[\[{](?![ \t\r\n]*+[\]}])", re.DOTALL)
 _SLICE = 1024 * 1024
-T = TypeVar("T")
-
-
-def exhaust(steps: Generator[None, None, T]) -> T:
-    """What ``steps`` return at their end, taken one right behind the other: for a thread."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 def count_values(text: bytes, most: int) -> Generator[None, None, None]:

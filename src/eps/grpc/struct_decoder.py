@@ -25,6 +25,7 @@ from eps.core.taking_apart import forget_rest
 from eps.core.travel import too_deep
 from eps.errors import BadRequest, TooDeep
 from eps.grpc.struct_encoder import ENTRY, FALSE, ITEM, KEY, LIST, NULL, NUMBER, STRUCT, TEXT, TRUE, VALUE
+from eps.transport.aside import has_few
 
 REMEMBERED_BYTES = 2 * 1024 * 1024
 """Of encoded objects that came in and are kept with their decoded form, which takes some five times as much. Enough for
@@ -33,6 +34,11 @@ the entries of two hundred operators."""
 WORTH_REMEMBERING = range(512, 64 * 1024)
 """Sizes in bytes of the objects that are kept: smaller ones are decoded as fast as found, larger ones would push out
 many others."""
+
+
+BYTES_OF_A_VALUE = 8
+"""An object with more values for its bytes is not kept: a directory entry's have some 80 bytes each, and of lists with
+nothing in them those two MiB would hold half a million, which the cycle collector would look at again and again."""
 
 
 class Memory(Recent[bytes, Object]):
@@ -150,7 +156,7 @@ def _decode(encoded: bytes, place: str, memory: Memory) -> Object:
                 return root
             complete = present
             present, named, end, known = outer.pop()
-            if known:
+            if known and has_few(complete, len(known) // BYTES_OF_A_VALUE):
                 memory.put(known, complete)
     except BaseException:
         for container in [present, *(waiting[0] for waiting in outer)]:

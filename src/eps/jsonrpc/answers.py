@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from eps.core.json_steps import count_values, exhaust, load_in_steps
+from eps.core.json_steps import count_values, load_in_steps
 from eps.core.jsonrpc_text import Load, no_answer, parse_response, read_answer, refused_answer
 from eps.core.loose_answers import Flaw, read_loosely
 from eps.core.message import Response
 from eps.core.packed import unpack
+from eps.core.steps import exhaust
 from eps.errors import BadRequest, DeliveryError
 from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.large_values import LARGE_VALUES

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from eps.core.json_steps import RECORDS, count_values, exhaust, load_in_steps
+from eps.core.json_steps import RECORDS, count_values, load_in_steps
 from eps.core.jsonrpc_text import Load
+from eps.core.steps import exhaust
 from eps.errors import InternalError
 from eps.transport.memory import give_back_memory, large_values_come
 
