@@ -12,7 +12,7 @@ each of them, and find nothing.
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from eps.core.steps import exhaust
@@ -92,8 +92,11 @@ class LargeValues:
     @property
     def objects(self) -> int:
         """Objects and lists in all of them that somebody may have for a call."""
+        return sum(watched.objects for watched in self._lately())
+
+    def _lately(self) -> Iterator[_Watched]:
         since = self._clock() - COUNTED_SECONDS
-        return sum(watched.objects for watched in self._watched if watched.since > since)
+        return (watched for watched in self._watched if watched.since > since)
 
     async def decoded(self, size: int, decode: Callable[[], T], value_of: Callable[[T], Any]) -> T:
         """What ``decode`` returns or raises; it is called beside the loop. The value in it is watched from then on.
@@ -126,7 +129,7 @@ class LargeValues:
 
     def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Unless a look is due before; seldom where only such are watched as somebody keeps."""
-        at = loop.time() + (LOOK_SECONDS if self.objects else SLOW_LOOK_SECONDS)
+        at = loop.time() + (LOOK_SECONDS if any(self._lately()) else SLOW_LOOK_SECONDS)
         if self._looks is loop and self._timer is not None:
             if self._timer.when() <= at:
                 return
