@@ -244,7 +244,13 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     ("calls that a JSON-RPC server is at", "code 500, busy", "core.defaults.MAX_CALLS", ""),
     ("bytes of their requests, and of one more", "code 500, busy", "jsonrpc.in_hand.MAX_CALL_BYTES", "B"),
     ("connections to one application", "further calls wait", "jsonrpc.client.MAX_CONNECTIONS", ""),
-    ("joined and requested tunnels of a proxy", "code 500, stage relay", "proxy.public.MAX_TUNNELS", ""),
+    (
+        "joined and requested tunnels of a proxy",
+        "the longest that reads nothing is closed; if there is none, code 500, stage relay",
+        "proxy.public.MAX_TUNNELS",
+        "",
+    ),
+    ("a connection whose peer lives and reads nothing, at a proxy", "closed", "transport.readers.PAUSE_SECONDS", "s"),
     ("requests for tunnels that wait", "code 500, stage relay", "core.rendezvous.MAX_OPEN_OFFERS", ""),
     ("the same, of one operator", "code 500, stage relay", "core.rendezvous.MAX_OFFERS_PER_CALLER", ""),
     (

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,8 @@ from eps.errors import NotSent, OutcomeUnknown
 from eps.proxy.public import PublicProxy, RelayLimits, source_of
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
-from support.sockets import recv, recv_all, recv_exactly, reset, send, tcp_pair
+from eps.transport.sockets import Keepalive, keep_alive, patience
+from support.sockets import fill, recv, recv_all, recv_exactly, reset, send, tcp_pair
 
 ENDPOINT = "relay.example:9999"
 ENTRY: Object = {"name": "hd-1", "channels": [], "groups": None, "extra": {"kept": 1}}
@@ -386,6 +387,38 @@ async def test_tunnels_are_bounded() -> None:
         assert answer.error is not None
         assert "has 2 connections, as many as it can hold" in answer.error.message
         assert answer.error.data["outcome"] == "not_sent"
+
+
+@pytest.fixture
+def _two_seconds() -> Iterator[None]:
+    """After which a peer that confirms nothing is given up; the shortest that leaves a kernel time to ask."""
+    keep_alive(Keepalive(idle=1, interval=1, count=1))
+    yield
+    keep_alive(Keepalive())
+
+
+@pytest.mark.usefixtures("_two_seconds")
+async def test_of_those_that_read_nothing_the_longest_gives_way_where_places_are_scarce() -> None:
+    async with a_stage(max_tunnels=3, accept_timeout=60.0) as stage:
+        theirs = []
+        for count in range(1, 4):
+            first, second = await stage.offered()
+            theirs.append(await stage.dial(first))
+            await stage.dial(second)
+            await stage.until(Step, 3 * count)
+        relays = list(stage.proxy.relays)
+        assert (await stage.request()).error is not None, "nobody is paused yet"
+        for relay, sock in zip(relays[:2], theirs, strict=False):
+            async with asyncio.timeout(60):
+                while relay.unread <= patience():
+                    fill(sock)
+                    await asyncio.sleep(0.1)
+        for left in (relays[1:], relays[2:]):
+            assert (await stage.request()).error is None
+            assert list(stage.proxy.relays) == left
+        refused = (await stage.request()).error
+        assert refused is not None and "as many as it can hold" in refused.message
+        assert await stage.outcomes(2) == [TunnelOutcome.IDLE] * 2
 
 
 async def test_silent_connections_give_way_to_new_ones() -> None:

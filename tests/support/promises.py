@@ -147,10 +147,13 @@ LINK_FAULTS = (
     ),
     Fault(
         "A program behind a proxy reads nothing for a while, such as a paused download",
-        "Its connection stands and goes on where it was; an hour without a byte either way ends it",
+        "Its connection stands for 15 minutes and goes on where it was, unless a public proxy without a free place "
+        "needs that one. Reading a little begins another 15 minutes; an hour without a byte either way ends any",
         (
             SILENT + "test_a_paused_download_goes_on_where_it_was",
             "transport/test_readers.py::test_a_relays_side_may_pause_for_longer_than_a_dead_link_is_given",
+            "transport/test_readers.py::test_whoever_reads_a_little_begins_another_pause",
+            "transport/test_readers.py::test_nobody_is_spared_for_ever",
         ),
     ),
     Fault(
@@ -254,6 +257,17 @@ NEIGHBOUR_FAULTS = (
             "channels/test_held_streams.py::test_a_server_that_reads_no_answers_is_asked_to_wait",
             "jsonrpc/test_server.py::test_an_answer_that_nobody_reads_is_given_up",
             SPLICE + "test_a_frozen_reader_stops_its_sender_and_costs_bounded_memory",
+        ),
+    ),
+    Fault(
+        "Strangers ask for downloads behind a proxy, live, and read nothing",
+        "Each has 15 minutes. When a public proxy has no free place, the one that has read nothing for longest gives "
+        "way to a newcomer; what a proxy's closed sockets have yet to send is given up as to a dead peer",
+        (
+            "transport/test_readers.py::test_nobody_is_spared_for_ever",
+            "proxy/test_public.py::test_of_those_that_read_nothing_the_longest_gives_way_where_places_are_scarce",
+            "transport/test_readers.py::test_no_relay_leaves_a_spared_socket_behind",
+            "transport/test_readers.py::test_no_channel_leaves_a_spared_socket_behind",
         ),
     ),
     Fault(

@@ -9,7 +9,7 @@ proxy isn't left holding thousands of forgotten tunnels."""
 
 RELAY_IDLE_SECONDS = 3600.0
 """Without a byte, after which a proxy ends what it relays: both ends have shorter limits of their own, so what is that
-silent was forgotten."""
+silent was forgotten. Where somebody lives and reads nothing, see ``transport.readers``."""
 
 ACCEPT_SECONDS = 10.0
 """That a token lives, and a party has to show one (PROTOCOL.md section 6)."""

@@ -50,7 +50,8 @@ class TunnelOutcome(StrEnum):
     RESET = "reset"
     """Joined, until one side broke the connection off."""
     IDLE = "idle"
-    """Joined, until no byte had moved either way for the idle limit."""
+    """Joined, until no byte had moved either way for the idle limit, or one side had read nothing and its place was
+    needed for others."""
     STOPPED = "stopped"
     """The proxy was stopped."""
     LONELY_FIRST = "lonely_first"

@@ -50,6 +50,7 @@ class Channel(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._at_end = True
+        self._read_no_more()
         _wake(self._reading)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -57,7 +58,7 @@ class Channel(asyncio.Protocol):
         self._error = exc
         self._full = False
         if self._readers is not None:
-            self._readers.stop()
+            self._readers.gone()
         _wake(self._reading)
         _wake(self._draining)
         _wake(self.ended)
@@ -82,7 +83,7 @@ class Channel(asyncio.Protocol):
         return bool(self._unread)
 
     def let_pause(self) -> None:
-        """The other side may read nothing for as long as it likes: how long is for whoever writes to say. For a
+        """The other side may read nothing for ``readers.PAUSE_SECONDS``, or less if whoever writes says so. For a
         connection that is made."""
         if self._transport is not None:
             self._readers = Readers(self._transport.get_extra_info("socket"))
@@ -135,6 +136,7 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection when everything is sent."""
+        self._read_no_more()
         if self._transport is not None:
             self._transport.close()
 
@@ -142,6 +144,11 @@ class Channel(asyncio.Protocol):
         """End it at once, and so that the other side sees that it broke off."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _read_no_more(self) -> None:
+        """The transport is about to close."""
+        if self._readers is not None:
+            self._readers.stop()
 
     async def close_soon(self) -> None:
         """End it, and be sure that it has ended."""

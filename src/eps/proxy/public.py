@@ -41,7 +41,7 @@ from eps.reasons import Reason
 from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
-from eps.transport.splice import Relay, SpliceResult
+from eps.transport.splice import Relay, SpliceResult, make_room
 from eps.transport.tunnel import read_token
 
 CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
@@ -239,7 +239,8 @@ class PublicProxy:
             raise TunnelFailed(
                 f"the proxy {self.name} is stopping", hint="try again when it is up", reason=Reason.STOPPING
             )
-        if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:
+        is_full = len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels
+        if is_full and not make_room(self.relays):
             raise TunnelFailed(
                 f"the proxy {self.name} has {self.limits.max_tunnels} connections, as many as it can hold",
                 hint="try again later, or use another proxy",

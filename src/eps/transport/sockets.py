@@ -27,9 +27,10 @@ front of what is small and in a hurry; what is on its way already does not count
 _SIOCOUTQNSD = 0x894B
 """linux/sockios.h; Python has no name for it."""
 
-_PROBES, _UNCONFIRMED, _LAST_ACK_RECEIVED = 3, 24, 56
+_PROBES, _UNCONFIRMED, _LAST_ACK_RECEIVED, _CONFIRMED = 3, 24, 56, 120
 """Where in TCP_INFO (linux/tcp.h) stand: how many questions for room in a row are unanswered, one byte; how many
-segments are on their way, four; the milliseconds since the last confirmation, four."""
+segments are on their way, four; the milliseconds since the last confirmation, four; how many bytes were confirmed in
+all, eight."""
 
 _SO_BUF_LOCK = 72
 """asm-generic/socket.h: of which buffers the kernel does not find out the right size by itself. Python has no name for
@@ -110,6 +111,14 @@ def reader_lives(sock: socket.socket) -> bool:
         return False
     told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNCONFIRMED + 4)
     return not any(told[_UNCONFIRMED:]) and told[_PROBES] < UNANSWERED_PROBES
+
+
+def confirmed(sock: socket.socket) -> int:
+    """How many bytes the peer's kernel has taken in all; 0 where nobody knows."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _CONFIRMED + 8)
+    return int.from_bytes(told[_CONFIRMED:], sys.byteorder)
 
 
 def unacknowledged(sock: socket.socket) -> int:

@@ -21,14 +21,15 @@ How a relay ends:
 - A side that breaks off (reset) is passed on as a reset, so that nobody takes half a message for a whole one; but only
   when the healthy side's kernel has every byte that came before (its send queue is empty), or takes none any more for
   ``LINGER`` seconds. Until then, what is sent to the broken side is read and thrown away, so that its sender can end.
-- No byte either way for the idle limit: both are closed. A side that lives and doesn't read has that long
-  (``transport.readers``).
+- No byte either way for the idle limit: both are closed. A side that lives and doesn't read has that long, too, but no
+  longer than ``transport.readers`` says; and its place is taken first when places are scarce (``make_room``). It is
+  reset where bytes are left that it has not taken: they were not all.
 """
 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
@@ -36,7 +37,7 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.transport.narrow import Measure, Room
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
 from eps.transport.readers import Readers
-from eps.transport.sockets import UNSENT_BYTES, unacknowledged, unsent
+from eps.transport.sockets import UNSENT_BYTES, patience, unacknowledged, unsent
 
 LINGER = 5.0
 """Seconds without progress after which a relay with one broken side is closed; a healthy side needs far less."""
@@ -127,6 +128,15 @@ class Relay:
         """Close both sides now; nothing happens if the relay has ended already."""
         self._end(TunnelOutcome.STOPPED)
 
+    @property
+    def unread(self) -> float:
+        """Seconds for which a side has taken nothing of what waits for it."""
+        return self._readers.unread
+
+    def give_way(self) -> None:
+        """End as an idle one does; see :func:`make_room`."""
+        self._end(TunnelOutcome.IDLE)
+
     def progressed(self) -> None:
         """A sink took bytes; called by the flows."""
         self.last_progress = self.loop.time()
@@ -190,15 +200,26 @@ class Relay:
             if timer is not None:
                 timer.cancel()
         self._timer = self._queue_timer = None
+        is_half = outcome is TunnelOutcome.RESET or (outcome is TunnelOutcome.IDLE and self._readers.unread > 0)
         self._readers.stop()
         for flow in self.flows:
             flow.detach()
         for sock in self._sockets:
-            if outcome is TunnelOutcome.RESET:
+            if is_half:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
             sock.close()
         first, second = (flow.moved for flow in self.flows)
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
+
+
+def make_room(relays: Collection[Relay]) -> bool:
+    """Of the relays that stand though a side reads nothing, for longer than a dead one would be given, the one that has
+    stood so for longest gives way; whether there was one. Of 8,192 it takes a millisecond or two."""
+    longest = max(relays, key=lambda relay: relay.unread, default=None)
+    if longest is None or longest.unread <= patience():
+        return False
+    longest.give_way()
+    return True
 
 
 class Flow:

@@ -1030,9 +1030,30 @@ PASSTHROUGH = (
     Guard(
         "tunnels are bounded",
         "proxy/public.py",
-        "if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels:",
-        "if False:",
+        "is_full = len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels",
+        "is_full = False",
         "proxy/test_public.py::test_tunnels_are_bounded",
+    ),
+    Guard(
+        "those that read nothing leave their tunnels to others where all are taken",
+        "transport/splice.py",
+        "if longest is None or longest.unread <= patience():",
+        "if longest is not None:",
+        "proxy/test_public.py::test_of_those_that_read_nothing_the_longest_gives_way_where_places_are_scarce",
+    ),
+    Guard(
+        "a peer that lives and reads nothing is not kept for ever",
+        "transport/readers.py",
+        "return reader_lives(sock) and now - since < PAUSE_SECONDS",
+        "return reader_lives(sock)",
+        "transport/test_readers.py::test_nobody_is_spared_for_ever",
+    ),
+    Guard(
+        "nor what is left in its closed socket",
+        "transport/readers.py",
+        "for sock in self._waiting:",
+        "for sock in ():",
+        "transport/test_readers.py::test_no_relay_leaves_a_spared_socket_behind",
     ),
     Guard(
         "the cycle collector leaves the values of large calls alone",
