@@ -286,8 +286,8 @@ class Link(asyncio.Protocol):
         """Wait until the kernel has begun to send what it was given. It is asked once for so many bytes, not for each
         small message, and the more seldom the quicker the line is."""
         self._let_watch_go()
-        if self._sock is None:
-            return
+        if self._sock is None or self._transport is None or self._transport.is_closing():
+            return  # uvloop closes sockets before it says so
         self._given = unsent(self._sock)
         if self._given <= UNSENT_BYTES:
             self._kernel_takes = True

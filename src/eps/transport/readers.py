@@ -68,6 +68,10 @@ class Readers:
 
     def _look(self) -> None:
         self._timer = None
+        with suppress(OSError):  # uvloop closes sockets before it says so
+            self._look_at_each()
+
+    def _look_at_each(self) -> None:
         for sock in self._sockets:
             if unacknowledged(sock):
                 await_confirmations(sock, limited=not self._may_pause(sock))
