@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from eps.core.jsonrpc_text import Call, strict_loads
 from eps.core.message import Response
+from eps.core.taking_apart import STEP_VALUES, take_apart
 from eps.jsonrpc import large_bodies as module
 from eps.jsonrpc import request_body
 from eps.jsonrpc.client import JsonRpcClient
@@ -152,3 +155,26 @@ async def test_only_so_many_wait_and_only_so_long(monkeypatch: pytest.MonkeyPatc
     assert ["are waiting already" in str(error) for error in ended] == [False] * 16 + [True]
     assert ["other large requests took" in str(error) for error in ended] == [True] * 16 + [False]
     await enter(turns)
+
+
+async def test_what_it_brought_is_forgotten_in_pieces_before_the_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    each, left = list[int](), list[int]()
+
+    def counted(values: list[Any]) -> Iterator[None]:
+        before = sys.getallocatedblocks()
+        for _ in take_apart(values):
+            each.append(before - sys.getallocatedblocks())
+            yield
+            before = sys.getallocatedblocks()
+
+    async def answer(call: Call) -> Response:
+        return Response(call.id, len(call.params["records"]))
+
+    monkeypatch.setattr(module, "take_apart", counted)
+    monkeypatch.setattr(module, "give_back_memory", lambda: left.append(sum(each)))
+    async with jsonrpc_server(answer, limits=SEVERAL, requests=Requests(large=LargeBodies(strict_loads))) as server:
+        assert (await call(server, {"records": [{"a": [1]}] * 120_000})).result == 120_000
+    assert left[0] > 200_000
+    assert max(each) < 6 * STEP_VALUES

@@ -13,6 +13,7 @@ from typing import Any
 from eps.core.json_steps import RECORDS, count_values, load_in_steps
 from eps.core.jsonrpc_text import Load
 from eps.core.steps import exhaust
+from eps.core.taking_apart import take_apart
 from eps.errors import InternalError
 from eps.transport.memory import give_back_memory, large_values_come
 
@@ -48,6 +49,7 @@ class LargeBodies:
         self._max_values = max_values
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._values: list[Any] = []  # of whose turn it is
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -69,8 +71,9 @@ class LargeBodies:
         try:
             yield
         finally:
+            values, self._values = self._values, []
             self._turn.release()
-            await asyncio.shield(asyncio.to_thread(give_back_memory))
+            await asyncio.shield(asyncio.to_thread(_forget, values))
 
     def is_too_slow(self, size: int, seconds: float) -> bool:
         """Whether the one whose turn it is keeps others waiting.
@@ -89,13 +92,22 @@ class LargeBodies:
         """
         large_values_come()
         try:
-            return await asyncio.to_thread(self._read, body)
+            values = self._values = list[Any]()
+            await asyncio.to_thread(self._read, body, values)  # which returns none: its result would have it, too
+            return values[0]
         finally:
             large_values_come()
 
-    def _read(self, body: bytes) -> Any:
+    def _read(self, body: bytes, values: list[Any]) -> None:
         exhaust(count_values(body, self._max_values))
-        return exhaust(load_in_steps(body, max_bytes=len(body), load=self._load, path=RECORDS, max_piece=MAX_PIECE))
+        steps = load_in_steps(body, max_bytes=len(body), load=self._load, path=RECORDS, max_piece=MAX_PIECE)
+        values.append(exhaust(steps))
+
+
+def _forget(values: list[Any]) -> None:
+    """In a thread, and in pieces: at once, a million values would hold everything up for 50 ms."""
+    exhaust(take_apart(values))
+    give_back_memory()
 
 
 def _busy(why: str) -> InternalError:
