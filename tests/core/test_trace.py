@@ -17,6 +17,7 @@ from eps.core.trace import (
     is_sampled,
     is_trace,
     seconds_in,
+    tokens_age,
     too_late,
     took,
     trace_of,
@@ -130,15 +131,25 @@ def test_durations_that_we_tell() -> None:
     ("durations", "seconds", "late"),
     [
         ({"asked": 0.1, "lives": 10.0}, 10.0, True),
-        ({"asked": 0.1, "lives": 10.0}, 9.9, False),
+        ({"asked": 0.1, "lives": 10.0}, 9.5, True),
+        ({"asked": 0.1, "lives": 10.0}, 9.4, False),
         ({"asked": 0.1, "arrived": 0.1, "lives": 10.0}, 11.0, False),
         ({"asked": 0.1}, 11.0, False),
         (None, 11.0, False),
     ],
-    ids=["over", "not yet", "it came", "not told how long", "nothing told"],
+    ids=["over", "over but for the way", "not yet", "it came", "not told how long", "nothing told"],
 )
 def test_whether_the_other_operator_came_too_late(durations: object, seconds: float, late: bool) -> None:
     assert too_late({"durations": durations}, seconds) is late
+
+
+@pytest.mark.parametrize(
+    ("durations", "age"),
+    [({"asked": 1.0}, 9.0), ({"asked": 3.0}, 10.0), ({"asked": 4.0}, 10.0), (None, 10.0)],
+    ids=["2 s on the way", "none", "clocks differ", "not told"],
+)
+def test_how_old_tokens_are(durations: object, age: float) -> None:
+    assert tokens_age({"durations": durations}, 3.0, 10.0) == age
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 from eps.core.certificate import OWN
 from eps.core.event import Refused
 from eps.core.message import Request, Response
+from eps.core.names import TOKEN_BYTES
 from eps.reasons import Reason, reason_of
 from eps.transport.tls import examine
 from support.broken_networks import Told, Tour, tour
@@ -153,6 +154,33 @@ async def test_the_callees_token_comes_too_late() -> None:
             assert re.search(r"hd-2 came too late: \d+\.\d s after it was asked", error.message), error
             refused = await network.relay_events.wait_for(Refused, lambda event: event.why == "token", timeout=60)
             assert "hd-2 came too late" in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("comes", "reason"),
+    [(b"", "token-late"), (b"\x16\x03\x03\x00\x7a", "unreachable")],
+    ids=["nothing", "half a record"],
+)
+async def test_only_a_callee_of_which_nothing_has_come_is_late(comes: bytes, reason: str) -> None:
+    """The relay ends the connection when its tokens are over, be it that the callee came, and broke off just then."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(TOKEN_BYTES)
+        await asyncio.sleep(1.2 * LATE)
+        writer.write(comes)
+        writer.close()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with Network() as network:
+        for name in (HD_1, HD_2):
+            await network.node(name)
+        await network.proxy(endpoint=f"127.0.0.1:{server.sockets[0].getsockname()[1]}", accept_timeout=LATE)
+        await network.ready()
+        error = (await network.nodes[HD_1].call("hd-2._ping")).error
+    server.close()
+    await server.wait_closed()
+    assert error is not None
+    assert error.data["reason"] == reason, error
 
 
 def _answer_with(proxy: Node, endpoint: str) -> None:

@@ -251,6 +251,33 @@ async def test_a_caller_that_hangs_up(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await request
     assert await stage.outcomes() == [TunnelOutcome.REQUEST_FAILED]
+    await comes_in_vain(stage, "its caller had gone")
+
+
+async def test_a_callee_that_comes_though_its_answer_was_an_error(stage: Stage) -> None:
+    async def refuses(params: Object) -> Response:
+        return Response("x", error=Error(500, "no"))
+
+    stage.answer = refuses
+    assert (await stage.request()).error is not None
+    await comes_in_vain(stage, "the request had failed")
+
+
+async def comes_in_vain(stage: Stage, why: str) -> None:
+    """The callee shows its token, in its time: nobody calls that late."""
+    await stage.dial(base64.b64decode(stage.asked[-1][1]["token"], validate=True))
+    (refused,) = await stage.until(Refused)
+    assert re.fullmatch(rf"hd-2 came \d+\.\d s after it was asked to meet hd-1, in vain: {why}", refused.detail)
+
+
+async def test_a_callee_that_came_in_time_and_shows_its_token_again_is_not_late() -> None:
+    async with a_stage(accept_timeout=1.5) as stage:
+        first, _ = await stage.offered()
+        assert await recv(await stage.dial(first)) == b""
+        assert await stage.outcomes() == [TunnelOutcome.LONELY_FIRST]
+        await stage.dial(first)
+        (refused,) = await stage.until(Refused)
+        assert refused.detail == "its token is unknown, used or expired"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import ssl
 import tracemalloc
 from contextlib import suppress
 
-from eps.transport.sessions import RECORD_BYTES
+from eps.transport.sessions import RECORD_BYTES, hearing
 from eps.transport.tls import client_context, server_context
 from support.testing import tls_files
 
@@ -42,3 +42,15 @@ def test_records_are_read_whole_and_into_buffers_as_before() -> None:
     assert server.read(100, buffer) == 10 and buffer[:10] == b"b" * 10
     client.write(b"abc")
     assert server.read(2) == b"ab" and server.read() == b"c"
+
+
+def test_whether_anything_came_of_the_other_side() -> None:
+    context = client_context(tls_files("hd-1"))
+    with hearing() as heard:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(incoming, outgoing, server_hostname="hd-2")
+    for came, known in ((b"", False), (b"\x16", True)):
+        incoming.write(came)
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        assert heard.anything is known

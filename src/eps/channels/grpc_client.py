@@ -28,7 +28,7 @@ from eps.core.event import Emit, Level, Notice, Step
 from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
-from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in, too_late
+from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in, tokens_age, too_late
 from eps.core.ways import Kind, way_between
 from eps.directory import DirectorySource
 from eps.errors import (
@@ -48,6 +48,7 @@ from eps.grpc.connection import ClientConnection
 from eps.grpc.service import SpokenName
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
+from eps.transport.sessions import hearing
 from eps.transport.tunnel import RelaySettings, dial_relay
 
 CONNECT_TIMEOUT = 10.0
@@ -224,6 +225,7 @@ class GrpcClientChannel:
         self._step(1, operator, f"{operator} is reached through the proxy {proxy}")
         self._step(2, proxy, f"asking {proxy} for a connection to {operator}")
         offer = await self._ask_proxy(operator, proxy)
+        answered = time.monotonic() - started
         token, endpoint = parse_offer(offer, proxy)
         trust = relay_trust_of(self._source, proxy, self._name, self._dialling.relays.trusted_endpoints)
         sock = await dial_relay(
@@ -236,12 +238,13 @@ class GrpcClientChannel:
             time.monotonic() - started,
         )
         asked = time.monotonic()
-        try:
-            connection = await self._secure(sock, operator)
-        except Unreachable as error:
-            seconds = time.monotonic() - started
-            is_over = error.stage is Stage.TLS and error.reason is not Reason.SILENT
-            raise (_came_late(operator, proxy, seconds) if is_over and too_late(offer, seconds) else error) from error
+        with hearing() as heard:
+            try:
+                connection = await self._secure(sock, operator)
+            except Unreachable as error:
+                is_over = error.stage is Stage.TLS and error.reason is not Reason.SILENT and not heard.anything
+                age = tokens_age(offer, answered, time.monotonic() - started)
+                raise (_came_late(operator, proxy, age) if is_over and too_late(offer, age) else error) from error
         self._step(6, operator, f"speaking TLS with {operator}, end to end", time.monotonic() - asked)
         return connection
 

@@ -90,18 +90,23 @@ def told_of_tunnel(error: Error, operator: str, proxy: str) -> Told:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no tunnel, for our own log; see ``core.event.TunnelFinished``."""
+    """Why there is no tunnel, for our own log; see ``core.event.TunnelFinished``.
+
+    Attributes:
+        gone: whoever asked for it is, so that nothing is wrong with the tunnel.
+    """
 
     reason: str = ""
     detail: str = ""
     call_id: str = ""
+    gone: bool = False
 
     @classmethod
     def of(cls, error: BaseException, call_id: str) -> "Failure":
         """What we have found ourselves."""
         if isinstance(error, EpsError):
             return cls(error.reason.value, str(error), quoted(call_id))
-        return cls(detail="whoever asked for it has gone", call_id=quoted(call_id))
+        return cls(detail="whoever asked for it has gone", call_id=quoted(call_id), gone=True)
 
     @classmethod
     def told(cls, error: Error, call_id: str) -> "Failure":

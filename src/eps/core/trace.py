@@ -177,11 +177,26 @@ def durations(asked: float, arrived: float | None, lives: float) -> dict[str, fl
     return told | {"lives": round(lives, 6)}
 
 
-def too_late(result: object, seconds: float) -> bool:
+def tokens_age(result: object, answered: float, seconds: float) -> float:
+    """How old a proxy's tokens are, as far as we can know: it has told how long after making them it answered, and what
+    else there was until its answer came was on the way, half of it to the proxy.
+
+    Args:
+        answered: seconds from our question to its answer.
+        seconds: from our question until now.
+    """
+    asked = dict(durations_in(result)).get("asked", answered)
+    return seconds - max(answered - asked, 0.0) / 2
+
+
+def too_late(result: object, age: float) -> bool:
     """Whether the other operator never came, as far as a proxy has told: its connection was not there when the proxy
-    answered, and ``seconds`` after it was asked the tokens lived no more."""
+    answered, and the tokens, at ``age`` seconds, lived no more, or nearly: what is on the way takes longer or shorter.
+
+    It may have come after that: who says that it did not must have looked at what came of it.
+    """
     told = dict(durations_in(result))
-    return "arrived" not in told and "lives" in told and seconds >= told["lives"]
+    return "arrived" not in told and "lives" in told and age >= 0.95 * told["lives"]
 
 
 DURATIONS = "durations"

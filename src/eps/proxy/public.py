@@ -403,7 +403,7 @@ class PublicProxy:
         if closed.half is not None:
             closed.half.sock.close()
         offer, why = closed.offer, failure or Failure()
-        self._latecomers.over(offer)
+        self._latecomers.over(closed, why)
         seconds = asyncio.get_running_loop().time() - offer.created_at
         self._emit(
             TunnelFinished(

@@ -36,12 +36,39 @@ def over(sock: socket.socket, said: bytes) -> Iterator[None]:
         _said.reset(said_token)
 
 
+class Heard:
+    """Of one handshake that we began.
+
+    Attributes:
+        anything: a byte of the other side has come.
+    """
+
+    anything = False
+
+
+_heard: ContextVar[Heard | None] = ContextVar("_heard", default=None)
+"""Of the handshake that somebody waits for in :func:`hearing`."""
+
+
+@contextmanager
+def hearing() -> Iterator[Heard]:
+    """Within it a client's session begins: whether anything has come of the other side."""
+    heard = Heard()
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
+
+
 class Session(ssl.SSLObject):
     """asyncio and uvloop drop the alert that says why a handshake failed, and ask for 256 KiB whenever they read."""
 
     owed: list[socket.socket] | None = None
     outgoing: ssl.MemoryBIO | None = None
     said = b""
+    heard: Heard | None = None
+    incoming: ssl.MemoryBIO | None = None
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """At most a record; the memory for 256 KiB comes from the system each time, and goes back to it."""
@@ -49,6 +76,8 @@ class Session(ssl.SSLObject):
 
     def do_handshake(self) -> None:
         """Go on with the handshake; send the alert with which it ends, if it fails."""
+        if self.heard is not None and self.incoming is not None and self.incoming.pending:
+            self.heard.anything, self.heard, self.incoming = True, None, None
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -90,4 +119,6 @@ class Context(ssl.SSLContext):
         made = super().wrap_bio(incoming, outgoing, *args, **named)
         if isinstance(made, Session) and made.server_side:
             made.owed, made.outgoing, made.said = _handshaking.get(), outgoing, _said.get()
+        elif isinstance(made, Session):
+            made.heard, made.incoming = _heard.get(), incoming
         return made
