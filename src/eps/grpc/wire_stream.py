@@ -293,7 +293,7 @@ class WireStream:
 
     def release(self) -> None:
         """The owner is done with the stream: what is left of it is dropped, what it held is free again."""
-        self.on_lost = None  # its owner knows
+        self.on_lost = self.on_complete = None  # its owner knows; and no circle, which waits for the cycle collector
         if self.lost is None and not (self.ended and self.sent_end):
             # A server's, behind its trailers, says: no need to send the rest (RFC 9113 section 8.1).
             answered = self.sent_end and not self._carrier.client
