@@ -22,6 +22,7 @@ from eps.core.record import (
 from eps.core.signature import TrustStore
 from eps.core.structure import structured_bytes
 from eps.errors import BadParams, RecordError, StaleRecord
+from eps.reasons import Reason
 from support import certs
 from support.certs import HD_1, HD_1_ALT, HD_2, INTERMEDIATE, NOW, START, Made, authority, minutes, signing, trust
 from support.record_tools import without_canonical
@@ -445,10 +446,21 @@ def test_another_history_from_the_same_root_is_refused() -> None:
     chain = accept(EMPTY, records)
     other = [records[0], *line(3, records[0], mark="other")]
     spliced = [records[0], link(records[0], "x"), dataclasses.replace(records[2])]
-    for answer in (records[:2], other, spliced, [*records[:1]]):
+    for answer in (other, spliced):
         with pytest.raises(RecordError, match="another history from the same root") as caught:
             accept(chain, answer)
         assert caught.value.index is None
+
+
+def test_a_service_directory_that_was_set_back_is_named_as_that() -> None:
+    records = line(3)
+    chain = accept(EMPTY, records)
+    for count in (1, 2):
+        with pytest.raises(RecordError, match=f"was set back: it lacks {3 - count} record") as caught:
+            accept(chain, records[:count])
+        assert caught.value.reason is Reason.DIRECTORY_SET_BACK
+        assert records[-1].hash[:12] in caught.value.message
+        assert "sd store import" in caught.value.hint
 
 
 def test_a_newer_root_replaces_and_an_older_one_does_not() -> None:

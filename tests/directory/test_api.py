@@ -446,7 +446,7 @@ async def test_another_tail_of_the_same_root_is_refused(world: World) -> None:
 
 
 async def test_a_shorter_chain_is_refused(world: World) -> None:
-    await kept(world, chain_of(2), "another history from the same root")
+    await kept(world, chain_of(2), "was set back: it lacks ")
 
 
 async def test_an_older_root_is_refused(world: World) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
+from eps.core.age import spoken
 from eps.core.canonical_use import NO_USE, CanonicalUse
 from eps.core.certificate import CLOCK_TOLERANCE, Subject
 from eps.core.entries import Directory, Entry, Mark
@@ -26,6 +27,7 @@ from eps.core.shared_records import Records
 from eps.core.signature import TrustStore, verify
 from eps.core.structure import structured_bytes
 from eps.core.verdict import Use, Verdict, judge, unfit
+from eps.core.wording import counted
 from eps.errors import RecordError, StaleRecord
 from eps.reasons import Reason
 
@@ -234,8 +236,16 @@ class Chain:
 
     def _continuation(self, records: Sequence[SignedRecord]) -> Sequence[SignedRecord]:
         """What ``records``, a whole list from our root, holds behind our tip."""
-        count = len(self.records)
-        if [record.hash for record in records[:count]] != [record.hash for record in self.records]:
+        count, theirs = len(self.records), [record.hash for record in records[: len(self.records)]]
+        if len(theirs) < count and theirs == [record.hash for record in self.records[: len(theirs)]]:
+            raise RecordError(
+                f"the service directory was set back: it lacks {counted(count - len(theirs), 'record')} that we "
+                f"verified, up to {self.tip[:12]} of {self.records[-1].record.created_at}",
+                hint="its administrators bring them back from a verified copy: eps directory export, sd store import "
+                "(docs/howto-recover-directory.md)",
+                reason=Reason.DIRECTORY_SET_BACK,
+            )
+        if theirs != [record.hash for record in self.records]:
             raise RecordError(
                 f"the service directory now shows another history from the same root, without record {self.tip[:12]}",
                 hint="it lost records or was tampered with; changing history takes a new root (--reset)",
@@ -327,9 +337,11 @@ def _check_signature(signed: SignedRecord, now: datetime, trust: TrustStore, *, 
     """
     instant = signed.record.instant
     if not (ahead and not signed.is_root) and instant.nanoseconds > nanoseconds_of(now + CLOCK_TOLERANCE):
+        ahead_by = spoken((instant.nanoseconds - nanoseconds_of(now)) / 1e9)
         raise RecordError(
-            f"it is dated {instant.text}, more than {CLOCK_TOLERANCE.seconds // 60} minutes in the future",
-            hint="set the clock of the machine that signed, or ours",
+            f"it is dated {instant.text}, {ahead_by} ahead of the clock of whoever checks it here, which is more than "
+            f"{CLOCK_TOLERANCE.seconds // 60} minutes in the future",
+            hint="set the clock of the machine that signed, and sign anew; or else it is ours that is wrong",
             reason=Reason.RECORD_AHEAD,
         )
     payload = signed_payload(signed.hash, signed.parent_hash, signed.record)

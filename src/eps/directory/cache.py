@@ -20,7 +20,7 @@ from eps.core.record import SignedRecord
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.datastores.sqlite import SqliteDatastore, read_entries
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
-from eps.errors import BadParams, BadRequest, EpsError, RecordError
+from eps.errors import BadParams, BadRequest, EpsError, RecordError, Side
 
 KEEP_SECONDS = 5.0
 """How long closing waits for the cache to be written."""
@@ -100,7 +100,7 @@ class ChainCache:
             except EpsError as error:
                 self._kept = None  # whatever is in it now: the next time all of it is replaced
                 await self._close_store()
-                self._complain(f"the directory cache can't be written: {error}")
+                self._complain(f"the directory cache can't be written: {error}", error)
                 if self._trying is None:
                     self._trying = asyncio.create_task(self._try_again(), name="directory cache, again")
                 return
@@ -126,7 +126,7 @@ class ChainCache:
             self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
         except EpsError as error:
             await self._close_store()
-            self._complain(f"the directory cache can't be used: {error}")
+            self._complain(f"the directory cache can't be used: {error}", error)
         return []
 
     async def _close_store(self) -> None:
@@ -148,12 +148,14 @@ class ChainCache:
         else:
             await self._store.append(await entries_of(chain.records[len(known.records) :]))
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, text: str, error: EpsError) -> None:
         if self._complained:
             return
         self._complained = True
         hint = f"going on without it, and trying again every {AGAIN_SECONDS:.0f} s: until then, a restart begins with "
-        self._emit(Notice(text=text, hint=hint + "the directory as it was", level=Level.WARN))
+        hint += "the directory as it was"
+        reason, side = error.reason.value, Side.OURS.value
+        self._emit(Notice(text=text, hint=hint, level=Level.WARN, reason=reason, side=side))
 
     def _tell_written(self) -> None:
         if self._complained:

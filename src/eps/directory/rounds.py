@@ -161,7 +161,8 @@ class Rounds:
             # Its tip was another before we asked, and still it has nothing behind ours: ours is of an older chain.
             news = await self._fetch(index, "")
         if not news:
-            empty = RecordError("it has no records at all, what was verified before stays in use")
+            text = "it has no records at all, what was verified before stays in use"
+            empty = RecordError(text, reason=Reason.DIRECTORY_SET_BACK if chain.records else None)
             raise _NotBelieved(index, self._endpoints.names[index], empty)
         return index, await self._verified(index, news, chain)
 

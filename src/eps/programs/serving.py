@@ -33,7 +33,7 @@ from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
-from eps.programs.wiring.parts import Loads, S, settings_from, warn_of
+from eps.programs.wiring.parts import Loads, S, settings_from, tell_of_certificates, warn_of
 from eps.settings import Loaded, Severity, describe_problems, load_eps, load_proxy, load_sd, places_of
 from eps.settings.answers import answers_of_terminal
 from eps.settings.changes import changes
@@ -46,6 +46,9 @@ LOOK_SECONDS = 10.0
 
 YOUNG_SECONDS = 2.0
 """A file that was changed so shortly before a look may change again and look the same: so it is looked at again."""
+
+REMIND_SECONDS = 86_400.0
+"""Between two lines about a certificate that is about to expire, or whatever else a start would say of certificates."""
 
 NO_CHANGE = "everything goes on as before"
 
@@ -259,10 +262,14 @@ class _Living(Generic[S]):
         return self._server.started()
 
     async def _follow(self) -> None:
+        told = time.monotonic()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):  # wait_for of Python 3.11 can lose a cancellation
                     await self._hung_up.wait()
+            if time.monotonic() - told >= REMIND_SECONDS:
+                told = time.monotonic()
+                await asyncio.to_thread(tell_of_certificates, self._settings, self._emit)
             asked = self._hung_up.is_set()
             self._hung_up.clear()
             look = await asyncio.to_thread(Look, self._seen.files)

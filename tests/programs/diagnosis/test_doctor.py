@@ -12,12 +12,15 @@ from eps.core.message import Error
 from eps.core.names import Fingerprint, Operator
 from eps.errors import NotSent, Side, Unreachable
 from eps.programs.admin import commands as admin
-from eps.programs.diagnosis.doctor import Facts, judge
+from eps.programs.admin.check import certificate_findings
+from eps.programs.diagnosis.doctor import Facts, gather, judge
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, exit_code
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings, look
 from eps.programs.diagnosis.own_server import Asked
+from eps.programs.diagnosis.paper import Paper
 from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
+from eps.programs.diagnosis.report import report
 from eps.programs.diagnosis.service_directory import Answered, Followed
 from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, relays_of
 from eps.settings import EpsSettings
@@ -275,3 +278,25 @@ def test_what_another_server_says_is_quoted() -> None:
 def test_of_a_proxy_that_lists_many_relays_some_are_dialled() -> None:
     listed = [f"r:{port}" for port in range(1, 1000)]
     assert len(relays_of(Directory.empty(), Operator("p"), Operator("o"), listed)) == MAX_RELAYS
+
+
+async def test_our_certificate_that_cannot_be_used_is_a_finding_among_others(
+    machine: Machine, settings: EpsSettings
+) -> None:
+    certs = machine.dev / "certs"
+    (certs / "hd-1.key").write_bytes((certs / "hd-2.key").read_bytes())
+    at = datetime.now(UTC)
+    local = look("eps", machine.environment("hd-1"), machine.folder, at)
+    found = judge(await gather(settings, local, ""), at)
+    directory = [one for one in found if one.what.endswith("does not answer us")]
+    assert [one.reason for one in directory] == ["key-misfit"]
+    assert any("the key does not fit" in one.what for one in found)
+
+
+def test_an_expired_certificate_is_what_to_begin_with(settings: EpsSettings, local: Local) -> None:
+    later = datetime.now(UTC) + timedelta(days=10_000)
+    expired = judge_certificates(replace(local, doubts=tuple(certificate_findings(settings, later))), later)
+    assert "own-expired" in {one.reason for one in expired if one.mark is Mark.WRONG}
+    unpinned = Finding("our pin", Mark.WRONG, "not pinned", "", "ours", "", "own-pin")
+    text = report("hd-1", [*expired, unpinned], Paper(1000))
+    assert "begin with this ✗: " in text and "not pinned" not in text.splitlines()[-1]

@@ -194,13 +194,15 @@ async def _followed(settings: EpsSettings, copy: Chain | Failure) -> Followed:
     given = settings.directory
     if not isinstance(given, models.ApiDirectory):
         return await _unsigned(given)
-    clients = directory_clients(given.settings)
+    directory = copy.directory if isinstance(copy, Chain) else None
     try:
-        trust = directory_trust(given.settings)
+        trust, clients = directory_trust(given.settings), directory_clients(given.settings)
+    except EpsError as error:  # a file that can't be used
+        failure = Failure.of(error)
+        return Followed(tuple(Answered(url, failure=failure) for url in given.settings.endpoints), directory)
+    try:
         answers = await asyncio.gather(*(_answer(clients, index) for index in range(len(clients.names))))
         return await _in_time(follow(settings, trust, clients, answers, copy), answers, copy)
-    except EpsError as error:  # a file that can't be used
-        return Followed((), doubt=Failure.of(error))
     finally:
         await clients.close()
 

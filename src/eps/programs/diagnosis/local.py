@@ -202,4 +202,4 @@ def _fine(shown: Shown, now: datetime) -> Finding:
 
 def _doubtful(doubt: Doubt) -> Finding:
     mark = Mark.WRONG if doubt.severity is Severity.ERROR else Mark.DOUBTFUL
-    return Finding(CERTIFICATES, mark, doubt.text, "", "ours", doubt.hint)
+    return Finding(CERTIFICATES, mark, doubt.text, "", "ours", doubt.hint, doubt.reason or "")

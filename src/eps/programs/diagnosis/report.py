@@ -23,7 +23,7 @@ SIDES = {
 }
 """Whose something is, in words."""
 
-ROOTS = frozenset({Reason.OWN_CLOCK, Reason.OWN_PIN, Reason.OWN_ENTRY, Reason.DISK_FULL})
+ROOTS = frozenset({Reason.OWN_CLOCK, Reason.OWN_EXPIRED, Reason.OWN_PIN, Reason.OWN_ENTRY, Reason.DISK_FULL})
 """What other findings follow from, wherever it stands: a server that nobody believes reaches nobody, either. Without
 one of these, the first finding is what to begin with."""
 

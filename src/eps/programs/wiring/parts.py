@@ -213,8 +213,7 @@ def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> L
     """
     loaded = load(os.environ, Path.cwd(), prompt)
     warn_of(loaded.warnings, emit)
-    for finding in at_a_start(loaded.settings, now()):
-        emit(_noticed(finding))
+    tell_of_certificates(loaded.settings, emit)
     if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
         emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
     return loaded
@@ -224,6 +223,12 @@ def warn_of(warnings: Iterable[Problem], emit: Emit) -> None:
     """What works in settings, but should not stay as it is."""
     for warning in warnings:
         emit(Notice(level=Level.WARN, text=str(warning)))
+
+
+def tell_of_certificates(settings: EpsSettings | SdSettings | ProxySettings, emit: Emit) -> None:
+    """What is wrong or doubtful with those that settings name, at a start and daily."""
+    for finding in at_a_start(settings, now()):
+        emit(_noticed(finding))
 
 
 def _noticed(finding: Finding) -> Notice:
