@@ -74,6 +74,7 @@ soak: $(VENV)/.dev
 	EPS_SOAK_SECONDS=$${EPS_SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s tests/soak
 
 chaos: $(VENV)/.dev
+	tests/packages.sh faketime:faketime
 	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults
 	$(BIN)/python -m pytest -m chaos --timeout=600 --ignore=tests/faults tests
 

@@ -68,7 +68,7 @@ PROGRAM_FAULTS = (
     Fault(
         "Any of the networks in [reference-broken-networks.md](reference-broken-networks.md)",
         "The caller is told where it failed, whose it is, why, what to do, and whether the call ran",
-        ("faults/test_broken_networks.py::test_what_is_told",),
+        ("faults/test_broken_networks.py::test_what_is_told", "faults/test_broken_networks_late.py::test_what_is_told"),
     ),
     Fault(
         "A server is told to stop while calls run (SIGTERM, `eps server drain`)",
