@@ -78,7 +78,7 @@ class Relay:
         make_carrier: what moves the bytes; tests choose.
 
     Attributes:
-        flows: the two directions.
+        flows: the two directions; none when it has ended, since they hold it, and circles stay for the cycle collector.
         last_progress: when a byte last moved, by the loop's clock.
     """
 
@@ -102,7 +102,7 @@ class Relay:
         self._started_at = self.last_progress = self.loop.time()
         self._sockets = first, second
         self._readers = Readers(first, second)
-        self.flows = (
+        self.flows: tuple[Flow, ...] = (
             Flow(self, first, second, first_head, make_carrier),
             Flow(self, second, first, second_head, make_carrier),
         )
@@ -209,6 +209,7 @@ class Relay:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTIVE)
             sock.close()
         first, second = (flow.moved for flow in self.flows)
+        self.flows = ()
         on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
 
 
