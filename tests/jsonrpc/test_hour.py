@@ -207,6 +207,22 @@ async def test_a_question_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     await question.close()
 
 
+@pytest.mark.parametrize("ending", ["close", "give_up"])
+async def test_after_its_end_nothing_is_asked(ending: str) -> None:
+    began: list[str] = []
+
+    async def ask() -> None:
+        began.append("asked")
+
+    question = HourQuestion(ask)
+    if ending == "close":
+        await question.close()
+    else:
+        question.give_up()
+    await question.ask(asyncio.get_running_loop().time() + 60.0)
+    assert (began, questions()) == ([], [])
+
+
 async def test_a_certificate_that_has_expired_by_every_clock(old: tuple[Path, Path]) -> None:
     async with answering(datetime.now(UTC), old) as (port, _):
         client = JsonRpcClient(

@@ -26,7 +26,7 @@ HOUR_EVERY = 60.0
 
 class HourQuestion:
     """The question what time it is at one server: one at a time, and not often. It runs beside whoever wants to know,
-    in a task that ends within :data:`HOUR_SECONDS`, or with ``close``.
+    in a task that ends within :data:`HOUR_SECONDS`, or with ``close``. After that, or ``give_up``, nothing is asked.
 
     Args:
         ask: asks, and keeps the answer; raises nothing but for cancellation and what a deadline makes of it.
@@ -36,6 +36,7 @@ class HourQuestion:
         self._ask = ask
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = -math.inf
+        self._closed = False
 
     async def ask(self, until: float) -> None:
         """Have it asked, if it was not lately, and wait for the answer: for half of the time that is left.
@@ -43,6 +44,8 @@ class HourQuestion:
         Args:
             until: when nobody waits any more, by the event loop's clock.
         """
+        if self._closed:  # a call that fails while its client is closed: nobody would own the task
+            return
         now = asyncio.get_running_loop().time()
         if now - self._asked_at >= HOUR_EVERY:
             self._asked_at = now
@@ -51,7 +54,8 @@ class HourQuestion:
             await asyncio.wait({self._asking}, timeout=max(0.0, min(HOUR_SECONDS, (until - now) / 2)))
 
     def give_up(self) -> None:
-        """End a question that is under way."""
+        """End a question that is under way, and ask no more."""
+        self._closed = True
         if self._asking is not None:
             self._asking.cancel()
 
