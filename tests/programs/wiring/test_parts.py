@@ -1,5 +1,6 @@
 """Settings as the lower layers take them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from eps.errors import StartError
 from eps.pki import Authority
 from eps.programs.admin.check import check
 from eps.programs.wiring.credentials import own_fingerprints, tls_files
-from eps.programs.wiring.parts import open_datastore, redis_place, settings_from
-from eps.settings import load_eps, models
+from eps.programs.wiring.parts import open_datastore, redis_place, settings_from, tell_of_certificates
+from eps.settings import Loaded, load_eps, models
 from eps.transport.credentials import read_file
 from support.testing import Events
 
@@ -134,3 +135,29 @@ def test_a_start_says_once_what_config_check_says_of_certificates(
     assert (told.level, told.text.startswith(f"{tmp_path}/{text}")) == (level, True), told.text
     (problem,) = check("eps", {"EPS_SETTINGS": "eps.yml"}, tmp_path).problems
     assert (problem.severity, problem.text, problem.hint) == (level.replace("warn", "warning"), told.text, told.hint)
+
+
+def test_what_has_expired_is_told_daily_while_a_start_leaves_it_to_its_one_line(tmp_path: Path) -> None:
+    """And a file that can't be read hides nothing from the daily lines."""
+    authority, ended = Authority.create(fast=True), datetime.now(UTC) - timedelta(days=1)
+    (tmp_path / "root.crt").write_bytes(authority.root_pem)
+    authority.issue_tls("hd-1", not_before=ended - timedelta(days=9), not_after=ended).write(tmp_path, "old")
+
+    def tls(name: str) -> dict[str, object]:
+        files = {"certificate_file": str(tmp_path / f"{name}.crt"), "key_file": str(tmp_path / f"{name}.key")}
+        return {**files, "ca_certificate_files": [str(tmp_path / "root.crt")]}
+
+    kinds = {"absent": "grpc_server", "old": "grpc_client"}
+    channels = [{"name": name, "type": kind, "settings": {"tls": tls(name)}} for name, kind in kinds.items()]
+    directory = {"type": "json", "settings": {"path": str(tmp_path)}}
+    settings = models.EpsSettings.model_validate(
+        {"name": "hd-1", "state_path": str(tmp_path), "directory": directory, "channels": channels}
+    )
+    starting, running = Events(), Events()
+    settings_from(lambda *_: Loaded(settings, ()), starting)
+    assert [notice for notice in starting.of(Notice) if ".crt" in notice.text] == []
+    tell_of_certificates(settings, running)
+    told = [(notice.level, notice.text) for notice in running.of(Notice)]
+    assert any("old.crt: the certificate of hd-1 has expired" in text for _, text in told), told
+    assert any("absent.crt" in text for _, text in told), told
+    assert {level for level, _ in told} == {Level.ERROR}

@@ -1,8 +1,8 @@
 """What can be said of the certificates that settings name, without any peer: at a start, and by ``config check``.
 
 Both judge by these functions. A start logs what they find and goes on, unless a file can't be used at all (fatal); then
-that is its one line. That peers would refuse us is an error, but whom they trust is theirs to say: one that lists our
-intermediate certificate among its authorities takes a leaf without it.
+that is its one line. A program that runs says all of it, daily. That peers would refuse us is an error, but whom they
+trust is theirs to say: one that lists our intermediate certificate among its authorities takes a leaf without it.
 """
 
 from collections.abc import Iterator
@@ -135,7 +135,10 @@ def found(loc: Loc, model: Model, doubt: Doubt) -> Finding:
 
 def at_a_start(settings: Model, now: datetime) -> tuple[Finding, ...]:
     """What a start says of certificates, each once. Nothing if something is fatal: that is its one line then."""
-    findings = tuple(Certificates(settings, now).findings())
-    if any(finding.fatal for finding in findings):
-        return ()
-    return tuple({finding.text: finding for finding in findings}.values())
+    findings = while_running(settings, now)
+    return () if any(finding.fatal for finding in findings) else findings
+
+
+def while_running(settings: Model, now: datetime) -> tuple[Finding, ...]:
+    """What a program that runs says of them daily, each once: also what its next start would end with."""
+    return tuple({finding.text: finding for finding in Certificates(settings, now).findings()}.values())

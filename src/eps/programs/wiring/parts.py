@@ -27,7 +27,7 @@ from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits, Serving
 from eps.programs.running.metrics import Metrics, MetricsServer
-from eps.programs.wiring.certificates import Finding, at_a_start
+from eps.programs.wiring.certificates import Finding, at_a_start, while_running
 from eps.programs.wiring.composite import Composite
 from eps.programs.wiring.credentials import content_digest, tls_files
 from eps.reasons import Reason
@@ -213,7 +213,7 @@ def settings_from(load: Loads[S], emit: Emit, prompt: Prompt | None = None) -> L
     """
     loaded = load(os.environ, Path.cwd(), prompt)
     warn_of(loaded.warnings, emit)
-    tell_of_certificates(loaded.settings, emit)
+    _tell_of(at_a_start(loaded.settings, now()), emit)
     if doubt := doubt_of_folder(Path(loaded.settings.state_path)):
         emit(Notice(level=Level.WARN, text=doubt, hint=PRIVATE_HINT))
     return loaded
@@ -226,8 +226,12 @@ def warn_of(warnings: Iterable[Problem], emit: Emit) -> None:
 
 
 def tell_of_certificates(settings: EpsSettings | SdSettings | ProxySettings, emit: Emit) -> None:
-    """What is wrong or doubtful with those that settings name, at a start and daily."""
-    for finding in at_a_start(settings, now()):
+    """What is wrong or doubtful with those that settings name, while the program runs: what has expired, too."""
+    _tell_of(while_running(settings, now()), emit)
+
+
+def _tell_of(findings: Iterable[Finding], emit: Emit) -> None:
+    for finding in findings:
         emit(_noticed(finding))
 
 
