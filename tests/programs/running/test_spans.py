@@ -1,6 +1,7 @@
 """Calls and steps as OpenTelemetry's spans."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from eps.core.event import CallFinished, Notice, Step
+from eps.core.event import CallFinished, Level, Notice, Step
 from eps.programs.running import spans as module
 from eps.programs.running.spans import MAX_WORD_CHARS, NoSpans, OtelSpans, spans_from
 from support.testing import Events
@@ -96,6 +97,42 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     (notice,) = events.of(Notice)
     assert notice.text == "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed"
     assert "eps[otel]" in notice.hint
+
+
+def test_a_variable_that_the_sdk_refuses_ends_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
+    events = Events()
+    spans = spans_from({module.ENDPOINTS[1]: "http://x"}, lambda: "hd-1", events)
+    assert isinstance(spans, NoSpans)
+    (notice,) = events.of(Notice)
+    assert notice.level is Level.WARN
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry can't be set up" in notice.text
+    assert "max_export_batch_size" in notice.text
+    assert "correct the OTEL_ variable" in notice.hint
+
+
+def test_a_variable_that_the_sdk_refuses_while_it_is_imported_ends_no_start() -> None:
+    code = "import eps.programs.running.spans as s\n"
+    code += "s.spans_from({'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://x'}, str, lambda event: print(event.line()))"
+    environment = {**os.environ, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}
+    ran = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment, stdout=subprocess.PIPE)
+    assert b"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in ran.stdout
+
+
+def test_a_failure_of_spans_is_told_once_and_reaches_no_call() -> None:
+    names, events = [], Events()
+
+    def name() -> str:
+        names.append("asked")
+        raise ValueError("no name")
+
+    spans = spans_from({module.ENDPOINTS[1]: "http://127.0.0.1:9"}, name, events)
+    for _ in range(3):
+        spans.keep(CALL)
+    spans.close()
+    (notice,) = events.of(Notice)
+    assert notice.text.endswith("no spans are sent until the next start: ValueError: no name")
+    assert names == ["asked"]
 
 
 @asynccontextmanager

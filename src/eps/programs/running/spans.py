@@ -29,6 +29,9 @@ CLOSE_SECONDS = 3.0
 MAX_WORD_CHARS = 200
 """Of an operator's or a method's name in a span."""
 
+MAX_ERROR_CHARS = 300
+"""Of what the SDK says of its failure, in a log line: a sentence or two."""
+
 
 class Spans(Protocol):
     """Takes events; what :func:`spans_from` gives."""
@@ -53,7 +56,7 @@ class NoSpans:
 
 
 def spans_from(environment: Mapping[str, str], service: Callable[[], str], emit: Emit) -> Spans:
-    """What the environment says.
+    """What the environment says; none where it can't be followed, whatever the SDK makes of it.
 
     Args:
         service: the server's name, asked when there is something to export.
@@ -62,14 +65,50 @@ def spans_from(environment: Mapping[str, str], service: Callable[[], str], emit:
     endpoint = next((name for name in ENDPOINTS if environment.get(name)), "")
     if not endpoint or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoSpans()
-    try:
+    try:  # the SDK reads its variables while it is imported, too
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        processor = BatchSpanProcessor(OTLPSpanExporter())
     except ImportError:
         hint = "install the extra: pip install 'eps[otel]'; or unset it"
         emit(Notice(level=Level.WARN, text=f"{endpoint} is set, but OpenTelemetry is not installed", hint=hint))
         return NoSpans()
-    return OtelSpans(BatchSpanProcessor(OTLPSpanExporter()), service, named="OTEL_SERVICE_NAME" in environment)
+    except Exception as error:  # noqa: BLE001  # whatever it makes of them: calls need no spans
+        text = f"{endpoint} is set, but OpenTelemetry can't be set up, so no spans are sent: {_told(error)}"
+        hint = f"correct the OTEL_ variable of the environment that this is about, or unset {endpoint}, and restart"
+        emit(Notice(level=Level.WARN, text=text, hint=hint))
+        return NoSpans()
+    return GuardedSpans(OtelSpans(processor, service, named="OTEL_SERVICE_NAME" in environment), emit)
+
+
+class GuardedSpans:
+    """Keeps a fault of ``spans`` from the calls that they tell of: the first one is told, and ends the keeping.
+
+    Args:
+        emit: told of it; must not lead back here.
+    """
+
+    def __init__(self, spans: Spans, emit: Emit) -> None:
+        self._spans = spans
+        self._emit = emit
+        self._failed = False
+
+    def keep(self, event: Event) -> None:
+        """See :class:`Spans`; raises nothing."""
+        if self._failed:
+            return
+        try:
+            self._spans.keep(event)
+        except Exception as error:  # noqa: BLE001  # of the SDK, about which nothing can be known here
+            self._failed = True
+            text = f"OpenTelemetry failed, so no spans are sent until the next start: {_told(error)}"
+            hint = "calls go on without; look at the OTEL_ variables of the environment, and at OpenTelemetry's version"
+            self._emit(Notice(level=Level.WARN, text=text, hint=hint))
+
+    def close(self) -> None:
+        """See :class:`Spans`."""
+        self._spans.close()
 
 
 class OtelSpans:
@@ -165,3 +204,7 @@ def _of_call(event: CallFinished) -> dict[str, str | int | float]:
 
 def _word(text: str) -> str:
     return text[:MAX_WORD_CHARS]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
