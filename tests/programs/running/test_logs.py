@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from eps.core.event import CallFinished, Event, Level, Notice, Step
-from eps.programs.running.logs import SEVERITY, Format, LogWriter, adopt_library_logs, one_line
+from eps.programs.running.logs import SEVERITY, Format, LibraryLogs, LogWriter, adopt_library_logs, one_line
 from support.testing import Terminal
 
 NOON = datetime(2026, 11, 22, 12, 0, 1, 234567, tzinfo=UTC)
@@ -133,4 +133,30 @@ def test_libraries_log_through_us() -> None:
     assert events == [
         Notice(level=Level.WARN, text="library: look at this"),
         Notice(level=Level.ERROR, text="library: it failed (ValueError('inside'))"),
+    ]
+
+
+def test_a_library_that_repeats_itself_does_not_fill_the_log() -> None:
+    """One a second of each logger and level; what is left out is counted."""
+    events: list[Event] = []
+    seconds = [0.0]
+    handler = LibraryLogs(events.append, lambda: seconds[0])
+
+    def log(name: str, level: int, at: float) -> None:
+        seconds[0] = at
+        handler.handle(logging.LogRecord(name, level, "", 0, "refused", None, None))
+
+    for at in (0.0, 0.1, 0.9):
+        log("exporter", logging.ERROR, at)
+    log("exporter", logging.WARNING, 0.9)
+    log("other", logging.ERROR, 0.9)
+    log("exporter", logging.ERROR, 1.0)
+    debug = Notice(level=Level.DEBUG, text="exporter: refused")
+    assert events == [
+        Notice(level=Level.ERROR, text="exporter: refused"),
+        debug,
+        debug,
+        Notice(level=Level.WARN, text="exporter: refused"),
+        Notice(level=Level.ERROR, text="other: refused"),
+        Notice(level=Level.ERROR, text="exporter: refused", left_out=2),
     ]

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Protocol
 import orjson
 
 from eps.core.event import Event, Level, Notice
+from eps.core.warn_rate import WarnRate
 
 SEVERITY = {level: rank for rank, level in enumerate(Level)}
 """0 is the most severe."""
@@ -148,18 +150,31 @@ def one_line(text: str) -> str:
 
 
 class LibraryLogs(logging.Handler):
-    """Passes on what the libraries log, as events; warnings and worse only."""
+    """Passes on what the libraries log, as events; warnings and worse only.
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    What they warn of is often another's doing, a collector's that refuses everything, say: of each logger's warnings
+    and errors one a second keeps its level.
+
+    Args:
+        clock: seconds; see :class:`~eps.core.warn_rate.WarnRate`.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._emit = emit
+        self._clock = clock
+        self._rate = WarnRate()
 
     def emit(self, record: logging.LogRecord) -> None:
         level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
         text = f"{record.name}: {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({record.exc_info[1]!r})"
-        self._emit(Notice(level=level, text=text))
+        # An error is not left out for a warning before it.
+        judged, left_out = self._rate.judge(self._clock(), f"{level} {record.name}")
+        if judged is Level.DEBUG:
+            level = judged
+        self._emit(Notice(level=level, text=text, left_out=left_out))
 
 
 def adopt_library_logs(emit: Callable[[Event], None]) -> None:
