@@ -22,7 +22,7 @@ OFF = "our clock is 3 days ahead of that of sd"
 @pytest.fixture
 def three_days_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OWN_CLOCK, "comparisons", Comparisons())
-    OWN_CLOCK.note("sd", 3 * 86_400.0)
+    OWN_CLOCK.note("sd", 3.1 * 86_400.0)
 
 
 def refused(code: int) -> ssl.SSLCertVerificationError:
@@ -79,7 +79,7 @@ def test_a_wrong_clock_is_told_when_it_goes_wrong_and_when_it_is_right_again() -
     clock = OwnClock(lambda: Moment(*at))
     news = ClockNews(events, "the service directory", clock)
     news.look()
-    clock.note("sd", 3 * 86_400.0)
+    clock.note("sd", 3.1 * 86_400.0)
     news.look()
     clock.note("sd", 4 * 86_400.0)
     news.look()

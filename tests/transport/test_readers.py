@@ -102,7 +102,7 @@ async def test_no_relay_leaves_a_spared_socket_behind() -> None:
         assert user_timeout(same) == patience() * 1000
 
 
-@pytest.mark.parametrize("how", ["close", "end"])
+@pytest.mark.parametrize("how", ["close", "end", "abort"])
 async def test_no_channel_leaves_a_spared_socket_behind(how: str) -> None:
     near, far = tcp_pair(sndbuf=16_384, rcvbuf=16_384)
     with far, socket.socket(fileno=os.dup(near.fileno())) as same:
@@ -113,6 +113,8 @@ async def test_no_channel_leaves_a_spared_socket_behind(how: str) -> None:
         await until_timeout_is(same, 0)
         if how == "close":
             channel.close()
+        elif how == "abort":
+            channel.abort()
         else:
             far.shutdown(socket.SHUT_WR)
             assert await channel.read() == b""

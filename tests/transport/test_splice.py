@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -611,3 +611,25 @@ async def test_relays_that_have_ended_are_gone(carrier: MakeCarrier) -> None:
         assert gc.collect() < 20
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["on reading", "on writing"])
+async def test_a_side_that_had_ended_and_then_resets_leaves_no_error(carrier: MakeCarrier, waits: bool) -> None:
+    """The relay ends while it gives the bytes on: behind that its sockets are closed, and their numbers others'."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    with bare_relay(carrier) as it:
+        it.relay.start()
+        near, far = it.peers
+        far.shutdown(socket.SHUT_WR)
+        assert await recv(near) == b""
+        if waits:
+            fill(near)
+            await until(lambda: it.relay.flows[0]._carrier.pending > 0)
+        reset(far)
+        with suppress(OSError):
+            await send(near, b"x" if not waits else b"")
+        await until(lambda: bool(it.ends))
+        await asyncio.sleep(0.02)
+    assert [end.outcome for end in it.ends] == [TunnelOutcome.RESET]
+    assert errors == []

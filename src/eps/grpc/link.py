@@ -19,6 +19,7 @@ from typing import Protocol, cast
 from eps.errors import TlsFailed
 from eps.grpc.guard import GuardLimits
 from eps.grpc.pulse import Diagnosis, Pulse, PulseLimits, Sent, judge_sent
+from eps.transport.narrow import Measure
 from eps.transport.sockets import UNSENT_BYTES, bound_unsent, last_acknowledged, unacknowledged, unsent
 from eps.transport.tls import PeerIdentity, peer_certificate
 
@@ -32,6 +33,9 @@ however small and urgent what comes behind it is. Event loops allow 512 KiB: eig
 
 MOST_AHEAD = 1 << 20
 """Bytes that a quick line is given between two questions whether it has sent them."""
+
+LOOK_SECONDS = 0.05
+"""Until the kernel is asked again where it can't tell by itself."""
 
 _NO_WAY = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 """How the kernel says that nothing comes through: no end that somebody has made."""
@@ -155,6 +159,7 @@ class Link(asyncio.Protocol):
         self._hang_up = select.poll()
         self._takes_bytes = self._kernel_takes = True
         self._given, self._ahead = 0, UNSENT_BYTES
+        self._measure: Measure | None = None  # while the kernel is waited for
         self._watch: int | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self._sock: socket.socket | None = None
@@ -284,23 +289,39 @@ class Link(asyncio.Protocol):
 
     def _look_at_kernel(self) -> None:
         """Wait until the kernel has begun to send what it was given. It is asked once for so many bytes, not for each
-        small message, and the more seldom the quicker the line is."""
-        self._let_watch_go()
+        small message, and the more seldom the quicker the line is: at most twice as many each time, since what routers
+        keep for a narrow line goes out as quickly as on any other."""
         if self._sock is None or self._transport is None or self._transport.is_closing():
             return  # uvloop closes sockets before it says so
-        self._given = unsent(self._sock)
+        self._given, now = self._unsent(), self.loop.time()
         if self._given <= UNSENT_BYTES:
-            self._kernel_takes = True
-            self._ahead = min(2 * self._ahead, MOST_AHEAD)
+            self._kernel_takes, self._ahead = True, min(2 * self._ahead, MOST_AHEAD)
+            if self._measure is not None:
+                self._measure.waited(now)
+                self._ahead, self._measure = min(self._ahead, self._measure.most), None
             self._has_room()
+            return
+        if self._measure is None:
+            self._measure = Measure()
+            self._measure.waits(self._given, now)
+        self._expect_room()
+        try:
+            self._watch = os.dup(self._sock.fileno()) if self._watch is None else self._watch
+        except OSError:  # no descriptor is free
+            self.loop.call_later(LOOK_SECONDS, self._look_at_kernel)
         else:
-            self._ahead = UNSENT_BYTES
-            self._watch = os.dup(self._sock.fileno())  # the event loop has the socket's own
-            self.loop.add_writer(self._watch, self._on_kernel_takes)
-            self._expect_room()
+            self.loop.add_writer(self._watch, self._on_kernel_takes)  # the event loop has the socket's own
+
+    def _unsent(self) -> int:
+        assert self._sock is not None
+        try:
+            return unsent(self._sock)
+        except OSError:  # it is gone, which the event loop is about to say
+            return 0
 
     def _on_kernel_takes(self) -> None:
-        self._let_watch_go()
+        if self._watch is not None:
+            self.loop.remove_writer(self._watch)
         self.loop.call_soon(self._look_at_kernel)  # behind the event loop, which may have more to write
 
     def _let_watch_go(self) -> None:

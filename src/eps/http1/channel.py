@@ -142,6 +142,7 @@ class Channel(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it at once, and so that the other side sees that it broke off."""
+        self._read_no_more()
         if self._transport is not None:
             self._transport.abort()
 

@@ -58,6 +58,9 @@ MAX_TUNNELS = 8192
 """Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
 limit (524,288); idle ones take a few KiB each."""
 
+ROOM_SECONDS = 1.0
+"""Between two looks for a relay that may give way, which take a millisecond each: strangers' hellos may ask for one."""
+
 OFFERS_SECONDS = 0.02
 """Between two looks whether an offer is open still, while another process waits for the relay's port."""
 
@@ -137,6 +140,7 @@ class PublicProxy:
         self._latecomers = Latecomers()
         self.relays: dict[Relay, tuple[str, ...]] = {}
         self._expiry: asyncio.TimerHandle | None = None
+        self._no_room_until = float("-inf")
         self._stopping = False
         self._handed_over = False
         self._listener = Listener(
@@ -239,8 +243,7 @@ class PublicProxy:
             raise TunnelFailed(
                 f"the proxy {self.name} is stopping", hint="try again when it is up", reason=Reason.STOPPING
             )
-        is_full = len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels
-        if is_full and not make_room(self.relays):
+        if len(self.relays) + self._rendezvous.open >= self.limits.max_tunnels and not self._made_room():
             raise TunnelFailed(
                 f"the proxy {self.name} has {self.limits.max_tunnels} connections, as many as it can hold",
                 hint="try again later, or use another proxy",
@@ -251,6 +254,15 @@ class PublicProxy:
         if self._expiry is None:
             self._expiry = loop.call_at(offer.expires_at, self._expire)
         return offer
+
+    def _made_room(self) -> bool:
+        """Whether one of the relays gave way; they are looked at once a second where none did."""
+        now = asyncio.get_running_loop().time()
+        if now < self._no_room_until:
+            return False
+        has_made = make_room(self.relays)
+        self._no_room_until = now if has_made else now + ROOM_SECONDS
+        return has_made
 
     async def _ask(self, offer: Offer[Half], channel: str, client: Client) -> Response:
         params = {

@@ -15,8 +15,6 @@ import socket
 import sys
 import termios
 from dataclasses import dataclass
-from enum import Enum
-from functools import cache
 
 from eps.core.defaults import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 
@@ -31,13 +29,6 @@ _PROBES, _UNCONFIRMED, _LAST_ACK_RECEIVED, _CONFIRMED = 3, 24, 56, 120
 """Where in TCP_INFO (linux/tcp.h) stand: how many questions for room in a row are unanswered, one byte; how many
 segments are on their way, four; the milliseconds since the last confirmation, four; how many bytes were confirmed in
 all, eight."""
-
-_SO_BUF_LOCK = 72
-"""asm-generic/socket.h: of which buffers the kernel does not find out the right size by itself. Python has no name for
-it, and kernels before 5.15 don't know it."""
-
-_FREE_BYTES = 212_992
-"""Of a buffer when the kernel begins to find out: what it lets every program ask for."""
 
 UNANSWERED_PROBES = 3
 """In a row, after which a reader that has no room is taken for a dead one: two may get lost."""
@@ -124,46 +115,6 @@ def confirmed(sock: socket.socket) -> int:
 def unacknowledged(sock: socket.socket) -> int:
     """How many bytes the peer's kernel has not confirmed yet (SIOCOUTQ)."""
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-class Buffer(Enum):
-    """One of a socket's two; the value is its bit among those that are locked (linux/socket.h), and its option."""
-
-    SEND = 1, socket.SO_SNDBUF
-    RECEIVE = 2, socket.SO_RCVBUF
-
-
-@cache
-def _can_free_buffers() -> bool:
-    try:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
-    except OSError:
-        return False
-    return sys.platform.startswith("linux")
-
-
-def may_bound(sock: socket.socket, buffer: Buffer) -> bool:
-    """Whether the kernel decides how large that buffer is, and would do so again (:func:`free`)."""
-    return _can_free_buffers() and not sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK) & buffer.value[0]
-
-
-def bound(sock: socket.socket, buffer: Buffer, most: int) -> None:
-    """Let the kernel keep some ``most`` bytes there, and promise its peer no more."""
-    sock.setsockopt(socket.SOL_SOCKET, buffer.value[1], most)
-
-
-def stop_growth(sock: socket.socket, buffer: Buffer) -> None:
-    """Let the buffer grow no more. Smaller it can't be made at once: what the peer was promised may come."""
-    locked = sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, locked | buffer.value[0])
-
-
-def free(sock: socket.socket, buffer: Buffer) -> None:
-    """Let the kernel find out again how large the buffer ought to be."""
-    bound(sock, buffer, _FREE_BYTES)
-    locked = sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, locked & ~buffer.value[0])
 
 
 def unsent(sock: socket.socket) -> int:

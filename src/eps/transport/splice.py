@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
-from eps.transport.narrow import Measure, Room
+from eps.transport.narrow import Measure
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
 from eps.transport.readers import Readers
 from eps.transport.sockets import UNSENT_BYTES, patience, unacknowledged, unsent
@@ -228,7 +228,7 @@ class Flow:
     pending then), or its sink's room; and then for nothing."""
 
     __slots__ = (
-        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_room", "_sink"),
+        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_sink"),
         *("_source_broke", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
     )
 
@@ -249,7 +249,6 @@ class Flow:
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
         self._measure = Measure()
-        self._room = Room(source, sink, self._loop.time())
         self._discarding = False
         self._source_broke = False
         self.ended = False
@@ -287,8 +286,9 @@ class Flow:
             self._carrier.drop()
             self._look_for_reset()
         elif self._put():
-            self._look_for_reset()
-            self._after_put(taken)
+            if not self.ended:  # where the sink was reset, and the other side too, the relay is over by now
+                self._look_for_reset()
+                self._after_put(taken)
         else:
             self._wait_for_sink()
 
@@ -325,9 +325,8 @@ class Flow:
             self.source_broke()
 
     def _on_writable(self) -> None:
-        if not self._carrier.pending or self._put():
-            now = self._loop.time()
-            self._room.waited(self._measure.waited(now), self.moved, now)
+        if (not self._carrier.pending or self._put()) and not self.ended:
+            self._measure.waited(self._loop.time())
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
             self._loop.remove_writer(self._sink_fd)
@@ -343,8 +342,6 @@ class Flow:
             self._discard()
             return True
         self._relay.progressed()
-        if not self._room.is_free:
-            self._room.passed(self.moved, self._relay.last_progress)
         return not self._carrier.pending
 
     def _cannot_take(self, error: OSError) -> None:
