@@ -111,6 +111,19 @@ def test_a_variable_that_the_sdk_refuses_ends_no_start(monkeypatch: pytest.Monke
     assert "correct the OTEL_ variable" in notice.hint
 
 
+def test_headers_that_can_not_be_read_are_told_without_their_value(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment = {module.ENDPOINTS[1]: "http://x", module.HEADERS[1]: "a=1, Bearer geheim"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    events = Events()
+    spans_from(environment, lambda: "hd-1", events).close()
+    (notice,) = events.of(Notice)
+    assert notice.text == "OTEL_EXPORTER_OTLP_HEADERS is not all of the form name=value"
+    assert "geheim" not in notice.line() + caplog.text
+
+
 def test_a_variable_that_the_sdk_refuses_while_it_is_imported_ends_no_start() -> None:
     code = "import eps.programs.running.spans as s\n"
     code += "s.spans_from({'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://x'}, str, lambda event: print(event.line()))"

@@ -8,6 +8,7 @@ has no room for is dropped. A span's trace is the call's (``core.trace``), so th
 words that metrics and logs have, and operators' names; never params, results, or an application's own words.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Either is set where spans are wanted."""
+
+HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+"""They hold secrets. The SDK logs one that it can't read, with its value, under :data:`LOGS_SECRETS`."""
+
+LOGS_SECRETS = "opentelemetry.util.re"
 
 CLOSE_SECONDS = 3.0
 """For the last spans to be sent: a collector that is away shall not hold up the end of a program."""
@@ -65,6 +71,11 @@ def spans_from(environment: Mapping[str, str], service: Callable[[], str], emit:
     endpoint = next((name for name in ENDPOINTS if environment.get(name)), "")
     if not endpoint or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoSpans()
+    logging.getLogger(LOGS_SECRETS).setLevel(logging.CRITICAL)
+    for name in HEADERS:
+        if any(part.strip() and "=" not in part for part in environment.get(name, "").split(",")):
+            hint = "separate several by commas; what is no header is left out"
+            emit(Notice(level=Level.WARN, text=f"{name} is not all of the form name=value", hint=hint))
     try:  # the SDK reads its variables while it is imported, too
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
