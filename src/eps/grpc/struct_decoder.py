@@ -25,7 +25,7 @@ from eps.core.taking_apart import forget_rest
 from eps.core.travel import too_deep
 from eps.errors import BadRequest, TooDeep
 from eps.grpc.struct_encoder import ENTRY, FALSE, ITEM, KEY, LIST, NULL, NUMBER, STRUCT, TEXT, TRUE, VALUE
-from eps.transport.aside import has_few
+from eps.transport.aside import FEW_VALUES, has_few
 
 REMEMBERED_BYTES = 2 * 1024 * 1024
 """Of encoded objects that came in and are kept with their decoded form, which takes some five times as much. Enough for
@@ -156,7 +156,7 @@ def _decode(encoded: bytes, place: str, memory: Memory) -> Object:
                 return root
             complete = present
             present, named, end, known = outer.pop()
-            if known and has_few(complete, len(known) // BYTES_OF_A_VALUE):
+            if known and has_few(complete, min(len(known) // BYTES_OF_A_VALUE, FEW_VALUES)):
                 memory.put(known, complete)
     except BaseException:
         for container in [present, *(waiting[0] for waiting in outer)]:
