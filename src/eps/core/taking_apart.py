@@ -103,5 +103,4 @@ def tells_who_is_alone() -> bool:
     return left == [[1]] and containers == 4 and is_alone([[1]], 0) and not is_alone([shared], 0)
 
 
-if not tells_who_is_alone():
-    _alone = -1  # whoever it is has company, and nothing is taken apart
+_alone = _alone if tells_who_is_alone() else -1  # every count is above it, so nothing is taken apart
