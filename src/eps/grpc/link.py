@@ -34,6 +34,9 @@ however small and urgent what comes behind it is. Event loops allow 512 KiB: eig
 MOST_AHEAD = 1 << 20
 """Bytes that a quick line is given between two questions whether it has sent them."""
 
+QUICK_UNSENT = 128 * 1024
+"""Bytes that may be unsent on a line that has shown to be quick: what it sends in a moment, and no reason to pause."""
+
 LOOK_SECONDS = 0.05
 """Until the kernel is asked again where it can't tell by itself."""
 
@@ -294,7 +297,7 @@ class Link(asyncio.Protocol):
         if self._sock is None or self._transport is None or self._transport.is_closing():
             return  # uvloop closes sockets before it says so
         self._given, now = self._unsent(), self.loop.time()
-        if self._given <= UNSENT_BYTES:
+        if self._given <= (QUICK_UNSENT if self._ahead == MOST_AHEAD else UNSENT_BYTES):
             self._kernel_takes, self._ahead = True, min(2 * self._ahead, MOST_AHEAD)
             if self._measure is not None:
                 self._measure.waited(now)
