@@ -5,12 +5,13 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from eps.programs.dev.certs import make_dev_certs
+from eps.transport.sockets import Keepalive, keep_alive
 from support.machine import BIN, ROOT, Machine
 from support.ports import PortBlock, is_free
 
@@ -35,6 +36,14 @@ def dev_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(source / "directory" / "001_base.json", tree / "directory")
             make_dev_certs(folder, print)
     return tree
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Peers that confirm nothing are given up after two seconds: the shortest that leaves a kernel time to ask."""
+    keep_alive(Keepalive(idle=1, interval=1, count=1))
+    yield
+    keep_alive(Keepalive())
 
 
 @pytest.fixture

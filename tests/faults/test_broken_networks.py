@@ -20,7 +20,7 @@ from eps.core.message import Request, Response
 from eps.core.names import TOKEN_BYTES
 from eps.reasons import Reason
 from eps.transport.tls import examine
-from support.broken_networks import Tour, tour
+from support.broken_networks import Tour, toured
 from support.broken_networks_page import BY_ID, EXECUTED, check_page, rows_of_page
 from support.faults import late_for_the_first
 from support.network import HD_1, HD_2, PROXY, Network, Node
@@ -80,11 +80,7 @@ pytestmark = [pytest.mark.xdist_group("broken networks"), pytest.mark.timeout(58
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, dev_tree: Path) -> Tour:
-    async def bounded() -> Tour:
-        async with asyncio.timeout(570):
-            return await tour(tmp_path_factory.mktemp("broken") / "network", dev_tree)
-
-    return asyncio.run(bounded())
+    return toured(Tour, tmp_path_factory.mktemp("broken") / "network", dev_tree)
 
 
 @pytest.mark.parametrize("name", TELLS)

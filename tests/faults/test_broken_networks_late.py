@@ -2,14 +2,14 @@
 say. ``make chaos`` runs it.
 """
 
-import asyncio
 import os
 import re
 from pathlib import Path
 
 import pytest
 
-from support.broken_networks_late import FAKETIME, LateTour, late_tour
+from support.broken_networks import toured
+from support.broken_networks_late import FAKETIME, LateTour
 from support.broken_networks_page import BY_ID, EXECUTED, check_page
 
 TELLS: dict[str, tuple[str, str, str]] = {
@@ -50,11 +50,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory, dev_tree: Path) -> LateTour:
-    async def bounded() -> LateTour:
-        async with asyncio.timeout(570):
-            return await late_tour(tmp_path_factory.mktemp("late") / "network", dev_tree)
-
-    return asyncio.run(bounded())
+    return toured(LateTour, tmp_path_factory.mktemp("late") / "network", dev_tree)
 
 
 @pytest.mark.parametrize("name", TELLS)

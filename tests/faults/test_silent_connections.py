@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from eps.transport.sockets import Keepalive, keep_alive
 from support.internal_server import blocks, browser, passthrough
 from support.namespaces import Hub
 from support.passthrough_network import DOMAIN
@@ -66,37 +65,32 @@ async def line(said: asyncio.StreamReader) -> str:
         return (await said.readline()).decode().strip()
 
 
-async def test_three_lost_questions_end_no_silent_connection(hub: Hub) -> None:
+@asynccontextmanager
+async def watching(hub: Hub, seconds: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A connection from one place to the other on which nothing is said: how it ended, or that it hasn't by then."""
     async with running(hub, "b", LISTENS) as listens:
         assert await line(listens) == "listens"
-        watches = WATCHES.format(times=TIMES, seconds=14)
-        async with running(hub, "a", watches, hub.address("b")) as watching:
-            assert await line(watching) == "connected"
-            hub.cut("b")
-            await asyncio.sleep(5)  # two questions are lost, and with the time that all takes maybe a third
-            hub.mend("b")
-            assert await line(watching) == "0", "the connection has ended"
+        watches = WATCHES.format(times=TIMES, seconds=seconds)
+        async with running(hub, "a", watches, hub.address("b")) as told:
+            assert await line(told) == "connected"
+            yield told
+
+
+async def test_three_lost_questions_end_no_silent_connection(hub: Hub) -> None:
+    async with watching(hub, 14) as told:
+        hub.cut("b")
+        await asyncio.sleep(5)  # two questions are lost, and with the time that all takes maybe a third
+        hub.mend("b")
+        assert await line(told) == "0", "the connection has ended"
 
 
 async def test_a_silent_connection_ends_with_its_link(hub: Hub) -> None:
-    async with running(hub, "b", LISTENS) as listens:
-        assert await line(listens) == "listens"
-        watches = WATCHES.format(times=TIMES, seconds=50)
-        async with running(hub, "a", watches, hub.address("b")) as watching:
-            assert await line(watching) == "connected"
-            hub.cut("b")
-            assert await line(watching) == "110", "ETIMEDOUT"
+    async with watching(hub, 50) as told:
+        hub.cut("b")
+        assert await line(told) == "110", "ETIMEDOUT"
 
 
-@pytest.fixture
-def _two_seconds() -> Iterator[None]:
-    """Of patience, in this process."""
-    keep_alive(Keepalive(idle=1, interval=1, count=1))
-    yield
-    keep_alive(Keepalive())
-
-
-@pytest.mark.usefixtures("_two_seconds")
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["raw", "terminated"])
 async def test_a_paused_download_goes_on_where_it_was(kind: str) -> None:
     """A program that reads nothing for longer than a dead link is given lives all the same."""

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -593,7 +594,16 @@ async def test_only_an_end_that_somebody_made_counts_as_cut(error: OSError | Non
         assert connection.was_cut is cut
 
 
-async def test_a_peer_that_does_not_read_costs_no_more_than_its_buffers() -> None:
+def no_descriptor(_: int) -> int:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("dup", [os.dup, no_descriptor], ids=["with", "without descriptors"])
+async def test_a_peer_that_does_not_read_costs_no_more_than_its_buffers(
+    monkeypatch: pytest.MonkeyPatch, dup: Callable[[int], int]
+) -> None:
+    monkeypatch.setattr("eps.grpc.link.os.dup", dup)
+
     async def script(raw: Raw) -> None:
         await raw.start()
         raw.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
@@ -610,6 +620,14 @@ async def test_a_peer_that_does_not_read_costs_no_more_than_its_buffers() -> Non
         for result in await soon(asyncio.gather(*calls, return_exceptions=True)):
             assert isinstance(result, DeliveryError)
             assert "hd-2 did not read for 0.3 s" in str(result)
+
+
+async def test_where_no_descriptor_is_free_a_large_call_is_sent_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.grpc.link.os.dup", no_descriptor)
+    async with rig() as it:
+        connection = await it.connect()
+        text = "y" * 3_000_000
+        assert (await connection.call(ping(x=text), 60)).result == ping(x=text).params
 
 
 async def test_a_server_that_floods_us_is_cut() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from eps.errors import NotSent, OutcomeUnknown
 from eps.proxy.public import PublicProxy, RelayLimits, source_of
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
-from eps.transport.sockets import Keepalive, keep_alive, patience
+from eps.transport.sockets import patience
 from support.sockets import fill, recv, recv_all, recv_exactly, reset, send, tcp_pair
 
 ENDPOINT = "relay.example:9999"
@@ -416,15 +416,7 @@ async def test_tunnels_are_bounded() -> None:
         assert answer.error.data["outcome"] == "not_sent"
 
 
-@pytest.fixture
-def _two_seconds() -> Iterator[None]:
-    """After which a peer that confirms nothing is given up; the shortest that leaves a kernel time to ask."""
-    keep_alive(Keepalive(idle=1, interval=1, count=1))
-    yield
-    keep_alive(Keepalive())
-
-
-@pytest.mark.usefixtures("_two_seconds")
+@pytest.mark.usefixtures("impatient")
 async def test_of_those_that_read_nothing_the_longest_gives_way_where_places_are_scarce() -> None:
     async with a_stage(max_tunnels=3, accept_timeout=60.0) as stage:
         theirs = []

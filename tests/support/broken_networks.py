@@ -13,13 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eps.errors import EpsError
 from eps.pki import Authority
 from support.machine import Machine, Process
 
 PROXY, PROXY_EPS = "public-proxy-1", "public-proxy-eps-1"
+
+
+T = TypeVar("T", bound="Tour")
+
+TOUR_SECONDS = 570
+"""For all networks; a little less than the tests have that wait for them."""
 
 
 @dataclass(frozen=True)
@@ -383,9 +389,13 @@ async def _http_proxy() -> AsyncIterator[tuple[str, Stop]]:
         server.close()
 
 
-async def tour(folder: Path, made: Path) -> Tour:
-    """It, at its end."""
-    async with Machine(folder, made) as machine:
-        made_of = Tour(machine)
-        await made_of.run()
-    return made_of
+def toured(kind: type[T], folder: Path, made: Path) -> T:
+    """A tour of that kind, at its end; for fixtures of a module, which have no event loop."""
+
+    async def whole() -> T:
+        async with asyncio.timeout(TOUR_SECONDS), Machine(folder, made) as machine:
+            tour = kind(machine)
+            await tour.run()
+        return tour
+
+    return asyncio.run(whole())

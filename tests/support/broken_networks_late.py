@@ -184,11 +184,3 @@ def disk(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-async def late_tour(folder: Path, made: Path) -> LateTour:
-    """It, at its end."""
-    async with Machine(folder, made) as machine:
-        made_of = LateTour(machine)
-        await made_of.run()
-    return made_of

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -12,17 +12,24 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.http1.channel import Channel
 from eps.transport import readers as module
 from eps.transport.readers import Readers
-from eps.transport.sockets import Keepalive, keep_alive, patience, tune
+from eps.transport.sockets import patience, tune
 from eps.transport.splice import Relay, SpliceResult
 from support.sockets import fill, recv, tcp_pair
 
+pytestmark = pytest.mark.usefixtures("impatient")
 
-@pytest.fixture(autouse=True)
-def _one_second() -> Iterator[None]:
-    """The shortest that a kernel can be asked for."""
-    keep_alive(Keepalive(idle=1, interval=1, count=1))
-    yield
-    keep_alive(Keepalive())
+
+@contextmanager
+def stuck() -> Iterator[tuple[socket.socket, socket.socket, Readers]]:
+    """A socket in which bytes wait for one that reads none, that one, and who looks after the first."""
+    near, far = tcp_pair(sndbuf=16_384, rcvbuf=16_384)
+    with near, far:
+        tune(near)
+        readers = Readers(near)
+        fill(near)
+        readers.given()
+        yield near, far, readers
+        readers.stop()
 
 
 def user_timeout(sock: socket.socket) -> int:
@@ -75,12 +82,7 @@ async def test_a_relays_side_may_pause_for_longer_than_a_dead_link_is_given() ->
 
 async def test_one_that_was_spared_is_not_when_its_socket_is_closed() -> None:
     """What is left in it then is nobody's: without a limit the kernel would keep it for as long as the peer likes."""
-    near, far = tcp_pair(sndbuf=16_384, rcvbuf=16_384)
-    with near, far:
-        tune(near)
-        readers = Readers(near)
-        fill(near)
-        readers.given()
+    with stuck() as (near, _, readers):
         await until_timeout_is(near, 0)
         readers.stop()
         assert user_timeout(near) == patience() * 1000
@@ -145,12 +147,7 @@ async def test_nobody_is_spared_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_whoever_reads_a_little_begins_another_pause() -> None:
-    near, far = tcp_pair(sndbuf=16_384, rcvbuf=16_384)
-    with near, far:
-        tune(near)
-        readers = Readers(near)
-        fill(near)
-        readers.given()
+    with stuck() as (near, far, readers):
         async with asyncio.timeout(60):
             while (before := readers.unread) < 1:
                 await asyncio.sleep(0.05)
@@ -161,4 +158,3 @@ async def test_whoever_reads_a_little_begins_another_pause() -> None:
             while user_timeout(near):
                 fill(near)
                 await asyncio.sleep(0.05)
-        readers.stop()

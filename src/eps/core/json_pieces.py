@@ -68,7 +68,8 @@ def _parsed(text: bytes, parse: Callable[[bytes], Any], most: int, piece: int, m
             if len(open_ones) == most:
                 raise DeeperThan
             open_ones.append(_Open(token, match.start()))
-            made += [open_ones[0].value] if len(open_ones) == 1 else []
+            if len(open_ones) == 1:
+                made.append(open_ones[0].value)
         elif token in b"]}":
             closed = open_ones.pop() if open_ones else None
             if closed is None or token != closed.closes_with:

@@ -68,8 +68,7 @@ def take_apart(values: list[Any], *, wholly: bool = False) -> Generator[None, No
             values += full
             containers += len(inner) - len(full)
             forgotten += len(part)
-            del inner, full
-            del part
+            del part, inner, full
             if forgotten >= STEP_VALUES:
                 forgotten = 0
                 yield
@@ -78,16 +77,14 @@ def take_apart(values: list[Any], *, wholly: bool = False) -> Generator[None, No
 
 def forget(value: Any) -> None:
     """Take apart what was made of a text that is refused: nobody else has any of it but frames of what has failed."""
-    for _ in take_apart([value], wholly=True):
-        pass
+    exhaust(take_apart([value], wholly=True))
 
 
 def forget_rest(container: Any) -> None:
     """Empty an object or a list; what somebody else has of it stays, all else is taken apart."""
     values = list(container.values() if type(container) is dict else container)
     container.clear()
-    for _ in take_apart(values):
-        pass
+    exhaust(take_apart(values))
 
 
 def is_alone(values: list[Any], index: int) -> bool:

@@ -307,7 +307,7 @@ class Link(asyncio.Protocol):
         if self._measure is None:
             self._measure = Measure()
             self._measure.waits(self._given, now)
-        self._expect_room()
+            self._expect_room()
         try:
             self._watch = os.dup(self._sock.fileno()) if self._watch is None else self._watch
         except OSError:  # no descriptor is free
@@ -325,6 +325,7 @@ class Link(asyncio.Protocol):
     def _on_kernel_takes(self) -> None:
         if self._watch is not None:
             self.loop.remove_writer(self._watch)
+        self._expect_room()  # anew: it has taken something
         self.loop.call_soon(self._look_at_kernel)  # behind the event loop, which may have more to write
 
     def _let_watch_go(self) -> None:

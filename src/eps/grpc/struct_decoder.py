@@ -35,7 +35,6 @@ WORTH_REMEMBERING = range(512, 64 * 1024)
 """Sizes in bytes of the objects that are kept: smaller ones are decoded as fast as found, larger ones would push out
 many others."""
 
-
 BYTES_OF_A_VALUE = 8
 """An object with more values for its bytes is not kept: a directory entry's have some 80 bytes each, and of lists with
 nothing in them those two MiB would hold half a million, which the cycle collector would look at again and again."""

@@ -113,11 +113,10 @@ def _encode(value: Object) -> tuple[bytes, int]:
             pieces.append(head + encoded)
             size += len(head) + len(encoded)
             if len(pieces) >= JOINED_PIECES:
-                blocks.append(b"".join(reversed(pieces)))
-                pieces.clear()
+                _join(pieces, blocks)
         else:
             if not outer:
-                blocks.append(b"".join(reversed(pieces)))
+                _join(pieces, blocks)
                 return b"".join(reversed(blocks)), deepest
             # The present container is complete: its heads, and on with the one around it.
             inner = size - begun
@@ -131,8 +130,13 @@ def _encode(value: Object) -> tuple[bytes, int]:
             pieces.append(head)
             size += len(head)
             if len(pieces) >= JOINED_PIECES:
-                blocks.append(b"".join(reversed(pieces)))
-                pieces.clear()
+                _join(pieces, blocks)
+
+
+def _join(pieces: list[bytes], blocks: list[bytes]) -> None:
+    """Make one block of the pieces, which then are none."""
+    blocks.append(b"".join(reversed(pieces)))
+    pieces.clear()
 
 
 _double = struct.Struct("<d").pack

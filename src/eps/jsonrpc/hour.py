@@ -16,7 +16,6 @@ from eps.transport.tls import TlsFiles
 MAX_HEAD_BYTES = 16 * 1024
 """Of an HTTP answer, in which a Date is looked for."""
 
-
 HOUR_SECONDS = 2.0
 """To be told the time where TLS fails for its date; whoever waits for the failure is kept no longer."""
 

@@ -16,7 +16,6 @@ from eps.transport.sockets import await_confirmations, confirmed, patience, read
 LOOKS = 4
 """Within the time after which the kernel ends a connection: the first look may come just before a reader stops."""
 
-
 PAUSE_SECONDS = 900.0
 """For which a peer may live and read nothing: a download that is paused for a cup of coffee goes on where it was. Each
 holds two sockets and some MiB of the kernel's memory, so not for as long as two sides may say nothing (an hour). Then

@@ -72,7 +72,7 @@ class Session(ssl.SSLObject):
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """At most a record; the memory for 256 KiB comes from the system each time, and goes back to it."""
-        return super().read(len if len < RECORD_BYTES else RECORD_BYTES, buffer)
+        return super().read(min(len, RECORD_BYTES), buffer)
 
     def do_handshake(self) -> None:
         """Go on with the handshake; send the alert with which it ends, if it fails."""

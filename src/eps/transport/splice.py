@@ -9,8 +9,7 @@ TCP's own back-pressure, and there is no task, and nothing to schedule, for any 
 
 On a narrow line whatever waits here is in front of what is small and in a hurry: both are bytes of one connection, end
 to end. So a flow takes no more at once than its sink has just shown to send within a moment, and waits until the sink
-has sent what it has; nor does its source's kernel take much more for it (``transport.narrow``). What is fast gets whole
-carriers, and isn't asked.
+has sent what it has (``transport.narrow``). What is fast gets whole carriers, and isn't asked.
 
 uvloop tells of a socket that was reset once, and then never again of that socket. Bytes may lie in front of the reset:
 so a flow that has read looks whether its source is broken, and if so reads on by itself.
