@@ -4,11 +4,21 @@ import json
 from typing import Any
 
 import jiter
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eps.core.json_pieces import PIECE_BYTES, DeeperThan, is_heavy, parse_in_pieces
+from eps.core.json_pieces import (
+    FEW_VALUES,
+    PIECE_BYTES,
+    PIECE_VALUES,
+    DeeperThan,
+    has_few,
+    is_heavy,
+    parse_in_pieces,
+    write_in_pieces,
+)
 from eps.core.jsonrpc_text import parse_json, parse_request, strict_loads
 from eps.errors import BadRequest, NotJson, TooDeep
 
@@ -133,3 +143,45 @@ def test_a_heavy_one_is_refused_with_the_same_words() -> None:
         strict_loads(b'{"a":[' + MANY + b'1],"a":2}')
     with pytest.raises(NotJson):
         strict_loads(b'{"a":[' + MANY + b"1]")
+
+
+@pytest.mark.parametrize(
+    ("value", "few"),
+    [
+        (7, True),
+        ("x" * 1_000_000, True),
+        ([None] * (FEW_VALUES - 1), True),
+        ([None] * FEW_VALUES, False),
+        ({str(number): number for number in range(FEW_VALUES)}, False),
+        ([[{}] * 1_000] * 4, True),
+        ([({},) * 1_000] * 5, False),
+    ],
+    ids=["number", "text", "few", "many", "keys", "few inside", "many inside"],
+)
+def test_what_has_few_values(value: Any, few: bool) -> None:
+    assert has_few(value) is few
+
+
+@given(values | st.tuples(values, values), st.integers(1, 9), st.integers(1, 4))
+@settings(max_examples=300)
+def test_whatever_the_pieces_are_the_text_is_the_same(value: Any, most: int, batch: int) -> None:
+    assert b"".join(write_in_pieces(value, most=most, batch_items=batch)) == orjson.dumps(value)
+
+
+@pytest.mark.parametrize("wrong", [{1: 2}, {"a": 2**64}, ["\ud800"], {"\ud800": 1}, {1, 2}], ids=repr)
+def test_what_can_not_be_written_is_refused_in_pieces_too(wrong: Any) -> None:
+    for value in (wrong, [[0] * 9, wrong], {"a": [0] * 9, "b": wrong}):
+        with pytest.raises(orjson.JSONEncodeError):
+            list(write_in_pieces(value, most=3, batch_items=1))
+
+
+def test_no_piece_is_written_for_long() -> None:
+    """Whatever the value is: much in few elements, and few in many."""
+    wide, deep = [[]] * 600_000, 7
+    for _ in range(90):
+        deep = [deep]
+    for value in (wide, {"a": wide, "b": {"c": [deep] * 20_000}}, {str(key): {} for key in range(300_000)}):
+        pieces_of = list(write_in_pieces(value))
+        assert b"".join(pieces_of) == orjson.dumps(value)
+        assert max(piece.count(b"[") + piece.count(b"{") for piece in pieces_of) <= PIECE_VALUES
+        assert len(pieces_of) < 25_000

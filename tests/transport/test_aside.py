@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from typing import Any
 
 import pytest
 
-from eps.transport.aside import FEW_VALUES, aside, has_few
+from eps.core.json_pieces import PIECE_VALUES
+from eps.transport.aside import aside, written
 
 
 async def test_it_runs_in_one_other_thread_and_in_order() -> None:
@@ -36,18 +36,13 @@ async def test_who_is_cancelled_before_its_turn_costs_nothing() -> None:
     assert done == ["third"]
 
 
-@pytest.mark.parametrize(
-    ("value", "few"),
-    [
-        (7, True),
-        ("x" * 1_000_000, True),
-        ([None] * (FEW_VALUES - 1), True),
-        ([None] * FEW_VALUES, False),
-        ({str(number): number for number in range(FEW_VALUES)}, False),
-        ([[{}] * 1_000] * 4, True),
-        ([({},) * 1_000] * 5, False),
-    ],
-    ids=["number", "text", "few", "many", "keys", "few inside", "many inside"],
-)
-def test_what_has_few_values(value: Any, few: bool) -> None:
-    assert has_few(value) is few
+async def test_what_holds_much_is_written_there_in_pieces() -> None:
+    where: list[tuple[bool, bool]] = []
+
+    def render(*, in_pieces: bool) -> bytes:
+        where.append((in_pieces, threading.current_thread() is threading.main_thread()))
+        return b"{}"
+
+    assert await written(render, [0] * (PIECE_VALUES - 1)) == b"{}"
+    assert await written(render, [0] * PIECE_VALUES) == b"{}"
+    assert where == [(False, True), (True, False)]

@@ -6,6 +6,7 @@ from functools import partial
 from eps.channels import Deliver
 from eps.core.brokering import TUNNEL_METHODS
 from eps.core.endpoint import RelayTrust, relay_trust
+from eps.core.json_pieces import has_few
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Object, Operator, shown
 from eps.core.told import TOLD_BY, error_response, quoted, reported
@@ -14,7 +15,7 @@ from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitt
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.reasons import FROM_ELSEWHERE, reason_of
-from eps.transport.aside import LARGE_BYTES, aside, has_few
+from eps.transport.aside import LARGE_BYTES, aside
 from eps.transport.large_values import LARGE_VALUES
 from eps.transport.tls import PeerIdentity, Pins, pin_failure
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TextIO
 
 from eps.channels import Way
@@ -11,6 +12,7 @@ from eps.core.jsonrpc_text import render_request
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import NotSent, Side
+from eps.transport.aside import written
 
 
 class StdoutChannel:
@@ -38,9 +40,10 @@ class StdoutChannel:
             NotSent: standard output took it not within ``timeout`` seconds, or not at all.
         """
         address = request.address
-        line = render_request(address.target, request.params, str(address)).decode() + "\n"
+        render = partial(render_request, address.target, request.params, str(address))
         try:
             async with asyncio.timeout(timeout), self._turn:
+                line = (await written(render, request.params)).decode() + "\n"
                 if self._printing is not None:
                     await asyncio.wait([self._printing])  # an earlier call gave up on it
                 self._printing = self._print(line)

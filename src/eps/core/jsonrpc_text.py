@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 import jiter
 import orjson
 
-from eps.core.json_pieces import PIECE_BYTES, DeeperThan, is_heavy, parse_in_pieces
+from eps.core.json_pieces import PIECE_BYTES, DeeperThan, is_heavy, parse_in_pieces, write_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
 from eps.core.message import Error, Response, Wanted, always, unwrap
 from eps.core.minus_zero import show_minus_zeros
@@ -205,26 +205,32 @@ def caller_id(request_id: str) -> str | int | None:
     return request_id
 
 
-def render_request(method: str, params: Object, request_id: str) -> bytes:
+def render_request(method: str, params: Object, request_id: str, *, in_pieces: bool = False) -> bytes:
     """A request's body. ``request_id`` is sent as it is, as a string.
+
+    Args:
+        in_pieces: for a thread, which lets others go on between the pieces (``json_pieces``).
 
     Raises:
         InternalError: ``params`` holds something that JSON can't express.
     """
-    return _dump({"jsonrpc": "2.0", "method": method, "params": params, "id": request_id})
+    return _dump({"jsonrpc": "2.0", "method": method, "params": params, "id": request_id}, in_pieces)
 
 
-def render_response(response: Response) -> bytes:
+def render_response(response: Response, *, in_pieces: bool = False) -> bytes:
     """An answer's body; ``response.id`` is the request's in network form, "" where it never became known.
+
+    Args:
+        in_pieces: as for :func:`render_request`.
 
     Raises:
         InternalError: the result holds something that JSON can't express.
     """
     answered = caller_id(response.id)
     if response.error is None:
-        return _dump({"jsonrpc": "2.0", "result": response.result, "id": answered})
+        return _dump({"jsonrpc": "2.0", "result": response.result, "id": answered}, in_pieces)
     error = {"code": response.error.code, "message": response.error.message, "data": response.error.data}
-    return _dump({"jsonrpc": "2.0", "error": error, "id": answered})
+    return _dump({"jsonrpc": "2.0", "error": error, "id": answered}, in_pieces)
 
 
 def parse_response(
@@ -376,9 +382,9 @@ def parse_json(body: bytes, max_bytes: int) -> Any:
     raise NotJson(f"this is not JSON in UTF-8: {cut(reason)}", hint="NaN, Infinity and lone surrogates are not JSON")
 
 
-def _dump(value: Object) -> bytes:
+def _dump(value: Object, in_pieces: bool) -> bytes:
     try:
-        return orjson.dumps(value)
+        return b"".join(write_in_pieces(value)) if in_pieces else orjson.dumps(value)
     except orjson.JSONEncodeError as error:
         raise InternalError(f"a message can't be written as JSON: {cut(str(error))}") from error
 

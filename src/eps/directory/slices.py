@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from eps.core.chain import Chain
+from eps.core.json_pieces import has_few
 from eps.core.record import SignedRecord, parse_signed_record
 from eps.errors import BadParams
-from eps.transport.aside import has_few
 
 SLICE = 100
 """Records read between two turns of the event loop: some 5 to 10 ms, where 50 ms is what nothing may take."""

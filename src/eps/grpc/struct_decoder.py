@@ -18,6 +18,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct, Value
 
+from eps.core.json_pieces import FEW_VALUES, has_few
 from eps.core.limits import MAX_EXACT_INTEGER, WIRE_NESTING
 from eps.core.names import Object
 from eps.core.recent import Recent
@@ -25,7 +26,6 @@ from eps.core.taking_apart import forget_rest
 from eps.core.travel import too_deep
 from eps.errors import BadRequest, TooDeep
 from eps.grpc.struct_encoder import ENTRY, FALSE, ITEM, KEY, LIST, NULL, NUMBER, STRUCT, TEXT, TRUE, VALUE
-from eps.transport.aside import FEW_VALUES, has_few
 
 REMEMBERED_BYTES = 2 * 1024 * 1024
 """Of encoded objects that came in and are kept with their decoded form, which takes some five times as much. Enough for

@@ -16,6 +16,7 @@ import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import h11
@@ -34,6 +35,7 @@ from eps.jsonrpc.answers import Answer, AnswerReader, Tolerate
 from eps.jsonrpc.callee import Callee, host_port, http_url, request_head
 from eps.jsonrpc.hour import HourQuestion, hour_there, opened, trusting
 from eps.reasons import TABLE, Reason
+from eps.transport.aside import written
 from eps.transport.dial import connect
 from eps.transport.handshakes import is_of_dates, plain_reason, reason_of_handshake
 from eps.transport.own_clock import OWN_CLOCK
@@ -162,7 +164,6 @@ class JsonRpcClient:
         if self._successor is not None:
             return await self._successor.call(method, params, request_id=request_id, timeout=timeout, tolerate=tolerate)
         request_id = request_id or secrets.token_hex(16)
-        body = render_request(method, params, request_id)
         if self._closed:
             raise self._error(NotSent, "is not called any more: this client is closed", "")
         seconds = self._limits.timeout if timeout is None else timeout
@@ -170,6 +171,7 @@ class JsonRpcClient:
         try:
             try:
                 async with asyncio.timeout_at(until):
+                    body = await written(partial(render_request, method, params, request_id), params)
                     answer = await self._post(body, sent)
             except TimeoutError:
                 raise self._too_slow(seconds, sent) from None

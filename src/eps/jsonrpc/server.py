@@ -43,7 +43,7 @@ from eps.jsonrpc.server_connection import (
     send_usual,
 )
 from eps.transport.arrivals import MAX_ARRIVING, SILENT, Arrival
-from eps.transport.aside import LARGE_BYTES
+from eps.transport.aside import LARGE_BYTES, written
 from eps.transport.incoming import Entrance
 from eps.transport.large_values import LARGE_VALUES
 from eps.transport.listener import MAX_CONNECTIONS, Listener, RateLimit
@@ -306,7 +306,7 @@ class JsonRpcServer:
         if headers and request.method == hdrs.METH_OPTIONS:
             return Reply(200, b"", headers)
         response = await self._respond(request, caller)
-        return self._rendered(response, headers)
+        return await self._rendered(response, headers)
 
     async def _respond(self, request: web.BaseRequest, caller: Caller) -> Response:
         call_id, held = "", Held(self._in_hand)
@@ -370,9 +370,9 @@ class JsonRpcServer:
             return error_response(call_id, error)
         return response if response.id == call_id else replace(response, id=call_id)
 
-    def _rendered(self, response: Response, headers: dict[str, str]) -> Reply:
+    async def _rendered(self, response: Response, headers: dict[str, str]) -> Reply:
         try:
-            body = render_response(response)
+            body = await written(partial(render_response, response), response.value)
         except InternalError as error:
             response = error_response(response.id, error)
             body = render_response(response)

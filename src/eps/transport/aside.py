@@ -11,8 +11,9 @@ What is short stays on the loop: handing it over costs some 50 to 100 µs.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from eps.core.json_pieces import PIECE_VALUES, has_few
 from eps.transport.memory import large_values_come
 
 P = ParamSpec("P")
@@ -21,9 +22,6 @@ T = TypeVar("T")
 LARGE_BYTES = 64 * 1024
 """Encoded values of which more bytes are read beside the loop. Reading takes at most some 0.12 µs for each byte, 8 ms
 for so many; mostly a tenth of that."""
-
-FEW_VALUES = 5_000
-"""Values up to which an object is encoded on the loop: some 4 ms."""
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="eps-aside")
 
@@ -45,15 +43,14 @@ def behind(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
     _thread.submit(function, *args, **kwargs)
 
 
-def has_few(value: Any, most: int = FEW_VALUES) -> bool:
-    """Whether a JSON value holds at most ``most`` others, itself included; looks at no more than so many."""
-    layer, left = [value], most - 1
-    for item in layer:  # which grows
-        kind = type(item)
-        if kind is not dict and kind is not list and kind is not tuple:
-            continue
-        left -= len(item)
-        if left < 0:
-            return False
-        layer += item.values() if kind is dict else item
-    return True
+class Render(Protocol):
+    """Writes a message, if so told in pieces, between which other threads go on."""
+
+    def __call__(self, *, in_pieces: bool) -> bytes: ...
+
+
+async def written(render: Render, value: Any) -> bytes:
+    """What ``render`` writes; beside the event loop and in pieces, where the ``value`` in it holds much."""
+    if has_few(value, PIECE_VALUES):
+        return render(in_pieces=False)
+    return await aside(render, in_pieces=True)

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from eps.core.json_pieces import has_few
 from eps.core.steps import exhaust
 from eps.core.taking_apart import is_alone, take_apart
-from eps.transport.aside import aside, behind, has_few
+from eps.transport.aside import aside, behind
 
 LOOK_SECONDS = 0.02
 """A value stays so much longer than somebody has it; a look takes a microsecond."""
