@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from eps.programs.diagnosis.paper import Paper
+from eps.programs.running.families import FAMILIES, Kind, Program
 from eps.reasons import TABLE as REASONS
 from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
@@ -247,7 +248,7 @@ LIMITS: tuple[tuple[str, str, str, str], ...] = (
     (
         "joined and requested tunnels of a proxy",
         "the longest that reads nothing is closed; if there is none, code 500, stage relay",
-        "proxy.public.MAX_TUNNELS",
+        "proxy.relay_limits.MAX_TUNNELS",
         "",
     ),
     ("a connection whose peer lives and reads nothing, at a proxy", "closed", "transport.readers.PAUSE_SECONDS", "s"),
@@ -334,6 +335,17 @@ def render_limits() -> str:
     for what, beyond, constant, unit in LIMITS:
         value = limit_value(constant)
         rows.append(f"| {what} | {limit_text(value, unit)} | {beyond} | `{constant}` |")
+    return "\n".join(rows) + "\n"
+
+
+def render_metrics() -> str:
+    """The metrics as a Markdown table."""
+    rows = ["| metric | type | labels | of | meaning |", "| --- | --- | --- | --- | --- |"]
+    for family in sorted(FAMILIES.values(), key=lambda family: family.name):
+        name = f"{family.name}_total" if family.kind is Kind.COUNTER else family.name
+        labels = ", ".join(f"`{label}`" for label in family.labels) or "–"
+        whose = "all" if len(family.programs) == len(Program) else ", ".join(sorted(family.programs))
+        rows.append(f"| `{name}` | {family.kind} | {labels} | {whose} | {family.text} |")
     return "\n".join(rows) + "\n"
 
 
@@ -425,6 +437,7 @@ def render_screen(name: str, width: int) -> str:
 WHOLE = {
     **{f"screen_{name}_{width}": partial(render_screen, name, width) for name in SCREENS for width in WIDTHS},
     "limits": render_limits,
+    "metrics": render_metrics,
     "attacks": render_attacks,
     "guards": render_guards,
     "promises": render_promises,

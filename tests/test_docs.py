@@ -26,6 +26,7 @@ from eps.core.record import parse_change_record
 from eps.core.rendezvous import TunnelOutcome
 from eps.directory.json_files import read_record_file
 from eps.errors import EpsError, Outcome, Side, Stage
+from eps.programs.running.families import FAMILIES
 from eps.programs.running.metrics import Metrics
 from support.command_lines import APPS, command_of
 from support.promises import GROUPS as FAULTS
@@ -307,8 +308,7 @@ def test_labels_of_metrics() -> None:
     labels = table("Metrics", "label")
     outcomes = set(re.findall(r"`(\w+)`", labels["outcome` of tunnels"]))
     assert outcomes == {outcome.value for outcome in TunnelOutcome}
-    collectors = Metrics().registry._collector_to_names
-    used = {name for collector in collectors for name in getattr(collector, "_labelnames", ())}
+    used = {name for family in FAMILIES.values() for name in family.labels}
     assert {label.partition("`")[0] for label in labels} == used
 
 

@@ -2,7 +2,7 @@
 
 from eps.core.chain import Chain
 from eps.core.entries import Directory, Entry
-from eps.core.event import DirectoryChanged, DirectoryFailed, Level, Notice
+from eps.core.event import DirectoryChanged, DirectoryFailed, DirectoryStillFailing, Level, Notice
 from eps.core.names import Operator
 from eps.directory.reports import MAX_OPERATORS, MAX_REASONS, Reports, changed_sections
 from support.record_tools import ADMIN, NOW, chain_of, group_record, sign_chain, signing_pin_record, trust
@@ -19,6 +19,7 @@ def test_a_failure_is_told_once_until_something_succeeds() -> None:
     for reason in ("down", "down", "lying", "down"):
         reports.failed(reason, "look")
     assert [event.detail for event in events.of(DirectoryFailed)] == ["down", "lying"]
+    assert len(events.of(DirectoryStillFailing)) == 2
     assert reports.failing
     reports.succeeded("https://sd", OTHERS)
     assert not reports.failing

@@ -150,9 +150,14 @@ async def test_a_doubtful_chain_is_told_once_and_does_not_keep_a_server_from_sta
 
 
 async def test_a_name_that_does_not_resolve(machine: Machine) -> None:
-    replace(machine.dev / "roles" / "sd-1" / "001_default.yml", "bind_address: localhost", "bind_address: no.invalid")
+    port = machine.ports.of[3322]
+    replace(
+        machine.dev / "roles" / "sd-1" / "001_default.yml",
+        f"bind_address: localhost:{port}",
+        f"bind_address: no.invalid:{port}",
+    )
     line = only_line(await machine.run("sd", "run", role="sd-1"))
-    assert f"can't listen on no.invalid:{machine.ports.of[3322]}" in line
+    assert f"can't listen on no.invalid:{port}" in line
     assert "no address of this machine" in line
 
 

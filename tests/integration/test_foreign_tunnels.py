@@ -15,7 +15,8 @@ from eps.core.event import PeerChanged, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response as OurResponse
 from eps.core.names import Object, Operator
-from eps.proxy.public import PublicProxy, RelayLimits
+from eps.proxy.public import PublicProxy
+from eps.proxy.relay_limits import RelayLimits
 from support.foreign.messages import Request
 from support.foreign.network import HD_1, HD_2, PROXY, Network
 from support.ours import WAIT, Ours, echo, foreign_network, in_thread, ours

@@ -1,8 +1,6 @@
 """A thousand relayed pings through real processes, what the metrics say of them, and what is left open."""
 
 import asyncio
-import json
-import re
 import time
 
 import aiohttp
@@ -76,27 +74,33 @@ async def test_a_thousand_pings_one_after_the_other_and_32_at_a_time(machine: Ma
 
 
 async def test_metrics_count_failures_by_stage_and_tunnels_by_outcome(machine: Machine) -> None:
-    settings = machine.dev / "roles" / "public-proxy-1" / "002_metrics.json"
-    settings.write_text(json.dumps({"metrics": {"bind_address": f"localhost:{machine.ports.of[7777]}"}}))
     await machine.ready()
     for method in ("hd-2._ping", "hd-2.secret", "hd-9._ping", "op-1._ping"):
         await machine.call(method)
     numbers = await metrics(machine, 2112)
-    calls = {name: value for name, value in numbers.items() if name.startswith("eps_calls_total{direction=local")}
+    calls = {name: n for name, n in numbers.items() if name.startswith("eps_calls_total{direction=local") and n}
     assert calls == {
         "eps_calls_total{direction=local,fault=,outcome=ok,stage=}": 1,
         "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=permission}": 1,
         "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=directory}": 1,
         "eps_calls_total{direction=local,fault=network,outcome=not_sent,stage=call}": 1,
     }
+    for reason in ("method-unknown", "operator-unknown"):
+        assert numbers[f"eps_call_failures_total{{direction=local,reason={reason}}}"] == 1
+    assert numbers["eps_stream_up{peer=public-proxy-1.ga}"] == 1
+    assert numbers["eps_build_info{program=eps,version=0.1.0}"] == 1
+    own = "eps_certificate_expiry_timestamp_seconds{setting=channels[1].settings.tls.certificate_file}"
+    assert numbers[own] > time.time() + 86_400
+    assert not [name for name in await metrics(machine, 2117) if name.startswith("eps_stream_up")]  # it holds none
+    living = await metrics(machine, 2115)
+    assert living["eps_tunnels_open{}"] >= 1 and living["eps_tunnels_limit{}"] == 8192
+    assert living["eps_tunnel_bytes_total{from=caller}"] > 0
     await machine.stop("hd-1")
     async with asyncio.timeout(30):
-        while True:
-            numbers = await metrics(machine, 7777)
-            ended = {name: value for name, value in numbers.items() if re.match(r"eps_tunnels_total\{", name)}
-            if ended:
-                break
+        while (numbers := await metrics(machine, 2115))["eps_tunnels_open{}"]:
             await asyncio.sleep(0.05)
-    assert list(ended.values()) == [1]
-    assert numbers["eps_tunnel_bytes_total{from=caller}"] > 0
+    ended = [value for name, value in numbers.items() if name.startswith("eps_tunnels_total{")]
+    assert sum(ended) >= living["eps_tunnels_open{}"]
+    assert numbers["eps_tunnel_bytes_total{from=caller}"] >= living["eps_tunnel_bytes_total{from=caller}"]
     assert numbers["eps_tunnel_bytes_total{from=callee}"] > 0
+    assert {"eps_links{link=stream}", "eps_tunnels_open{}"} & (await metrics(machine, 2114)).keys() == set()

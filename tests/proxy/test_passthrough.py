@@ -21,7 +21,8 @@ from eps.datastores.memory import MemoryDatastore
 from eps.errors import NotSent
 from eps.proxy.announcements import AnnouncementBook
 from eps.proxy.passthrough import Passthrough, PassthroughLimits
-from eps.proxy.public import PublicProxy, RelayLimits
+from eps.proxy.public import PublicProxy
+from eps.proxy.relay_limits import RelayLimits
 from eps.transport.dial import connect
 from eps.transport.listener import RateLimit
 from support.sockets import recv, recv_all, recv_exactly, recv_until_reset, reset, send

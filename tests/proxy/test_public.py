@@ -18,7 +18,8 @@ from eps.core.names import Object, Operator
 from eps.core.rendezvous import TunnelOutcome
 from eps.core.trace import current_id
 from eps.errors import NotSent, OutcomeUnknown
-from eps.proxy.public import PublicProxy, RelayLimits, source_of
+from eps.proxy.public import PublicProxy, source_of
+from eps.proxy.relay_limits import RelayLimits
 from eps.reasons import TABLE, Reason
 from eps.transport.dial import connect
 from eps.transport.sockets import patience
@@ -413,6 +414,8 @@ async def test_tunnels_are_bounded() -> None:
         answer = await stage.request()
         assert answer.error is not None
         assert "has 2 connections, as many as it can hold" in answer.error.message
+        (refused,) = await stage.until(Refused)
+        assert (refused.listener, refused.why, refused.source) == ("relay", "proxy-full", "hd-1")
         assert answer.error.data["outcome"] == "not_sent"
 
 

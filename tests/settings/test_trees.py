@@ -19,8 +19,8 @@ EPS_ROLES = {
     # role: operator, gRPC, JSON-RPC, metrics, JSON-RPC client
     "hd-1": ("hd-1", 8888, 5555, 2112, None),
     "hd-2": ("hd-2", 8889, 3334, 2113, None),
-    "public-proxy-eps-1": ("public-proxy-1.ga", 5556, 5544, None, "https://localhost:6655/jsonrpc"),
-    "private-proxy-eps-1": ("private-proxy-1.ga", 7776, 7766, None, "https://localhost:8877/jsonrpc"),
+    "public-proxy-eps-1": ("public-proxy-1.ga", 5556, 5544, 2117, "https://localhost:6655/jsonrpc"),
+    "private-proxy-eps-1": ("private-proxy-1.ga", 7776, 7766, 2118, "https://localhost:8877/jsonrpc"),
     "ls-1": ("ls-1", 4445, 5557, None, "http://localhost:6666/jsonrpc"),
     "op-1": ("op-1", 4444, 5555, None, None),
 }
@@ -83,6 +83,7 @@ def test_sd_role(root: Path, tree: str) -> None:
     assert loaded.warnings == ()
     assert settings.jsonrpc_server.bind_address == "localhost:3322"
     assert isinstance(settings.directory.datastore, SqliteDatastore)
+    assert settings.metrics is not None and settings.metrics.bind_address == "localhost:2114"
     assert settings.directory.datastore.settings.path == str(root / _state(tree, "sd-1") / "records.sqlite")
 
 
@@ -91,6 +92,7 @@ def test_proxy_roles(root: Path, tree: str) -> None:
     loaded = load_proxy({"PROXY_SETTINGS": str(_copied(root, tree, "public-proxy-1"))}, root)
     settings: ProxySettings = loaded.settings
     assert loaded.warnings == ()
+    assert settings.metrics is not None and settings.metrics.bind_address == "localhost:2115"
     public = settings.public
     assert public is not None
     assert public.name == "public-proxy-1.ga"
@@ -100,6 +102,7 @@ def test_proxy_roles(root: Path, tree: str) -> None:
     assert public.jsonrpc_client.endpoint == "https://localhost:5544/jsonrpc"
     loaded = load_proxy({"PROXY_SETTINGS": str(_copied(root, tree, "private-proxy-1"))}, root)
     assert loaded.warnings == ()
+    assert loaded.settings.metrics is not None and loaded.settings.metrics.bind_address == "localhost:2116"
     private = loaded.settings.private
     assert private is not None
     assert private.name == "private-proxy-1.ga"

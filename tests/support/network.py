@@ -27,7 +27,8 @@ from eps.core.message import Request, Response
 from eps.core.names import Object, Operator
 from eps.core.record import parse_change_record
 from eps.errors import EpsError
-from eps.proxy.public import PublicProxy, RelayLimits
+from eps.proxy.public import PublicProxy
+from eps.proxy.relay_limits import RelayLimits
 from eps.transport.tls import client_context, server_context
 from support.fakes import FakeSource
 from support.testing import Certificates, Events, certificates

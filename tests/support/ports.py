@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from eps.programs.dev.network import PORTS
 
-DEV_PORTS = (3322, 8888, 5555, 2112, 8889, 3334, 2113, 5556, 5544, 4433, 9999, 6655, 7776, 7766, 8877, 7777)
+DEV_PORTS = (
+    *(3322, 8888, 5555, 2112, 8889, 3334, 2113, 5556, 5544, 4433, 9999, 6655, 7776, 7766, 8877, 7777),
+    *(2114, 2115, 2116, 2117, 2118),
+)
 
-BLOCK = 16
+BLOCK = 32
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 """Below the range from which the kernel takes ports of outgoing connections, so that none of them gets in the way."""
 

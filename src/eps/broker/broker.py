@@ -138,6 +138,11 @@ class Broker:
         """Calls that have no answer yet."""
         return self._running
 
+    @property
+    def held(self) -> int:
+        """Those that wait until their peer can be reached again."""
+        return self._patience.waiting
+
     async def settled(self, timeout: float) -> int:
         """Wait until no call is running, ``timeout`` seconds at the most; how many run then."""
         with suppress(TimeoutError):

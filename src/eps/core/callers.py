@@ -74,7 +74,7 @@ class Refusal:
     """Why somebody may not call.
 
     Attributes:
-        why: a word for the metric: ``name``, ``pin``, ``fingerprint``, ``directory``.
+        why: a word for the metric: ``name``, ``pin``, ``fingerprint``.
         text, hint: for the caller.
         detail: for our own log: the fingerprint, and what would let it in.
     """

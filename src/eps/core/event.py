@@ -335,6 +335,33 @@ class DirectoryFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryStillFailing(Event):
+    """Once more for a reason that was told already."""
+
+    level: Level = Level.TRACE
+    kind: ClassVar[str] = "directory_still_failing"
+
+    def message(self) -> str:
+        return "directory not updated, as before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreError(Event):
+    """A store could not be read or written. What it keeps from being done is told where that fails.
+
+    Attributes:
+        operation: ``read`` or ``write``.
+    """
+
+    operation: str
+    level: Level = Level.TRACE
+    kind: ClassVar[str] = "store_error"
+
+    def message(self) -> str:
+        return f"a store failed: {self.operation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Event):
     """A connection or a peer was turned away before any call.
 

@@ -9,6 +9,7 @@ local is what sqlite and file share; redis has redis_link (its connection), redi
 what the server's settings mean) and redis_errors (its refusals, in words).
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
+``watched`` reports what fails.
 ``private`` makes files that only we may read. ``state_file`` is for what is no list: small files of JSON that are put
 in place whole.
 What an entry looks like in stores that hold plain bytes is :func:`encode_entry`'s business.

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
-from eps.core.event import Emit, Level, Notice
+from eps.core.event import Emit, Level, Notice, StoreError
 from eps.core.record import SignedRecord
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.datastores.sqlite import SqliteDatastore, read_entries
@@ -149,6 +149,7 @@ class ChainCache:
             await self._store.append(await entries_of(chain.records[len(known.records) :]))
 
     def _complain(self, text: str, error: EpsError) -> None:
+        self._emit(StoreError(operation="write"))
         if self._complained:
             return
         self._complained = True

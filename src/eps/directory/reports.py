@@ -5,7 +5,7 @@ from itertools import islice
 
 from eps.core.chain import Chain
 from eps.core.entries import Directory
-from eps.core.event import DirectoryChanged, DirectoryFailed, Emit, Level, Notice
+from eps.core.event import DirectoryChanged, DirectoryFailed, DirectoryStillFailing, Emit, Level, Notice
 from eps.core.names import Operator
 from eps.core.record import SignedRecord
 from eps.core.wording import counted
@@ -60,13 +60,16 @@ class Reports:
         )
 
     def failed(self, reason: str, hint: str, cause: EpsError | None = None) -> None:
-        """Nobody gave an answer of use; each distinct reason is told once, until something succeeds."""
+        """Nobody gave an answer of use; each distinct reason is told once, until something succeeds, and counted
+        each time."""
         cause = cause or Unreachable("", reason=Reason.DIRECTORY_UNREACHABLE, side=Side.DIRECTORY)
         self.failure = EpsError(reason, hint=hint, side=cause.side, reason=cause.reason)
         if reason not in self._failures and len(self._failures) < MAX_REASONS:
             self._failures.add(reason)
             word, side = cause.reason.value, cause.side.value
             self._emit(DirectoryFailed(detail=reason, hint=hint, reason=word, side=side))
+        else:
+            self._emit(DirectoryStillFailing())
 
     def passed_over(self, reason: str, hint: str) -> None:
         """An endpoint is not believed, but another one had a good answer."""

@@ -24,6 +24,7 @@ from eps.programs.running import systemd
 from eps.programs.running.control import Control, Handler
 from eps.programs.running.draining import COMMAND as DRAIN
 from eps.programs.running.draining import Draining, Work
+from eps.programs.running.families import Program
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
@@ -31,6 +32,8 @@ from eps.programs.running.remembered import TRACE, Remembered
 from eps.programs.running.runtime import Options, Server, fan_out, run, run_server
 from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
+from eps.programs.running.tally import Numbers
+from eps.programs.wiring.certificates import expiries
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
 from eps.programs.wiring.parts import Loads, S, settings_from, tell_of_certificates, warn_of
@@ -75,6 +78,10 @@ class Renewable(Server, Yields, Protocol[C]):
 
     def status(self) -> Object:
         """What its administrator's commands are told of it."""
+        ...
+
+    def numbers(self) -> Numbers:
+        """What it is at, for the metrics."""
         ...
 
     def take_over(self) -> None:
@@ -149,7 +156,7 @@ def _run(
         take_over: the process that runs already hands its sockets over.
         kind: which of the program's servers it is, where it has several; those may have one state folder.
     """
-    living = _Living(program, options, load, make, f"{kind or program}.control", take_over=take_over)
+    living = _Living(program, options, load, make, kind or program, take_over=take_over)
     return run_server(service, options, living.build, living.take_log)
 
 
@@ -157,9 +164,10 @@ class _Living(Generic[S]):
     """A server that takes over what changes in its files; for ``running.runtime``, a Server."""
 
     def __init__(
-        self, program: str, options: Options, load: Loads[S], make: Make[S], control: str, *, take_over: bool
+        self, program: str, options: Options, load: Loads[S], make: Make[S], kind: str, *, take_over: bool
     ) -> None:
-        self._socket = control
+        self._kind = kind
+        self._socket = f"{kind}.control"
         self._take_over = take_over
         self._program = program
         self._options = options
@@ -185,6 +193,9 @@ class _Living(Generic[S]):
         remembered = Remembered(lambda: self._server.short)
         self._spans = spans_from(os.environ, lambda: self._server.short, emit)
         self._server = self._made(fan_out([emit, remembered.keep, self._spans.keep]), metrics)
+        self._metrics = metrics
+        metrics.belongs_to(Program(self._kind), self._server.numbers)
+        metrics.expire(expiries(self._settings))
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)
         commands: dict[str, Handler] = {
@@ -296,6 +307,7 @@ class _Living(Generic[S]):
         self._in_use = look
         self._settings = settings
         self._set_level(settings)
+        self._metrics.expire(await asyncio.to_thread(expiries, settings))
 
     def _read(self) -> Loaded[S]:
         """Read and check; in a thread.

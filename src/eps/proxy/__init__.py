@@ -2,6 +2,7 @@
 
 callers             asks the EPS server whose certificates call the proxy
 public              brings two operators together (P's part, steps 3 to 6); behind the proxy program's JSON-RPC server
+relay_limits        how long what may take there, and how much there may be
 latecomers          which callee came too late to the relay
 lame_duck           how either proxy stops: it begins nothing new, and what it has may end by itself
 

@@ -19,7 +19,7 @@ from eps.core.rendezvous import TunnelOutcome
 from eps.core.warn_rate import sparing
 from eps.errors import Unreachable
 from eps.transport.dial import connect
-from eps.transport.splice import Relay, SpliceResult
+from eps.transport.splice import Relay, SpliceResult, sum_of
 
 CONNECT_SECONDS = 10.0
 """For a connection to the internal server, which is near."""
@@ -31,6 +31,11 @@ class Forwarder(Protocol):
     @property
     def open(self) -> int:
         """How many connections it has."""
+        ...
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes that these have brought so far from inside and from outside."""
         ...
 
     async def start(self) -> None:
@@ -83,6 +88,11 @@ class RawForwarder:
     def open(self) -> int:
         """How many connections are joined."""
         return len(self._relays)
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """See :class:`Forwarder`."""
+        return sum_of(relay.moved for relay in self._relays)
 
     async def start(self) -> None:
         """Nothing to do."""

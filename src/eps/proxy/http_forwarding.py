@@ -32,6 +32,7 @@ from eps.http1.heads import MAX_HEAD
 from eps.proxy import http_passing
 from eps.proxy.forwarding import ended
 from eps.proxy.http_passing import Inside, Timeouts, refuse
+from eps.transport.splice import sum_of
 from eps.transport.tasks import Tasks
 from eps.transport.tls import TlsFiles, accept_tls, server_context
 
@@ -88,6 +89,11 @@ class HttpForwarder:
     def open(self) -> int:
         """How many connections there are."""
         return len(self._clients)
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """See :class:`eps.proxy.forwarding.Forwarder`."""
+        return sum_of((client.sent, client.received) for client in self._clients)
 
     async def start(self) -> None:
         """Load the certificate; raises StartError if it can't be used."""

@@ -25,7 +25,6 @@ from sys import intern
 
 from eps.core.brokering import CONNECTION_REQUEST, REQUEST_CONNECTION, encode_token, parse_request_connection
 from eps.core.client import Client
-from eps.core.defaults import ACCEPT_SECONDS, RELAY_IDLE_SECONDS
 from eps.core.event import Emit, Forwarding, Level, Refused, Step, TunnelFinished
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import Call
@@ -37,8 +36,9 @@ from eps.core.trace import CURRENT, DURATIONS, Trace, durations, trace_of_broker
 from eps.core.warn_rate import sparing
 from eps.errors import EpsError, MethodNotFound, OutcomeUnknown, Side, TunnelFailed
 from eps.proxy.latecomers import Latecomers
+from eps.proxy.relay_limits import RelayLimits
 from eps.reasons import Reason
-from eps.transport.arrivals import MAX_ARRIVING, Arrivals, source_of
+from eps.transport.arrivals import Arrivals, source_of
 from eps.transport.dial import readable
 from eps.transport.listener import Listener, RateLimit
 from eps.transport.splice import Relay, SpliceResult, make_room
@@ -49,14 +49,7 @@ CallNetwork = Callable[[str, Object, float], Awaitable[Response]]
 JSON-RPC id "". Raises an EpsError if no answer came."""
 
 OWN_PING_SECONDS = 1.0
-"""For our own EPS server, which is near, to show that it isn't what hangs; part of the next."""
-
-TELL_SECONDS = 2.0
-"""Of ``accept_timeout``, for telling the caller that the other operator did not answer."""
-
-MAX_TUNNELS = 8192
-"""Joined or being made. Two sockets each: 16,384 open files, a fifth of them what systemd gives a service as its hard
-limit (524,288); idle ones take a few KiB each."""
+"""For our own EPS server, which is near, to show that it isn't what hangs; part of ``relay_limits.TELL_SECONDS``."""
 
 ROOM_SECONDS = 1.0
 """Between two looks for a relay that may give way, which take a millisecond each: strangers' hellos may ask for one."""
@@ -75,30 +68,6 @@ class Half:
 
     sock: socket.socket
     head: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayLimits:
-    """How long what may take, and how much there may be.
-
-    Attributes:
-        accept_timeout: seconds that a token lives, and that a connection has to show one.
-        idle_timeout: seconds without a byte after which a joined connection is closed.
-        max_tunnels: see :data:`MAX_TUNNELS`.
-        max_arriving: connections that have not yet shown what they want.
-        tells_durations: whether those who ask are told how long the parts took.
-    """
-
-    accept_timeout: float = ACCEPT_SECONDS
-    idle_timeout: float = RELAY_IDLE_SECONDS
-    max_tunnels: int = MAX_TUNNELS
-    max_arriving: int = MAX_ARRIVING
-    tells_durations: bool = True
-
-    @property
-    def ask_timeout(self) -> float:
-        """Seconds that an operator has to answer: a little less, so that the one who waits for us hears why."""
-        return max(self.accept_timeout - TELL_SECONDS, self.accept_timeout / 2)
 
 
 class PublicProxy:
@@ -220,7 +189,7 @@ class PublicProxy:
 
     async def _request_connection(self, call: Call) -> Response:
         callee, channel, client = parse_request_connection(call.params)
-        offer = self._make_offer(client.name, callee)
+        offer = self._offer(client.name, callee)
         offer.call_id = call.id
         offer.trace = trace_of_brokering(call.id.rpartition("(")[2].removesuffix(")"))
         CURRENT.set(Trace(offer.trace))  # what is asked for it has that trace, too; this request has a task of its own
@@ -237,6 +206,14 @@ class PublicProxy:
         told = durations(asked, offer.arrived_after, self.limits.accept_timeout)
         parts = {DURATIONS: told} if self.limits.tells_durations else {}
         return Response(call.id, {"token": encode_token(offer.second), "endpoint": self.endpoint, **parts})
+
+    def _offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
+        """As :meth:`_make_offer`; why there is none is counted."""
+        try:
+            return self._make_offer(caller, callee)
+        except TunnelFailed as error:
+            self._emit(Refused(listener="relay", why=error.reason.value, source=caller, detail=error.message))
+            raise
 
     def _make_offer(self, caller: Operator, callee: Operator) -> Offer[Half]:
         if self._stopping or self._handed_over:

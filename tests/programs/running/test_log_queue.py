@@ -116,10 +116,12 @@ def test_what_is_lost_is_told_where_it_is_missing(monkeypatch: pytest.MonkeyPatc
     for number in range(5):  # before its thread runs: two find room
         lines.write(f"line {number:5}\n")
     monkeypatch.setattr(log_queue, "MAX_WAITING_CHARS", 1000)
+    assert (lines.waiting, lines.lost) == (22, 3)
     lines.write("line 5\n")
     with lines:
         pass
     assert stream.getvalue() == "line     0\nline     1\n3 lost\nline 5\n"
+    assert (lines.waiting, lines.lost) == (0, 3)
 
 
 def test_a_program_does_not_wait_long_for_a_reader_that_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ async def test_a_service_directory_from_the_settings(machine: Machine, monkeypat
         await server.start()
         try:
             assert server.started().message() == (
-                f"the service directory is running: JSON-RPC localhost:{machine.ports.of[3322]}"
+                f"the service directory is running: JSON-RPC localhost:{machine.ports.of[3322]}, "
+                f"metrics localhost:{machine.ports.of[2114]}"
             )
             leaf = (machine.dev / "certs" / "sd-1.crt").read_bytes()
             told = shows(

@@ -26,6 +26,7 @@ class Port:
 
 PORTS = (
     Port(3322, "sd-1"),
+    Port(2114, "sd-1"),
     Port(8888, "hd-1"),
     Port(5555, "hd-1"),
     Port(2112, "hd-1"),
@@ -34,12 +35,16 @@ PORTS = (
     Port(2113, "hd-2"),
     Port(5556, "public-proxy-eps-1"),
     Port(5544, "public-proxy-eps-1"),
+    Port(2117, "public-proxy-eps-1"),
     Port(4433, "public-proxy-1"),
     Port(9999, "public-proxy-1"),
     Port(6655, "public-proxy-1"),
+    Port(2115, "public-proxy-1"),
     Port(7776, "private-proxy-eps-1"),
     Port(7766, "private-proxy-eps-1"),
+    Port(2118, "private-proxy-eps-1"),
     Port(8877, "private-proxy-1"),
+    Port(2116, "private-proxy-1"),
     Port(7777, "internal-server"),
 )
 

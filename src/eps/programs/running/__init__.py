@@ -2,7 +2,9 @@
 
 runtime    event loop, signals, file limit, profiles
 logs       events as lines, which leave through log_queue: nobody waits for a reader
-metrics    events as numbers
+tally      events as numbers
+families   what is measured: metrics, labels, the series that are there from the start
+metrics    both in Prometheus' format
 collector  when Python looks for cycles: not into the values of large calls
 control    the socket through which other processes ask something of a running server
 remembered  the last calls and steps, for those who ask for a trace

@@ -46,6 +46,10 @@ class LineQueue:
         target: where the lines go: an open stream, or the path of a file that is appended to.
         lost_line: how a number of lost lines is told, as a line with its end.
 
+    Attributes:
+        waiting: characters that nobody has taken yet.
+        lost: lines that found no room, in all.
+
     Raises:
         OSError: the file can't be opened.
     """
@@ -54,8 +58,9 @@ class LineQueue:
         self._target = target
         self._lost_line = lost_line
         self._lines: deque[str] = deque()
-        self._waiting = 0
-        self._lost = 0
+        self.waiting = 0
+        self.lost = 0
+        self._untold = 0
         self._changed = threading.Condition()
         self._reopen = False
         self._ending = False
@@ -83,8 +88,9 @@ class LineQueue:
     def write(self, line: str) -> int:
         """Take a line, or count it as lost if too many wait."""
         with self._changed:
-            if self._waiting + len(line) > MAX_WAITING_CHARS:
-                self._lost += 1
+            if self.waiting + len(line) > MAX_WAITING_CHARS:
+                self.lost += 1
+                self._untold += 1
             else:
                 self._tell_lost()
                 self._add(line)
@@ -92,13 +98,13 @@ class LineQueue:
         return len(line)
 
     def _tell_lost(self) -> None:
-        lost, self._lost = self._lost, 0
+        lost, self._untold = self._untold, 0
         if lost:
             self._add(self._lost_line(lost))
 
     def _add(self, line: str) -> None:
         self._lines.append(line)
-        self._waiting += len(line)
+        self.waiting += len(line)
 
     def flush(self) -> None:
         """Nothing is to be done: the thread writes whatever there is."""
@@ -125,7 +131,7 @@ class LineQueue:
         with self._changed:
             while True:
                 self._take_new_file()
-                if self._lines or self._lost or self._ending:
+                if self._lines or self._untold or self._ending:
                     break
                 self._changed.wait()
             if not self._lines:
@@ -135,7 +141,7 @@ class LineQueue:
             while self._lines and size < PIECE_CHARS:
                 taken.append(self._lines.popleft())
                 size += len(taken[-1])
-            self._waiting -= size
+            self.waiting -= size
         return "".join(taken).encode("utf-8", "backslashreplace")
 
     def _written(self, piece: bytes) -> bytes:

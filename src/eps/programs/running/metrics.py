@@ -1,140 +1,130 @@
-"""Events as Prometheus metrics, and the endpoint that serves them."""
+"""What is counted and what stands, in Prometheus' text format, and the endpoint that serves it."""
 
 import asyncio
 import socket
-from collections.abc import Callable
-from functools import cache
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate, islice
 
 from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
-    disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
 
-from eps.core.event import (
-    Announced,
-    CallFinished,
-    DirectoryChanged,
-    DirectoryConfirmed,
-    DirectoryFailed,
-    Emit,
-    Event,
-    PeerChanged,
-    Refused,
-    Step,
-    TunnelFinished,
-)
+from eps import __version__
+from eps.core.event import Emit, Event
+from eps.programs.running.families import FAMILIES, Family, Kind, Labels, Program
+from eps.programs.running.log_queue import LineQueue
+from eps.programs.running.tally import Numbers, Tally
 from eps.transport.listener import Listener
-
-CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Seconds: from a call on a kept connection to the usual deadline."""
-
-LINKS = ("direct", "tunnel", "stream", "incoming", "connected")
-"""The kinds of links (core.event.PeerChanged)."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-M = TypeVar("M", Counter, Gauge, Histogram)
+MAX_PEERS = 1_000
+"""Of which series are made; the directory names them, and some networks have thousands."""
+
+Rendered = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
-class Metrics:
-    """Counts events; an ``Emit``. Labels hold fixed words only, never names that a peer chooses."""
+def nothing_stands() -> Numbers:
+    """Of a program that has not come so far."""
+    return {}
 
-    def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second time series for each counter, of no use to anybody here
+
+class Metrics(Collector):
+    """Counts events; an ``Emit``.
+
+    Args:
+        log: whose lost and waiting lines are told.
+
+    Attributes:
+        tally: what was counted.
+        started_at: seconds since 1970.
+    """
+
+    def __init__(self, log: LineQueue | None = None) -> None:
+        self.tally = Tally()
+        self._log = log
+        self._program: Program | None = None
+        self._standing: Callable[[], Numbers] = nothing_stands
+        self._expiries: Mapping[str, float] = {}
+        self.started_at = time.time()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._calls = _labelled(
-            self._counter("eps_calls", "Calls that ended, by outcome", ["direction", "outcome", "stage", "fault"])
-        )
-        self._seconds = _labelled(
-            Histogram(
-                "eps_call_seconds",
-                "Seconds from a call to its answer",
-                ["direction"],
-                buckets=CALL_BUCKETS,
-                registry=self.registry,
-            )
-        )
-        self._links = _labelled(self._gauge("eps_links", "Links with peers that are up", ["link"]))
-        for link in LINKS:
-            self._links(link)  # shown as 0 from the start, so that an alert needs no absent()
-        self._steps = _labelled(self._counter("eps_broker_steps", "Steps of brokered connections done here", ["step"]))
-        self._tunnels = _labelled(
-            self._counter("eps_tunnels", "Relayed connections that ended, by outcome", ["outcome"])
-        )
-        self._bytes = _labelled(self._counter("eps_tunnel_bytes", "Bytes relayed", ["from"]))
-        self._refused = _labelled(self._counter("eps_refused", "Connections turned away", ["listener", "why"]))
-        self._announced = _labelled(self._counter("eps_announcements", "Domains announced, by outcome", ["outcome"]))
-        self._operators = self._gauge("eps_directory_operators", "Operators in the verified directory", [])
-        self._records = self._gauge("eps_directory_records", "Records in the verified directory", [])
-        self._marked = self._gauge(
-            "eps_directory_marked_sections",
-            "Sections that are not what their last record says",
-            [],
-        )
-        self._confirmed = self._gauge(
-            "eps_directory_confirmed_timestamp_seconds", "When a service directory last confirmed the directory", []
-        )
-        self._failures = self._counter("eps_directory_failures", "Directory updates that failed", [])
-        self._count: dict[type[Event], Callable[..., None]] = {
-            CallFinished: self._call,
-            PeerChanged: self._peer,
-            Step: lambda event: self._steps(event.step).inc(),
-            TunnelFinished: self._tunnel,
-            Refused: lambda event: self._refused(event.listener, event.why).inc(),
-            Announced: lambda event: self._announced(event.outcome).inc(),
-            DirectoryChanged: self._directory,
-            DirectoryConfirmed: lambda event: self._confirmed.set(event.at),
-            DirectoryFailed: lambda event: self._failures.inc(),
-        }
+        self.registry.register(self)
 
     def __call__(self, event: Event) -> None:
-        count = self._count.get(type(event))
-        if count is not None:
-            count(event)
+        self.tally(event)
+
+    def belongs_to(self, program: Program, standing: Callable[[], Numbers]) -> None:
+        """Show what ``program`` has, and no other; ``standing`` is asked each time for what it is at."""
+        self._program = program
+        self._standing = standing
+
+    def expire(self, expiries: Mapping[str, float]) -> None:
+        """When which setting's certificate ends, in seconds since 1970."""
+        self._expiries = expiries
+
+    def numbers(self) -> Numbers:
+        """All but the histograms: what was counted, what of it goes on, and what stands now."""
+        standing = {**self._own(), **self._standing()}
+        counted = {name: dict(series.values) for name, series in self.tally.series.items()}
+        for name in counted.keys() & standing.keys():  # bytes of tunnels that are open, say
+            for labels, value in standing.pop(name).items():
+                counted[name][labels] = counted[name].get(labels, 0) + value
+        return {**counted, **standing}
+
+    def _own(self) -> dict[str, Mapping[Labels, float]]:
+        """What stands in every program."""
+        return {
+            "eps_certificate_expiry_timestamp_seconds": {(name,): at for name, at in self._expiries.items()},
+            "eps_log_lines_lost": {(): self._log.lost if self._log is not None else 0},
+            "eps_log_waiting_characters": {(): self._log.waiting if self._log is not None else 0},
+            "eps_build_info": {(self._program or "", __version__): 1},
+        }
+
+    def collect(self) -> Iterator[Rendered]:
+        """What Prometheus' client renders."""
+        numbers = self.numbers()
+        for family in FAMILIES.values():
+            if self._program is None or self._program in family.programs:
+                yield self._histogram(family) if family.kind is Kind.HISTOGRAM else self._plain(family, numbers)
+
+    def _plain(self, family: Family, numbers: Numbers) -> Rendered:
+        kind = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+        made: CounterMetricFamily | GaugeMetricFamily = kind(family.name, family.text, labels=family.labels)
+        found = numbers.get(family.name, {})
+        start = dict.fromkeys(family.starts_of(self._program), 0.0)
+        for labels, value in {**start, **_shown(family, found)}.items():
+            made.add_metric(labels, value)
+        return made
+
+    def _histogram(self, family: Family) -> Rendered:
+        made = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+        limits = [*map(repr, family.limits), "+Inf"]
+        for labels, (*counts, total) in self.tally.buckets[family.name].values.items():
+            made.add_metric(labels, list(zip(limits, accumulate(counts), strict=True)), sum_value=total)
+        return made
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, labels: list[str]) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
-
-    def _call(self, event: CallFinished) -> None:
-        self._calls(event.direction, event.outcome, event.stage, event.fault).inc()
-        self._seconds(event.direction).observe(event.seconds)
-
-    def _peer(self, event: PeerChanged) -> None:
-        self._links(event.link).inc(1 if event.up else -1)
-
-    def _tunnel(self, event: TunnelFinished) -> None:
-        self._tunnels(event.outcome).inc()
-        self._bytes("callee").inc(event.first_bytes)
-        self._bytes("caller").inc(event.second_bytes)
-
-    def _directory(self, event: DirectoryChanged) -> None:
-        self._operators.set(event.operators)
-        self._records.set(event.records)
-        self._marked.set(event.marked)
-
-
-def _labelled(metric: M) -> Callable[..., M]:
-    """What counts under given label values: looked up once for each, as that costs more than to count."""
-    return cache(metric.labels)
+def _shown(family: Family, found: Mapping[Labels, float]) -> dict[Labels, float]:
+    """Beside what is there from the start: other programs' ports are left out as long as nothing is said of them; of
+    names there are no more than :data:`MAX_PEERS`."""
+    if family.starts:
+        return {labels: value for labels, value in found.items() if value}
+    return dict(islice(found.items(), MAX_PEERS))
 
 
 class MetricsServer:

@@ -89,7 +89,7 @@ def run_server(service: str, options: Options, build: Build, with_log: Callable[
     with_log(log)
     with lines:
         _heed_signals(lines)
-        return _run(build, options, log)
+        return _run(build, options, log, lines)
 
 
 def _heed_signals(lines: LineQueue) -> None:
@@ -100,11 +100,11 @@ def _heed_signals(lines: LineQueue) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _run(build: Build, options: Options, log: LogWriter) -> int:
+def _run(build: Build, options: Options, log: LogWriter, lines: LineQueue) -> int:
     from eps.programs.running.metrics import Metrics  # here: it brings an HTTP server along, which commands don't need
 
     keep_large_blocks_apart()
-    metrics = Metrics()
+    metrics = Metrics(lines)
     emit = fan_out([log, metrics])
     adopt_library_logs(log)
     raise_file_limit(emit)

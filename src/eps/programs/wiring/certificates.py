@@ -6,6 +6,7 @@ trust is theirs to say: one that lists our intermediate certificate among its au
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -131,6 +132,22 @@ def found(loc: Loc, model: Model, doubt: Doubt) -> Finding:
         place = (*place, files.index(doubt.file))
     severity = Severity.ERROR if doubt.fatal else Severity.WARNING
     return Finding(place, doubt.text, doubt.hint, severity, doubt.fatal, doubt.reason)
+
+
+def expiries(settings: Model) -> dict[str, float]:
+    """When each certificate of ours ends, or the first of those in its file: the setting, and seconds since 1970.
+
+    A file that can't be read now is left out; that is told elsewhere.
+    """
+    found: dict[str, float] = {}
+    for loc, model in walk(settings):
+        file = getattr(model, OWN, None)
+        if isinstance(model, TlsSettings | SigningSettings) and file:
+            setting = render_path((*loc, OWN))
+            with suppress(StartError, *UNREADABLE):
+                ends = [one.not_valid_after_utc for one in certificates_in(read_file(file, setting), file, setting)]
+                found[setting] = min(ends).timestamp()
+    return found
 
 
 def at_a_start(settings: Model, now: datetime) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ from eps.core.event import Started
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.names import Object
 from eps.programs.running.draining import Work
+from eps.programs.running.tally import Numbers
 
 
 class Part(Protocol):
@@ -77,6 +78,10 @@ class Composite:
         """What its administrator's commands are told of it."""
         started = self.started()
         return {"name": started.name, "listening": list(started.listening)}
+
+    def numbers(self) -> Numbers:
+        """What it is at, for the metrics; see ``running.families.STANDING``."""
+        return {}
 
     @property
     def is_up(self) -> bool:

@@ -38,6 +38,7 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
+from eps.programs.running.tally import Numbers
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import (
     content_digest,
@@ -108,12 +109,24 @@ class EpsServer(Composite):
             self.cut = await self._broker.settled(self._drain_timeout)
         await super().close()
 
-    def status(self) -> Object:
+    @property
+    def _streams(self) -> dict[Operator, str]:
+        """Why there is no stream to each of those whom we should hold one to; "" where there is one."""
         streams: dict[Operator, str] = {}
         for channel in self.channels:
             if isinstance(channel, GrpcClientChannel):
                 streams.update(channel.streams)
-        told = islice(streams.items(), MAX_STREAMS)
+        return streams
+
+    def numbers(self) -> Numbers:
+        return {
+            "eps_calls_in_flight": {(): self._broker.running},
+            "eps_calls_held": {(): self._broker.held},
+            "eps_stream_up": {(peer,): float(not reason) for peer, reason in self._streams.items()},
+        }
+
+    def status(self) -> Object:
+        told = islice(self._streams.items(), MAX_STREAMS)
         shortened = {name: textwrap.shorten(reason, MAX_TEXT, placeholder=" …") for name, reason in told}
         return super().status() | {"streams": shortened}
 

@@ -13,6 +13,7 @@ from eps.core.message import Response
 from eps.core.names import Object, Operator
 from eps.core.trace import IDS, brokering_id, current_id
 from eps.datastores import Datastore
+from eps.datastores.watched import Watched
 from eps.errors import StartError
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
@@ -20,6 +21,7 @@ from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
+from eps.programs.running.tally import Numbers
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import Shown, content_digest, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
@@ -41,9 +43,11 @@ from eps.proxy.jsonrpc_forwarding import JsonRpcForwarder
 from eps.proxy.lame_duck import ask_to_renew, drain
 from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
-from eps.proxy.public import PublicProxy, RelayLimits
+from eps.proxy.public import PublicProxy
+from eps.proxy.relay_limits import RelayLimits
 from eps.settings import ProxySettings, models
 from eps.transport.own_clock import ClockNews
+from eps.transport.splice import sum_of
 from eps.transport.tls import server_context
 from eps.transport.tunnel import RelaySettings
 
@@ -110,7 +114,8 @@ class _ProxyServer(Composite):
         return self._keeper is Keeper.PUBLIC and not isinstance(self._section.datastore, models.FileDatastore)
 
     async def _open_store(self) -> Datastore:
-        return await open_datastore(self._section.datastore, self._emit, shared=self._keeper is Keeper.PUBLIC)
+        store = await open_datastore(self._section.datastore, self._emit, shared=self._keeper is Keeper.PUBLIC)
+        return Watched(store, self._emit)
 
     async def _open_book(self) -> AnnouncementBook:
         self._store = await self._open_store()
@@ -194,6 +199,15 @@ class PublicProxyServer(_ProxyServer):
         assert self._passthrough is not None, "started before anything calls"
         return self._passthrough
 
+    def numbers(self) -> Numbers:
+        from_callee, from_caller = sum_of(relay.moved for relay in self.proxy.relays)
+        return {
+            "eps_tunnels_open": {(): self.proxy.tunnels},
+            "eps_tunnels_limit": {(): self.proxy.limits.max_tunnels},
+            "eps_tunnels_waiting": {(): self.proxy.waiting},
+            "eps_tunnel_bytes": {("callee",): from_callee, ("caller",): from_caller},
+        }
+
     async def _start_passthrough(self) -> None:
         given = self._given
         self._passthrough = Passthrough(
@@ -273,6 +287,14 @@ class PrivateProxyServer(_ProxyServer):
         """The methods, once started."""
         assert self._proxy is not None, "started before anything calls"
         return self._proxy
+
+    def numbers(self) -> Numbers:
+        from_callee, from_caller = self.forwarder.moved
+        return {
+            "eps_tunnels_open": {(): self.forwarder.open},
+            "eps_tunnels_waiting": {(): self.proxy.dialling if self.is_up else 0},
+            "eps_tunnel_bytes": {("callee",): from_callee, ("caller",): from_caller},
+        }
 
     async def _start_proxy(self) -> None:
         self._proxy = PrivateProxy(

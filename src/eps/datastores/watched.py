@@ -1,0 +1,58 @@
+"""A store whose failures are reported: how often one can't be used is a number to alert on, whoever wanted it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from eps.core.event import Emit, StoreError
+from eps.datastores import DataEntry, Datastore
+from eps.errors import InternalError
+
+READ, WRITE = "read", "write"
+"""What ``core.event.StoreError`` calls them."""
+
+
+class Watched(Datastore):
+    """``store``, which it owns; ``emit`` is told of each failure."""
+
+    def __init__(self, store: Datastore, emit: Emit) -> None:
+        self._store = store
+        self._emit = emit
+
+    @property
+    def location(self) -> str:
+        return self._store.location
+
+    @contextmanager
+    def _watching(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except InternalError:
+            self._emit(StoreError(operation=operation))
+            raise
+
+    async def append(self, entries: Sequence[DataEntry]) -> None:
+        with self._watching(WRITE):
+            await self._store.append(entries)
+
+    async def replace(self, entries: Sequence[DataEntry]) -> None:
+        with self._watching(WRITE):
+            await self._store.replace(entries)
+
+    async def read_all(self) -> list[DataEntry]:
+        with self._watching(READ):
+            return await self._store.read_all()
+
+    async def last_id(self) -> bytes | None:
+        with self._watching(READ):
+            return await self._store.last_id()
+
+    async def append_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        with self._watching(WRITE):
+            return await self._store.append_if(last, entries)
+
+    async def replace_if(self, last: bytes | None, entries: Sequence[DataEntry]) -> bool:
+        with self._watching(WRITE):
+            return await self._store.replace_if(last, entries)
+
+    async def close(self) -> None:
+        await self._store.close()
