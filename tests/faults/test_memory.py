@@ -1,16 +1,22 @@
 """What a program holds once it is idle: 64 MiB, and no module that only command lines need."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from support.machine import PASSTHROUGH, SERVERS, Machine
 
-MOST_MIB = 64.0 + 4.0
-"""What each may hold. (4 MiB more than docs/performance.md says: libraries and their pages differ between machines.)"""
+MOST_MIB = 64.0
+"""What each may hold."""
 
-NOT_LOADED = ("typer", "click", "rich", "shellingham", "redis", "eps.programs.dev", "eps.programs.cli")
+IDLE_SECONDS = 60.0
+"""Within which each has seen that there is nothing to do (``running.quiet``), also on a machine that others use."""
+
+COMMAND_LINES = ("typer", "click", "rich", "shellingham", "eps.programs.dev", "eps.programs.cli")
+NOT_USED = ("redis", "aiohttp.client.", "aiohttp.connector", "eps.datastores.file")
+NOT_LOADED = (*COMMAND_LINES, *NOT_USED)
 
 LOOK = """
 import atexit, sys
@@ -24,14 +30,19 @@ def held_mib(pid: int) -> float:
     return kib / 1024
 
 
+def all_held(machine: Machine) -> dict[str, float]:
+    return {role: held_mib(process.pid) for role, process in machine.processes.items()}
+
+
 async def test_idle_programs_hold_little(machine: Machine) -> None:
     await machine.ready()
     await machine.start(*PASSTHROUGH)
     assert (await machine.ping()).error is None
-    await asyncio.sleep(1)  # idle, so there is nothing to wait for
-    held = {role: held_mib(process.pid) for role, process in machine.processes.items()}
-    assert set(held) == {*SERVERS, *PASSTHROUGH}
-    assert max(held.values()) < MOST_MIB, held
+    assert set(machine.processes) == {*SERVERS, *PASSTHROUGH}
+    until = time.monotonic() + IDLE_SECONDS
+    while max((held := all_held(machine)).values()) >= MOST_MIB:
+        assert time.monotonic() < until, held
+        await asyncio.sleep(0.5)
 
 
 @pytest.mark.parametrize("role", ["hd-1", "sd-1", "public-proxy-1", "private-proxy-1"])

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import requires, version
@@ -132,3 +134,29 @@ async def test_a_body_that_never_comes_is_waited_for_unless_told_otherwise(waits
         await asyncio.wait([rest], timeout=0.05 if waits else 30)
         assert rest.done() is not waits
         rest.cancel()
+
+
+WITHOUT_CLIENT = """
+import sys
+import eps.jsonrpc.server
+{before}
+import aiohttp
+assert "aiohttp.client" not in sys.modules and "aiohttp.connector" not in sys.modules
+assert not hasattr(aiohttp, "__path_of_nothing__")
+assert "aiohttp.client" not in sys.modules
+assert aiohttp.web is sys.modules["aiohttp.web"]
+assert aiohttp.__version__
+{after}
+assert aiohttp.ClientSession is sys.modules["aiohttp.client"].ClientSession
+assert type(aiohttp) is type(sys), "an ordinary package from here on"
+assert not hasattr(aiohttp, "nothing")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", ""), ("import aiohttp.streams", "from aiohttp import ClientSession")],
+    ids=["asked for", "imported"],
+)
+def test_its_client_is_loaded_only_where_it_is_wanted(before: str, after: str) -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_CLIENT.format(before=before, after=after)], check=True, timeout=60)

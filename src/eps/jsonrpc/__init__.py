@@ -6,7 +6,11 @@ a service directory, and by the command line. Neither knows what a call means.
 ``answers`` is what a client makes of an HTTP answer, ``callee`` whom it calls; ``callers`` decides who may call a
 server, ``cors`` which web pages may. ``tolerance`` tells what applications do loosely. ``server_connection`` is one
 connection of the server, with its answers; ``http_connection`` is what every HTTP server here has of aiohttp for each
-client; ``aiohttp_parts`` is what of that is private. ``requests`` is what a server takes as a call: ``request_body``
-reads a body as it arrives; ``large_bodies`` are those that wait for their turn; ``in_hand`` bounds what a server is at.
-``hour`` asks what time it is at a server.
+client; ``aiohttp_parts`` is what of that is private, and ``aiohttp_without_client`` keeps the rest from being loaded.
+``requests`` is what a server takes as a call: ``request_body`` reads a body as it arrives; ``large_bodies`` are those
+that wait for their turn; ``in_hand`` bounds what a server is at. ``hour`` asks what time it is at a server.
 """
+
+from eps.jsonrpc.aiohttp_without_client import postpone
+
+postpone("aiohttp")

@@ -4,18 +4,10 @@ pyproject.toml says up to which version this holds, and tests/jsonrpc/test_aioht
 when one is gone or does something else.
 """
 
-from aiohttp import connector, web
+from aiohttp import web as web  # for whoever is in another room: so it comes without its client (eps.jsonrpc)
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
-
-
-def _without_client() -> None:
-    """aiohttp's client, which nobody here uses, reads all authorities of the system when it is loaded: 2 MiB."""
-    connector._SSL_CONTEXT_VERIFIED = connector._SSL_CONTEXT_UNVERIFIED = None  # type: ignore[assignment]
-
-
-_without_client()
 
 
 class ConnectionParts(RequestHandler):

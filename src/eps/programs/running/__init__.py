@@ -6,6 +6,7 @@ tally      events as numbers
 families   what is measured: metrics, labels, the series that are there from the start
 metrics    both in Prometheus' format
 collector  when Python looks for cycles: not into the values of large calls
+quiet      memory goes back when there is nothing to do
 control    the socket through which other processes ask something of a running server
 remembered  the last calls and steps, for those who ask for a trace
 spans      calls and steps for OpenTelemetry, where the extra otel is installed

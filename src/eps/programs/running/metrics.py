@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, islice
 
-from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from eps import __version__
 from eps.core.event import Emit, Event
+from eps.jsonrpc.aiohttp_parts import web
 from eps.programs.running.families import FAMILIES, Family, Kind, Labels, Program
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.tally import Numbers, Tally

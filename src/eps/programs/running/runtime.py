@@ -19,6 +19,7 @@ from eps.errors import DiskFull, EpsError, StartError
 from eps.programs.running.collector import collect_at_leisure
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.logs import Format, LogWriter, adopt_library_logs
+from eps.programs.running.quiet import give_back_when_quiet
 from eps.transport.memory import give_back_libraries, give_back_memory, keep_large_blocks_apart
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ async def _serve(server: Server, emit: Emit) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     if await _started(server, stopped):
-        collecting = asyncio.create_task(collect_at_leisure())  # begins at the first await, when all was looked at
+        # Both begin at the first await, when all was looked at.
+        memory = [asyncio.create_task(work) for work in (collect_at_leisure(), give_back_when_quiet())]
         try:
             emit(server.started())
             give_back_memory()  # of loading and reading settings
@@ -166,7 +168,8 @@ async def _serve(server: Server, emit: Emit) -> None:
             await stopped.wait()
             emit(Notice(text="stopping"))
         finally:
-            collecting.cancel()
+            for task in memory:
+                task.cancel()
             await server.close()
     emit(Notice(text="stopped"))
 

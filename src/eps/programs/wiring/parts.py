@@ -13,7 +13,6 @@ from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Load
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.datastores import Datastore
-from eps.datastores.file import FileDatastore
 from eps.datastores.memory import MemoryDatastore
 from eps.datastores.private import doubt_of_folder
 from eps.datastores.sqlite import SqliteDatastore
@@ -152,9 +151,11 @@ async def open_datastore(given: models.Datastore, emit: Emit, *, shared: bool = 
         case models.SqliteDatastore():
             return await SqliteDatastore.open(given.settings.path, shared=shared)
         case models.FileDatastore():
+            from eps.datastores.file import FileDatastore  # here, as below: who has another store needs none of it
+
             return await FileDatastore.open(given.settings.filename, emit=emit)
         case models.RedisDatastore():
-            from eps.datastores.redis import RedisDatastore  # here: nobody else shall wait for its library
+            from eps.datastores.redis import RedisDatastore
 
             return await RedisDatastore.open(redis_place(given.settings), given.settings.key, shared=shared, emit=emit)
         case models.MemoryDatastore():
