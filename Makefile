@@ -60,7 +60,7 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server \
-		groff:groff-base
+		groff:groff-base promtool:prometheus
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2
@@ -74,7 +74,7 @@ soak: $(VENV)/.dev
 	EPS_SOAK_SECONDS=$${EPS_SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s tests/soak
 
 chaos: $(VENV)/.dev
-	tests/packages.sh faketime:faketime
+	tests/packages.sh faketime:faketime promtool:prometheus
 	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults
 	$(BIN)/python -m pytest -m chaos --timeout=600 --ignore=tests/faults tests
 

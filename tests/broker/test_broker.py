@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from eps.broker.broker import Broker, BrokerLimits, ending
+from eps.broker.broker import Broker, BrokerLimits
+from eps.broker.ending import ending
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.core.address import parse_address
@@ -234,6 +235,21 @@ async def test_params_for_another_operator_carry_no_client_of_ours() -> None:
     channel = Channel("hd-2")
     await Setup(channel).call("hd-2.f(1)", HD_1, {"x": 1})
     assert channel.requests[0].params == {"x": 1}
+
+
+async def test_a_call_whose_caller_has_gone_is_told_of_too() -> None:
+    channel = Channel(HD_2)
+    channel.gate = asyncio.Event()
+    setup = Setup(channel)
+    call = asyncio.create_task(setup.call("hd-2.f(1)"))
+    while not channel.requests:
+        await asyncio.sleep(0)
+    assert setup.broker.running == 1
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert call.cancelled() and setup.broker.running == 0
+    (told,) = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert (told.direction, told.outcome, told.stage, told.fault, told.reason) == ("local", "caller_gone", "", "", "")
 
 
 async def test_two_calls_with_one_id_both_succeed_under_different_ids() -> None:

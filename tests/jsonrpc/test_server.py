@@ -467,9 +467,9 @@ class Slow:
 
 
 async def test_calls_beyond_the_limit_are_busy_and_never_begin() -> None:
-    slow = Slow()
+    slow, events = Slow(), Events()
     async with (
-        jsonrpc_server(slow, limits=ServerLimits(max_calls=1)) as server,
+        jsonrpc_server(slow, limits=ServerLimits(max_calls=1), emit=events) as server,
         connected(server) as first,
         connected(server) as second,
     ):
@@ -481,6 +481,8 @@ async def test_calls_beyond_the_limit_are_busy_and_never_begin() -> None:
         assert answer["error"]["code"] == 500 and "is at 1 calls already" in answer["error"]["message"]
         data = answer["error"]["data"]
         assert (data["reason"], data["outcome"], data["retry_after"]) == ("busy", "not_sent", 1)
+        (refused,) = events.of(Refused)
+        assert (refused.listener, refused.why) == ("test", "busy")
         slow.go.set()
         assert (await first.answer())[2]["result"] == "done"
         second.post(request(id="3"))

@@ -13,8 +13,8 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
+from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
 from eps.broker.internal_methods import InternalMethods, proxy_of
 from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
@@ -27,7 +27,7 @@ from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.likeness import meant
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
-from eps.core.names import Object, Operator
+from eps.core.names import Operator
 from eps.core.permission import Denied, callable_by, may_call
 from eps.core.recent import Recent
 from eps.core.removal import is_removed
@@ -44,13 +44,11 @@ from eps.errors import (
     NoRoute,
     NotPermitted,
     NoWay,
-    Outcome,
     OutcomeUnknown,
     Side,
-    Stage,
     UnknownOperator,
 )
-from eps.reasons import Reason, reason_of
+from eps.reasons import Reason
 
 RECIPIENT = "recipient"
 
@@ -63,17 +61,6 @@ that is in flight, and answer over a stream late; a client of ours that repeats 
 
 MAX_DOUBTFUL = 10_000
 """Ids that are remembered so, some MB; the oldest is forgotten for the newest."""
-
-WITHHELD = "whether an EPS server says so or an application can't be told; its words are logged at level debug"
-"""In the place of words that may be an application's: what patients are called, say."""
-
-NETWORK, APPLICATION, UNKNOWN = "network", "application", "unknown"
-"""Whose a failure is: a caller's log and metrics keep them apart."""
-
-_STAGES = frozenset(Stage)
-
-NETWORK_CODES = frozenset({1, 403, 404, 409, 500, -100})
-"""What servers say for themselves (PROTOCOL.md section 5); those in use add no word of where it went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +165,9 @@ class Broker:
             )
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
             response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
+        except asyncio.CancelledError:
+            self._tell_finished(request, sender, CALLER_GONE, time.monotonic() - started)
+            raise
         self._report(request, sender, response, failure, time.monotonic() - started)
         return response
 
@@ -336,79 +326,43 @@ class Broker:
     def _report(
         self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
-        outcome, fault, stage, reason, detail, level = ending(response.error, failure)
-        trace = CURRENT.get() or NO_TRACE
+        end, error = ending(response.error, failure), response.error
         if failure is None and response.error is not None and request.address.operator == self._name:
             # Our application's words, whatever they look like, are between it and its caller.
-            outcome, fault, reason, level = "error", APPLICATION, "", Level.DEBUG
-        if response.error is not None and detail == WITHHELD:
-            words = f"{request.address.target} was answered: {quoted(response.error.message)}"
+            end = end._replace(outcome="error", fault=APPLICATION, reason="", level=Level.DEBUG)
+        if error is not None and end.detail == WITHHELD:
+            words = f"{request.address.target} was answered: {quoted(error.message)}"
             self._emit(Notice(level=Level.DEBUG, text=words))
-        if level is Level.WARN:
+        if end.level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
-            detail += f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
+            more = f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
+            end = end._replace(level=level, detail=end.detail + more)
+        self._tell_finished(request, sender, end, seconds, error)
+
+    def _tell_finished(
+        self, request: Request | Unread, sender: Operator, end: Ending, seconds: float, error: Error | None = None
+    ) -> None:
+        trace = CURRENT.get() or NO_TRACE
         self._emit(
             CallFinished(
-                level=level,
+                level=end.level,
                 direction="local" if sender == self._name else "incoming",
                 sender=sender,
                 recipient=request.address.operator,
                 method=request.address.method,
-                outcome=outcome,
+                outcome=end.outcome,
                 seconds=seconds,
                 trace=trace.id,
                 opened_by=trace.opened_by if trace.opened_by != trace.id else "",
                 there=trace.there,
-                stage=stage,
-                code=response.error.code if response.error is not None else 0,
-                fault=fault,
-                reason=reason,
-                detail=detail,
-                call_id=quoted(request.address.id) if response.error is not None else "",
+                stage=end.stage,
+                code=error.code if error is not None else 0,
+                fault=end.fault,
+                reason=end.reason,
+                detail=end.detail,
+                call_id=quoted(request.address.id) if error is not None else "",
             )
         )
-
-
-class Ending(NamedTuple):
-    """How a call ended; see ``core.event.CallFinished``. ``level`` is that of its log line."""
-
-    outcome: str
-    fault: str = ""
-    stage: str = ""
-    reason: str = ""
-    detail: str = ""
-    level: Level = Level.DEBUG
-
-
-def ending(error: Error | None, failure: EpsError | None) -> Ending:
-    """How a call ended, for its log line and the metrics.
-
-    What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
-    between it and its caller. Servers in use say it as applications do: that something failed is told, not in whose
-    words. Stages, outcomes and reasons are fixed words, also where a peer chooses them: they become metric labels.
-    """
-    if error is None:
-        return Ending("ok")
-    if failure is not None:
-        place = f" [{failure.place}]" if failure.place else ""
-        words = (failure.outcome.value, NETWORK, failure.stage.value, failure.reason.value)
-        return Ending(*words, f"{failure}{place}", Level.WARN)
-    data = error.data if isinstance(error.data, dict) else {}
-    stage, hint = data.get("stage"), data.get("hint")
-    if _is_told_by_a_server(data):
-        detail = quoted(f"{error.message} ({hint})" if hint else error.message)
-        known = reason_of(data.get("reason"))
-        return Ending(data["outcome"], NETWORK, str(stage), known.value if known else "", detail, Level.WARN)
-    is_stage = isinstance(stage, str) and stage in _STAGES
-    if is_stage or (error.code in NETWORK_CODES and not error.data):
-        return Ending("error", UNKNOWN, str(stage) if is_stage else Stage.CALL.value, "", WITHHELD, Level.WARN)
-    return Ending("error", APPLICATION, Stage.CALL.value, "", quoted(error.message))
-
-
-def _is_told_by_a_server(data: Object) -> bool:
-    """Whether an error's data have the form that EPS servers of ours give them, and no application's of its own."""
-    words = (("stage", Stage), ("side", Side), ("outcome", Outcome))
-    return isinstance(data.get("hint"), str) and all(data.get(key) in list(kind) for key, kind in words)
 
 
 def with_client(request: Request, sender: Entry) -> Request:

@@ -139,7 +139,8 @@ class CallFinished(Event):
 
     Attributes:
         direction: ``local`` (from our applications), ``incoming`` (from another operator).
-        outcome: ``ok``, ``error`` (the recipient answered with an error), or an errors.Outcome word.
+        outcome: ``ok``, ``error`` (the recipient answered with an error), an errors.Outcome word, or ``caller_gone``
+            (nobody waits for the answer any more).
         stage: where it failed, errors.Stage word; empty for ``ok``.
         fault: what kind of failure: ``network``, ``application`` (its own error), ``unknown`` (whose words the answer
             has can't be told); empty for ``ok``.

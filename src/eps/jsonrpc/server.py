@@ -25,7 +25,7 @@ from eps.core.message import Response
 from eps.core.told import error_response
 from eps.core.trace import CURRENT, TRACEPARENT, Trace, trace_of
 from eps.core.warn_rate import sparing
-from eps.errors import EpsError, InternalError, NotJson
+from eps.errors import Busy, EpsError, InternalError, NotJson
 from eps.jsonrpc.callers import Caller, Callers, Gate
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.in_hand import MAX_CALL_BYTES, Held, InHand
@@ -331,6 +331,8 @@ class JsonRpcServer:
             call = Call(call.method, call.params, call.id, call.client_names, lambda: request.transport is not None)
             response = await self._handler(call)
         except EpsError as error:
+            if isinstance(error, Busy):
+                self._emit(Refused(listener=self._name, why="busy", source="a caller", detail=error.message))
             return error_response(call_id, error)
         except ConnectionError:
             raise

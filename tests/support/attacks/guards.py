@@ -822,7 +822,7 @@ SETTINGS = (
     ),
     Guard(
         "words that may be an application's are logged for debugging only",
-        "broker/broker.py",
+        "broker/ending.py",
         'Stage.CALL.value, "", WITHHELD, Level.WARN',
         'Stage.CALL.value, "", error.message, Level.WARN',
         "broker/test_broker.py::test_words_that_may_be_an_application_s_are_logged_for_debugging_only",

@@ -102,7 +102,7 @@ NO_OFFER = (Reason.PROXY_FULL, Reason.NO_TUNNEL, Reason.STOPPING)
 
 WHYS = {
     "grpc": ("pin", "guard", "message", "stream", "path"),
-    "jsonrpc": ("name", "fingerprint", "pin"),
+    "jsonrpc": ("name", "fingerprint", "pin", "busy"),
     "relay": ("token", "no_token", *(reason.value for reason in NO_OFFER)),
     "tls": (*(refusal.value for refusal in HelloRefusal), "unknown_domain", "not_connected"),
     "passthrough": (),
@@ -116,6 +116,7 @@ _REFUSED = tuple((listener, why) for listener, whys in WHYS.items() for why in d
 def _calls() -> Iterable[Labels]:
     for direction in DIRECTIONS:
         yield direction, "ok", "", ""
+        yield direction, "caller_gone", "", ""
         for stage in Stage:
             yield direction, "error", stage.value, "application"
             yield direction, "error", stage.value, "unknown"

@@ -200,13 +200,7 @@ class PublicProxyServer(_ProxyServer):
         return self._passthrough
 
     def numbers(self) -> Numbers:
-        from_callee, from_caller = sum_of(relay.moved for relay in self.proxy.relays)
-        return {
-            "eps_tunnels_open": {(): self.proxy.tunnels},
-            "eps_tunnels_limit": {(): self.proxy.limits.max_tunnels},
-            "eps_tunnels_waiting": {(): self.proxy.waiting},
-            "eps_tunnel_bytes": {("callee",): from_callee, ("caller",): from_caller},
-        }
+        return relay_numbers(self.proxy)
 
     async def _start_passthrough(self) -> None:
         given = self._given
@@ -335,6 +329,17 @@ class PrivateProxyServer(_ProxyServer):
         relays, show = _relays(given), self._shown_to_clients.renewed(*_shown_inside(given))
         steps = [*self._renewed(given), *_renewed_forwarder(self.forwarder, given)]
         return partial(apply_all, [*steps, partial(self.proxy.renew, relays), show])
+
+
+def relay_numbers(proxy: PublicProxy) -> Numbers:
+    """What a public proxy is at, for the metrics."""
+    from_callee, from_caller = sum_of(relay.moved for relay in proxy.relays)
+    return {
+        "eps_tunnels_open": {(): proxy.tunnels},
+        "eps_tunnels_limit": {(): proxy.limits.max_tunnels},
+        "eps_tunnels_waiting": {(): proxy.waiting},
+        "eps_tunnel_bytes": {("callee",): from_callee, ("caller",): from_caller},
+    }
 
 
 def _eps_client(section: Section) -> JsonRpcClient:
