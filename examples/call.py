@@ -1,27 +1,17 @@
-"""How an application calls the network from Python, with nothing but the standard library: python examples/call.py"""
+"""How an application calls the network from Python: python examples/call.py, and docs/howto-call.md."""
 
-import http.client
-import json
-import ssl
+from eps.client import Client, Endpoint
 
 CERTS = "settings/dev/certs/"
-context = ssl.create_default_context(cafile=CERTS + "root.crt")
-context.load_cert_chain(CERTS + "demo-app.crt", CERTS + "demo-app.key")  # hd-1's settings allow this name
-context.check_hostname = False  # the server's certificate says hd-1, and it is reached as localhost
-
-
-def call(method, params, seconds=60):
-    """The result of a call through hd-1's EPS server; raises RuntimeError with the error object."""
-    server = http.client.HTTPSConnection("localhost", 5555, context=context, timeout=seconds)
-    body = json.dumps({"jsonrpc": "2.0", "method": method, "params": params})
-    server.request("POST", "/jsonrpc", body, {"Content-Type": "application/json"})
-    answer = json.load(server.getresponse())
-    server.close()
-    if "error" in answer:
-        raise RuntimeError(answer["error"])
-    return answer["result"]
-
+HD_1 = Endpoint(
+    "https://localhost:5555",
+    operator="hd-1",  # whose server it must prove to be
+    certificate_file=CERTS + "demo-app.crt",  # hd-1's settings allow this name
+    key_file=CERTS + "demo-app.key",
+    ca_certificate_files=(CERTS + "root.crt",),
+)
 
 if __name__ == "__main__":
-    print(call("hd-2._ping", {})["version"])
-    print(call("ls-1.lookup", {"name": "office"}))
+    with Client(HD_1) as network:
+        print(network.call("hd-2._ping")["version"])
+        print(network.operator("ls-1").lookup(name="office"))

@@ -26,7 +26,7 @@ REGISTERING = {"command", "callback", "field_validator", "model_validator"}
 """Decorators by which Typer and pydantic are told of a function that only they call."""
 
 ALLOWED = {
-    "eps.grpc.http2._Silent.debug": "h2 calls its logger",
+    "eps.client.connection._Source.makefile": "http.client reads answers from it",
     "eps.jsonrpc.client.JsonRpcClient.kept_for": "how long a connection is kept, for tests that wait for its end",
     "eps.jsonrpc.server.JsonRpcServer.in_progress": "requests that are being answered, for tests that wait for them",
 }
@@ -206,8 +206,24 @@ def read_sources() -> dict[str, str]:
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
 
 
+FOR_APPLICATIONS = ("eps.client",)
+"""Packages that applications import: what their ``__all__`` lists is used, and what the classes there offer."""
+
+
+def offered(one: Defined) -> bool:
+    """Whether it is for applications."""
+    package = next((name for name in FOR_APPLICATIONS if one.module.startswith(name)), "")
+    if not package:
+        return False
+    module = importlib.import_module(package)
+    named = [getattr(module, name) for name in module.__all__]
+    holder = getattr(importlib.import_module(one.module), one.owner.partition(".")[0] or one.name, None)
+    is_named = any(holder is base for each in named for base in getattr(each, "__mro__", (each,)))
+    return is_named and not (one.owner and one.name.startswith("_"))
+
+
 def called_from_outside(one: Defined) -> bool:
-    return str(one) in {script.replace(":", ".") for script in SCRIPTS} or library_calls(one)
+    return str(one) in {script.replace(":", ".") for script in SCRIPTS} or offered(one) or library_calls(one)
 
 
 def test_everything_is_used_by_the_product() -> None:

@@ -91,7 +91,7 @@ class Library:
     def reader(self, name: str) -> Reader:
         """Somebody on the machine that a page is written for."""
         folder = self.machine.folder
-        if name in ("howto-service.md", "howto-diagnose.md"):
+        if name in ("howto-call.md", "howto-service.md", "howto-diagnose.md"):
             return Reader(folder, {**self.ports, "/etc/eps/eps.yml": self.settings("hd-1")})
         etc = folder / Path(name).stem / "etc"
         etc.mkdir(parents=True)

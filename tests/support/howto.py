@@ -34,7 +34,7 @@ ELSEWHERE = {
 
 HERE = ("howto-operator.md", "howto-proxy.md")
 """The last ends the proxy that the other needs."""
-SLOW = ("howto-service.md", "howto-diagnose.md", "howto-passthrough.md")
+SLOW = ("howto-call.md", "howto-service.md", "howto-diagnose.md", "howto-passthrough.md")
 """In make chaos: some thirty programs are started for them."""
 
 NOWHERE = ("howto-containers.md",)
@@ -179,7 +179,7 @@ class Reader:
             if "not run" in block.marks:
                 continue
             if "file" in block.marks:
-                self._write(Path(self.at_home(block.marks["file"])), self.at_home(block.text))
+                self._write(self.folder / self.at_home(block.marks["file"]), self.at_home(block.text))
             elif block.is_command:
                 await self._type(block, behind if behind is not None and behind.shows(block) else None)
                 ran.append(block)

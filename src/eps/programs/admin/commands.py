@@ -9,16 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eps.client.own_settings import endpoint_of
 from eps.core import record_text
-from eps.core.certificate import subject_of
-from eps.core.endpoint import normal_host
 from eps.core.exact import is_fingerprint
-from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.jsonrpc_text import strict_loads
 from eps.core.message import Error, Response
 from eps.core.names import Fingerprint, Object, RecordHash
 from eps.core.new_root import TrustedRoot
-from eps.core.pem import certificates_in
 from eps.core.signature import Signer, load_signer
 from eps.core.told import error_response
 from eps.core.wording import counted
@@ -40,7 +37,7 @@ from eps.programs.admin.set_back import OwnServer
 from eps.programs.admin.store_owners import tell_warnings
 from eps.programs.admin.stores import say
 from eps.programs.running.runtime import EXIT_FAILED, run
-from eps.programs.wiring.credentials import directory_trust, tls_files, trust_store
+from eps.programs.wiring.credentials import directory_trust, trust_store
 from eps.programs.wiring.parts import directory_clients, now
 from eps.settings import PROGRAMS, EpsSettings, SdSettings, load_eps, load_sd, models
 from eps.transport.credentials import read_file
@@ -353,28 +350,11 @@ def client_of(server: models.JsonRpcServerSettings, called: str) -> JsonRpcClien
     Args:
         called: what is there, for messages.
     """
-    callee = Callee(called, Side.OURS)
-    host, port = parse_host_port(server.bind_address)
-    all_interfaces = normal_host(host) in ("", "0.0.0.0", "::")  # noqa: S104 - where to dial what binds all
-    address = render_host_port("localhost" if all_interfaces else host, port)
+    endpoint, callee = endpoint_of(server), Callee(called, Side.OURS)
     if server.tls is None:
-        return JsonRpcClient(f"http://{address}{server.path}", tls=None, callee=callee)
-    return JsonRpcClient(
-        f"https://{address}{server.path}",
-        tls=_client_files(tls_files(server.tls)),
-        server_name=_server_name(server.tls),
-        callee=callee,
-    )
-
-
-def _client_files(server: TlsFiles) -> TlsFiles:
-    return TlsFiles(server.ca_certificate_files, server.certificate_file, server.key_file)
-
-
-def _server_name(tls: models.TlsSettings) -> str:
-    """A name that the server's certificate carries."""
-    file, setting = tls.certificate_file or "", "tls.certificate_file"
-    return subject_of(certificates_in(read_file(file, setting), file, setting)[0]).tls_names[0]
+        return JsonRpcClient(endpoint.url, tls=None, callee=callee)
+    files = TlsFiles(endpoint.ca_certificate_files, endpoint.certificate_file, endpoint.key_file)
+    return JsonRpcClient(endpoint.url, tls=files, server_name=endpoint.operator, callee=callee)
 
 
 EXECUTED = {

@@ -1,0 +1,154 @@
+"""``Client``: calls that the thread waits for."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from eps.client.connection import Answer, Connection
+from eps.client.course import Course
+from eps.client.endpoint import Endpoint
+from eps.client.errors import CallError
+from eps.client.given import Given
+from eps.client.policy import Policy
+from eps.client.pool import Pool
+from eps.client.telling import OnCall
+
+T = TypeVar("T")
+
+
+class Client(Given):
+    """Calls the network through the EPS server of our own operator. Thread-safe; connections are kept, none is opened
+    before the first call, and after ``fork`` none of the parent's is used.
+
+    Args:
+        endpoint: where that server is, or just its URL.
+        policy: deadlines and repetitions.
+        on_call: told of every call when it has ended.
+
+    Raises:
+        SetupError: a file can't be used, or the URL is none.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint | str, *, policy: Policy | None = None, on_call: OnCall | None = None
+    ) -> None:
+        super().__init__(endpoint, policy=policy, on_call=on_call)
+        self._pool = Pool()
+
+    @overload
+    def call(
+        self, method: str, params: object = None, *, into: type[T], timeout: float | None = None, idempotent: bool = ...
+    ) -> T: ...
+
+    @overload
+    def call(
+        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        idempotent: bool = ...,
+    ) -> Any: ...  # fmt: skip
+
+    def call(
+        self,
+        method: str,
+        params: object = None,
+        *,
+        into: type[T] | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+    ) -> Any:
+        """Call a method and wait for its result.
+
+        Args:
+            method: ``OPERATOR.METHOD``.
+            params: a mapping, a dataclass or a pydantic model; None: none.
+            into: what the result is to be: a dataclass, a pydantic model, ``list[…]`` of such; None: JSON as it came.
+            timeout: seconds in all; None: the policy's.
+            idempotent: twice is as good as once: repeated also after an unknown outcome.
+
+        Raises:
+            CallError: the one of ``eps.client.errors`` that says what is known.
+        """
+        course = Course(method, params, self._policy, timeout, idempotent)
+        while True:
+            try:
+                value = self._once(course, into)
+            except CallError as error:
+                pause = course.pause_after(error)
+                if pause is None:
+                    course.ended(error, self._on_call)
+                    raise
+            else:
+                course.ended(None, self._on_call)
+                return value
+            time.sleep(pause)
+
+    def operator(self, name: str) -> "Operator":
+        """An operator's methods as Python's: ``client.operator("hd-2").lookup(name="office")``."""
+        return Operator(self, name)
+
+    def close(self) -> None:
+        """End the connections. Calls under way come to their end."""
+        self._pool.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _once(self, course: Course, into: type[T] | None) -> Any:
+        body = course.next_body()
+        answer = self._answer(course, body)
+        return course.value_of(answer.status, answer.body, into)
+
+    def _answer(self, course: Course, body: bytes) -> Answer:
+        context = self._credentials.current()
+
+        def dial() -> Connection:
+            return Connection.dial(self._endpoint, context, course.call, course.connect_seconds())
+
+        connection = self._pool.take(dial, context, course.call, course.until)
+        try:
+            return connection.exchange(body, course.call, course.until)
+        finally:
+            self._pool.give_back(connection)
+
+
+class Operator:
+    """Another operator's methods; whatever is asked for is one. ``call`` takes the options of ``Client.call``."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @overload
+    def call(
+        self, method: str, params: object = None, *, into: type[T], timeout: float | None = None, idempotent: bool = ...
+    ) -> T: ...
+
+    @overload
+    def call(
+        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        idempotent: bool = ...,
+    ) -> Any: ...  # fmt: skip
+
+    def call(
+        self,
+        method: str,
+        params: object = None,
+        *,
+        into: type[T] | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+    ) -> Any:
+        """As ``Client.call``; ``method`` is without the operator's name."""
+        called = f"{self._name}.{method}"
+        return self._client.call(called, params, into=into, timeout=timeout, idempotent=idempotent)
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith("__"):
+            raise AttributeError(method)  # Python's own, when objects are copied or shown
+
+        def call(**params: Any) -> Any:
+            return self._client.call(f"{self._name}.{method}", params)
+
+        return call

@@ -1,0 +1,72 @@
+"""One call from its beginning to its end, however often it is sent: what both clients do but for the sending."""
+
+import random
+import time
+from dataclasses import replace
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from eps.client.answers import result_of
+from eps.client.errors import CallError
+from eps.client.models import converted, params_of
+from eps.client.policy import Policy, pause_before_next
+from eps.client.requests import Call, body_of
+from eps.client.telling import CallReport, OnCall, begin_trace, tell
+
+T = TypeVar("T")
+
+
+class Course:
+    """Of one call.
+
+    Args:
+        timeout: seconds in all; None: the policy's.
+        idempotent: twice is as good as once, so that it may be repeated after an unknown outcome.
+
+    Attributes:
+        call: as it is sent next.
+        until: its deadline, by ``time.monotonic``.
+
+    Raises:
+        BadCall: the params are none.
+    """
+
+    def __init__(self, method: str, params: object, policy: Policy, timeout: float | None, idempotent: bool) -> None:
+        trace_id, traceparent = begin_trace()
+        self.call = Call(method, params_of(params, method), trace_id, traceparent)
+        self._began = time.monotonic()
+        self.until = self._began + (policy.timeout if timeout is None else timeout)
+        self._policy = policy
+        self._idempotent = idempotent
+        self._attempts = 0
+
+    def next_body(self) -> bytes:
+        """What the next attempt sends; raises BadCall if that can't be written."""
+        self._attempts += 1
+        if self._attempts > 1:
+            self.call = replace(self.call, id=token_hex(16))
+        return body_of(self.call)
+
+    def left(self) -> float:
+        """Seconds until its deadline."""
+        return self.until - time.monotonic()
+
+    def connect_seconds(self) -> float:
+        """For a new connection, from now on."""
+        return max(min(self._policy.connect_timeout, self.left()), 0.001)
+
+    def value_of(self, status: int, body: bytes, into: type[T] | None) -> Any:
+        """What an answer brings; raises CallError."""
+        result = result_of(status, body, self.call)
+        return result if into is None else converted(result, into, self.call)
+
+    def pause_after(self, error: CallError) -> float | None:
+        """Seconds until the next attempt; None: the call has failed."""
+        left, chance = self.left(), random.random()  # noqa: S311 - spreads callers, hides nothing
+        policy, often = self._policy, self._attempts
+        return pause_before_next(policy, error, often, left=left, idempotent=self._idempotent, chance=chance)
+
+    def ended(self, error: CallError | None, on_call: OnCall | None) -> None:
+        """Tell of it."""
+        seconds = time.monotonic() - self._began
+        tell(CallReport(self.call.method, seconds, self._attempts, error, self.call.trace_id), on_call)

@@ -1,0 +1,69 @@
+"""Params from dataclasses and pydantic models, and results into them. pydantic is loaded when a result is converted."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from eps.client.errors import BadCall, UnexpectedResult
+from eps.client.requests import Call
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+MAX_FLAWS = 5
+"""Of a result that does not fit, in the message."""
+
+
+def params_of(value: object, method: str) -> dict[str, Any]:
+    """The params that ``value`` stands for.
+
+    Args:
+        value: a mapping, a dataclass, a pydantic model, or None for no params.
+
+    Raises:
+        BadCall: it is none of these.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return cast(dict[str, Any], dump(mode="json", by_alias=True))
+    text = f"the params of {method} must be a mapping, a dataclass or a pydantic model, not {type(value).__name__}"
+    raise BadCall(text, Call(method, {}, "", "").details(executed="no", code=-32602, reason="bad-params", side="ours"))
+
+
+def converted(value: Any, into: type[T], call: Call) -> T:
+    """``value`` as ``into``: a pydantic model, a dataclass, ``list[…]`` of them, any type that pydantic knows.
+
+    Raises:
+        UnexpectedResult: it is no such value. The message says where, and shows nothing of it.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return cast(T, _adapter(cast(Any, into)).validate_python(value))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        flaws = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in found[:MAX_FLAWS])
+        text = f"the result of {call.method} is no {getattr(into, '__name__', into)}: {flaws}"
+        hint = "the call was executed; compare the type with what the service promises"
+        details = call.details(executed="yes", reason="bad-answer", stage="call", side="peer", hint=hint)
+    raise UnexpectedResult(text, details)  # outside: its cause would quote the result
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc)) or "the whole"
+
+
+@lru_cache(256)
+def _adapter(into: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(into)

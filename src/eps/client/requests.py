@@ -1,0 +1,77 @@
+"""A call as the bytes that are sent (PROTOCOL.md section 5)."""
+
+import json
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any
+
+from eps.client.endpoint import Place
+from eps.client.errors import BadCall, Details
+from eps.core.host_port import render_host_port
+
+MAX_METHOD_BYTES = 100
+"""PROTOCOL.md section 5."""
+
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is to be called.
+
+    Attributes:
+        trace_id, traceparent: see ``telling``.
+        id: of the request; another one for each attempt, since servers refuse one that is in flight.
+    """
+
+    method: str
+    params: dict[str, Any]
+    trace_id: str
+    traceparent: str
+    id: str = field(default_factory=lambda: token_hex(16))
+
+    def details(self, **more: Any) -> Details:
+        """Of an error of this call."""
+        return Details(method=self.method, trace_id=self.trace_id, **more)
+
+
+def body_of(call: Call) -> bytes:
+    """The JSON text.
+
+    Raises:
+        BadCall: the params can't be written as JSON, or the method is none.
+    """
+    if not isinstance(call.method, str) or not 0 < len(call.method.encode("utf-8", "replace")) <= MAX_METHOD_BYTES:
+        text = f"a method is a text of 1 to {MAX_METHOD_BYTES} bytes, OPERATOR.METHOD"
+        raise BadCall(text, call.details(executed="no", code=-32600, reason="bad-request", stage="call", side="ours"))
+    envelope = {"jsonrpc": "2.0", "method": call.method, "params": call.params, "id": call.id}
+    try:
+        return _WRITER.encode(envelope).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"the params of {call.method} can't be written as JSON: {_plain(error)}"
+        details = call.details(executed="no", code=-32600, reason="bad-request", stage="call", side="ours")
+        raise BadCall(text, details) from None
+
+
+def _plain(error: Exception) -> str:
+    """Without the values themselves."""
+    if isinstance(error, UnicodeEncodeError):
+        return "a text holds half of a surrogate pair"
+    if isinstance(error, RecursionError):
+        return "they are nested too deep"
+    return "a number is infinite or none" if "float values" in str(error) else str(error)
+
+
+def head_of(place: Place, length: int, traceparent: str, *, target: str = "", credentials: str = "") -> bytes:
+    """An HTTP request's head.
+
+    Args:
+        target: what stands in its first line, where that is not the path.
+        credentials: for an HTTP proxy that is spoken to directly.
+    """
+    host = render_host_port(place.host, place.port)
+    proxy = f"Proxy-Authorization: Basic {credentials}\r\n" if credentials else ""
+    return (
+        f"POST {target or place.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {length}\r\ntraceparent: {traceparent}\r\n{proxy}\r\n"
+    ).encode("ascii")

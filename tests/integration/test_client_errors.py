@@ -1,0 +1,153 @@
+"""Every error of the client by its real fault in the real network, told alike by both clients."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from eps.client import (
+    AnswerRefused,
+    AsyncClient,
+    BadCall,
+    Busy,
+    CallError,
+    Client,
+    Endpoint,
+    NotPermitted,
+    OutcomeUnknown,
+    Policy,
+    ServiceError,
+    UnknownOperator,
+    Unreachable,
+)
+from support.application import channels_of, offer, write_channels
+from support.machine import Machine
+from support.scripted import Line, Scripted
+
+ONCE = Policy(attempts=1)
+
+
+class Service:
+    """Behind hd-2: does what its params say.
+
+    Attributes:
+        may_answer: what hangs answers when it is set.
+        hanging: how many calls hang.
+    """
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+        self.hanging = threading.Semaphore(0)
+
+    def __call__(self, line: Line) -> None:
+        while True:
+            call = line.request()
+            match call["params"].get("do"):
+                case "refuse":
+                    line.answer(call, error={"code": 404, "message": "no such place", "data": {"name": "office"}})
+                case "crash":
+                    return
+                case "overflow":
+                    line.answer(call, {"number": 2**60})
+                case "hang":
+                    self.hanging.release()
+                    self.may_answer.wait(60)
+                    line.answer(call, "late")
+                case _:
+                    line.answer(call, call["params"]["_client"]["name"])
+
+
+def endpoint(machine: Machine, certificate: str = "demo-app", operator: str = "hd-1") -> Endpoint:
+    files = machine.application_files(certificate) if certificate else None
+    return Endpoint(
+        f"https://localhost:{machine.ports.of[5555]}",
+        operator=operator,
+        certificate_file=files.certificate_file if files else "",
+        key_file=files.key_file if files else "",
+        ca_certificate_files=(str(machine.dev / "certs" / "root.crt"),),
+    )
+
+
+Told = tuple[CallError, CallError]
+
+
+async def told(given: Endpoint, *call: Any, **options: Any) -> Told:
+    """What each of the clients raises, side by side."""
+
+    async def awaited() -> CallError:
+        async with AsyncClient(given, policy=ONCE) as client:
+            with pytest.raises(CallError) as caught:
+                await client.call(*call, **options)
+        return caught.value
+
+    def blocking() -> CallError:
+        with Client(given, policy=ONCE) as client, pytest.raises(CallError) as caught:
+            client.call(*call, **options)
+        return caught.value
+
+    return await asyncio.gather(awaited(), asyncio.to_thread(blocking))
+
+
+def facts(error: CallError) -> tuple[object, ...]:
+    return (type(error), error.executed, error.reason, error.stage, error.side)
+
+
+@pytest.mark.timeout(300)
+async def test_every_error_by_its_fault(machine: Machine) -> None:
+    service = Service()
+    with Scripted(service) as application:
+        offer(machine, method="do")
+        channels = channels_of(machine.dev / "roles" / "hd-2")
+        settings = {"endpoint": application.url, "max_concurrent": 1}
+        channels.append({"name": "service", "type": "jsonrpc_client", "settings": settings})
+        write_channels(machine.dev / "roles" / "hd-2", channels)
+        await machine.ready()
+        await machine.until_ping(60)
+        app = endpoint(machine)
+
+        async def expect(
+            wanted: tuple[object, ...], *call: Any, at: Endpoint = app, **options: Any
+        ) -> tuple[CallError, CallError]:
+            errors = await told(at, *call, **options)
+            assert [facts(error) for error in errors] == [wanted, wanted], [str(error) for error in errors]
+            assert all(len(error.trace_id) == 32 and error.method == call[0] for error in errors)
+            return errors
+
+        async with AsyncClient(app) as client:
+            assert await client.call("hd-2.do") == "hd-1"
+            assert (await client.operator("hd-2")._ping())["serverInfo"]["name"] == "hd-2"
+        with Client.from_settings(machine.dev / "roles" / "hd-1") as own:
+            assert await asyncio.to_thread(own.call, "hd-2.do") == "hd-1"
+
+        refused = "public-proxy-1.ga.getAnnouncements"
+        (error, _) = await expect((NotPermitted, "no", "no-permission", "permission", "peer"), refused)
+        assert error.told_by == "public-proxy-1.ga" and error.code == 403 and error.hint
+        await expect((NotPermitted, "no", "method-unknown", "permission", "peer"), "hd-2.lookup")
+        not_allowed = (NotPermitted, "no", "no-permission", "permission", "ours")
+        await expect(not_allowed, "hd-2.do", at=endpoint(machine, "hd-2"))
+        await expect((UnknownOperator, "no", "operator-unknown", "directory", "ours"), "hd-9.do")
+        await expect((BadCall, "no", "bad-address", "call", "ours"), "do")
+        await expect((BadCall, "no", "bad-request", "call", "ours"), "hd-2.do", {"number": 2**60})
+        (error, _) = await expect((ServiceError, "yes", "", "", ""), "hd-2.do", {"do": "refuse"})
+        assert (error.code, error.message, error.data) == (404, "no such place", {"name": "office"})
+        await expect((AnswerRefused, "yes", "answer-refused", "call", "peer"), "hd-2.do", {"do": "overflow"})
+        broke_off = (OutcomeUnknown, "unknown", "application-broke-off", "call", "peer")
+        await expect(broke_off, "hd-2.do", {"do": "crash"})
+
+        ran = len(application.requests)
+        with Client(app) as waiting, pytest.raises(OutcomeUnknown) as caught:
+            await asyncio.to_thread(waiting.call, "hd-2.do", {"do": "hang"}, timeout=1.0)
+        assert facts(caught.value) == (OutcomeUnknown, "unknown", "no-answer", "call", "ours")
+        assert len(application.requests) == ran + 1, "not sent again"
+        assert await asyncio.to_thread(service.hanging.acquire, timeout=60)
+        (error, _) = await expect((Busy, "no", "busy", "call", "peer"), "hd-2.do")
+        assert error.retry_after is not None and len(application.requests) == ran + 1
+        service.may_answer.set()
+
+    await expect((Unreachable, "no", "application-down", "call", "peer"), "hd-2.do")
+    await expect((Unreachable, "no", "tls-failed", "tls", "ours"), "hd-2.do", at=endpoint(machine, operator="hd-2"))
+    for error in await told(endpoint(machine, ""), "hd-2.do"):
+        assert error.executed == "no" and error.reason in ("certificate-refused", "not-sent")
+    await machine.stop("hd-1")
+    await expect((Unreachable, "no", "unreachable", "call", "ours"), "hd-2.do")
