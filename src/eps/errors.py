@@ -14,7 +14,8 @@
     ├─ InternalError              -32603  call        ours       failed
     │  └─ StoreFailed                                                      a datastore can't be used: where it is, is
     │     │                                                                for our own administrators
-    │     └─ StoreLost                                                     its server is away, or holds something else
+    │     ├─ StoreLost                                                     its server is away, or holds something else
+    │     └─ StoreUnsure                                       unknown     a change may be stored
     ├─ RecordError                -32603  directory   directory  failed    a change record is refused
     │  └─ StaleRecord                                                   it follows another record than the tip
     ├─ UnknownOperator                 1  directory   directory  not_sent  no such entry in the directory
@@ -239,6 +240,20 @@ class StoreFailed(InternalError):
 
 class StoreLost(StoreFailed):
     """Its server is away, or holds something else than before. The datastore says so in the log, once."""
+
+
+class StoreUnsure(StoreFailed):
+    """A change was sent, and nobody knows whether it is stored, or whether it stays so."""
+
+    outcome = Outcome.UNKNOWN
+
+    @property
+    def told(self) -> str:
+        return "the datastore here has not confirmed the change: it may be stored"
+
+    @property
+    def told_hint(self) -> str:
+        return "look whether it is there before you send it again"
 
 
 class RecordError(EpsError):

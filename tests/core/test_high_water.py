@@ -31,18 +31,18 @@ def test_what_is_no_mark_counts_as_none(wrong: Object) -> None:
 
 
 def test_the_same_and_what_goes_on_are_not_less() -> None:
-    assert MARK.lost(EMPTY.extend(RECORDS[:3], NOW)) == ""
-    assert MARK.lost(WHOLE) == ""
+    assert MARK.lost(RECORDS[:3]) == ""
+    assert MARK.lost(WHOLE.records) == ""
 
 
 def test_what_is_less_says_in_which_way() -> None:
     had = f"it had 3 records up to {MARK.tip[:12]} of {MARK.date}"
-    assert MARK.lost(EMPTY) == f"it is empty, and {had}"
+    assert MARK.lost(EMPTY.records) == f"it is empty, and {had}"
     first = RECORDS[0]
     shorter = f"it has 1 record up to {first.hash[:12]} of {first.record.created_at}, and {had}"
-    assert MARK.lost(EMPTY.extend(RECORDS[:1], NOW)) == f"it is shorter than it was: {shorter}"
+    assert MARK.lost(RECORDS[:1]) == f"it is shorter than it was: {shorter}"
     fork = chain_of(2, parent=RECORDS[1].hash, name="fork", at=NOW + timedelta(seconds=1))
     forked = EMPTY.extend([*RECORDS[:2], *fork], NOW + timedelta(seconds=9))
-    assert MARK.lost(forked).startswith("it has another history than it had: it has 4 records up to ")
+    assert MARK.lost(forked.records).startswith("it has another history than it had: it has 4 records up to ")
     other = EMPTY.extend(chain_of(5, name="other"), NOW)
-    assert MARK.lost(other).startswith("it holds another directory, begun with ")
+    assert MARK.lost(other.records).startswith("it holds another directory, begun with ")

@@ -10,7 +10,7 @@ from eps.core.event import Level
 from eps.datastores import DataEntry
 from eps.datastores.redis import RedisDatastore
 from eps.datastores.redis_link import RedisPlace
-from eps.errors import EpsError, StartError
+from eps.errors import EpsError, Outcome, StartError, StoreFailed, StoreUnsure
 from eps.transport.tls import TlsFiles
 from support.ports import PortBlock
 from support.redis_server import DURABLE, Failover, RedisServer, Told, entry, needs_redis, opened_store
@@ -74,6 +74,30 @@ async def test_what_a_failover_has_lost_is_said(
             await told.until("was set back to an earlier state", seconds=40)
             with pytest.raises(EpsError, match="was set back"):
                 await store.append([entry(3)])
+
+
+async def test_a_change_waits_for_the_replica_that_is_to_have_it(
+    tmp_path: Path, ports: PortBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one it is refused; one that is silent leaves it unsure, and what was not confirmed is taken back."""
+    monkeypatch.setattr(module, "REPLICA_SECONDS", 0.3)
+    async with Failover(tmp_path, ports, *DURABLE) as redis:
+        place = RedisPlace((redis.master.address,), replicas=1)
+        async with opened_store(place, told := Told()) as store:
+            await store.append([entry(1)])
+            assert await redis.replica.ask("LLEN", "entries") == 1  # already, with nothing to wait for
+            redis.replica.freeze()
+            with pytest.raises(StoreUnsure, match=r"master, but 0 of 1 replica confirmed it within 0\.3 s") as unsure:
+                await store.append([entry(2)])
+            assert unsure.value.outcome is Outcome.UNKNOWN and "may be stored" in unsure.value.told
+            assert "before you send it again" in unsure.value.told_hint
+            redis.replica.thaw()
+            await told.until("they were taken back")
+            await redis.replica.kill()
+            await redis.master.until(lambda info: info["connected_slaves"] == 0, "INFO", "replication")
+            with pytest.raises(StoreFailed, match=r"has 0 of the 1 replica that .*; nothing was stored"):
+                await store.append([entry(3)])
+            assert await store.read_all() == [entry(1)]
 
 
 async def test_sentinels_that_know_nothing_are_named(tmp_path: Path, ports: PortBlock) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eps.datastores.redis_state import Change, State, doubts, judge, parse_info
+from eps.datastores.redis_state import Change, State, connected_replicas, doubts, judge, parse_info
 
 SEEN = State(3, b"c")
 
@@ -66,3 +66,9 @@ def test_info_is_read() -> None:
         "role": "master",
         "connected_slaves": "1",
     }
+
+
+def test_replicas_that_get_what_is_changed_are_counted() -> None:
+    lines = ["ip=10.0.0.1,port=1,state=online,offset=7,lag=0", "ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0"]
+    info = {"role": "master", "connected_slaves": "2", "slave0": lines[0], "slave1": lines[1], "slave_x": lines[0]}
+    assert connected_replicas(info) == 1 and connected_replicas({}) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -130,15 +131,59 @@ async def test_a_directory_whose_redis_is_flushed_and_restored(
     await machine.setup_directory()
     await directory.store("backup", "backup", kind="redis")
     await redis.ask("FLUSHALL")
-    await process.wait_for(level="error", message="is empty now: it was flushed")
+    said = await process.wait_for(level="error", message="is not what it was: it is empty, and it had")
+    assert "sd store import" in (Path(__file__).parents[2] / "docs" / "howto-recover-directory.md").read_text()
+    assert "docs/howto-recover-directory.md" in said["message"]
     assert await directory.name_of("hd-1") is not None
     refused = await directory.submit("early")
-    assert refused.code == 1 and "the datastore here can't be used at present" in refused.err
+    assert refused.code == 1 and "is not what it was, so nothing is stored on top of it" in refused.err
     assert "restored" in await directory.store("restore", "backup", kind="redis")
-    await process.wait_for(message="is again as this program left it")
+    await process.wait_for(message="is whole again")
     await directory.add("late")
     await directory.stop()
     assert "verifies" in await directory.store("verify", kind="redis")
+
+
+async def test_two_directories_on_one_redis(directory: Directory, redis: RedisServer, machine: Machine) -> None:
+    """Servers and commands that know both go on when the one that they ask is killed; nothing is submitted twice."""
+    first = await directory.start("redis")
+    second = await second_directory(machine, directory.places("redis"))
+    try:
+        await machine.setup_directory()
+        await second.wait_for(kind="directory", source="others that use the store")
+        await machine.start("hd-1")
+        await machine.processes["hd-1"].wait_for(kind="directory")
+        await directory.add("added-1")
+        await second.wait_for(kind="directory", changed=["added-1: groups"])
+        assert await machine.stop("sd-1", signal.SIGKILL) == -signal.SIGKILL
+        await directory.add("added-2")
+        assert await directory.name_of("added-2") == ["new"]
+        told = await second.wait_for(kind="directory", changed=["added-2: groups"])
+        await machine.processes["hd-1"].wait_for(kind="directory", tip=told["tip"])
+        again = await directory.start("redis")
+        await directory.add("added-3")
+        for each in (second, again):
+            await each.wait_for(kind="directory", changed=["added-3: groups"])
+        assert not [line for line in (*first.lines, *second.lines, *again.lines) if line.get("level") == "error"]
+    finally:
+        assert await second.end() == 0
+
+
+async def second_directory(machine: Machine, places: str) -> Process:
+    """Another service directory with the same certificate, and hd-1 told of both."""
+    here, there = machine.ports.of[3322], machine.ports.of[7777]
+    other = {"jsonrpc_server": there, "metrics": machine.ports.of[8877]}
+    own = {section: {"bind_address": f"localhost:{port}"} for section, port in other.items()}
+    (machine.folder / "sd-2.json").write_text(json.dumps(own))
+    endpoints = [f"https://localhost:{port}/jsonrpc" for port in (here, there)]
+    both = {"directory": {"settings": {"endpoints!": endpoints, "server_names!": ["sd-1", "sd-1"]}}}
+    (machine.dev / "roles" / "hd-1" / "zz-both.json").write_text(json.dumps(both))
+    process = await machine.spawn(
+        "sd-1", "sd", "--format", "json", "--level", "debug", "run",
+        SD_SETTINGS=f"{places}:sd-2.json", STATE_DIRECTORY=str(machine.folder / "sd-2"),
+    )  # fmt: skip
+    await process.up()
+    return process
 
 
 async def test_the_start_says_what_may_be_lost(directory: Directory, redis: RedisServer) -> None:

@@ -503,6 +503,16 @@ DISK_FAULTS = (
         ),
     ),
     Fault(
+        "One of several service directories on one Redis is killed, or Redis forgets what they stored",
+        "Servers and commands go on with another one. What is known is served, and nothing stored on top of less",
+        (
+            "integration/test_programs_stores.py::test_two_directories_on_one_redis",
+            "directory/test_shared_store.py::test_two_hundred_appends_from_each_at_once",
+            "directory/test_shared_store.py::test_a_store_that_has_lost_records_is_told_and_nothing_is_stored_on_top",
+            "datastores/test_redis_failover.py::test_a_change_waits_for_the_replica_that_is_to_have_it",
+        ),
+    ),
+    Fault(
         "A proxy's store of announcements fails",
         "What was announced is found in memory; it is written when it can be",
         (

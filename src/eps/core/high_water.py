@@ -4,6 +4,7 @@ A store that was restored from an older copy, or that lost its last writes, veri
 tells that records are missing. What is submitted to it then no server believes, since all know a longer chain.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from eps.core.chain import Chain
@@ -47,21 +48,20 @@ class HighWater:
             return None
         return cls(RecordHash(root), RecordHash(tip), records, date)
 
-    def lost(self, chain: Chain) -> str:
-        """In which way ``chain`` is less than what there was; "" if it is that, or goes on from it.
+    def lost(self, records: Sequence[SignedRecord]) -> str:
+        """In which way a chain of ``records`` is less than what there was; "" if it is that, or goes on from it.
 
         A chain with another root is less, too: whether it is newer, its administrator knows.
         """
         had = f"it had {_count(self.records)} up to {self.tip[:12]} of {self.date}"
-        if chain.root is None:
+        if not records:
             return f"it is empty, and {had}"
-        last = chain.records[-1]
-        has = f"it has {_count(len(chain.records))} up to {_shown(last)}"
-        if chain.root.hash != self.root:
-            return f"it holds another directory, begun with {_shown(chain.root)}: {has}, and {had}"
-        if len(chain.records) < self.records:
+        has = f"it has {_count(len(records))} up to {_shown(records[-1])}"
+        if records[0].hash != self.root:
+            return f"it holds another directory, begun with {_shown(records[0])}: {has}, and {had}"
+        if len(records) < self.records:
             return f"it is shorter than it was: {has}, and {had}"
-        if chain.records[self.records - 1].hash != self.tip:
+        if records[self.records - 1].hash != self.tip:
             return f"it has another history than it had: {has}, and {had}"
         return ""
 

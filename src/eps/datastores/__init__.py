@@ -3,10 +3,11 @@
     directory · proxy  →  Datastore  ←  sqlite   one file, every acknowledged entry on disk (the default)
                                        ←  file     chunks in an append-only file, as servers in use keep them
                                        ←  redis    a list on a Redis server, as servers in use keep it
+                  SharedDatastore      ←  redis_shared   the same, which several service directories continue
                                        ←  memory   gone with the process (tests)
 
-local is what sqlite and file share; redis has redis_link (its connection), redis_state (what has become of the list,
-what the server's settings mean) and redis_errors (its refusals, in words).
+local is what sqlite and file share; redis and redis_shared have redis_link (the connection), redis_state (what has
+become of the list, what the server's settings mean) and redis_errors (its refusals, in words).
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
 ``watched`` reports what fails.
@@ -19,7 +20,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from eps.core.wording import counted
 
@@ -53,8 +54,9 @@ class DataEntry:
 class Datastore(Protocol):
     """An ordered list of entries that survives the program.
 
-    One program at a time has it open, but for stores of public proxies: several of those may share one. They change it
-    with :meth:`append_if` and :meth:`replace_if` only, which do nothing if another one was faster.
+    One program at a time has it open, but for stores of public proxies and, on Redis, of service directories: several
+    of those may share one. They change it with :meth:`append_if` and :meth:`replace_if` only, which do nothing if
+    another one was faster.
     """
 
     @property
@@ -102,6 +104,26 @@ class Datastore(Protocol):
 
     async def close(self) -> None:
         """Give the store back. Waits for a write that is under way; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class SharedDatastore(Datastore, Protocol):
+    """A store that others continue, too, while we have it open; what has become of it is for its user to judge."""
+
+    async def read_after(self, count: int, last: bytes | None) -> list[DataEntry] | None:
+        """What stands behind the first ``count`` entries.
+
+        Returns:
+            None if the id of entry number ``count`` isn't ``last``: the store is no continuation of what it was.
+
+        Raises:
+            InternalError: the store can't be read.
+        """
+        ...
+
+    async def changed(self) -> None:
+        """Wait until somebody may have changed the store: soon after each change, and now and then without one."""
         ...
 
 

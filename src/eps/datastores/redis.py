@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.wording import counted
 from eps.datastores import DataEntry, decode_entry, encode_entry
-from eps.datastores.redis_errors import Passing
+from eps.datastores.redis_errors import Passing, unconfirmed
 from eps.datastores.redis_link import (
     COMMAND_SECONDS,
     PATIENCE_SECONDS,
@@ -29,7 +29,7 @@ from eps.datastores.redis_link import (
     RedisLink,
     RedisPlace,
 )
-from eps.datastores.redis_state import Change, Doubt, State, doubts, judge, parse_info
+from eps.datastores.redis_state import Change, Doubt, State, connected_replicas, doubts, judge, parse_info
 from eps.errors import StartError, StoreFailed, StoreLost
 from eps.transport.tasks import Tasks
 
@@ -38,6 +38,9 @@ WATCH_SECONDS = 2.0
 
 ENTRIES_AT_ONCE = 500
 """Entries that are read at a time. Records have some 2 KB: a megabyte, within one command's deadline on a slow line."""
+
+REPLICA_SECONDS = 2.0
+"""How long replicas have to confirm a change: less than COMMAND_SECONDS, and a thousand times what they need."""
 
 READ_ATTEMPTS = 10
 """How often a list is read anew because another program rewrote it meanwhile."""
@@ -67,6 +70,7 @@ if ARGV[3] == '1' then redis.call('DEL', KEYS[1]) end
 for i = 5, #ARGV, 1000 do
     redis.call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
+redis.pcall('PUBLISH', KEYS[1], 'changed')
 return 1
 """
 
@@ -100,6 +104,7 @@ class RedisDatastore:
         self._shared = shared
         self._emit = emit
         self._sentinel = bool(place.master_name)
+        self._replicas = place.replicas
         self.link = RedisLink(place, self.location, emit)
         self._tasks = Tasks()
         self._writing = asyncio.Lock()
@@ -147,14 +152,7 @@ class RedisDatastore:
 
     async def read_all(self) -> list[DataEntry]:
         self._check_open()
-        for _ in range(READ_ATTEMPTS):
-            state = await self._observed(PATIENCE_SECONDS)
-            encoded = await self._read(state)
-            if encoded is not None:
-                break
-        else:
-            raise StoreFailed(f"the datastore {self.location} is changed by others all the time", hint="try again")
-        entries = [self._decoded(each, number) for number, each in enumerate(encoded, 1)]
+        state, entries = await self._read_from(0)
         self._seen = state
         self._ids = {entry.id for entry in entries}
         return entries
@@ -164,12 +162,21 @@ class RedisDatastore:
         state = await self._observed(0)
         return self._decoded(state.last, state.length).id if state.length else None
 
-    async def _read(self, state: State) -> list[bytes] | None:
-        """What the list held at ``state``; None if it was rewritten meanwhile."""
+    async def _read_from(self, first: int) -> tuple[State, list[DataEntry]]:
+        """The list's state, and its entries from the number ``first`` on; none, where it isn't that long."""
+        for _ in range(READ_ATTEMPTS):
+            state = await self._observed(PATIENCE_SECONDS)
+            encoded = await self._read(state, first) if state.length > first else []
+            if encoded is not None:
+                return state, [self._decoded(each, number) for number, each in enumerate(encoded, first + 1)]
+        raise StoreFailed(f"the datastore {self.location} is changed by others all the time", hint="try again")
+
+    async def _read(self, state: State, first: int) -> list[bytes] | None:
+        """What the list held at ``state``, from the number ``first`` on; None if it was rewritten meanwhile."""
         encoded: list[bytes] = []
-        while len(encoded) < state.length:
-            wanted = min(ENTRIES_AT_ONCE, state.length - len(encoded))
-            found = await self.read_slice(len(encoded), wanted)
+        while first + len(encoded) < state.length:
+            wanted = min(ENTRIES_AT_ONCE, state.length - first - len(encoded))
+            found = await self.read_slice(first + len(encoded), wanted)
             if len(found) != wanted:
                 return None
             encoded += found
@@ -249,18 +256,54 @@ class RedisDatastore:
             if done == LATE:
                 # Its clock was set, or it is slow: a new connection compares the clocks anew.
                 raise Passing("it answers too late", stale=connection.used)
+            if done != NO:
+                await self._confirmed(connection)
             return done
 
         try:
+            await self._check_replicas()
             done = await self.link.run(work)
-        except BaseException:
-            if sent and not replace and not self._shared:
+        except BaseException as error:
+            if sent and not self._shared and not replace:
                 self._unsettled = encoded
+            elif sent and self._shared and isinstance(error, StoreLost):
+                raise unconfirmed(self.location, error.message) from error
             raise
         if done == NO:
             return False
         self._knows(state, entries, encoded, replace=replace)
         return True
+
+    async def _check_replicas(self) -> None:
+        """Refuse to send what no replica could confirm."""
+        if not self._replicas:
+            return
+
+        async def work(connection: RedisConnection) -> int:
+            return connected_replicas(parse_info((await connection.execute("INFO", "replication")).decode()))
+
+        there = await self.link.run(work)
+        if there < self._replicas:
+            wanted = counted(self._replicas, "replica")
+            raise StoreFailed(
+                f"the datastore {self.location} has {there} of the {wanted} that are to confirm each change "
+                "(wait_for_replicas); nothing was stored",
+                hint="start the replica, or set wait_for_replicas to what there is",
+            )
+
+    async def _confirmed(self, connection: RedisConnection) -> None:
+        """Wait until as many replicas as are wanted have all that was stored.
+
+        Raises:
+            StoreUnsure: they don't; what was sent is stored at the master.
+        """
+        if not self._replicas:
+            return
+        have: int = await connection.execute("WAIT", self._replicas, int(REPLICA_SECONDS * 1000))
+        if have < self._replicas:
+            wanted = counted(self._replicas, "replica")
+            why = f"{have} of {wanted} confirmed it within {REPLICA_SECONDS:g} s"
+            raise unconfirmed(self.location, f"it is at the master, but {why}: a failover now could lose it")
 
     def _knows(self, state: State, entries: Sequence[DataEntry], encoded: Sequence[bytes], *, replace: bool) -> None:
         """Remember what a change has made of the list."""

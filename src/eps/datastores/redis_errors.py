@@ -15,7 +15,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from eps.errors import EpsError
+from eps.errors import EpsError, StoreUnsure
 from eps.transport.handshakes import plain_reason
 
 
@@ -76,10 +76,21 @@ def passing_refusal(error: ResponseError) -> Passing | None:
     return None
 
 
+def unconfirmed(location: str, why: str) -> StoreUnsure:
+    """A change that was sent, and that may be stored."""
+    return StoreUnsure(
+        f"the datastore {location} has not confirmed a change: {why}; it may be stored",
+        hint="look whether it is there before sending it again",
+    )
+
+
 _BROKEN_HINT = (
     "check that the server runs; one that speaks TLS, or wants a client certificate, also ends connections like this"
 )
-_ALLOW = "allow, for that key: +select +role +time +llen +lindex +lrange +eval +rpush +del +ltrim +info +config|get"
+_ALLOW = (
+    "allow, for that key: +select +role +time +llen +lindex +lrange +eval +rpush +del +ltrim +info +config|get "
+    "+publish +subscribe +wait"
+)
 _CLUSTER = ("it is a Redis Cluster", "a store needs one server, or Sentinel")
 _REFUSALS: tuple[tuple[type[ResponseError], str, str, str], ...] = (
     (NoPermissionError, "", "the user may not do what this program needs", _ALLOW),

@@ -52,6 +52,7 @@ class RedisPlace:
         password: of that user; empty without one.
         sentinel_username, sentinel_password: what the Sentinels want; empty without.
         tls: None for plain TCP; otherwise for servers and Sentinels.
+        replicas: how many have to confirm a change before it counts as stored.
     """
 
     addresses: Sequence[str]
@@ -62,6 +63,7 @@ class RedisPlace:
     sentinel_username: str = ""
     sentinel_password: str = field(default="", repr=False)
     tls: TlsFiles | None = None
+    replicas: int = 0
 
     def describe(self) -> str:
         """For messages; without secrets."""
@@ -124,6 +126,14 @@ class RedisConnection:
     def server_time(self, seconds: float) -> int:
         """What the server's clock shows in so many seconds, in milliseconds since the epoch; not later."""
         return int((asyncio.get_running_loop().time() + self._ahead + seconds) * 1000)
+
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for each message that is published in a channel, until the connection breaks."""
+        await self._connection.send_command("SUBSCRIBE", channel)
+        while True:
+            kind, *_ = await self._connection.read_response()
+            if kind == b"message":
+                heard()
 
     async def drop(self) -> None:
         """Close it, without waiting for the other side."""
@@ -191,6 +201,23 @@ class RedisLink:
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE)
 
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        """Have ``heard`` called for each message in a channel, on a connection of its own, until that breaks.
+
+        Called once when it begins, too: what was said before is not heard.
+        """
+        try:
+            connection = await self._dial()
+        except (Passing, ResponseError):
+            return
+        try:
+            heard()
+            await connection.listen(channel, heard)
+        except (RedisError, OSError):
+            return
+        finally:
+            await connection.drop()
+
     async def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
@@ -199,7 +226,7 @@ class RedisLink:
 
     async def _once(self, work: Callable[[RedisConnection], Awaitable[T]]) -> T:
         try:
-            connection = self._connection or await self._dial()
+            connection = self._connection = self._connection or await self._dial()
             async with asyncio.timeout(COMMAND_SECONDS):
                 result = await work(connection)
             connection.used = True
@@ -229,8 +256,7 @@ class RedisLink:
         troubles: list[Passing] = []
         for address in addresses:
             try:
-                self._connection = await self._open(address)
-                return self._connection
+                return await self._open(address)
             except Passing as trouble:
                 troubles.append(trouble)
         raise Passing(

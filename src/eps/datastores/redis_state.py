@@ -113,6 +113,16 @@ def _on_replicas(config: Mapping[str, str]) -> Doubt:
     )
 
 
+def connected_replicas(replication: Mapping[str, str]) -> int:
+    """How many replicas get what is changed, by the lines of INFO replication."""
+    states = [dict(part.partition("=")[::2] for part in value.split(",")) for value in _replica_lines(replication)]
+    return sum(state.get("state") == "online" for state in states)
+
+
+def _replica_lines(replication: Mapping[str, str]) -> list[str]:
+    return [value for name, value in replication.items() if name.startswith("slave") and name[5:].isdecimal()]
+
+
 def _number(values: Mapping[str, str], name: str) -> int:
     """A number of Redis'; 0 where it is missing."""
     text = values.get(name, "0")

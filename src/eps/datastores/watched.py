@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from eps.core.event import Emit, StoreError
-from eps.datastores import DataEntry, Datastore
+from eps.datastores import DataEntry, Datastore, SharedDatastore
 from eps.errors import InternalError
 
 READ, WRITE = "read", "write"
@@ -56,3 +56,23 @@ class Watched(Datastore):
 
     async def close(self) -> None:
         await self._store.close()
+
+
+class WatchedShared(Watched, SharedDatastore):
+    """As :class:`Watched`, of one that others continue, too."""
+
+    def __init__(self, store: SharedDatastore, emit: Emit) -> None:
+        super().__init__(store, emit)
+        self._shared = store
+
+    async def read_after(self, count: int, last: bytes | None) -> list[DataEntry] | None:
+        with self._watching(READ):
+            return await self._shared.read_after(count, last)
+
+    async def changed(self) -> None:
+        await self._shared.changed()
+
+
+def watched(store: Datastore, emit: Emit) -> Datastore:
+    """``store``, with its failures reported."""
+    return WatchedShared(store, emit) if isinstance(store, SharedDatastore) else Watched(store, emit)

@@ -4,6 +4,7 @@
 Both give the same thing: an immutable ``core.entries.Directory`` that is replaced whole when something changes.
 
 service      keeps the chain of signed records; behind the sd program's JSON-RPC server
+stored       its records in the store, which other service directories may continue; pages: as it gives them out
 api          what was verified last, kept (cache) and told (reports), asked anew again and again (pace)
 rounds       one question: who is asked (endpoints: several service directories), whose answer is believed (slices:
              verified without holding up the event loop)

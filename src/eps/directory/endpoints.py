@@ -123,10 +123,11 @@ class Endpoints:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        raise _all_failed(failures)
+        raise all_failed(failures)
 
 
-def _all_failed(failures: Sequence[EpsError]) -> EpsError:
+def all_failed(failures: Sequence[EpsError]) -> EpsError:
+    """What to raise where no service directory gave an answer; the message has everybody's reason."""
     if not failures:
         return Unreachable("no service directory is configured", hint="set directory.settings.endpoints")
     if len(failures) == 1:

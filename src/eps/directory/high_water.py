@@ -19,6 +19,16 @@ VERSION = 1
 
 RECOVER = "docs/howto-recover-directory.md says how to rebuild the store from any operator's copy"
 
+WHY_LESS = f"was an older copy restored, or a file lost? {RECOVER}"
+
+
+def not_what_it_was(location: str, lost: str) -> str:
+    """That a store is less than it was, for the log."""
+    return (
+        f"the store {location} is not what it was: {lost}. Servers that verified those records will not believe what "
+        "is submitted on top of this, so it is refused, unless it begins the directory anew"
+    )
+
 
 class HighWaterMark:
     """The mark of one store.
@@ -39,14 +49,20 @@ class HighWaterMark:
         if self._path is None:
             return
         self._mark = HighWater.from_json(await asyncio.to_thread(read_state, self._path, VERSION))
-        lost = self._mark.lost(chain) if self._mark is not None else ""
+        lost = self.lost(chain)
         if not lost:
             await self.follow(chain)
             return
-        text = f"the store {location} is not what it was: {lost}. Servers that verified those records will not believe "
-        text += "what is submitted on top of this, so it is refused, unless it begins the directory anew"
-        hint = f"was an older copy restored, or a file lost? {RECOVER}; if this loss is meant, delete {self._path}"
-        self._emit(Notice(text=text, hint=hint, level=Level.ERROR))
+        self._emit(Notice(text=not_what_it_was(location, lost), hint=f"{WHY_LESS}; {self.forget}", level=Level.ERROR))
+
+    @property
+    def forget(self) -> str:
+        """What to do where a loss is meant."""
+        return f"if this loss is meant, delete {self._path}" if self._path is not None else "a restart forgets it"
+
+    def lost(self, chain: Chain) -> str:
+        """In which way ``chain`` is less than the mark; "" if it isn't."""
+        return self._mark.lost(chain.records) if self._mark is not None else ""
 
     def check(self, chain: Chain) -> None:
         """Refuse to go on from less than there was; ``chain`` is the one after a submission that doesn't begin anew.
@@ -54,8 +70,7 @@ class HighWaterMark:
         Raises:
             RecordError: no server would believe it.
         """
-        lost = self._mark.lost(chain) if self._mark is not None else ""
-        if lost:
+        if lost := self.lost(chain):
             raise RecordError(
                 f"the service directory's store is not what it was, no server would believe the batch: with it, {lost}",
                 hint=RECOVER,

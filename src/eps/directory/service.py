@@ -1,6 +1,8 @@
 """The service directory: keeps the chain of signed change records and gives it to all who ask (PROTOCOL.md section 4).
 
     submitRecords   read → stale? → verify in slices → store (one transaction) → visible → "ok"
+    others on the same store (Redis)   read what is new → verify → visible; what is missing is told, and nothing
+                                       stored on top of it
     getRecords …    answered from memory, also while a submission is being verified or written
 
 A batch is stored whole or not at all, and never before every record of it is verified. One is handled at a time, in
@@ -9,6 +11,7 @@ the order of arrival. The signature decides whether a record counts; who sent it
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import orjson
 
 from eps.core import record_text
-from eps.core.chain import Chain, in_order, pick_newest_root
+from eps.core.chain import Chain, pick_newest_root
 from eps.core.entries import Entry
 from eps.core.event import DirectoryChanged, Emit, Level, Notice
 from eps.core.exact import FOREIGN_REASON, foreign_flaw
@@ -27,15 +30,16 @@ from eps.core.record import ChangeRecord, SignedRecord
 from eps.core.signature import TrustStore
 from eps.core.verdict import unfit
 from eps.core.wording import counted
-from eps.datastores import RECORD, DataEntry, Datastore, new_id
+from eps.datastores import Datastore
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
+from eps.directory.pages import Pages
 from eps.directory.reports import changed_sections
 from eps.directory.rules import rules
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
+from eps.directory.stored import News, Seen, StoredRecords, chain_after, encode, told
 from eps.errors import (
     BadParams,
-    BadRequest,
     EpsError,
     InternalError,
     MethodNotFound,
@@ -43,13 +47,23 @@ from eps.errors import (
     RecordError,
     Stage,
     StartError,
+    StoreFailed,
+    StoreLost,
 )
+from eps.transport.tasks import Tasks
 
 MAX_WAITING = 16
 """Submissions that wait for the one being handled. Administrators submit a few times a day; each may have 64 MiB."""
 
 SUBMIT_SECONDS = 60.0
 """How long a submission may take, waiting included, before its sender is told that the outcome isn't known yet."""
+
+MAX_ATTEMPTS = 10
+"""How often a submission is verified anew because another service directory on the same store was faster. One that goes
+on from the tip is stale then; so only those that begin the directory anew come this far."""
+
+LOOK_SECONDS = 2.0
+"""How long somebody who knows a record that we don't waits until we have looked for it in the store."""
 
 CLOSE_SECONDS = 5.0
 """How long closing waits for a submission that is being written."""
@@ -77,14 +91,16 @@ class ServiceDirectory:
         foreign_peers: bool = True,
         mark: Path | None = None,
     ) -> None:
-        self._store = store
+        self._stored = StoredRecords(store, emit)
+        self._flaw = ""
+        self._tasks = Tasks()
         self._mark = HighWaterMark(mark, emit)
         self._foreign_peers = foreign_peers
         self._trust = trust
         self._now = now
         self._emit = emit
         self._chain = Chain.empty(trust)
-        self._pages = _Pages()
+        self._pages = Pages()
         self._entries: dict[Operator, tuple[Entry, orjson.Fragment]] = {}
         self._lock = asyncio.Lock()
         self._submissions: set[asyncio.Task[EpsError | None]] = set()
@@ -108,21 +124,26 @@ class ServiceDirectory:
         Raises:
             StartError: a record in the store can't be read or doesn't verify. The message names it.
         """
-        entries = [entry for entry in await self._store.read_all() if entry.type == RECORD]
-        with many_objects(len(entries)):
-            await self._load(entries)
+        news = await self._stored.all()
+        with many_objects(len(news.entries)):
+            await self._load(news)
         if self._chain.tip:
-            self._report(f"the store {self._store.location}")
+            self._report(f"the store {self._stored.location}")
+        if self._stored.is_shared:
+            self._tasks.start(self._follow(), f"what others store in {self._stored.location}")
 
-    async def _load(self, entries: Sequence[DataEntry]) -> None:
-        newest = pick_newest_root(await self._read(entries))
+    async def _load(self, news: News) -> None:
         empty = Chain.empty(self._trust)
+        try:
+            newest = pick_newest_root(await self._stored.read(news))
+        except RecordError as error:
+            raise self._broken(error.message) from error
         try:
             chain = await last_chain(empty.extending(newest, self._now()), empty)
         except RecordError as error:
             raise self._broken(f"of the newest chain, {error.message}") from error
-        self._adopt(chain, newest, await _encode(newest), reset=True)
-        await self._mark.compare(chain, self._store.location)
+        self._adopt(chain, newest, await encode(newest), news.seen, reset=True)
+        await self._mark.compare(chain, self._stored.location)
         findings.tell(empty, chain, self._now(), self._emit)
 
     async def handle(self, call: Call) -> Response:
@@ -158,6 +179,7 @@ class ServiceDirectory:
 
     async def close(self) -> None:
         """Wait a little for submissions under way, then end them. The store can be closed afterwards."""
+        await self._tasks.close()
         if self._submissions:
             await asyncio.wait(self._submissions, timeout=CLOSE_SECONDS)
         for task in self._submissions:
@@ -170,6 +192,8 @@ class ServiceDirectory:
         after = call.params.get("after")
         if after is not None and not isinstance(after, str):
             raise BadParams("params.after: must be a record's hash or an empty string")
+        if after and not self._pages.has(RecordHash(after)):
+            await self._look()
         return self._pages.after(RecordHash(after or ""))
 
     async def _get_tip(self, call: Call) -> Any:
@@ -264,15 +288,34 @@ class ServiceDirectory:
         async with self._lock:
             with many_objects(len(values)):
                 records = await read_records(values)
-                chain = await self._verify(records)
-            reset = records[0].is_root
-            if not reset:
-                self._mark.check(chain)
-            encoded = await _encode(records)
-            await self._store.append([DataEntry(RECORD, new_id(), data) for data in encoded])
-            self._adopt(chain, records, encoded, reset=reset)
-            self._report(source, changed_sections(records))
-            await self._mark.follow(chain)
+                for _ in range(MAX_ATTEMPTS):
+                    await self._catch_up()
+                    if await self._stores(records, source):
+                        return
+        raise StoreFailed(f"the datastore {self._stored.location} is changed by others all the time", hint="try again")
+
+    async def _stores(self, records: Sequence[SignedRecord], source: str) -> bool:
+        """Verify a batch, store it and say so; False if somebody else stored something meanwhile."""
+        chain, reset = await self._verify(records), records[0].is_root
+        if not reset:
+            self._mark.check(chain)
+            self._check_whole()
+        encoded = await encode(records)
+        seen = await self._stored.append(encoded)
+        if seen is None:
+            return False
+        self._adopt(chain, records, encoded, seen, reset=reset)
+        self._flaw = ""
+        self._report(source, changed_sections(records))
+        await self._mark.follow(chain)
+        return True
+
+    def _check_whole(self) -> None:
+        if self._flaw:
+            raise RecordError(
+                f"the service directory's store is not what it was, so nothing is stored on top of it: {self._flaw}",
+                hint="its administrators read in its log what to do",
+            )
 
     async def _verify(self, records: Sequence[SignedRecord]) -> Chain:
         present = self._chain
@@ -289,49 +332,89 @@ class ServiceDirectory:
             why = f"{flaw}: {FOREIGN_REASON}"
         return why
 
-    def _adopt(self, chain: Chain, records: Sequence[SignedRecord], encoded: list[bytes], *, reset: bool) -> None:
+    def _adopt(
+        self, chain: Chain, records: Sequence[SignedRecord], encoded: list[bytes], seen: Seen, *, reset: bool
+    ) -> None:
         """Make a stored state visible, at once."""
-        self._chain = chain
+        self._chain, self._stored.seen = chain, seen
         if reset:
-            self._pages, self._entries = _Pages(), {}
+            self._pages, self._entries = Pages(), {}
         self._pages.extend([record.hash for record in records], encoded)
+
+    # What others store
+
+    async def _follow(self) -> None:
+        """Take in what others store, for as long as this runs."""
+        said = ""
+        while True:
+            await self._stored.changed()
+            try:
+                async with self._lock:
+                    await self._catch_up()
+                said = ""
+            except StoreLost:
+                continue  # the datastore has said so
+            except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
+                is_ours = not isinstance(error, EpsError)
+                text = f"unexpected {type(error).__name__}: {error}" if is_ours else str(error)
+                if text != said:
+                    said = text
+                    self._emit(Notice(level=Level.ERROR, text=f"what others store is not followed: {text}"))
+
+    async def _look(self) -> None:
+        """Take in what others have stored by now, if that can be seen soon: whoever asks knows more than we do."""
+        if not self._stored.is_shared:
+            return
+        with suppress(TimeoutError, InternalError):  # the follower says what is wrong
+            async with asyncio.timeout(LOOK_SECONDS), self._lock:
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Take in what others have stored meanwhile, or say once why that can't be; under the lock.
+
+        Raises:
+            InternalError: the store can't be read.
+        """
+        news = await self._stored.news(whole=bool(self._flaw))
+        if news is None:
+            return
+        try:
+            with many_objects(len(news.entries)):
+                records = await self._stored.read(news)
+                chain = await chain_after(self._chain, records, self._now(), whole=news.whole)
+        except RecordError as error:
+            self._stored.seen = news.seen
+            self._is_flawed(error)
+        else:
+            await self._continue_with(chain, news.seen)
+
+    async def _continue_with(self, chain: Chain, seen: Seen) -> None:
+        """Serve what others have made of the store."""
+        before = self._chain
+        reset = chain.root != before.root
+        records = chain.records[0 if reset else len(before.records) :]
+        self._adopt(chain, records, await encode(records), seen, reset=reset)
+        if self._flaw:
+            self._flaw = ""
+            self._emit(Notice(text=f"the store {self._stored.location} is whole again: submissions are taken"))
+        if records:
+            self._report(f"others that use the store {self._stored.location}", changed_sections(records))
+        if reset or not self._mark.lost(chain):
+            await self._mark.follow(chain)
+
+    def _is_flawed(self, error: RecordError) -> None:
+        """Say it once; nothing is stored on top of it until it is whole."""
+        before, self._flaw = self._flaw, error.message
+        if before == error.message:
+            return
+        text, hint = told(error, self._stored.location, self._mark.forget)
+        self._emit(Notice(text=text, hint=hint, level=Level.ERROR))
 
     # The store
 
-    async def _read(self, entries: Sequence[DataEntry]) -> list[SignedRecord]:
-        """All records in the store, the chains of earlier roots included; each follows its parent or is a root."""
-        records: list[SignedRecord] = []
-        for number, entry in enumerate(entries, 1):
-            try:
-                (record,) = await read_records([record_text.loads(entry.data, max_bytes=len(entry.data))], "record")
-            except BadRequest as error:
-                raise self._broken(f"record {number} of {len(entries)} can't be read: {error}") from error
-            records.append(record)
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
-        return self._in_order(records)
-
-    def _in_order(self, records: list[SignedRecord]) -> list[SignedRecord]:
-        """Servers in use don't mind the order: it is looked into only where records don't follow each other."""
-        pairs = zip([None, *records], records, strict=False)
-        loose = [
-            number
-            for number, (before, record) in enumerate(pairs, 1)
-            if not record.is_root and (before is None or before.hash != record.parent_hash)
-        ]
-        if not loose:
-            return records
-        number, record = loose[0], records[loose[0] - 1].record
-        where = f"record {number} of {len(records)} ({record.name}, {record.section}) does not follow the one before it"
-        ordered = in_order(records)
-        if ordered is None:
-            raise self._broken(where)
-        self._emit(Notice(level=Level.WARN, text=f"in {self._store.location}, {where}; their links say the order"))
-        return ordered
-
     def _broken(self, why: str) -> StartError:
         return StartError(
-            f"the records in {self._store.location} don't verify: {why}",
+            f"the records in {self._stored.location} don't verify: {why}",
             hint="restore a backup of the store; if the certificate authority was replaced, check the CA files in the "
             "settings, or move the store away and submit the directory anew with --reset",
             stage=Stage.DIRECTORY,
@@ -347,45 +430,6 @@ class ServiceDirectory:
         )
 
 
-class _Pages:
-    """The current chain's records as JSON, each written once, and where each hash stands."""
-
-    def __init__(self) -> None:
-        self._encoded: list[bytes] = []
-        self._position: dict[RecordHash, int] = {}
-        self._whole: orjson.Fragment | None = None
-
-    def extend(self, hashes: Sequence[RecordHash], encoded: Sequence[bytes]) -> None:
-        for record_hash, text in zip(hashes, encoded, strict=True):
-            self._position[record_hash] = len(self._encoded)
-            self._encoded.append(text)
-        self._whole = None
-
-    def after(self, record_hash: RecordHash) -> orjson.Fragment:
-        """A JSON list of what follows ``record_hash``; of everything, if the chain doesn't have it."""
-        position = self._position.get(record_hash)
-        if position is not None:
-            return _json_list(self._encoded[position + 1 :])
-        if self._whole is None:
-            self._whole = _json_list(self._encoded)
-        return self._whole
-
-    def tip(self) -> orjson.Fragment | None:
-        return orjson.Fragment(self._encoded[-1]) if self._encoded else None
-
-
 def _submitter(call: Call) -> str:
     """Who sent a call, for the log: the first of its names is the operator's, the others are of its hosts."""
     return shown(call.client_names[:1]) if call.client_names else "a client without a certificate"
-
-
-def _json_list(items: Sequence[bytes]) -> orjson.Fragment:
-    return orjson.Fragment(b"[" + b",".join(items) + b"]")
-
-
-async def _encode(records: Sequence[SignedRecord]) -> list[bytes]:
-    encoded: list[bytes] = []
-    for start in range(0, len(records), 10 * SLICE):
-        encoded += [record_text.dumps(record.to_json()) for record in records[start : start + 10 * SLICE]]
-        await asyncio.sleep(0)
-    return encoded

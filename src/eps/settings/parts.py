@@ -228,7 +228,8 @@ class RedisSettings(Model):
 
     username: str = ""
     """Of an ACL user, who needs `+select +role +time +llen +lindex +lrange +eval +rpush +del +ltrim +info +config|get`
-    for that key; without it, the password is the default user's."""
+    for that key; where several service directories share it, `+publish +subscribe` for the channel of its name, `&KEY`;
+    for `wait_for_replicas`, `+wait`. Without `username`, the password is the default user's."""
 
     tls: TlsSettings | None = None
     """For the server and for sentinels; without it, plain TCP."""
@@ -247,7 +248,11 @@ class RedisSettings(Model):
     """The database's number."""
 
     key: Annotated[str, Field(min_length=1)] = Field(default="entries", examples=["sd-1"])
-    """The list that holds the entries; never shared by two programs."""
+    """The list that holds the entries. Several service directories may share one, and so may several public proxies."""
+
+    wait_for_replicas: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+    """How many replicas must have a change before it counts as stored; while fewer are connected, changes are refused.
+    Without this, a failover can lose what was called stored a moment before."""
 
 
 class FileSettings(Model):

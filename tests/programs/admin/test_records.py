@@ -66,7 +66,7 @@ class Sd:
 
     async def submit(self, *files: Path, reset: bool = False, wait: float = 0.0, **more: Any) -> Submitted:
         options: dict[str, Any] = {"signer": ADMIN, "now": self.clock} | more
-        return await submit_records(files, reset=reset, calls=DirectoryCalls(self.call, wait), **options)
+        return await submit_records(files, reset=reset, calls=DirectoryCalls(self.call, wait=wait), **options)
 
 
 @pytest.fixture

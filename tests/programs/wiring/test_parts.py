@@ -42,9 +42,10 @@ async def test_where_a_redis_database_is() -> None:
         sentinel_username="su",
         sentinel_password="secret too",
         tls=tls,
+        wait_for_replicas=2,
     )
     place = redis_place(given)
-    assert place == RedisPlace(("127.0.0.1:1", "[::1]:1"), "m", 3, "u", "secret", "su", "secret too", tls_files(tls))
+    assert place == RedisPlace(("127.0.0.1:1", "[::1]:1"), "m", 3, "u", "secret", "su", "secret too", tls_files(tls), 2)
     assert "secret" not in f"{given!r} {place!r} {place.describe()}"
 
 

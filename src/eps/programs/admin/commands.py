@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from eps.client.own_settings import endpoint_of
 from eps.core import record_text
 from eps.core.exact import is_fingerprint
 from eps.core.jsonrpc_text import strict_loads
-from eps.core.message import Error, Response
+from eps.core.message import Error
 from eps.core.names import Fingerprint, Object, RecordHash
 from eps.core.new_root import TrustedRoot
 from eps.core.signature import Signer, load_signer
@@ -63,13 +64,11 @@ def sd_settings() -> SdSettings:
 
 @asynccontextmanager
 async def directory_of(settings: EpsSettings, wait: float = 0.0) -> AsyncIterator[DirectoryCalls]:
-    """Calls the first service directory that the settings name; one that can't be reached yet for ``wait`` seconds."""
+    """Calls the service directories that the settings name, the first that can be reached; for ``wait`` seconds, if
+    none can be yet."""
     async with clients_of(settings) as clients:
-
-        async def call(method: str, params: Object) -> Response:
-            return await clients.call(0, method, params)
-
-        yield DirectoryCalls(call, wait)
+        calls = [partial(clients.call, index) for index in range(len(clients.names))]
+        yield DirectoryCalls(*calls, wait=wait)
 
 
 @asynccontextmanager

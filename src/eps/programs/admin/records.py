@@ -39,8 +39,9 @@ from eps.programs.admin.plan import Plan, asked_chain, catch_up, check_still_so,
 from eps.programs.admin.roots import record_values
 from eps.programs.admin.set_back import OwnServer
 
-STALE_ATTEMPTS = 5
-"""How often a batch is chained anew because somebody else submitted in between."""
+STALE_ATTEMPTS = 10
+"""How often a batch is chained anew because somebody else submitted in between: of two who submit all
+the time, one batch in a thousand is refused for good."""
 
 STEP = timedelta(microseconds=1)
 """Between the dates of a batch's records: two records of one content and date would have one hash."""
@@ -234,11 +235,17 @@ async def _submit(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> Error
         response = await calls.answer("submitRecords", params)
     except OutcomeUnknown as error:
         # What was sent is not sent again, but whether it arrived can be seen.
-        if tip_hash(await calls.result("getTip", {})) == chain[-1].hash:
+        if await _is_there(calls, chain):
             return None
         error.hint = "the records were not stored up to now: look with eps directory show before submitting them again"
         raise
     return response.error
+
+
+async def _is_there(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> bool:
+    """Whether the service directory has them, also if somebody has submitted more since."""
+    behind = await calls.result("getRecords", {"after": chain[0].parent_hash})
+    return any(tip_hash(record) == chain[-1].hash for record in behind or ())
 
 
 def _as_sent(signed: SignedRecord) -> object:

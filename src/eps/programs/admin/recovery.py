@@ -177,7 +177,7 @@ async def _settle_mark(imported: Chain, dropped: Sequence[SignedRecord], path: P
     if path is None:
         return
     mark = HighWater.from_json(await asyncio.to_thread(read_state, path, VERSION))
-    lost = mark.lost(imported) if mark is not None else ""
+    lost = mark.lost(imported.records) if mark is not None else ""
     if mark is not None and mark.tip in {record.hash for record in dropped}:
         await HighWaterMark(path, say).follow(imported)
     elif lost:

@@ -114,4 +114,4 @@ async def _verified(client: JsonRpcClient, settings: SdSettings) -> tuple[Chain 
 def _lost(settings: SdSettings, chain: Chain) -> str:
     path = high_water_file(settings)
     mark = HighWater.from_json(read_state(path, VERSION)) if path is not None else None
-    return mark.lost(chain) if mark is not None else ""
+    return mark.lost(chain.records) if mark is not None else ""

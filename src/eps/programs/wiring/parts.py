@@ -137,12 +137,15 @@ def directory_clients(given: models.ApiDirectorySettings) -> ServiceDirectoryCli
     )
 
 
-async def open_datastore(given: models.Datastore, emit: Emit, *, shared: bool = False) -> Datastore:
+async def open_datastore(
+    given: models.Datastore, emit: Emit, *, shared: bool = False, continued: bool = False
+) -> Datastore:
     """The datastore that settings name.
 
     Args:
         emit: told what is doubtful about it, now and later.
         shared: others may have it open too, as several public proxies have; a file never is.
+        continued: others may continue a list on Redis, as several service directories do.
 
     Raises:
         StartError: it can't be opened.
@@ -156,8 +159,12 @@ async def open_datastore(given: models.Datastore, emit: Emit, *, shared: bool = 
             return await FileDatastore.open(given.settings.filename, emit=emit)
         case models.RedisDatastore():
             from eps.datastores.redis import RedisDatastore
+            from eps.datastores.redis_shared import SharedRedisDatastore
 
-            return await RedisDatastore.open(redis_place(given.settings), given.settings.key, shared=shared, emit=emit)
+            place, key = redis_place(given.settings), given.settings.key
+            if continued:
+                return await SharedRedisDatastore.open(place, key, shared=True, emit=emit)
+            return await RedisDatastore.open(place, key, shared=shared, emit=emit)
         case models.MemoryDatastore():
             return MemoryDatastore()
 
@@ -180,6 +187,7 @@ def redis_place(given: models.RedisSettings) -> "RedisPlace":
         sentinel_username=given.sentinel_username,
         sentinel_password=given.sentinel_password,
         tls=tls_files(given.tls) if given.tls is not None else None,
+        replicas=given.wait_for_replicas,
     )
 
 

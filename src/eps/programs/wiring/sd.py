@@ -7,7 +7,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.core.record_text import loads
 from eps.datastores import Datastore
-from eps.datastores.watched import Watched
+from eps.datastores.watched import watched
 from eps.directory.service import ServiceDirectory
 from eps.errors import NotSent
 from eps.jsonrpc.callers import Callers
@@ -86,7 +86,7 @@ class SdServer(Composite):
         return apply
 
     async def _load(self) -> None:
-        self._store = Watched(await open_datastore(self._given_store, self._emit), self._emit)
+        self._store = watched(await open_datastore(self._given_store, self._emit, continued=True), self._emit)
         self._service = ServiceDirectory(
             self._store, self._trust, now, self._emit, foreign_peers=self._foreign_peers, mark=self._mark
         )
