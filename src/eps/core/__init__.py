@@ -13,6 +13,7 @@ advice        what a writer of records is told before they are signed, likeness:
 changes       what differs between two states of the directory, and entries in words     removal   an operator goes
 age           how old what is known of the directory is      clock          ours, beside those of others
 high_water    how far a directory had come, and whether what is there now is less
+soundness     what of a record can be verified by itself     cache_seal     what was verified need not be again
 canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded
 second_reading  free-form values that could be read in another way
 new_root      which root may replace a chain               shared_records  the records of one, shared as it grows

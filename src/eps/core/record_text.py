@@ -34,6 +34,11 @@ what is around it. Large answers are read piece by piece, so that this is for ea
 _ODD_NUMBER = re.compile(rb'(?:"[ \t\r\n]*+:|[\[,]|\A)[ \t\r\n]*+(?:-0|-?\d{16}|-?\d++[.eE])')
 """Where a number may stand that is no plain integer. One found inside a text costs time only."""
 
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "123456789-" else byte for byte in range(256))
+_SPACE = b" \t\r\n"
+_NUMBERS_BEGIN = (b'":0', b"[0", b",0")
+"""What is before each number that is in something, once all digits and signs are 0 and space is gone."""
+
 
 class Number(float):
     """A double that stands in its record in another way than we would write it.
@@ -62,9 +67,17 @@ def loads(text: bytes, *, max_bytes: int) -> Any:
     if len(text) > max_bytes:
         raise TooLarge(f"{len(text)} bytes of JSON, the limit is {max_bytes}", hint="send less at once")
     try:
-        return _settled(_parse(text)) if _ODD_NUMBER.search(text) else parse_json(text, max_bytes)
+        return _settled(_parse(text)) if _may_be_odd(text) else parse_json(text, max_bytes)
     except TooDeep:  # for the parser
         return _deep_value(text)
+
+
+def _may_be_odd(text: bytes) -> bool:
+    """Whether a number may be in it that is no plain integer. Most records hold none at all, which is seen sooner."""
+    alike = text.translate(_DIGITS_ALIKE, _SPACE)
+    if not alike.startswith(b"0") and not any(begin in alike for begin in _NUMBERS_BEGIN):
+        return False
+    return _ODD_NUMBER.search(text) is not None
 
 
 def _deep_value(text: bytes) -> Any:

@@ -7,7 +7,8 @@ service      keeps the chain of signed records; behind the sd program's JSON-RPC
 stored       its records in the store, which other service directories may continue; pages: as it gives them out
 api          what was verified last, kept (cache) and told (reports), asked anew again and again (pace)
 rounds       one question: who is asked (endpoints: several service directories), whose answer is believed (slices:
-             verified without holding up the event loop)
+             verified without holding up the event loop; of many, on all processors: inspection, by inspector)
+sealing      vouches at the next start for what was verified at this one
 callers      what it says of the certificates at the EPS server's JSON-RPC port
 trusted_roots  new roots that were accepted by hand
 rules, keeping  what a service directory says that it takes and keeps, and which of them drop canonical signatures

@@ -26,6 +26,7 @@ from eps.directory import findings
 from eps.directory.cache import ChainCache
 from eps.directory.confirmed import AgeLimit, Confirmed
 from eps.directory.endpoints import Clients
+from eps.directory.inspection import sound_among
 from eps.directory.pace import Pace, Refreshes
 from eps.directory.reports import Reports
 from eps.directory.rounds import Rounds
@@ -55,10 +56,13 @@ class KeptFiles:
     Attributes:
         cache: what was verified; when it was confirmed stands beside it. None keeps nothing.
         trusted_roots: the roots that were accepted by hand; None: there are none.
+        seal_key: what the cache is sealed with, so that it need not be verified again (``core.cache_seal``); empty: it
+            isn't.
     """
 
     cache: str | None = None
     trusted_roots: Path | None = None
+    seal_key: bytes = field(default=b"", repr=False)
 
     @property
     def confirmed(self) -> Path | None:
@@ -107,7 +111,7 @@ class ApiDirectory:
         self._clock = ClockNews(emit, "the service directory")
         roots = TrustedRootsFile(files.trusted_roots, emit)
         self._rounds = Rounds(clients, roots, self._reports, following.pace.thorough_every, now)
-        self._cache = ChainCache(files.cache, emit)
+        self._cache = ChainCache(files.cache, emit, files.seal_key)
         self._searches = findings.Searches(emit)
         self._refreshes = Refreshes(following.pace)
         self._pace = following.pace
@@ -241,7 +245,9 @@ class ApiDirectory:
 
     async def _verified_by(self, trust: TrustStore) -> Chain:
         empty = Chain.empty(trust)
-        return await last_chain(empty.extending(tuple(self._chain.records), self._now()), empty)
+        records = tuple(self._chain.records)
+        sound = await sound_among(records, trust)
+        return await last_chain(empty.extending(records, self._now(), sound=sound), empty)
 
     async def _poll(self, *, thorough: bool) -> None:
         """Ask once, and use what was heard."""

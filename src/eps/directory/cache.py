@@ -1,7 +1,7 @@
 """The verified chain on our own disk, so that a server starts while the service directory is down.
 
 A cache must never keep a server from starting or running: whatever goes wrong with it is told once, and the server
-goes on without. What is read from it is verified again.
+goes on without. What is read from it is verified again, but for what a seal of ours vouches for (``sealing``).
 
     keep ─▶ written, behind what is there ─▶ up to date
               └ can't be ─▶ behind: closed; every 10 s opened and written whole, until that succeeds
@@ -10,15 +10,19 @@ A cache that stayed behind would be a danger: the next start begins with it, and
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from eps.core import record_text
 from eps.core.chain import Chain, pick_newest_root
 from eps.core.event import Emit, Level, Notice, StoreError
 from eps.core.record import SignedRecord
+from eps.core.soundness import Sound
 from eps.datastores import RECORD, DataEntry, Datastore, new_id
 from eps.datastores.sqlite import SqliteDatastore, read_entries
+from eps.directory.inspection import sound_among
+from eps.directory.sealing import Sealing
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
 from eps.errors import BadParams, BadRequest, EpsError, RecordError, Side
 
@@ -31,6 +35,9 @@ and one attempt is an open file and a failed transaction: too little to be felt 
 
 REPLACED = "it is replaced when the service directory answers"
 
+SEAL_FILE = "directory-seal.json"
+"""Beside the cache."""
+
 
 class ChainCache:
     """Keeps the records of one chain in a store of their own.
@@ -38,10 +45,12 @@ class ChainCache:
     Args:
         path: the store's file; None keeps nothing.
         emit: told once if the cache can't be used.
+        seal_key: of the seal beside it (``core.cache_seal``); empty: all is verified at each start.
     """
 
-    def __init__(self, path: str | None, emit: Emit) -> None:
+    def __init__(self, path: str | None, emit: Emit, seal_key: bytes = b"") -> None:
         self._path = path
+        self._seal = Sealing(None if path is None else Path(path).with_name(SEAL_FILE), seal_key)
         self._emit = emit
         self._store: Datastore | None = None
         self._kept: Chain | None = None
@@ -58,16 +67,23 @@ class ChainCache:
             The chain in the cache. If it doesn't verify, or there is none, ``empty``: it is overwritten by what is
             kept next.
         """
-        values = await self._read()
-        if not values:
+        texts = [entry.data for entry in await self._read()]
+        if not texts:
             return empty
+        sealed = await asyncio.to_thread(self._seal.known, texts, empty.trust)
         try:
-            self._kept = await verified(values, empty, now)
+            self._kept = await _verified_texts(texts, empty, now, sealed)
         except (BadParams, RecordError) as error:
-            text = f"the directory cache is not used, it does not verify: {error.message}"
-            self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
+            self._tell_unusable(f"is not used, it does not verify: {error.message}")
             return empty
+        except BadRequest as error:
+            self._tell_unusable(f"{self._path} can't be read: {error}")
+            return empty
+        await asyncio.to_thread(self._seal.write, self._kept)
         return self._kept
+
+    def _tell_unusable(self, why: str) -> None:
+        self._emit(Notice(text=f"the directory cache {why}", hint=REPLACED, level=Level.WARN))
 
     async def keep(self, chain: Chain) -> None:
         """Write a verified chain. It is written to its end if the caller is cancelled: it shall be there next time.
@@ -113,17 +129,13 @@ class ChainCache:
             await self._keep()
         self._trying = None
 
-    async def _read(self) -> list[object]:
-        """The records in the cache as JSON values; none if there is no usable cache."""
+    async def _read(self) -> Sequence[DataEntry]:
+        """What is in the cache; nothing if it can't be used."""
         if self._path is None:
             return []
         try:
             self._store = await SqliteDatastore.open(self._path)
-            return await _values(await self._store.read_all())
-        except BadRequest as error:
-            # The store itself works: it stays open, and gets new content when the service directory answers.
-            text = f"the directory cache {self._path} can't be read: {error}"
-            self._emit(Notice(text=text, hint=REPLACED, level=Level.WARN))
+            return await self._store.read_all()
         except EpsError as error:
             await self._close_store()
             self._complain(f"the directory cache can't be used: {error}", error)
@@ -143,10 +155,15 @@ class ChainCache:
         if self._store is None:
             assert self._path is not None, "without a path nothing is written"
             self._store, known = await SqliteDatastore.open(self._path), None
+        is_new = True
         if known is None or known.root is None or chain.root is None or known.root.hash != chain.root.hash:
-            await self._store.replace(await entries_of(chain.records))
+            entries = await entries_of(chain.records)
+            await self._store.replace(entries)
         else:
-            await self._store.append(await entries_of(chain.records[len(known.records) :]))
+            entries, is_new = await entries_of(chain.records[len(known.records) :]), False
+            await self._store.append(entries)
+        await asyncio.to_thread(self._seal.add, [entry.data for entry in entries], anew=is_new)
+        await asyncio.to_thread(self._seal.write, chain)
 
     def _complain(self, text: str, error: EpsError) -> None:
         self._emit(StoreError(operation="write"))
@@ -174,28 +191,53 @@ async def entries_of(records: Sequence[SignedRecord]) -> list[DataEntry]:
     return entries
 
 
-async def _values(entries: Sequence[DataEntry]) -> list[object]:
-    values: list[object] = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            values.append(record_text.loads(entry.data, max_bytes=len(entry.data)))
-        except BadRequest as error:
-            raise BadRequest(f"record {number} is not JSON: {error}") from error
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
-    return values
-
-
-async def verified(values: Sequence[object], empty: Chain, now: datetime) -> Chain:
+async def verified(
+    values: Iterable[object], count: int, empty: Chain, now: datetime, sealed: Collection[int] = frozenset()
+) -> Chain:
     """The newest chain among records as JSON values, verified from its root on.
+
+    Args:
+        values: each is let go when it has been read.
+        count: about how many.
+        sealed: the indices of those that are known to be sound.
 
     Raises:
         BadParams: one of them is no record.
         RecordError: one of them is not to be believed.
     """
-    with many_objects(len(values)):
-        records = pick_newest_root(await read_records(values))
-        return await last_chain(empty.extending(records, now), empty, records)
+    with many_objects(count):
+        records = await read_records(values)
+        unknown = [signed for index, signed in enumerate(records) if index not in sealed]
+        found = await sound_among(unknown, empty.trust)
+        steps = await asyncio.to_thread(_growing, empty, records, sealed, found, now)
+        return await last_chain(steps, empty, records)
+
+
+def _growing(
+    empty: Chain, records: Sequence[SignedRecord], sealed: Collection[int], found: Sound, now: datetime
+) -> Iterator[Chain]:
+    sound = Sound(signed for index, signed in enumerate(records) if index in sealed or signed in found)
+    return empty.extending(pick_newest_root(records), now, sound=sound)
+
+
+async def _verified_texts(
+    texts: list[bytes], empty: Chain, now: datetime, sealed: Collection[int] = frozenset()
+) -> Chain:
+    """As :func:`verified`, of a store's texts, which are let go one by one.
+
+    Raises:
+        BadRequest: one of them is not JSON.
+    """
+    return await verified(_values(texts), len(texts), empty, now, sealed)
+
+
+def _values(texts: list[bytes]) -> Iterator[object]:
+    for index, text in enumerate(texts):
+        texts[index] = b""
+        try:
+            yield record_text.loads(text, max_bytes=len(text))
+        except BadRequest as error:
+            raise BadRequest(f"record {index + 1} is not JSON: {error}") from error
 
 
 async def read_cache(path: str, empty: Chain, now: datetime) -> Chain:
@@ -213,4 +255,4 @@ async def chain_in(entries: Sequence[DataEntry], empty: Chain, now: datetime) ->
     Raises:
         EpsError: one of them can't be read or is not to be believed.
     """
-    return await verified(await _values(entries), empty, now)
+    return await _verified_texts([entry.data for entry in entries], empty, now)

@@ -21,6 +21,7 @@ from eps.core.instant import Instant
 from eps.core.names import Object
 from eps.core.new_root import TrustedRoot
 from eps.directory.endpoints import Clients, Endpoints
+from eps.directory.inspection import sound_among
 from eps.directory.keeping import SignatureKeeping
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
@@ -181,7 +182,9 @@ class Rounds:
                 records = await read_records(values)
                 if any(signed.is_root for signed in records):
                     trusted = await self._trusted_roots.read()
-                verified = await last_chain(chain.accepting(records, self._now(), trusted), chain, records)
+                sound = await sound_among(records, chain.trust)
+                steps = chain.accepting(records, self._now(), trusted, sound)
+                verified = await last_chain(steps, chain, records)
         except (BadParams, RecordError) as error:
             until = asyncio.get_running_loop().time() + self._thorough_every
             self._refused[index] = _Refusal(_digest(values[-1] if values else None), error, until, trusted)

@@ -33,6 +33,7 @@ from eps.core.wording import counted
 from eps.datastores import Datastore
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
+from eps.directory.inspection import sound_among
 from eps.directory.pages import Pages
 from eps.directory.reports import changed_sections
 from eps.directory.rules import rules
@@ -139,7 +140,8 @@ class ServiceDirectory:
         except RecordError as error:
             raise self._broken(error.message) from error
         try:
-            chain = await last_chain(empty.extending(newest, self._now()), empty)
+            sound = await sound_among(newest, self._trust)
+            chain = await last_chain(empty.extending(newest, self._now(), sound=sound), empty)
         except RecordError as error:
             raise self._broken(f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await encode(newest), news.seen, reset=True)
@@ -171,7 +173,9 @@ class ServiceDirectory:
             async with self._lock:
                 empty = Chain.empty(trust)
                 try:
-                    chain = await last_chain(empty.extending(tuple(self._chain.records), self._now()), empty)
+                    records = tuple(self._chain.records)
+                    sound = await sound_among(records, trust)
+                    chain = await last_chain(empty.extending(records, self._now(), sound=sound), empty)
                 except RecordError as error:
                     raise self._broken(f"with the new authorities, {error.message}") from error
                 self._trust, self._chain = trust, chain

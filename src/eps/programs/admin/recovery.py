@@ -138,7 +138,7 @@ async def _imported(file: Path, trust: TrustStore) -> Chain:
     if not isinstance(records, list) or not records:
         raise SettingsError(f"{file}: holds no signed records", hint="make it with eps directory export")
     try:
-        return await verified(records, Chain.empty(trust), now())
+        return await verified(records, len(records), Chain.empty(trust), now())
     except (BadParams, RecordError) as error:
         raise RecordError(f"{file}: {error.message}; nothing was changed", hint=error.hint) from None
 

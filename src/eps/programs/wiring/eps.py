@@ -51,6 +51,7 @@ from eps.programs.wiring.parts import (
     add_metrics,
     directory_cache,
     directory_clients,
+    directory_seal_key,
     jsonrpc_client,
     now,
     rate_limits,
@@ -342,7 +343,11 @@ def _directory_source(settings: EpsSettings, emit: Emit) -> DirectorySource:
                 directory_clients(given),
                 directory_trust(given),
                 emit=emit,
-                files=KeptFiles(directory_cache(settings), Path(settings.state_path) / trusted_roots.FILE),
+                files=KeptFiles(
+                    directory_cache(settings),
+                    Path(settings.state_path) / trusted_roots.FILE,
+                    directory_seal_key(given),
+                ),
                 following=Following(
                     Operator(settings.name),
                     Pace(given.cache_entries_for),

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from eps.core.cache_seal import seal_key
 from eps.core.event import Emit, Level, Notice
 from eps.core.http_proxy import http_proxies
 from eps.core.jsonrpc_text import Load
@@ -172,6 +173,17 @@ async def open_datastore(
 def directory_cache(settings: EpsSettings) -> str:
     """Where an EPS server keeps its copy of the directory."""
     return str(Path(settings.state_path) / "directory-cache.sqlite")
+
+
+def directory_seal_key(given: models.ApiDirectorySettings) -> bytes:
+    """With what the directory's cache is sealed: from the private key with which we ask for it; empty without one."""
+    tls = given.jsonrpc_client.tls
+    if tls is None or tls.key_file is None:
+        return b""
+    try:
+        return seal_key(Path(tls.key_file).read_bytes())
+    except OSError:
+        return b""  # who loads it says why
 
 
 def redis_place(given: models.RedisSettings) -> "RedisPlace":
