@@ -206,7 +206,7 @@ def read_sources() -> dict[str, str]:
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
 
 
-FOR_APPLICATIONS = ("eps.client",)
+FOR_APPLICATIONS = ("eps.client", "eps.service")
 """Packages that applications import: what their ``__all__`` lists is used, and what the classes there offer."""
 
 

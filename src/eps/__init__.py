@@ -3,7 +3,7 @@
 The rooms, from the ground up; none imports what is above it (``tests/test_layers.py``, ARCHITECTURE.md). Each folder's
 ``__init__.py`` is its map.
 
-client       FOR APPLICATIONS: calls the network through their operator's EPS server
+client       FOR APPLICATIONS: calls the network             service      FOR APPLICATIONS: offers methods to it
 
 reasons      why something failed, in words            errors       one tree of them
 core         what the protocol says, without sockets, clock or files

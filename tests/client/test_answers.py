@@ -87,7 +87,7 @@ def test_errors_of_our_servers(error: theirs.EpsError, kind: type[CallError], ex
         (-100, {}, OutcomeUnknown, "unknown"),
         (-32603, {}, OutcomeUnknown, "unknown"),
         (-32601, {}, BadCall, "no"),
-        (-32602, {"field": "name"}, ServiceError, "yes"),
+        (-32602, {"field": "name"}, BadCall, "no"),
         (404, {}, ServiceError, "yes"),
         (7, [1], ServiceError, "yes"),
         (7, {"stage": "call", "side": "peer", "outcome": "no word of ours", "hint": ""}, ServiceError, "yes"),

@@ -35,6 +35,9 @@ _NOT_RUN = frozenset({"bad-request", "not-json", "bad-address", "bad-params", "t
                       "method-not-found", "not-found"})  # fmt: skip
 """Reasons that lie in the call itself."""
 
+_NEVER_BEGUN = frozenset({-32700, -32600, -32601, -32602})
+"""JSON-RPC's codes for what can't be read, methods that don't exist, and params that don't fit, whoever says so."""
+
 _RAN_IN_VAIN = frozenset({-100, 500, -32603})
 """Codes with which servers in use say that handling failed: before or after the service had run, nobody knows."""
 
@@ -122,13 +125,13 @@ def _by_code(code: int, data: Any) -> tuple[type[CallError], Executed]:
     """The class for an error whose maker is not known, and whether the call ran."""
     if code == 403 and (not data or _of_a_stage(data).get("stage") == "permission"):
         return NotPermitted, "unknown"
+    if code in _NEVER_BEGUN:
+        return BadCall, "no"
     if data:
         return ServiceError, "yes"
     if code == 1:
         return UnknownOperator, "no"
-    if code in _RAN_IN_VAIN:
-        return OutcomeUnknown, "unknown"
-    return (BadCall, "no") if -32700 <= code <= -32600 else (ServiceError, "yes")
+    return (OutcomeUnknown, "unknown") if code in _RAN_IN_VAIN else (ServiceError, "yes")
 
 
 def _of_a_stage(data: Any) -> dict[str, str]:

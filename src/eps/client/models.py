@@ -1,12 +1,12 @@
 """Params from dataclasses and pydantic models, and results into them. pydantic is loaded when a result is converted."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from eps.client.errors import BadCall, UnexpectedResult
-from eps.client.requests import Call
+from eps.client.requests import Call, plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,11 +30,10 @@ def params_of(value: object, method: str) -> dict[str, Any]:
         return {}
     if isinstance(value, Mapping):
         return dict(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return cast(dict[str, Any], dump(mode="json", by_alias=True))
+    with suppress(TypeError):
+        found = plain(value)
+        if isinstance(found, dict):
+            return found
     text = f"the params of {method} must be a mapping, a dataclass or a pydantic model, not {type(value).__name__}"
     raise BadCall(text, Call(method, {}, "", "").details(executed="no", code=-32602, reason="bad-params", side="ours"))
 

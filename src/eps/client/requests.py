@@ -1,7 +1,8 @@
 """A call as the bytes that are sent (PROTOCOL.md section 5)."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import date
 from secrets import token_hex
 from typing import Any
 
@@ -12,7 +13,24 @@ from eps.core.host_port import render_host_port
 MAX_METHOD_BYTES = 100
 """PROTOCOL.md section 5."""
 
-_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+def plain(value: object) -> Any:
+    """What JSON has for a dataclass, a pydantic model, or a date.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(mode="json", by_alias=True)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+
+
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
 
 
 @dataclass(frozen=True, slots=True)
