@@ -10,6 +10,7 @@ from eps.channels.connected import MAX_WAITING, Connected, ConnectedStream
 from eps.channels.held_streams import announcement
 from eps.core.event import Level, PeerChanged, Refused
 from eps.core.names import Fingerprint, Operator
+from eps.core.trace import CURRENT, Trace, trace_of
 from eps.core.warn_rate import WARN_SECONDS
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
@@ -18,6 +19,7 @@ from eps.transport.tls import PeerIdentity
 from support.testing import Events
 
 HD_2 = Operator("hd-2")
+TRACE = "1" * 32
 PEER = PeerIdentity((HD_2, Operator("hd-2b")), Fingerprint("aa"))
 
 
@@ -269,3 +271,18 @@ async def test_in_doubt_to_the_end_a_call_was_not_sent(setup: Setup) -> None:
     with pytest.raises(NotSent, match="still there"):
         await setup.call(timeout=0.02)
     assert stream.sent.empty()
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "in use"])
+@pytest.mark.parametrize("given", [True, False], ids=["given", "made"])
+async def test_only_clients_of_ours_are_told_the_trace(setup: Setup, ours: bool, given: bool) -> None:
+    stream = await setup.open(metadata=STREAM_METADATA if ours else None)
+    trace = Trace(TRACE, given=given)
+    before = CURRENT.set(trace)
+    call = setup.call()
+    CURRENT.reset(before)
+    sent = await stream.sent.get()
+    assert trace_of(sent.traceparent) == (TRACE if ours else "")
+    stream.answers.put_nowait(pb.Response(id="1", took="00000.250000"))
+    await call
+    assert trace.there == (0.25 if ours and given else None)

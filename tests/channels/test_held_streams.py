@@ -10,6 +10,7 @@ import pytest
 from eps.channels.held_streams import HeldStreams
 from eps.core.event import Level, Notice, PeerChanged
 from eps.core.names import Fingerprint, Operator
+from eps.core.trace import CURRENT, Trace, seconds_in, traceparent
 from eps.errors import NotSent, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
@@ -22,6 +23,7 @@ from support.fakes import FakeSource, network_directory
 from support.testing import Events
 
 HD_1, PROXY = Operator("hd-1"), Operator("public-proxy-1.ga")
+TRACE = "1" * 32
 
 
 class FakeStream:
@@ -89,7 +91,9 @@ class Setup:
         self.gates: dict[str, asyncio.Event] = {}
         self.defects: set[str] = set()
         self.handled: list[str] = []
+        self.traces: list[Trace | None] = []
         self.answer_size = 0
+        self.tells = False
         self.connections: list[SimpleNamespace] = []
         self.held = HeldStreams(HD_1, self.source, self.connect, self.answer, self.events)
 
@@ -99,7 +103,7 @@ class Setup:
             raise self.failures.pop(0)
         futures = {name: asyncio.get_running_loop().create_future() for name in ("leaving", "closed")}
         peer = PeerIdentity((PROXY,), Fingerprint("aa"))
-        self.connections.append(SimpleNamespace(open_stream=self.open_stream, peer=peer, **futures))
+        self.connections.append(SimpleNamespace(open_stream=self.open_stream, peer=peer, opened_by="", **futures))
         return self.connections[-1]  # type: ignore[return-value]  # what HeldStreams uses of it
 
     def open_stream(self, metadata: dict[str, str]) -> FakeStream:
@@ -118,6 +122,9 @@ class Setup:
         if request.id in self.gates:
             await self.gates[request.id].wait()
         self.handled.append(request.id)
+        self.traces.append(trace := CURRENT.get())
+        if trace is not None:
+            trace.tells = self.tells
         return pb.Response(id=request.id, result=encode_struct({"text": "x" * self.answer_size}))
 
     async def next_stream(self) -> FakeStream:
@@ -150,6 +157,24 @@ async def test_to_a_server_of_ours_a_slow_call_delays_no_other(setup: Setup) -> 
     assert await answers(stream, 1) == ["quick"]
     setup.gates["slow"].set()
     assert await answers(stream, 1) == ["slow"]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_request_that_names_its_trace_belongs_to_it(setup: Setup, tells: bool) -> None:
+    stream = await setup.next_stream()
+    setup.gates["1"] = asyncio.Event()
+    told = traceparent(TRACE, "2" * 16, sampled=True)
+    stream.requests.put_nowait(pb.Request(method="hd-1.f", id="1", traceparent=told))
+    stream.ask("2")
+    assert await answers(stream, 1) == ["2"]
+    assert setup.traces == [None], "who tells none has none"
+    setup.tells = tells
+    setup.gates["1"].set()
+    async with asyncio.timeout(30):
+        answer = await stream.sent.get()
+    trace = setup.traces[-1]
+    assert trace is not None and (trace.id, trace.given) == (TRACE, True)
+    assert (seconds_in(answer.took) is not None) == tells
 
 
 async def test_to_any_other_server_answers_go_in_the_order_of_the_requests(setup: Setup) -> None:

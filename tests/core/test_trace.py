@@ -27,6 +27,7 @@ from eps.core.trace import (
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
+OPENED = "1" * 32
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,33 @@ def test_what_goes_along_comes_back() -> None:
         assert (trace_of(told), is_sampled(told), len(told)) == (TRACE, sampled, TRACEPARENT_BYTES)
     assert trace_of_brokering(brokering_id(TRACE, SPAN)) == TRACE
     assert trace_of_brokering("d41d8cd98f00b204e9800998ecf8427e") == ""
-    assert trace_of(Trace(TRACE, given=True).metadata()["traceparent"]) == TRACE
-    assert not is_sampled(Trace(TRACE).metadata()["traceparent"]), "nobody asked for it"
+    assert trace_of(Trace(TRACE, given=True).parent()) == TRACE
+    assert not is_sampled(Trace(TRACE).parent()), "nobody asked for it"
+    assert Trace("", opened_by=TRACE).parent() == ""
+
+
+@pytest.mark.parametrize(
+    ("parent", "opened_by", "found"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", "", (TRACE, True, "")),
+        (f"00-{TRACE}-{SPAN}-00", OPENED, (TRACE, False, OPENED)),
+        ("odd", OPENED, ("", False, OPENED)),
+        ("odd", "", None),
+    ],
+    ids=["sampled", "not sampled", "none", "nothing"],
+)
+def test_of_a_call_that_another_server_sends(parent: str, opened_by: str, found: object) -> None:
+    trace = Trace.told(parent, opened_by)
+    assert (trace and (trace.id, trace.given, trace.opened_by)) == found
+
+
+def test_who_is_told_how_long_it_took() -> None:
+    trace = Trace(TRACE, given=True)
+    assert trace.duration(1.5) == "", "our settings say who is"
+    trace.tells = True
+    assert trace.duration(1.5) == "00001.500000"
+    trace.given = False
+    assert trace.duration(1.5) == "", "nobody asked"
 
 
 def test_how_long_it_took_here() -> None:
@@ -99,6 +125,7 @@ def test_the_present_one() -> None:
         ("x", None),
         (None, None),
         (10**400, None),
+        ("0" * 40, None),
     ],
     ids=str,
 )

@@ -20,9 +20,12 @@ from eps.core.names import Operator
 from eps.errors import AddressError, BadRequest, TooDeep, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.codec import (
+    SURELY_FITS,
     decode_response,
     encode_request,
     encode_response,
+    tell_duration,
+    tell_trace,
 )
 from support.grpc_rig import nested, struct
 from support.wire_messages import decode_request
@@ -216,3 +219,15 @@ def test_over_4_mib_is_named_with_its_size() -> None:
         encode_response(Response("1", "x" * 5_000_000), "1")
     with pytest.raises(TooLarge, match="the error has"):
         encode_response(Response("1", error=Error(1, "m", "x" * 5_000_000)), "1")
+
+
+def test_what_is_told_of_a_trace_makes_no_message_too_large() -> None:
+    request, answer = pb.Request(params=b"x" * SURELY_FITS), pb.Response(result=b"x" * SURELY_FITS)
+    tell_trace(request, "00-…")
+    tell_duration(answer, "00001.000000")
+    assert (request.traceparent, answer.took) == ("00-…", "00001.000000")
+    large, failed = pb.Request(params=b"x" * (SURELY_FITS + 1)), pb.Response(id="1")
+    failed.error.data = b"x" * (SURELY_FITS + 1)
+    tell_trace(large, "00-…")
+    tell_duration(failed, "00001.000000")
+    assert (large.traceparent, failed.took) == ("", "")

@@ -67,6 +67,7 @@ async def test_looking_at_a_network(machine: Machine, here: Here, monkeypatch: p
     assert done.out == "hd-1\thealth-departments\nhd-2\thealth-departments\n"
 
     await what_was_traced(machine, here, monkeypatch)
+    await what_went_down_a_stream(machine, here, monkeypatch)
     for variable, role, work in (
         ("SD_SETTINGS", "sd-1", looking.sd_doctor),
         ("PROXY_SETTINGS", "public-proxy-1", looking.proxy_doctor),
@@ -163,6 +164,29 @@ async def what_was_traced(machine: Machine, here: Here, monkeypatch: pytest.Monk
     assert (await here.run(partial(looking.trace, ["1" * 32], False, False))).code == 1
     assert (await here.run(partial(looking.trace, ["no trace"], False, False))).code == 2
     assert (await here.run(partial(looking.proxy_trace, "no trace", False, False))).code == 2
+
+
+async def what_went_down_a_stream(machine: Machine, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy's operator can't dial hd-2: its call goes down the stream that hd-2 holds, and the trace with it."""
+    given = "5" * 32
+    context = client_context(machine.application_files("public-proxy-1.ga"))
+    context.check_hostname = False
+    answer = await asyncio.to_thread(post, machine.ports.of[5544], context, f"00-{given}-00f067aa0ba902b7-01")
+    assert answer["error"]["data"]["reason"] == "no-permission", "so hd-2 was asked"
+    exports = []
+    for role in ("public-proxy-eps-1", "hd-2"):
+        monkeypatch.setenv("EPS_SETTINGS", f"settings/dev/roles/{role}")
+        done = await here.run(partial(looking.trace, [given], True, True))
+        assert done.code == 0, done
+        exports.append(machine.folder / f"{role}-stream.json")
+        exports[-1].write_text(done.out)
+    monkeypatch.setenv("EPS_SETTINGS", "settings/dev/roles/hd-1")
+    done = await here.run(lambda: looking.trace([str(file) for file in exports], False, True))
+    shown = " ".join(done.out.split())
+    assert f"trace {given} from " in shown
+    assert "local call public-proxy-1.ga → hd-2._ping: not_sent" in shown
+    assert "incoming call public-proxy-1.ga → hd-2._ping: not_sent" in shown
+    assert "of these at hd-2: not told" not in shown and "; of these at hd-2: " in shown
 
 
 def post(port: int, context: ssl.SSLContext, traceparent: str) -> dict[str, Any]:

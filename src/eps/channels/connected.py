@@ -11,6 +11,7 @@ import time
 from eps.channels.absences import NEWER, Absences, two_servers
 from eps.core.event import Emit, Level, PeerChanged, Refused
 from eps.core.names import Operator
+from eps.core.trace import CURRENT, seconds_in
 from eps.core.warn_rate import WarnRate, sparing
 from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import codec
@@ -40,8 +41,8 @@ class ConnectedStream:
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
         self._ended = ""
         self._leaving = ""
-        is_ours = answers_unordered(stream.client_metadata)
-        self._back_within = "seconds" if is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
+        self._is_ours = answers_unordered(stream.client_metadata)
+        self._back_within = "seconds" if self._is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         """Send ``request`` down the stream and wait for the answer with its id.
@@ -50,6 +51,9 @@ class ConnectedStream:
             NotSent: the stream was gone, or is full. OutcomeUnknown: no answer came.
         """
         self._check(request)
+        trace = CURRENT.get() if self._is_ours else None
+        if trace is not None:
+            codec.tell_trace(request, trace.parent())
         answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
         sent = False
@@ -59,7 +63,7 @@ class ConnectedStream:
                 sent = True
                 self._stream.expect(answer)
                 await self._stream.send(request)
-                return await answer
+                response = await answer
         except TimeoutError:
             if not sent:
                 raise NotSent(
@@ -72,6 +76,10 @@ class ConnectedStream:
                 hint=f"the call may have been executed; look into {self.operator}'s log before you repeat it",
                 reason=Reason.NO_ANSWER,
             ) from None
+        else:
+            if trace is not None and trace.given:
+                trace.there = seconds_in(response.took)
+            return response
         finally:
             self._stream.expected(answer)
             del self._waiting[request.id]

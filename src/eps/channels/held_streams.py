@@ -9,6 +9,7 @@ answer to its last request, so each request is answered exactly once and in the 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,7 @@ from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import Response
 from eps.core.names import Operator
 from eps.core.told import error_response
-from eps.core.trace import CURRENT
+from eps.core.trace import CURRENT, Trace
 from eps.directory import DirectorySource
 from eps.errors import EpsError, InternalError, NotSent
 from eps.grpc import codec
@@ -251,12 +252,16 @@ class HeldStreams:
 
     async def _body(self, connection: ClientConnection, request: pb.Request) -> bytes:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
-        CURRENT.set(None)  # a request on a stream tells none; this task is of one request
+        trace, began = Trace.told(request.traceparent, connection.opened_by), time.monotonic()
+        CURRENT.set(trace)  # of this request's task
         if self._stopping:
             stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
             return framed(codec.encode_response(error_response("", stopping, self._name), request.id))
         try:
-            return framed(await self._answer(connection, request))
+            answer = await self._answer(connection, request)
+            if trace is not None:
+                codec.tell_duration(answer, trace.duration(time.monotonic() - began))
+            return framed(answer)
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer
             text = f"a call of {connection.peer.names[0]} failed here: {error!r}"
             self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))

@@ -27,6 +27,9 @@ TOOK = "eps-took"
 MAX_SECONDS = 86_400.0
 """That another server may say something took: what is longer is no duration."""
 
+MAX_DURATION_CHARS = 32
+"""Of one that is text: ours have 12; a longer one takes time to be read, and says no more."""
+
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _BROKERING = re.compile(r"([0-9a-f]{32})-[0-9a-f]{16}")
 _TRACE = re.compile(r"[0-9a-f]{32}")
@@ -53,9 +56,24 @@ class Trace:
         self.there: float | None = None
         self.tells = False
 
-    def metadata(self) -> dict[str, str]:
-        """What goes along with a call to the next server."""
-        return {TRACEPARENT: traceparent(self.id, IDS.span(), sampled=self.given)}
+    @classmethod
+    def told(cls, parent: str, opened_by: str) -> "Trace | None":
+        """Of a call that another server sends.
+
+        Args:
+            parent: its ``traceparent``; anything else is none.
+            opened_by: for which call the connection was opened that it comes over.
+        """
+        id_ = trace_of(parent)
+        return cls(id_, given=bool(id_) and is_sampled(parent), opened_by=opened_by) if id_ or opened_by else None
+
+    def parent(self) -> str:
+        """The ``traceparent`` that goes along with a call to the next server; "" for a call without a trace."""
+        return traceparent(self.id, IDS.span(), sampled=self.given) if self.id else ""
+
+    def duration(self, seconds: float) -> str:
+        """What our caller is told of how long it took here; "" where he is told nothing."""
+        return took(seconds) if self.given and self.tells else ""
 
 
 NO_TRACE = Trace("")
@@ -154,6 +172,8 @@ def took(seconds: float) -> str:
 
 def seconds_in(value: object) -> float | None:
     """A duration that another server tells, in seconds; None if it is none."""
+    if isinstance(value, str) and len(value) > MAX_DURATION_CHARS:
+        return None
     try:
         seconds = float(value) if isinstance(value, str | float | int) and not isinstance(value, bool) else -1.0
     except (ValueError, OverflowError):  # a number of hundreds of digits is no double

@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Fingerprint, Operator
-from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id, is_sampled, took, trace_of
+from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import PeerMemory
@@ -218,9 +218,7 @@ class Accepted:
 
     async def _run_call(self, stream: WireStream) -> None:
         told, began = (stream.headers or {}).get(TRACEPARENT, ""), time.monotonic()
-        id_ = trace_of(told)
-        is_given = bool(id_) and is_sampled(told)
-        trace = Trace(id_, given=is_given, opened_by=self._opened_by) if id_ or self._opened_by else None
+        trace = Trace.told(told, self._opened_by)
         CURRENT.set(trace)  # of this call's task
         try:
             status, text = await self._answer(stream)
@@ -228,8 +226,9 @@ class Accepted:
             return
         if status is Status.OK:
             last = trailers(Status.OK)
-            if is_given and trace is not None and trace.tells:
-                last.append(_took(time.monotonic() - began))
+            duration = trace.duration(time.monotonic() - began) if trace is not None else ""
+            if duration:
+                last.append((TOOK.encode(), duration.encode()))
             stream.send_headers(last, end=True)
         else:
             end_with_status(stream, status, text, started=False)
@@ -380,11 +379,6 @@ def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
     except FramingError as error:
         return error.status, str(error)
     return None
-
-
-def _took(seconds: float) -> tuple[bytes, bytes]:
-    """The trailing metadata in which a caller who traces his call is told how long it took here."""
-    return TOOK.encode(), took(seconds).encode()
 
 
 def _deadline(stream: WireStream) -> float | None:

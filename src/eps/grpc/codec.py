@@ -97,6 +97,18 @@ def decode_response(message: pb.Response, request_id: str) -> Response:
     return Response(request_id, error=Error(error.code, error.message, unwrap(decode_struct(error.data, "error.data"))))
 
 
+def tell_trace(message: pb.Request, parent: str) -> None:
+    """Have a request say to which trace it belongs; unless it is so large that this might not fit."""
+    if len(message.params) <= SURELY_FITS:
+        message.traceparent = parent
+
+
+def tell_duration(message: pb.Response, duration: str) -> None:
+    """Have an answer say how long it took; unless it is so large that this might not fit."""
+    if len(message.result) + len(message.error.data) + len(message.error.message) <= SURELY_FITS:
+        message.took = duration
+
+
 def encoded_size(value: Constant) -> int:
     """Bytes of ``value`` within a message, which are made once and kept; 0 if it can't travel."""
     try:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from eps.core.message import Wanted, always
 from eps.core.names import Operator
-from eps.core.trace import CURRENT, TOOK, current_id, seconds_in
+from eps.core.trace import CURRENT, TOOK, TRACEPARENT, current_id, seconds_in
 from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.dialled import Dialled
@@ -186,7 +186,8 @@ class ClientConnection:
         if trace is None:
             return {}
         trace.opened_by = self.opened_by
-        return trace.metadata() if trace.id else {}
+        parent = trace.parent()
+        return {TRACEPARENT: parent} if parent else {}
 
     def open_stream(self, metadata: Mapping[str, str] | None = None) -> ReverseStream:
         """A ``ServerCall`` to use with ``async with``; our ``eps-streams`` metadata goes along by itself."""

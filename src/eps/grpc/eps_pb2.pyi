@@ -6,16 +6,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("method", "params", "id", "clientName")
+    __slots__ = ("method", "params", "id", "clientName", "traceparent")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CLIENTNAME_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     method: str
     params: bytes
     id: str
     clientName: str
-    def __init__(self, method: _Optional[str] = ..., params: _Optional[bytes] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, method: _Optional[str] = ..., params: _Optional[bytes] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "data")
@@ -28,11 +30,13 @@ class Error(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Response(_message.Message):
-    __slots__ = ("id", "result", "error")
+    __slots__ = ("id", "result", "error", "took")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    TOOK_FIELD_NUMBER: _ClassVar[int]
     id: str
     result: bytes
     error: Error
-    def __init__(self, id: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    took: str
+    def __init__(self, id: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., took: _Optional[str] = ...) -> None: ...
