@@ -469,18 +469,18 @@ def test_how_an_ending_is_told() -> None:
     """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
     told = {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"}
     theirs = Error(403, "no", told)
-    assert ending(None, None) == ("ok", "", "", "", "", Level.DEBUG)
-    assert ending(theirs, None) == ("not_sent", "network", "permission", "", "no (ask)", Level.WARN)
+    assert ending(None, None) == ("ok", "", "", "", "", Level.DEBUG, "", 0)
+    assert ending(theirs, None) == ("not_sent", "network", "permission", "", "no (ask)", Level.WARN, "peer", 0)
     short = Error(403, "no", {**told, "hint": "", "reason": "no-permission"})
-    assert ending(short, None) == ("not_sent", "network", "permission", "no-permission", "no", Level.WARN)
+    assert ending(short, None) == ("not_sent", "network", "permission", "no-permission", "no", Level.WARN, "peer", 0)
     assert ending(Error(403, "no", {**told, "reason": "our word"}), None).reason == ""
     for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
         ended = ending(Error(7, "x" * 1000, data), None)
-        assert ended == ("error", "application", "call", "", "x" * 299 + "…", Level.DEBUG)
-    assert ending(Error(404, "no such patient", {"patient": 7}), None)[-1] is Level.DEBUG
+        assert ended == ("error", "application", "call", "", "x" * 299 + "…", Level.DEBUG, "", 0)
+    assert ending(Error(404, "no such patient", {"patient": 7}), None).level is Level.DEBUG
     failure = NoRoute("there is no way", hint="make one")
     detail = "there is no way (make one)"
-    assert ending(theirs, failure) == ("not_sent", "network", "broker", "peer-off", detail, Level.WARN)
+    assert ending(theirs, failure) == ("not_sent", "network", "broker", "peer-off", detail, Level.WARN, "peer", 0)
 
 
 @pytest.mark.parametrize(
@@ -521,8 +521,8 @@ async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monk
     finished = [event for event in setup.events if isinstance(event, CallFinished)]
     assert len(finished) == 7  # the metrics count them all
     assert [event.level for event in finished] == [Level.WARN, *[Level.DEBUG] * 4, Level.WARN, Level.WARN]
-    assert finished[-1].detail.endswith("; 4 more failed calls of public-proxy-1.ga are in the debug log only")
-    assert "more failed calls" not in finished[0].detail
+    assert finished[-1].line().endswith("; 4 more lines of this kind are in the debug log only")
+    assert finished[0].left_out == 0
 
 
 async def test_an_application_that_fails_again_and_again_does_not_either() -> None:

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from eps.errors import EpsError
 from eps.pki import Authority
+from support.broken_networks_doctors import PROXY, PROXY_EPS, who_looks
+from support.doctors import Says, doctor_says
 from support.machine import Machine, Process
 
-PROXY, PROXY_EPS = "public-proxy-1", "public-proxy-eps-1"
-
-
 T = TypeVar("T", bound="Tour")
+
 
 TOUR_SECONDS = 570
 """For all networks; a little less than the tests have that wait for them."""
@@ -50,13 +50,13 @@ Stop = Callable[[], Awaitable[object]]
 
 
 class Tour:
-    """Makes the networks. ``told`` has what each tells, by its id in ``broken_networks.json``; ``doctor`` what
-    ``eps doctor hd-2`` says of some."""
+    """Makes the networks. ``told`` has what each tells, by its id in ``broken_networks.json``; ``doctors`` what
+    doctors say of it then."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.told: dict[str, Told] = {}
-        self.doctor: dict[str, str] = {}
+        self.doctors: dict[str, list[Says]] = {}
         self._as_they_were: dict[Path, str] = {}
         self._answer = ""
         self._application: asyncio.Server | None = None
@@ -94,22 +94,22 @@ class Tour:
         try:
             error = (await self.machine.call(method)).error
         except EpsError as local:
-            self.told[name] = _told_of_call(local.message, local.data())
-            return
-        assert error is not None, name
-        self.told[name] = _told_of_call(error.message, error.data)
+            told = _told_of_call(local.message, local.data())
+        else:
+            assert error is not None, name
+            told = _told_of_call(error.message, error.data)
+        await self.note(name, told)
 
-    async def examine(self, name: str) -> None:
-        """Note what doctor says."""
-        done = await self.machine.run("eps", "doctor", "hd-2", timeout=240)
-        assert done.code == 1, (name, done)
-        self.doctor[name] = " ".join(done.out.split())
+    async def note(self, name: str, told: Told, **environment: str) -> None:
+        """Note what is told, and what doctors say in that environment."""
+        self.told[name] = told
+        self.doctors[name] = [await doctor_says(self.machine, each, **environment) for each in who_looks(name)]
 
     async def logged(self, name: str, process: Process, side: str = "ours", **wanted: Any) -> None:
         """Note a line of a log."""
         line = await process.wait_for(**wanted)
         words = (line.get("side") or side, "executed", line.get("reason", ""))
-        self.told[name] = Told("log", line["message"], line.get("stage") or "-", *words)
+        await self.note(name, Told("log", line["message"], line.get("stage") or "-", *words))
 
     async def start_fails(self, name: str, role: str = "hd-1", **environment: str) -> None:
         """Note with what line a start ends."""
@@ -117,7 +117,8 @@ class Tour:
         line = await process.wait_for(level="fatal")
         assert await self.machine.stop(role) != 0
         self.machine.ended.remove(process)
-        self.told[name] = Told("start", line["message"], line["stage"] or "-", line["side"], "not_sent", line["reason"])
+        words = (line["stage"] or "-", line["side"], "not_sent", line["reason"])
+        await self.note(name, Told("start", line["message"], *words), **environment)
 
     async def restarted(self, *roles: str, connects: bool = True) -> None:
         """Start ``roles`` anew. If they can connect, wait until the streams to the proxy's EPS server stand again."""
@@ -206,7 +207,7 @@ class Tour:
         data = [
             _service("connection-requests", proxies, "_connectionRequest"),
             _service("app", everybody, method),
-            _service("private", [{"group": "location-services", "rights": ["call"]}], "secret"),
+            _service("private", [{"group": "laboratories", "rights": ["call"]}], "secret"),
             _service("internals", everybody, "_ping"),
         ]
         done = await self.machine.submit([{"name": "hd-2", "section": "services", "data": data}])
@@ -217,7 +218,7 @@ class Tour:
     async def _command(self, name: str, record: dict[str, Any]) -> None:
         done = await self.machine.submit([record])
         assert done.code != 0, (name, done)
-        self.told[name] = Told("command", done.err, stage="directory", side="ours", outcome="not_sent")
+        await self.note(name, Told("command", done.err, stage="directory", side="ours", outcome="not_sent"))
 
     # 3: the callee, and its proxy
 
@@ -230,7 +231,6 @@ class Tour:
         await self.machine.stop("hd-2")
         await self.machine.processes[PROXY_EPS].wait_for(kind="peer", link="connected", peer="hd-2", up=False)
         await self.call("peer-off")
-        await self.examine("peer-off")
         self.edit("hd-2", "certs/hd-2.", "certs/hd-2-alt.")
         await self.machine.start("hd-2")
         shown = self.machine.fingerprint("hd-2-alt")
@@ -242,10 +242,10 @@ class Tour:
         await self._the_relay()
         await self.machine.stop(PROXY)
         await self.call("proxy-program-down")
+        await self.machine.start(PROXY)
         await self.machine.stop(PROXY_EPS)
         await self.call("proxy-eps-down")
-        await self.examine("proxy-eps-down")
-        await self.restarted(PROXY, PROXY_EPS)
+        await self.restarted(PROXY_EPS)
 
     async def _the_relay(self) -> None:
         port = self.machine.ports.of[9999]
@@ -280,7 +280,7 @@ class Tour:
         command = ("eps", "--format", "json", "server", "run")
         second = await self.machine.spawn("hd-2", *command, EPS_SETTINGS="settings/dev/roles/hd-2b")
         await second.up()
-        for process in (self.machine.processes[PROXY_EPS], self.machine.processes["hd-2"], second):
+        for process in (self.machine.processes["hd-2"], second, self.machine.processes[PROXY_EPS]):
             wanted = {"kind": "notice", "reason": "second-server"}
             await self.logged("second-server", process, side="peer", **wanted)
         assert await second.end() == 0
@@ -305,7 +305,6 @@ class Tour:
         await self.restarted("hd-1", connects=False)
         await self._directory_there()
         await self.call(name)
-        await self.examine(name)
         if name == "own-unpinned":
             done = await self.machine.run("eps", "config", "check")
             assert done.code == 1 and "does not pin" in done.out, done
@@ -324,7 +323,6 @@ class Tour:
         assert (await self.machine.ping()).error is None
         await self.logged("sd-down-cached", hd_1, side="directory", kind="directory_failed")
         await self._fresh("sd-down-fresh")
-        await self.examine("sd-down-fresh")
         await self.machine.start("sd-1")
         self.edit("hd-1", "certs/root.crt", "certs/other.crt", file="001*", count=1)
         await self._fresh("ca-wrong-everywhere")

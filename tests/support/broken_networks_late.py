@@ -1,5 +1,5 @@
 """The broken networks that take long to make: clocks that are wrong, packets that are dropped, a store that was set
-back, a full disk, a callee that is late. Each with what is told, and what the doctors say of it.
+back, a full disk, a callee that is late.
 """
 
 import contextlib
@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from eps.pki import Authority
-from support.broken_networks import PROXY, Told, Tour
+from support.broken_networks import Told, Tour
+from support.broken_networks_doctors import PROXY
 from support.faults import late_for_the_first
-from support.machine import Done, Machine
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 """Debian's libfaketime: a program's own clock, whatever the machine's says."""
@@ -28,11 +28,7 @@ def clock(offset: str) -> dict[str, str]:
 
 
 class LateTour(Tour):
-    """Through those networks. ``doctors`` has what each doctor says, by network and program."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self.doctors: dict[tuple[str, str], Done] = {}
+    """Through those networks."""
 
     async def run(self) -> None:
         """All of them."""
@@ -44,12 +40,6 @@ class LateTour(Tour):
         await self._clocks()
         await self._the_disk_is_full()
         await self._the_store_is_set_back()
-
-    async def doctor_says(self, name: str, program: str = "eps", **environment: str) -> None:
-        """Note what one of the three says."""
-        role, peer = {"eps": ("hd-1", ["hd-2"]), "proxy": (PROXY, []), "sd": ("sd-1", [])}[program]
-        done = await self.machine.run(program, "doctor", *peer, role=role, timeout=240, **environment)
-        self.doctors[name, program] = done
 
     # The relay
 
@@ -74,9 +64,6 @@ class LateTour(Tour):
             self.edit(role, server, f"{server}      internal_endpoints: [localhost:{port}]\n")
         await self.restarted(PROXY, "hd-1", "hd-2")
         await self.call(name)
-        if name != "token-expired":  # the next call, a doctor's, say, finds all well
-            await self.doctor_says(name)
-            await self.doctor_says(name, "proxy")
         self.mend()
 
     # Certificates and clocks
@@ -93,14 +80,12 @@ class LateTour(Tour):
             await self.machine.stop("hd-1")
             if name == "own-expired-start":
                 await self.start_fails(name)
-                await self.doctor_says(name)
                 self.mend()
                 await self.machine.start("hd-1")
             else:
                 process = await self.machine.launch("hd-1")
-                await self.logged(name, process, kind="notice", text="expires in 19 days")
                 await process.up()
-                await self.doctor_says(name)
+                await self.logged(name, process, kind="notice", text="expires in 19 days")
                 self.mend()
         await self.restarted("hd-1")
 
@@ -108,7 +93,6 @@ class LateTour(Tour):
         await self.machine.stop("hd-1")
         for name, offset in (("clock-ahead", "+3y"), ("clock-behind", "-1d")):
             await self.start_fails(name, **clock(offset))
-            await self.doctor_says(name, **clock(offset))
         await self.restarted("hd-1")
         record = {"name": "hd-2", "section": "groups", "data": ["health-departments"]}
         file = self.machine.folder / "ahead.json"
@@ -116,8 +100,8 @@ class LateTour(Tour):
         done = await self.machine.run("eps", "sd", "submit-records", str(file), **clock("+1h"))
         assert done.code != 0, done
         reason = "record-ahead" if "ahead" in done.err else ""
-        self.told["signer-clock-ahead"] = Told("command", done.err, "directory", "ours", "not_sent", reason)
-        await self.doctor_says("signer-clock-ahead", **clock("+1h"))
+        told = Told("command", done.err, "directory", "ours", "not_sent", reason)
+        await self.note("signer-clock-ahead", told, **clock("+1h"))
 
     # The disk, and the store
 
@@ -133,7 +117,6 @@ class LateTour(Tour):
             await self.logged("state-disk-full", hd_1, kind="notice", text="the directory cache")
             await hd_1.wait_for(kind="directory")
             assert (await self.machine.ping()).error is None, "calls go on"
-            await self.doctor_says("state-disk-full")
             filler.unlink()
             await hd_1.wait_for(text="is written again, whole")
             self.mend()
@@ -156,8 +139,6 @@ class LateTour(Tour):
         await self.machine.start("sd-1")
         await self.machine.processes["sd-1"].wait_for(level="error", text="is not what it was")
         await self.logged("sd-set-back", hd_1, side="directory", kind="directory_failed", detail="not believed")
-        await self.doctor_says("sd-set-back")
-        await self.doctor_says("sd-set-back", "sd")
         done = await self.machine.submit([record])
         assert done.code != 0 and "set back" in done.err, done
 

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
 from eps.reasons import reason_of
 from support.broken_networks import Told, Tour
+from support.broken_networks_doctors import DOCTORS, named
+from support.doctors import typed
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "broken_networks.json").read_text())
 BY_ID = {network["id"]: network for network in VECTORS}
@@ -27,10 +30,13 @@ def check_page(seen: Tour, names: Iterable[str]) -> None:
     """Whether the page has the facts about these networks; ``EPS_WRITE_PAGE=1`` writes them first."""
     head, rows = rows_of_page()
     if os.environ.get("EPS_WRITE_PAGE"):
-        rows |= {name: row_of(name, seen.told[name]) for name in names}
+        rows |= {name: row_of(name, seen) for name in names}
         PAGE.write_text(head + "".join(rows[name] for name in BY_ID if name in rows))
     for name in names:
-        assert facts_of(seen.told[name]) in rows.get(name, ""), f"{name}: EPS_WRITE_PAGE=1 writes it"
+        row = rows.get(name, "")
+        assert facts_of(seen.told[name]) in row, f"{name}: EPS_WRITE_PAGE=1 writes it"
+        shown = [_facts_in(block) for block in row.split(LOOKED)[1:]]
+        assert shown == [_facts_in(block) for block in blocks_of(name, seen)], f"{name}: EPS_WRITE_PAGE=1 writes it"
 
 
 def rows_of_page() -> tuple[str, dict[str, str]]:
@@ -40,15 +46,38 @@ def rows_of_page() -> tuple[str, dict[str, str]]:
     return head + mark, {row.split("`")[1]: row for row in rows}
 
 
-def row_of(name: str, said: Told) -> str:
+def row_of(name: str, seen: Tour) -> str:
     """One network, for the page."""
-    text = re.sub(r"/\S*/(settings|change|disk|ahead)", r"…/\1", said.text.strip())
+    said = seen.told[name]
+    head = f"\n### `{name}`\n\n*{BY_ID[name]['change']}.* {WHERE[said.where]}:\n\n"
+    return f"{head}{_block(said.text.strip())}\n\n{facts_of(said)}\n{''.join(blocks_of(name, seen))}"
+
+
+LOOKED = "\nLooked at with `"
+
+
+def blocks_of(name: str, seen: Tour) -> list[str]:
+    """What doctors say of one, each with who ran it."""
+    return [
+        f"{LOOKED}{' '.join(typed(names.doctor))}` at {names.doctor[0]}:\n\n"
+        f"{_block(textwrap.dedent(named(names, seen.doctors[name]) or ''))}\n"
+        for names in DOCTORS[name]
+    ]
+
+
+def _block(text: str) -> str:
+    """``text`` without what differs from one machine to the next."""
+    text = re.sub(r"/\S*/(settings|change|disk|ahead)", r"…/\1", text)
     text = re.sub(r"(localhost|127\.0\.0\.1):\d{2,5}", r"\1:PORT", text)
     text = re.sub(r"\b(?!abab)[0-9a-f]{64}\b", "FINGERPRINT", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "TRACE", text)
     text = re.sub(r"\(process \d+\)", "(process 4711)", re.sub(r"sport = :\d+", "sport = :PORT", text))
-    lines = "\n".join(f"    {line}" for line in text.splitlines())
-    head = f"\n### `{name}`\n\n*{BY_ID[name]['change']}.* {WHERE[said.where]}:\n\n"
-    return f"{head}{lines}\n\n{facts_of(said)}\n"
+    return "\n".join(f"    {line}" if line else "" for line in text.rstrip().splitlines())
+
+
+def _facts_in(block: str) -> list[str]:
+    """Of a doctor's finding: how bad, whose, and the word."""
+    return re.findall(r"^ +([✓!✗]|whose: .*|word: .*|error)", block, re.MULTILINE)
 
 
 def facts_of(said: Told) -> str:

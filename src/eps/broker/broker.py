@@ -329,14 +329,13 @@ class Broker:
         end, error = ending(response.error, failure), response.error
         if failure is None and response.error is not None and request.address.operator == self._name:
             # Our application's words, whatever they look like, are between it and its caller.
-            end = end._replace(outcome="error", fault=APPLICATION, reason="", level=Level.DEBUG)
+            end = end._replace(outcome="error", fault=APPLICATION, reason="", level=Level.DEBUG, side="")
         if error is not None and end.detail == WITHHELD:
             words = f"{request.address.target} was answered: {quoted(error.message)}"
             self._emit(Notice(level=Level.DEBUG, text=words))
         if end.level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
-            more = f"; {left_out:,} more failed calls of {sender} are in the debug log only" if left_out else ""
-            end = end._replace(level=level, detail=end.detail + more)
+            end = end._replace(level=level, left_out=left_out)
         self._tell_finished(request, sender, end, seconds, error)
 
     def _tell_finished(
@@ -346,6 +345,7 @@ class Broker:
         self._emit(
             CallFinished(
                 level=end.level,
+                left_out=end.left_out,
                 direction="local" if sender == self._name else "incoming",
                 sender=sender,
                 recipient=request.address.operator,
@@ -356,6 +356,7 @@ class Broker:
                 opened_by=trace.opened_by if trace.opened_by != trace.id else "",
                 there=trace.there,
                 stage=end.stage,
+                side=end.side,
                 code=error.code if error is not None else 0,
                 fault=end.fault,
                 reason=end.reason,

@@ -22,7 +22,7 @@ NETWORK_CODES = frozenset({1, 403, 404, 409, 500, -100})
 
 
 class Ending(NamedTuple):
-    """How a call ended; see ``core.event.CallFinished``. ``level`` is that of its log line."""
+    """How a call ended; see ``core.event.CallFinished``. ``level`` and ``left_out`` are those of its log line."""
 
     outcome: str
     fault: str = ""
@@ -30,6 +30,8 @@ class Ending(NamedTuple):
     reason: str = ""
     detail: str = ""
     level: Level = Level.DEBUG
+    side: str = ""
+    left_out: int = 0
 
 
 def ending(error: Error | None, failure: EpsError | None) -> Ending:
@@ -44,13 +46,14 @@ def ending(error: Error | None, failure: EpsError | None) -> Ending:
     if failure is not None:
         place = f" [{failure.place}]" if failure.place else ""
         words = (failure.outcome.value, NETWORK, failure.stage.value, failure.reason.value)
-        return Ending(*words, f"{failure}{place}", Level.WARN)
+        return Ending(*words, f"{failure}{place}", Level.WARN, failure.side.value)
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
     if _is_told_by_a_server(data):
         detail = quoted(f"{error.message} ({hint})" if hint else error.message)
         known = reason_of(data.get("reason"))
-        return Ending(data["outcome"], NETWORK, str(stage), known.value if known else "", detail, Level.WARN)
+        word = known.value if known else ""
+        return Ending(data["outcome"], NETWORK, str(stage), word, detail, Level.WARN, data["side"])
     is_stage = isinstance(stage, str) and stage in _STAGES
     if is_stage or (error.code in NETWORK_CODES and not error.data):
         return Ending("error", UNKNOWN, str(stage) if is_stage else Stage.CALL.value, "", WITHHELD, Level.WARN)

@@ -77,13 +77,17 @@ class Absences:
         return True
 
 
-def two_servers(of: Operator, where: str) -> Notice:
-    """What both of them, and their proxy, have in their logs."""
+def two_servers(of: Operator, where: str, side: Side = Side.PEER) -> Notice:
+    """What both of them, and their proxy, have in their logs.
+
+    Args:
+        side: whose they are.
+    """
     return Notice(
         level=Level.WARN,
         text=f"two servers of {of} replace each other's streams {where}, so calls to {of} get lost between them",
         hint="stop one of the two",
         reason=Reason.SECOND_SERVER.value,
         stage=Stage.BROKER.value,
-        side=Side.PEER.value,
+        side=side.value,
     )

@@ -21,7 +21,7 @@ from eps.core.names import Operator
 from eps.core.told import error_response
 from eps.core.trace import CURRENT, Trace
 from eps.directory import DirectorySource
-from eps.errors import EpsError, InternalError, NotSent
+from eps.errors import EpsError, InternalError, NotSent, Side
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
@@ -157,7 +157,7 @@ class HeldStreams:
             else:
                 reason, hint, other_name = serving.result()
                 if f"{self._name} {NEWER}" in reason and self._absences.replaced(operator):
-                    self._emit(two_servers(self._name, f"to {operator}"))
+                    self._emit(two_servers(self._name, f"to {operator}", Side.OURS))
                 self.state[operator] = reason
                 renamed = other_name and not renamed
                 if renamed:

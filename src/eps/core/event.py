@@ -112,6 +112,7 @@ class Step(Event):
         step: 1 to 6.
         operator: who does it (the reporting server's operator).
         peer: whom it concerns.
+        joined_to: of a proxy's step 6: to whom ``peer`` is.
         seconds: how long the step took, where that is known.
         trace: of the call for which the connection is made (``core.trace``).
     """
@@ -120,6 +121,7 @@ class Step(Event):
     operator: str
     peer: str
     text: str
+    joined_to: str = ""
     seconds: float | None = None
     trace: str = ""
     kind: ClassVar[str] = "step"
@@ -144,6 +146,7 @@ class CallFinished(Event):
         stage: where it failed, errors.Stage word; empty for ``ok``.
         fault: what kind of failure: ``network``, ``application`` (its own error), ``unknown`` (whose words the answer
             has can't be told); empty for ``ok``.
+        side: whose failure it is, an errors.Side word; empty for ``ok``, and where it isn't known.
         reason: why, a word of ``eps.reasons``; empty for ``ok``, and where it isn't known.
         call_id: of the address, as the caller chose it.
         trace: of the call (``core.trace``); empty where the caller told none.
@@ -158,6 +161,7 @@ class CallFinished(Event):
     outcome: str
     seconds: float
     stage: str = ""
+    side: str = ""
     code: int = 0
     fault: str = ""
     reason: str = ""

@@ -33,6 +33,7 @@ from eps.programs.running.runtime import Options, Server, fan_out, run, run_serv
 from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
 from eps.programs.running.tally import Numbers
+from eps.programs.running.troubles import TROUBLES, Troubles
 from eps.programs.wiring.certificates import expiries
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
@@ -190,9 +191,9 @@ class _Living(Generic[S]):
         self._seen.add(named_files(self._settings))
         self._in_use = self._seen
         self._set_level(self._settings)
-        remembered = Remembered(lambda: self._server.short)
+        remembered, troubles = Remembered(lambda: self._server.short), Troubles()
         self._spans = spans_from(os.environ, lambda: self._server.short, emit)
-        self._server = self._made(fan_out([emit, remembered.keep, self._spans.keep]), metrics)
+        self._server = self._made(fan_out([emit, remembered.keep, troubles.keep, self._spans.keep]), metrics)
         self._metrics = metrics
         metrics.belongs_to(Program(self._kind), self._server.numbers)
         metrics.expire(expiries(self._settings))
@@ -203,6 +204,7 @@ class _Living(Generic[S]):
             DRAIN: self._draining,
             STATUS: Status(self._server.status),
             TRACE: remembered,
+            TROUBLES: troubles,
         }
         self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)
         return self

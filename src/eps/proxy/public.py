@@ -413,8 +413,10 @@ class PublicProxy:
         self._emit(TunnelFinished(outcome=outcome, seconds=0.0, level=Level.DEBUG))
 
     def _step(self, step: int, offer: Offer[Half], text: str, seconds: float | None = None) -> None:
-        peer = offer.caller if step == 6 else offer.callee
-        self._emit(Step(step=step, operator=self.name, peer=peer, text=text, seconds=seconds, trace=offer.trace))
+        peer, to = (offer.caller, offer.callee) if step == 6 else (offer.callee, "")
+        self._emit(
+            Step(step=step, operator=self.name, peer=peer, text=text, joined_to=to, seconds=seconds, trace=offer.trace)
+        )
 
 
 def _is_passthrough(verdict: Keep[Half] | Join[Half]) -> bool:

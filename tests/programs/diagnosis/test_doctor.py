@@ -15,6 +15,7 @@ from eps.programs.admin import commands as admin
 from eps.programs.admin.check import certificate_findings
 from eps.programs.diagnosis.doctor import Facts, gather, judge
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, exit_code
+from eps.programs.diagnosis.lately import Seen
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings, look
 from eps.programs.diagnosis.own_server import Asked
 from eps.programs.diagnosis.paper import Paper
@@ -228,6 +229,51 @@ def test_our_server_and_the_peer(settings: EpsSettings, local: Local) -> None:
     ]
     none = judge(replace(facts, served=None, taken=None), datetime.now(UTC))
     assert [one.mark for one in none if one.group == "the way to hd-2"] == [Mark.WELL, Mark.WELL, Mark.UNKNOWN]
+
+
+def test_what_our_server_meets_as_well_is_said_once(settings: EpsSettings, local: Local) -> None:
+    told = Error(500, "no", {"told_by": "hd-1", "side": "peer", "stage": "broker", "hint": "h", "reason": "peer-off"})
+    facts = replace(fine(settings, local), taken=Taken("hd-2", (), failure=NO_STREAM), served=ended(told))
+    assert [one.why for one in wrong(facts)] == ["hd-2 holds no stream", "for the same reason"]
+
+
+def test_a_directory_that_may_not_be_the_newest_pins_too_little(settings: EpsSettings, local: Local) -> None:
+    pin = Failure("hd-2 is not who answers there", "submit", "peer", "tls", "peer-pin")
+    facts = replace(fine(settings, local), taken=Taken("hd-2", (), failure=pin))
+    assert [(one.side, one.reason) for one in wrong(facts)] == [("peer", "peer-pin")]
+    (finding,) = wrong(replace(facts, followed=replace(facts.followed, fresh=False)))
+    assert (finding.side, finding.reason) == ("ours", "directory-stale")
+    assert "our link to the service directory" in finding.fix
+
+
+def test_an_http_proxy_before_a_relay_is_ours(settings: EpsSettings, local: Local) -> None:
+    failure = Failure("the HTTP proxy h:1: connection refused", "check proxy_url", "ours", "call", "http-proxy-down")
+    (finding,) = wrong(replace(fine(settings, local), relays=(tcp("r:1", PROXY, failure),)))
+    assert (finding.side, finding.fix, finding.reason) == ("ours", "check proxy_url", "http-proxy-down")
+
+
+def test_which_methods_are_for_others(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    given = {"_ping": "health-departments", "secret": "laboratories", "_connectionRequest": "proxy-providers"}
+    services = [
+        {
+            "name": f"of {method}",
+            "permissions": [{"group": group, "rights": ["call"]}],
+            "methods": [{"name": method, "permissions": []}],
+        }
+        for method, group in given.items()
+    ]
+    offered = network_directory(services={"hd-2": services})
+    found = judge(replace(facts, followed=replace(facts.followed, directory=offered)), datetime.now(UTC))
+    (may,) = [one for one in found if one.what.startswith("hd-1 may call ")]
+    assert may.why == "not secret (for laboratories): eps explain hd-1 hd-2 METHOD says why"
+
+
+def test_what_was_seen_comes_last(settings: EpsSettings, local: Local) -> None:
+    seen = Seen("application-answer", "ours", "incoming call failed", "HTML", "", "", 1, 2.0)
+    found = judge(replace(fine(settings, local), lately=(seen,)), datetime.now(UTC))
+    assert (found[-1].mark, found[-1].reason) == (Mark.DOUBTFUL, "application-answer")
+    assert exit_code(found) == 0
 
 
 def test_ways_on_paper(settings: EpsSettings, local: Local) -> None:

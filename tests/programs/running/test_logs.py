@@ -60,6 +60,7 @@ def test_json_for_scripts() -> None:
         "step": 2,
         "operator": "hd-1",
         "peer": "hd-2",
+        "joined_to": "",
         "text": "asks",
         "seconds": 0.5,
         "trace": "",

@@ -17,6 +17,7 @@ from eps.core.signature import TrustStore
 from eps.core.wording import counted
 from eps.directory.slices import last_chain, read_records
 from eps.errors import BadParams, RecordError
+from eps.reasons import Reason
 
 AskRecords = Callable[[RecordHash | str], Awaitable[Sequence[object]]]
 """The service directory's answer to ``getRecords``, behind a given hash ("": all)."""
@@ -61,7 +62,7 @@ async def check_not_set_back(
     if tip == verified.tip:
         return verified
     if not tip or verified.records.position(tip) is not None:
-        raise RecordError(_set_back(verified, tip), hint=HINT)
+        raise RecordError(_set_back(verified, tip), hint=HINT, reason=Reason.DIRECTORY_SET_BACK)
     try:
         # Servers in use answer [] to a hash that they know from an older chain: then all of it is asked for.
         news = await read_records(await ask(verified.tip) or await ask(""))

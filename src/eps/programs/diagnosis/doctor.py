@@ -27,6 +27,7 @@ from eps.programs.admin import commands as admin
 from eps.programs.diagnosis import own_server, way
 from eps.programs.diagnosis.clock import hours_of, judge_clock
 from eps.programs.diagnosis.finding import Failure, Finding
+from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.others import Others
 from eps.programs.diagnosis.own_server import Asked, judge_server, judge_streams
@@ -69,6 +70,7 @@ class Facts:
         port: why its JSON-RPC port does not answer; None: it does.
         proxies: of each, how far it was reached, and what came of a call there.
         taken, served: of PEER, see ``way.judge_peer``.
+        lately: what our server has seen go wrong.
     """
 
     settings: EpsSettings
@@ -83,6 +85,7 @@ class Facts:
     peer: str = ""
     taken: Taken | None = None
     served: Pinged | None = None
+    lately: tuple[Seen, ...] = ()
 
 
 def judge(facts: Facts, at: datetime) -> list[Finding]:
@@ -97,12 +100,17 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     if isinstance(given, models.ApiDirectory):
         found += judge_directory(facts.followed, facts.reached, given.settings)
     found += judge_pins(directory, own, facts.local.certificates)
-    proxies = facts.proxies if directory is not None else None
+    fresh = facts.followed.fresh or not isinstance(given, models.ApiDirectory)
+    tried = [(reached, way.as_known(taken, fresh=fresh)) for reached, taken in facts.proxies]
+    proxies = tried if directory is not None else None
     found += way.judge_proxies(proxies)
     asked = [Operator(taken.operator) for _, taken in proxies] if proxies is not None else None
     found += way.judge_relays(asked, facts.relays)
     found += judge_streams(facts.asked, _wanted_streams(settings, directory))
-    return found + (way.judge_peer(directory, own, facts.peer, facts.taken, facts.served) if facts.peer else [])
+    if facts.peer:
+        taken = way.as_known(facts.taken, fresh=fresh) if facts.taken is not None else None
+        found += way.judge_peer(directory, own, facts.peer, taken, facts.served)
+    return found + judge_lately(facts.lately, found)
 
 
 def _wanted_streams(settings: EpsSettings, directory: Directory | None) -> list[Operator] | None:
@@ -120,20 +128,24 @@ async def gather(settings: EpsSettings, local: Local, peer: str) -> Facts:
     copy = await own_copy(settings)
     async with asyncio.TaskGroup() as tasks:
         probes = [tasks.create_task(reach(target, now)) for target in hours_of(settings)]
-        others = _others(settings, copy.directory if isinstance(copy, Chain) else None, peer)
+        directory = copy.directory if isinstance(copy, Chain) else None
+        others = _others(settings, directory, peer)
         others.begin(tasks)
         await _head_start([*probes, *others.probes])
         near = tasks.create_task(_near(settings))
+        lately = tasks.create_task(ask_lately(Path(settings.state_path), "eps.control"))
         following = tasks.create_task(_followed(settings, copy))
-        if not isinstance(copy, Chain):
-            others = _others(settings, (await following).directory, peer)
+        if directory is None:
+            directory = (await following).directory
+            others = _others(settings, directory, peer)
             others.begin(tasks)
             await _head_start(others.probes)
         calls = others.call(tasks)
         await _head_start([near, following, *calls])
         asked, port, application = await near
         taken = tasks.create_task(others.take())
-        served = tasks.create_task(_served(settings, peer if port is None else ""))
+        is_unknown = directory is not None and directory.entry(peer) is None  # then that is told
+        served = tasks.create_task(_served(settings, "" if port is not None or is_unknown else peer))
     return Facts(
         settings,
         local,
@@ -147,6 +159,7 @@ async def gather(settings: EpsSettings, local: Local, peer: str) -> Facts:
         peer,
         taken.result(),
         served.result(),
+        lately.result(),
     )
 
 

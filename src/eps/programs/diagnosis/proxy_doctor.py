@@ -18,6 +18,7 @@ from eps.programs.admin.commands import client_of
 from eps.programs.diagnosis import own_server
 from eps.programs.diagnosis.clock import EPS, judge_clock, target_of_eps
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
+from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
 from eps.programs.diagnosis.ping import version_in
@@ -49,6 +50,7 @@ class ProxyFacts:
         relay: how far what operators are told to dial was reached (public).
         refusals: why the addresses of that may not be dialled by others; "" each where they may; none: it has none.
         behind: how far what is forwarded to was reached (private).
+        lately: what the proxy has seen go wrong.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class ProxyFacts:
     relay: Reached | None = None
     refusals: Sequence[str] = field(default=())
     behind: Reached | None = None
+    lately: tuple[Seen, ...] = ()
 
 
 def judge(local: Local, facts: Sequence[ProxyFacts], at: datetime) -> list[Finding]:
@@ -75,7 +78,7 @@ def judge(local: Local, facts: Sequence[ProxyFacts], at: datetime) -> list[Findi
         found.append(_eps_server(one))
     for one in facts:
         found += _relay(one) if one.kind == "public" else _behind(one)
-    return found
+    return found + judge_lately([seen for one in facts for seen in one.lately], found)
 
 
 def _eps_server(facts: ProxyFacts) -> Finding:
@@ -136,8 +139,10 @@ async def gather(settings: ProxySettings) -> list[ProxyFacts]:
 
 
 async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFacts:
-    asked, port, eps, (version, entry, failure), outside = await asyncio.gather(
-        own_server.ask_status(Path(settings.state_path), f"{kind}-proxy.control", section.jsonrpc_server.bind_address),
+    folder, socket = Path(settings.state_path), f"{kind}-proxy.control"
+    asked, lately, port, eps, (version, entry, failure), outside = await asyncio.gather(
+        own_server.ask_status(folder, socket, section.jsonrpc_server.bind_address),
+        ask_lately(folder, socket),
         own_server.ask_port(
             partial(client_of, section.jsonrpc_server, f"the proxy of {section.name}"), "_ping", SECONDS
         ),
@@ -146,9 +151,9 @@ async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFac
         _outside(section),
     )
     if isinstance(section, PrivateProxySettings):
-        return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, behind=outside)
+        return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, behind=outside, lately=lately)
     refusals = await _refusals(section, entry) if entry is not None else ()
-    return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals)
+    return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals, lately=lately)
 
 
 async def _ask_eps(section: Section) -> tuple[str, Object | None, Failure | None]:

@@ -23,7 +23,19 @@ SIDES = {
 }
 """Whose something is, in words."""
 
-ROOTS = frozenset({Reason.OWN_CLOCK, Reason.OWN_EXPIRED, Reason.OWN_PIN, Reason.OWN_ENTRY, Reason.DISK_FULL})
+ROOTS = frozenset(
+    {
+        Reason.OWN_CLOCK,
+        Reason.OWN_EXPIRED,
+        Reason.OWN_CA,
+        Reason.OWN_PIN,
+        Reason.OWN_ENTRY,
+        Reason.KEY_MISFIT,
+        Reason.PORT_TAKEN,
+        Reason.DISK_FULL,
+        Reason.PROXY_PROGRAM_DOWN,
+    }
+)
 """What other findings follow from, wherever it stands: a server that nobody believes reaches nobody, either. Without
 one of these, the first finding is what to begin with."""
 
@@ -47,6 +59,12 @@ def report(title: str, findings: Sequence[Finding], paper: Paper) -> str:
     return "\n".join([*lines, _verdict(findings, paper)])
 
 
+def root_of(findings: Sequence[Finding]) -> Finding | None:
+    """What to begin with; None: nothing is wrong."""
+    wrong = (finding for finding in findings if finding.mark is Mark.WRONG)
+    return min(wrong, key=lambda finding: finding.reason not in ROOTS, default=None)
+
+
 def _finding(finding: Finding, paper: Paper) -> Iterator[str]:
     sign = "    " + paper.styled(SIGNS[finding.mark], *_STYLES[finding.mark]) + " "
     took = f" ({finding.seconds * 1000:.1f} ms)" if finding.seconds is not None else ""
@@ -63,11 +81,10 @@ def _finding(finding: Finding, paper: Paper) -> Iterator[str]:
 
 
 def _verdict(findings: Sequence[Finding], paper: Paper) -> str:
-    wrong = [finding for finding in findings if finding.mark is Mark.WRONG]
+    wrong, root = [finding for finding in findings if finding.mark is Mark.WRONG], root_of(findings)
     doubtful = [finding for finding in findings if finding.mark is Mark.DOUBTFUL]
     doubts = f"; {counted(len(doubtful), 'warning')}" if doubtful else ""
-    if not wrong:
+    if root is None:
         return paper.styled(f"nothing is wrong{doubts}", "green", "bold")
-    root = min(wrong, key=lambda finding: finding.reason not in ROOTS)
     first = f"{counted(len(wrong), 'thing is', 'things are')} wrong{doubts}; begin with this ✗: {root.what}"
     return paper.folded(first, 0, styles=("red", "bold"))

@@ -16,6 +16,7 @@ from eps.programs.admin.commands import client_of
 from eps.programs.admin.roots import record_values, verified_chain
 from eps.programs.diagnosis import own_server
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
+from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
 from eps.programs.diagnosis.service_directory import DIRECTORY
@@ -40,6 +41,7 @@ class SdFacts:
         records: in the chain; None: it could not be had.
         doubt: why the chain is not believed.
         lost: what the store once held and lacks; "" if nothing.
+        lately: what it has seen go wrong.
     """
 
     settings: SdSettings
@@ -50,6 +52,7 @@ class SdFacts:
     operators: int = 0
     doubt: Failure | None = None
     lost: str = ""
+    lately: tuple[Seen, ...] = ()
 
 
 def judge(facts: SdFacts, at: datetime) -> list[Finding]:
@@ -69,19 +72,20 @@ def judge(facts: SdFacts, at: datetime) -> list[Finding]:
         found.append(
             Finding(DIRECTORY, Mark.WRONG, "the store was set back", facts.lost, "ours", fix, Reason.DIRECTORY_SET_BACK)
         )
-    return found
+    return found + judge_lately(facts.lately, found)
 
 
 async def gather(settings: SdSettings, local: Local) -> SdFacts:
     """Look at everything; never raises but for cancellation."""
-    asked, (chain, port, doubt) = await asyncio.gather(
+    asked, lately, (chain, port, doubt) = await asyncio.gather(
         own_server.ask_status(Path(settings.state_path), "sd.control", settings.jsonrpc_server.bind_address),
+        ask_lately(Path(settings.state_path), "sd.control"),
         _chain(settings),
     )
     if chain is None:
-        return SdFacts(settings, local, asked, port, doubt=doubt)
+        return SdFacts(settings, local, asked, port, doubt=doubt, lately=lately)
     size = len(chain.records), len(chain.directory.entries)
-    return SdFacts(settings, local, asked, port, *size, doubt, _lost(settings, chain))
+    return SdFacts(settings, local, asked, port, *size, doubt, _lost(settings, chain), lately)
 
 
 async def _chain(settings: SdSettings) -> tuple[Chain | None, Failure | None, Failure | None]:

@@ -2,7 +2,7 @@
 pins the certificates that we show."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eps.channels.own_pin import HINT
@@ -26,7 +26,7 @@ from eps.programs.diagnosis.known import confirmed_age
 from eps.programs.diagnosis.local import Shown
 from eps.programs.diagnosis.probes import Reached
 from eps.programs.wiring.parts import now
-from eps.reasons import Reason
+from eps.reasons import TABLE, Reason
 from eps.settings import EpsSettings, models
 
 DIRECTORY, PIN = "service directory", "our pin"
@@ -107,7 +107,7 @@ async def follow(
             chain = await _verified(settings, trust, clients, answering, RecordHash(answers[answering].tip), chain)
             fresh = True
         except EpsError as error:
-            doubt = Failure.of(error)
+            doubt = replace(Failure.of(error), hint=TABLE[error.reason].do)  # nothing is signed here
     return Followed(
         tuple(answers),
         chain.directory if chain is not None else None,

@@ -8,8 +8,8 @@ PEER         the whole way, step by step (PROTOCOL.md section 7), with the time 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from eps.channels.grpc_client import Dialling, GrpcClientChannel
 from eps.channels.own_pin import OwnPin
@@ -24,11 +24,11 @@ from eps.core.permission import callable_by
 from eps.core.told import TOLD_BY
 from eps.core.ways import Kind, way_between
 from eps.errors import EpsError
-from eps.programs.diagnosis.explain import way_text
+from eps.programs.diagnosis.explain import BUILT_IN, way_text
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.ping import NOT_TOLD, Pinged, is_refusal, version_in
 from eps.programs.diagnosis.probes import Reached
-from eps.reasons import Reason
+from eps.reasons import TABLE, Reason
 
 PROXIES, RELAY = "proxies", "relay port"
 
@@ -186,6 +186,19 @@ def relays_of(directory: Directory, proxy: Operator, own: Operator, ours: Sequen
 # What follows
 
 
+def as_known(taken: Taken, *, fresh: bool) -> Taken:
+    """``taken``, unless we refuse somebody by a directory that may not be the newest: then that is what is wrong.
+
+    Args:
+        fresh: a service directory has just shown it.
+    """
+    failure = taken.failure
+    if fresh or failure is None or failure.reason != Reason.PEER_PIN or failure.stage != "tls":
+        return taken
+    fix = TABLE[Reason.DIRECTORY_STALE].do
+    return replace(taken, failure=replace(failure, side="ours", hint=fix, reason=Reason.DIRECTORY_STALE))
+
+
 UNLOOKED = "not looked at: no directory is known"
 
 
@@ -204,10 +217,9 @@ def _proxy(reached: Reached, taken: Taken) -> Finding:
         return well(PROXIES, f"{where} takes us: chain, name and pin fit", reached.times())
     failure = taken.failure
     side = {"peer": "proxy"}.get(failure.side, failure.side)
+    reason = Reason.PROXY_UNREACHABLE if failure.reason == Reason.UNREACHABLE else failure.reason
     times = f" (as far as: {reached.times()})" if reached.stages else ""
-    return Finding(
-        PROXIES, Mark.WRONG, f"{where} is not reached", failure.text + times, side, failure.hint, failure.reason
-    )
+    return Finding(PROXIES, Mark.WRONG, f"{where} is not reached", failure.text + times, side, failure.hint, reason)
 
 
 def judge_relays(proxies: Sequence[Operator] | None, found: Sequence[Reached]) -> list[Finding]:
@@ -225,14 +237,16 @@ def _relay(reached: Reached) -> Finding:
     address = reached.target.address
     if reached.failure is None:
         return well(RELAY, f"{address} of {reached.target.who} takes connections", reached.times())
+    what = f"{address} of {reached.target.who} is not reached"
+    if reached.failure.side == "ours":  # an HTTP proxy, say
+        return reached.failure.found(RELAY, what)
     silent = "no answer" in reached.failure.text
-    side = "ours" if silent or reached.failure.side == "ours" else "proxy"
+    side = "ours" if silent else "proxy"
     fix = (
         f"our firewall: let us out to {address}"
         if silent
         else f"the administrator of {reached.target.who}: is the proxy up, and internal_endpoint right?"
     )
-    what = f"{address} of {reached.target.who} is not reached"
     return Finding(
         RELAY,
         Mark.WRONG,
@@ -256,7 +270,8 @@ def judge_peer(
     group = f"the way to {peer}"
     if directory is None:
         return [unknown(group, UNLOOKED)]
-    return [*_on_paper(group, directory, own, peer), *_in_fact(group, peer, taken), *_by_server(group, peer, served)]
+    found = [*_on_paper(group, directory, own, peer), *_in_fact(group, peer, taken)]
+    return [*found, *_by_server(group, peer, served, taken.failure if taken is not None else None)]
 
 
 def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator[Finding]:
@@ -270,7 +285,7 @@ def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator
     else:
         yield well(group, way_text(way, own, peer))
     if own != peer:
-        yield _rights(group, own, peer, callable_by(mine, entry))
+        yield _rights(group, own, entry, callable_by(mine, entry))
 
 
 def _in_fact(group: str, peer: str, taken: Taken | None) -> Iterator[Finding]:
@@ -284,24 +299,45 @@ def _in_fact(group: str, peer: str, taken: Taken | None) -> Iterator[Finding]:
         yield well(group, f"{peer} is reached: {f'version {taken.version}' if taken.version else NOT_TOLD}")
 
 
-def _by_server(group: str, peer: str, served: Pinged | None) -> Iterator[Finding]:
+def _by_server(group: str, peer: str, served: Pinged | None, apart: Failure | None) -> Iterator[Finding]:
     if served is None:
         yield unknown(group, "not tried through our server, which does not answer")
     elif served.error is not None and is_our_clients(served.error):
         text = f"our running server has not answered for {peer} in time"
         yield unknown(group, text, "it holds calls that were not sent, and tries again (patience)", "see its log")
     elif served.error is not None:
-        yield Failure.told(served.error).found(group, f"our running server does not reach {peer}")
+        failure = Failure.told(served.error)
+        if apart is not None and (apart.reason, apart.side) == (failure.reason, failure.side):
+            failure = replace(failure, text="for the same reason")
+        yield failure.found(group, f"our running server does not reach {peer}")
     else:
         yield well(group, f"our running server reaches {peer}", seconds=min(served.seconds))
 
 
-def _rights(group: str, own: str, peer: str, methods: Sequence[str]) -> Finding:
+def _rights(group: str, own: str, entry: Entry, methods: Sequence[str]) -> Finding:
+    peer = entry.name
     if methods:
-        shown = ", ".join(methods[:8]) + (", …" if len(methods) > 8 else "")
-        return well(group, f"{own} may call {shown}")
+        return well(group, f"{own} may call {_listed(methods)}", _refused(own, peer, entry.callers, methods))
     fix = f"{peer}'s administrator grants rights in its entry; eps explain {own} {peer} METHOD says what is missing"
     return Finding(group, Mark.WRONG, f"{own} may call nothing of {peer}", "", "peer", fix, Reason.NO_PERMISSION)
+
+
+MAX_LISTED = 8
+"""Methods in a line; ``eps methods`` and ``eps explain`` say all."""
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:MAX_LISTED]) + (", …" if len(texts) > MAX_LISTED else "")
+
+
+def _refused(own: str, peer: str, callers: Mapping[str, frozenset[str]], methods: Sequence[str]) -> str:
+    """What else there is, and for whom; servers ask each other for connections without us."""
+    others = [
+        f"{name} (for {' and '.join(sorted(groups)) or 'nobody'})"
+        for name, groups in callers.items()
+        if name not in methods and name not in BUILT_IN
+    ]
+    return f"not {_listed(others)}: eps explain {own} {peer} METHOD says why" if others else ""
 
 
 def channel_of(

@@ -9,6 +9,7 @@ collector  when Python looks for cycles: not into the values of large calls
 quiet      memory goes back when there is nothing to do
 control    the socket through which other processes ask something of a running server
 remembered  the last calls and steps, for those who ask for a trace
+troubles   what failed, for doctors, until it goes well again
 spans      calls and steps for OpenTelemetry, where the extra otel is installed
 status     what a running server tells of itself there
 handover   one process takes another's place

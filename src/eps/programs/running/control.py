@@ -39,6 +39,14 @@ COMMAND_SECONDS = 5.0
 _MODE = 0o600
 
 
+def fitting(text: str, most: int) -> str:
+    """As much of ``text`` as ``most`` bytes of JSON hold; characters beyond ASCII take six or twelve of them."""
+    text = text[:most]
+    while len(json.dumps(text)) > most + len('""'):
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
 class Session:
     """A conversation about one command; closed by who has opened it, and by the handler's end."""
 

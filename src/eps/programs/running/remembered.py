@@ -3,7 +3,6 @@
 Everything is kept for as long as there is room, whatever its trace: what others give as one decides nothing.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from dataclasses import replace
 from eps.core.event import CallFinished, Event, Step
 from eps.core.names import Object
 from eps.core.trace import is_trace
-from eps.programs.running.control import Session
+from eps.programs.running.control import Session, fitting
 
 TRACE = "trace"
 """The command: with the id of a trace; without one, which the last calls were."""
@@ -86,21 +85,13 @@ def _short(event: CallFinished) -> CallFinished:
 
 def _shown(at: float, event: CallFinished | Step) -> Object:
     if isinstance(event, Step):
-        return {"at": at, "text": _cut(event.what()), "seconds": event.seconds, "trace": event.trace}
+        return {"at": at, "text": fitting(event.what(), MAX_TEXT), "seconds": event.seconds, "trace": event.trace}
     return {
         "at": at,
-        "text": _cut(f"{event.what()}: {event.detail}" if event.detail else event.what()),
+        "text": fitting(f"{event.what()}: {event.detail}" if event.detail else event.what(), MAX_TEXT),
         "seconds": event.seconds,
         "trace": event.trace,
         "opened_by": event.opened_by,
         "there": event.there,
-        "peer": _cut(event.recipient) if event.direction == "local" else "",
+        "peer": fitting(event.recipient, MAX_TEXT) if event.direction == "local" else "",
     }
-
-
-def _cut(text: str) -> str:
-    """As much of it as a packet has room for."""
-    text = text[:MAX_TEXT]
-    while len(json.dumps(text)) > MAX_TEXT + len('""'):
-        text = text[: len(text) * 3 // 4]
-    return text

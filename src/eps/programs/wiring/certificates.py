@@ -94,7 +94,8 @@ class Certificates:
         reason = refusal(files, self._now, server=server) if files.ca_certificate_files else ""
         if reason:
             hint = (
-                "peers will refuse it; is it from another CA, or is the intermediate certificate missing from the file?"
+                "peers will refuse it; is it from another CA, do those CAs lack the network's, or is the intermediate "
+                "certificate missing from the file?"
             )
             severity = Severity.ERROR if isinstance(tls, MutualTlsSettings) else Severity.WARNING
             yield Finding((*loc, OWN), f"{files.certificate_file} {reason}", hint, severity)
