@@ -35,7 +35,8 @@ from support.testing import Certificates, Events, certificates
 
 HD_1, HD_2, PROXY = "hd-1", "hd-2", "public-proxy-1.ga"
 HEALTH, PROVIDERS = "health-departments", "proxy-providers"
-GROUPS = {PROXY: [PROVIDERS]}
+OTHER_PROXY = "public-proxy-2.ga"
+GROUPS = {PROXY: [PROVIDERS], OTHER_PROXY: [PROVIDERS]}
 """Everybody else is a health department."""
 
 Application = Callable[[Request], Any]
@@ -124,9 +125,22 @@ class Network:
         self.addresses: dict[str, str] = {}
         self.pins: dict[str, list[str]] = {}
         self.relay: PublicProxy | None = None
+        self.relays: dict[str, PublicProxy] = {}
         self.relay_events = Events()
         self.extra: list[dict[str, Any]] = []
         self._stack = AsyncExitStack()
+
+    def alternatives(self, name: str, *proxies: str) -> None:
+        """Have the directory name further proxies of ``name``."""
+        settings = {
+            "operator": "",
+            "service": "proxies",
+            "environment": "",
+            "settings": {"alternatives": list(proxies)},
+        }
+        record = {"name": name, "section": "settings", "data": [settings], "created_at": "2026-11-22T10:00:00Z"}
+        self.extra = [*(one for one in self.extra if (one["name"], one["section"]) != (name, "settings")), record]
+        self.publish()
 
     async def __aenter__(self) -> "Network":
         return self
@@ -145,9 +159,9 @@ class Network:
         self.publish()
         return node
 
-    async def proxy(self, **options: Any) -> PublicProxy:
-        """Start the public proxy and its EPS server."""
-        node = self.nodes.get(PROXY) or await self.node(PROXY)
+    async def proxy(self, name: str = PROXY, **options: Any) -> PublicProxy:
+        """Start a public proxy and its EPS server."""
+        node = self.nodes.get(name) or await self.node(name)
 
         async def call_network(method: str, params: Object, timeout: float) -> Response:
             async with asyncio.timeout(timeout):
@@ -172,7 +186,7 @@ class Network:
                 raise AssertionError("handle never raises") from error
 
         node.application.answer = ask_proxy
-        self.relay = relay
+        self.relay = self.relays[name] = relay
         return relay
 
     def publish(self) -> None:
@@ -205,7 +219,7 @@ class Network:
         """Wait until everybody behind the proxy is connected to its EPS server."""
         for name in self.behind_proxy:
             if name in self.nodes:
-                await self.nodes[PROXY].connected(name)
+                await asyncio.gather(*(node.connected(name) for proxy, node in self.nodes.items() if proxy in GROUPS))
 
 
 def pin(fingerprint: str) -> dict[str, str]:
@@ -214,7 +228,7 @@ def pin(fingerprint: str) -> dict[str, str]:
 
 def services(name: str) -> list[dict[str, Any]]:
     """What ``name`` offers."""
-    if name == PROXY:
+    if name in GROUPS:
         return [service("proxy", {"requestConnection": HEALTH, "_ping": "*"})]
     return [service("base", {"_connectionRequest": PROVIDERS, "_ping": HEALTH, "_directory": HEALTH, "echo": HEALTH})]
 

@@ -209,6 +209,15 @@ LINK_FAULTS = (
         ),
     ),
     Fault(
+        "The first of an operator's several proxies dies under load, refuses, or is silent",
+        "Calls go on by the next one; only the outcome of those that ran through it is unknown",
+        (
+            "integration/test_several_proxies.py::test_calls_go_on_by_the_second_when_the_first_dies_under_load",
+            "integration/test_several_proxies.py::test_a_first_that_refuses_is_passed_over",
+            "integration/test_several_proxies.py::test_a_first_that_is_silent_costs_little",
+        ),
+    ),
+    Fault(
         "A proxy cuts its tunnels at an age of its own, as those in use do",
         "That is learned from two such cuts, never from crashes, and a new tunnel stands before the old one is "
         "given up",

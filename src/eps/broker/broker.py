@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
-from eps.broker.internal_methods import InternalMethods, proxy_of
+from eps.broker.internal_methods import InternalMethods, proxies_of
 from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
 from eps.channels import Outbound
@@ -211,7 +211,7 @@ class Broker:
         def is_contradicted(known: Directory) -> bool:
             sender, own = known.entry(proxy), known.entry(self._name)
             may = sender and own and not isinstance(may_call(sender, own, CONNECTION_REQUEST), Denied)
-            return not may or proxy_of(known, self._name) != proxy
+            return not may or proxy not in proxies_of(known, self._name)
 
         if not is_contradicted(directory):
             return directory
@@ -310,7 +310,7 @@ class Broker:
         if server is None or server.internal:
             why = "its directory entry has no gRPC server that others may dial"
             hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"
-        elif server.proxy == self._name:
+        elif self._name in recipient.proxies:
             why = f"it is reached through {self._name}, but holds no stream to it now"
             hint = (
                 f"check that the server of {recipient.name} runs and what its log says of {self._name}; "

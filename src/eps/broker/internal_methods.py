@@ -17,7 +17,7 @@ from eps.core.brokering import CONNECTION_REQUEST, parse_connection_request
 from eps.core.entries import Directory, Entry
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Constant, Request
-from eps.core.names import Object, Operator
+from eps.core.names import Object, Operator, shown
 from eps.core.recent import Recent
 from eps.core.renewal import ASKED_EVERY, RENEW_CONNECTIONS
 from eps.core.told import quoted
@@ -116,12 +116,13 @@ class InternalMethods:
     async def _connection_request(self, params: Object, sender: Operator, directory: Directory) -> Object:
         """Steps 3 and 4 at B: our proxy asks us to connect to its endpoint with a one-time token."""
         channel, endpoint, token = parse_connection_request(params)
-        proxy = proxy_of(directory, self._name)
-        if sender != proxy:
+        proxies = proxies_of(directory, self._name)
+        if sender not in proxies:
             raise NotPermitted(
                 f"{sender} asked {self._name} to open a tunnel, but the directory names "
-                f"{proxy or 'no operator'} as {self._name}'s proxy",
-                hint="only the operator in «proxy» of our grpc_server channel's directory entry may ask for tunnels",
+                f"{shown(sorted(proxies)) if proxies else 'no operator'} as {self._name}'s proxy",
+                hint="only the operator in «proxy» of our grpc_server channel's directory entry, and «alternatives» of "
+                "our settings for the service «proxies», may ask for tunnels",
             )
         acceptor = self._tunnels.get(channel)
         if acceptor is None:
@@ -151,11 +152,10 @@ def _caller_of(params: Object) -> str:
     return quoted(str(params["client"]["name"]))
 
 
-def proxy_of(directory: Directory, own: Operator) -> str:
-    """The operator that brings tunnels to ``own``; empty if the directory names none."""
+def proxies_of(directory: Directory, own: Operator) -> frozenset[Operator]:
+    """The operators that bring tunnels to ``own``; none if the directory names none."""
     entry = directory.entry(own)
-    server = entry.grpc_server if entry is not None else None
-    return server.proxy if server is not None else ""
+    return entry.proxies if entry is not None else frozenset()
 
 
 async def _in_slices(directory: Directory, operator: str) -> AsyncIterator[Entry]:

@@ -7,7 +7,7 @@ started, an outbound one is asked by the broker.
 jsonrpc_server   our applications call           jsonrpc_client   calls our application       (both: eps.jsonrpc)
                                                  (turns: how many calls it gets at once)
 grpc_client      calls other operators: pool keeps the connections in slots; held_streams keeps our streams to
-                 others (lessons remembers how long each proxy's tunnels live)
+                 others (lessons remembers how long each proxy's tunnels live; alternatives: which of several proxies)
 grpc_server      other operators call: connected calls those that hold a stream to us
 absences         why an operator holds no stream to us, as far as we have seen
 own_pin          whether the directory pins the certificate that we show to others

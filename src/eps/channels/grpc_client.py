@@ -207,7 +207,9 @@ class GrpcClientChannel:
     def _find_route(self, directory: Directory, operator: Operator) -> Route | None:
         way = way_between(directory, self._name, operator)
         if way.kind is Kind.DIRECT or (way.kind is Kind.PROXY and self._dialling.use_proxy):
-            return Route(way.address, way.proxy, directory.pins(operator))
+            pins = directory.pins(operator)
+            others = tuple(Route(other.address, other.proxy, pins) for other in way.others)
+            return Route(way.address, way.proxy, pins, others)
         return None
 
     async def _open(self, operator: Operator, route: Route) -> ClientConnection:

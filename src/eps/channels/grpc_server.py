@@ -138,8 +138,7 @@ class GrpcServerChannel:
     def _brings(self, operator: Operator) -> bool:
         """Whether others reach ``operator`` through us, so that it must hold a stream to us."""
         entry = self._source.current.entry(operator)
-        server = entry.grpc_server if entry is not None else None
-        return server is not None and server.proxy == self._name
+        return entry is not None and self._name in entry.proxies
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Refused) and event.names and self._source.current.entries:  # else we pin nobody yet

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from eps.channels.alternatives import Alternatives
 from eps.channels.lessons import Lessons
 from eps.channels.peers import DirectoryPins
 from eps.channels.slots import Keeping, Opener, Route, Slot, not_there_yet, outlasts, remaining, retrieve
@@ -32,6 +33,7 @@ from eps.core.lifetime import Cut, Fitness
 from eps.core.message import Wanted, always
 from eps.core.names import Operator
 from eps.core.renewal import REPLACE_SECONDS
+from eps.core.ways import NOBODY
 from eps.directory import DirectorySource
 from eps.errors import EpsError, GivenUp, NotSent, NoWay, Unreachable
 from eps.grpc import eps_pb2 as pb
@@ -88,7 +90,8 @@ class Pool:
     ) -> None:
         self._source = source
         self._route_of = route_of
-        self._open = open_connection
+        self._ways = Alternatives(open_connection, emit)
+        self._via: dict[ClientConnection, Operator] = {}  # whose proxy has brought it; empty for a direct one
         self._emit = emit
         keeping = keeping or Keeping()
         self._idle_timeout = keeping.idle_timeout
@@ -204,7 +207,7 @@ class Pool:
             return connection
         deadline = asyncio.get_running_loop().time() + timeout
         if fitness is Fitness.SPENT and connection is not None:
-            doubt = self._lifetimes.doubtful_until(route.proxy) - (self._clock() - slot.begun_at)
+            doubt = self._lifetimes.doubtful_until(self._proxy(connection)) - (self._clock() - slot.begun_at)
             if await outlasts(connection, opening, min(doubt, timeout / 2)) and slot.connection is connection:
                 return connection  # it may be cut, but there is no other
         return await self._wait_for_opening(operator, opening, remaining(deadline))
@@ -224,13 +227,21 @@ class Pool:
 
     def _fitness(self, slot: Slot, route: Route) -> Fitness | None:
         """What the slot's connection is good for; None if there is none that new calls may use."""
-        if slot.connection is None or not slot.connection.usable or slot.route != route:
+        if slot.connection is None or not slot.connection.usable or not self._is_along(slot, route):
             return None
         if not route.proxy:
             return Fitness.FIT
-        age = self._clock() - slot.begun_at
-        self._outlived(route.proxy, age)
-        return self._lifetimes.judge(route.proxy, age)
+        proxy, age = self._proxy(slot.connection), self._clock() - slot.begun_at
+        self._outlived(proxy, age)
+        return self._lifetimes.judge(proxy, age)
+
+    def _proxy(self, connection: ClientConnection) -> Operator:
+        """The operator whose proxy has brought it; empty for a direct one, and one that has ended."""
+        return self._via.get(connection, NOBODY)
+
+    def _is_along(self, slot: Slot, route: Route) -> bool:
+        """Whether the slot's connection goes as ``route`` says."""
+        return slot.route == route and slot.connection is not None and self._proxy(slot.connection) in route.proxies
 
     def _opening(self, operator: Operator, slot: Slot, route: Route) -> asyncio.Task[ClientConnection]:
         """The task that opens the slot's next connection, started if there is none."""
@@ -258,7 +269,7 @@ class Pool:
         me, begun_at, generation = asyncio.current_task(), self._clock(), self._generation
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
-                connection = await self._open(operator, route)
+                connection, proxy = await self._ways.open(operator, route)
         except TimeoutError:
             self._lessons.not_reached(operator)
             raise _too_slow(operator, f"{OPEN_TIMEOUT:.0f} s") from None
@@ -268,7 +279,8 @@ class Pool:
         finally:
             if slot.opening is me:
                 slot.opening = None
-        if self._lessons.reached(operator, route.proxy, self._clock()):
+        self._via[connection] = proxy
+        if self._lessons.reached(operator, proxy, self._clock()):
             self._learned()
         if slot.wanted == route and not self._closing:
             self._take_over(operator, slot, connection, begun_at)
@@ -276,9 +288,9 @@ class Pool:
             self._tasks.start(connection.drain(0.0), f"drain {operator}")
         if generation != self._generation:
             self._stale.add(connection)
-        link = "tunnel" if route.proxy else "direct"
-        self._emit(PeerChanged(link=link, peer=operator, up=True, detail=route.proxy and f"through {route.proxy}"))
-        self._tasks.start(self._until_closed(operator, slot, connection, route, begun_at), f"watch {operator}")
+        link = "tunnel" if proxy else "direct"
+        self._emit(PeerChanged(link=link, peer=operator, up=True, detail=proxy and f"through {proxy}"))
+        self._tasks.start(self._until_closed(operator, slot, connection, begun_at), f"watch {operator}")
         return connection
 
     def _take_over(self, operator: Operator, slot: Slot, connection: ClientConnection, begun_at: float) -> None:
@@ -289,27 +301,28 @@ class Pool:
             self._retire(operator, before)
         elif before is not None:
             stays = before.usable and former == slot.route and before is not slot.leaving  # so does its proxy
-            if stays and former is not None and former.proxy:
-                self._tasks.start(self._linger(before, former.proxy, slot.begun_at), f"linger {operator}")
+            if stays and (proxy := self._proxy(before)):
+                self._tasks.start(self._linger(before, proxy, slot.begun_at), f"linger {operator}")
             else:
                 self._retire(operator, before)
         slot.connection, slot.begun_at, slot.last_used = connection, begun_at, self._clock()
 
     async def _until_closed(
-        self, operator: Operator, slot: Slot, connection: ClientConnection, route: Route, begun_at: float
+        self, operator: Operator, slot: Slot, connection: ClientConnection, begun_at: float
     ) -> None:
         try:
             reason = await asyncio.shield(connection.closed)
         finally:
             if not connection.closed.done():  # the pool closes, and this one may have left its slot
                 connection.abort("this server is stopping")
+            proxy = self._via.pop(connection)
         self._stale.discard(connection)
         if slot.connection is connection:
             slot.connection = None
-        if route.proxy and connection.was_cut:
+        if proxy and connection.was_cut:
             now = self._clock()
-            self._judge_cut(operator, slot.connection, route.proxy, Cut(now - begun_at, now))
-        link = "tunnel" if route.proxy else "direct"
+            self._judge_cut(operator, slot.connection, proxy, Cut(now - begun_at, now))
+        link = "tunnel" if proxy else "direct"
         self._emit(PeerChanged(link=link, peer=operator, up=False, detail=reason))
 
     def _judge_cut(self, operator: Operator, standing: ClientConnection | None, proxy: Operator, cut: Cut) -> None:
@@ -364,7 +377,8 @@ class Pool:
         return proxy in self._lingering.values() or bool(self._tunnels_of(proxy))
 
     def leave(self, proxy: Operator) -> int:
-        """Begin to replace the tunnels of ``proxy``; how many."""
+        """Begin to replace the tunnels of ``proxy``; how many. Where there is another proxy, that is asked first."""
+        self._ways.put_off(proxy)
         for connection in [one for one, via in self._lingering.items() if via == proxy]:
             self._tasks.start(connection.drain(self._grace), f"drain through {proxy}")
         tunnels = self._tunnels_of(proxy)
@@ -376,7 +390,7 @@ class Pool:
         return {
             operator: slot.connection
             for operator, slot in self._slots.items()
-            if slot.connection is not None and slot.route is not None and slot.route.proxy == proxy
+            if slot.connection is not None and self._proxy(slot.connection) == proxy
         }
 
     async def _replace(self, operator: Operator, connection: ClientConnection) -> None:
@@ -397,7 +411,7 @@ class Pool:
             seen = await self._source.changed(seen)
             for operator, slot in self._slots.items():
                 connection, route = slot.connection, self._route_of(operator)
-                if connection is None or slot.route == route:
+                if connection is None or (route is not None and self._is_along(slot, route)):
                     continue
                 if route is None or connection.peer.fingerprint not in route.pins:
                     slot.connection = None
@@ -410,7 +424,7 @@ class Pool:
         """Whether ``connection`` is of another route than the present one, and to be used until one of that stands.
         The peer is the same, as its pin shows; but it, or its proxy, may not know yet how it is to be reached now."""
         is_good = connection.usable and not connection.doubtful and connection.peer.fingerprint in route.pins
-        if slot.route == route or not is_good:
+        if self._is_along(slot, route) or not is_good:
             return False
         if connection not in self._moving:
             self._moving.add(connection)
@@ -422,7 +436,7 @@ class Pool:
         try:
             while slot.connection is connection and connection.usable:
                 route = self._route_of(operator)
-                if route is None or route == slot.route:
+                if route is None or self._is_along(slot, route):
                     break  # it has changed back
                 try:
                     await self._wait_for_opening(operator, self._opening(operator, slot, route), OPEN_TIMEOUT)

@@ -1,8 +1,8 @@
 """What the pool keeps for each operator, along which route, and for how long."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,18 @@ class Route:
         address: host:port to dial; for a tunnel the address of the proxy's operator.
         proxy: the operator that brokers the tunnel; empty where the operator is dialled.
         pins: the recipient's certificates.
+        others: the same through other proxies, for when that one fails. That they change, moves no connection.
     """
 
     address: str
     proxy: Operator
     pins: frozenset[Fingerprint]
+    others: "tuple[Route, ...]" = field(default=(), compare=False)
+
+    @property
+    def proxies(self) -> tuple[Operator, ...]:
+        """The operators that may broker a tunnel; one of them is empty where the operator is dialled."""
+        return (self.proxy, *(other.proxy for other in self.others))
 
 
 @dataclass(slots=True)
@@ -50,7 +57,7 @@ class Slot:
     leaving: ClientConnection | None = None
 
 
-Opener = Callable[[Operator, Route], Awaitable[ClientConnection]]
+Opener = Callable[[Operator, Route], Coroutine[Any, Any, ClientConnection]]
 """Opens a connection along a route; raises NotSent kin."""
 
 

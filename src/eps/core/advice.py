@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from eps.core.entries import Directory
+from eps.core.entries import PROXIES, Directory, alternatives_in
 from eps.core.exact import SHAPES, Many, Text, is_address, is_fingerprint, known_settings
 from eps.core.free_form import levels
 from eps.core.likeness import Neighbours, meant
@@ -187,7 +187,7 @@ def _unknown_settings(record: ChangeRecord, foreign: Collection[str], *, in_use:
         known = tuple(known_settings(record.section, item)) if kind else ()
         for key in item.get("settings") or {} if known else ():
             unknown = key not in known and key not in foreign and not key.startswith("_")
-            if unknown and in_use is (key in SETTINGS_IN_USE[record.section, kind]):
+            if unknown and in_use is (key in SETTINGS_IN_USE.get((record.section, kind), ())):
                 yield f"data[{index}].settings.{key}", key, known
 
 
@@ -248,9 +248,13 @@ def _strangers(record: ChangeRecord, around: Surroundings) -> Iterator[str]:
             if isinstance(proxy, str) and proxy and proxy not in around.names:
                 yield f"{place}.settings.proxy: there is no operator {_quoted(proxy)}{_perhaps(proxy, around.names)}"
         elif record.section in ("settings", "preferences"):
-            name = item["operator"]
-            if name and name not in around.names:
-                yield f"{place}.operator: there is no operator {_quoted(name)}{_perhaps(name, around.names)}"
+            named = [("operator", item["operator"])]
+            if item["service"] == PROXIES:
+                further = alternatives_in(item["settings"])
+                named += [(f"settings.alternatives[{number}]", one) for number, one in enumerate(further)]
+            for where, name in named:
+                if name and name not in around.names:
+                    yield f"{place}.{where}: there is no operator {_quoted(name)}{_perhaps(name, around.names)}"
 
 
 def _empty_groups(service: Object, around: Surroundings) -> Iterator[str]:
@@ -297,10 +301,10 @@ def _new_groups(known: frozenset[str], after: Directory) -> Iterator[tuple[str, 
 def _cut_off(before: Directory, after: Directory) -> Iterator[tuple[str, str]]:
     """Operators whose proxy has been one, and is none any more."""
     for name, entry in after.entries.items():
-        proxy = entry.grpc_server.proxy if entry.grpc_server else ""
-        was, now = before.entry(proxy), after.entry(proxy)
-        if was and was.grpc_server and not (now and now.grpc_server):
-            yield name, f"{name} is reached through {_quoted(proxy)}, which nobody can reach any more"
+        for proxy in sorted(entry.proxies):
+            was, now = before.entry(proxy), after.entry(proxy)
+            if was and was.grpc_server and not (now and now.grpc_server):
+                yield name, f"{name} is reached through {_quoted(proxy)}, which nobody can reach any more"
 
 
 def _orphans(gone: frozenset[str], before: Directory, after: Directory) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,12 @@ from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, sendable_secti
 GRPC_SERVER = "grpc_server"
 GRPC_CLIENT = "grpc_client"
 
+PROXIES = "proxies"
+"""The service whose settings name further proxies: a name of its own, which no server in use reads."""
+
+MAX_ALTERNATIVES = 7
+"""Further proxies that are looked at; each costs those who call a brokering where those before it fail."""
+
 T = TypeVar("T")
 
 
@@ -233,6 +239,22 @@ class Entry:
         """The first ``grpc_server`` channel."""
         return next((_grpc_server(channel) for channel in self.channels if channel.type == GRPC_SERVER), None)
 
+    def proxies_for(self, asking: str) -> tuple[Operator, ...]:
+        """The operators through whose proxies ``asking`` reaches this one, the first one first; none where it is
+        dialled, or not at all (PROTOCOL.md section 10)."""
+        server = self.grpc_server
+        if server is None or not server.proxy:
+            return ()
+        mine = (item.settings for item in self.settings if item.service == PROXIES and item.operator in (asking, ""))
+        others = (Operator(name) for name in alternatives_in(next(mine, {})))
+        return tuple(dict.fromkeys((server.proxy, *(name for name in others if name != self.name))))
+
+    @cached_property
+    def proxies(self) -> frozenset[Operator]:
+        """All operators that may bring tunnels to this one, whoever asks them."""
+        askers = {"", *(item.operator for item in self.settings if item.service == PROXIES)}
+        return frozenset(proxy for asking in askers for proxy in self.proxies_for(asking))
+
     def has_channel(self, kind: str) -> bool:
         """Whether a channel of this type is listed."""
         return kind in [channel.type for channel in self.channels]  # any() takes twice as long
@@ -379,6 +401,13 @@ def first_settings(given: Iterable[tuple[object, object, T]], service: str, aski
         if of_service in (service, "", None) and operator in (asking, "", None):
             return settings
     return None
+
+
+def alternatives_in(settings: Object) -> list[str]:
+    """The further proxies in settings for the service ``proxies``: of a list of names, those that are some."""
+    found = settings.get("alternatives")
+    names = [name for name in found if isinstance(name, str) and name] if isinstance(found, list) else []
+    return names[:MAX_ALTERNATIVES]
 
 
 def _typed(section: str, data: list[Any]) -> Any:

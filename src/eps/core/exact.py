@@ -163,6 +163,10 @@ class Known:
     many: bool = False
 
 
+def _is_proxy(text: str) -> bool:
+    return _is_name(text) and text != OBJECT_WORD
+
+
 def _is_item(text: str) -> bool:
     return 0 < len(text) <= MAX_ADDRESS_CHARS and text.isprintable() and TAG_WORD not in text
 
@@ -170,21 +174,22 @@ def _is_item(text: str) -> bool:
 GRPC_SERVER_SETTINGS = {
     "address": Known("HOST:PORT", is_address),
     "internal": Known("true or false", None),
-    "proxy": Known(_OPERATOR, lambda text: _is_name(text) and text != OBJECT_WORD),
+    "proxy": Known(_OPERATOR, _is_proxy),
 }
 PROXY_SETTINGS = {
     "allowed_domains": Known("a list of domains", _is_item, many=True),
     "internal_endpoints": Known("a list of HOST:PORTs", _is_item, many=True),
 }
+PROXIES_SETTINGS = {"alternatives": Known(f"a list of operators, each {_OPERATOR}", _is_proxy, many=True)}
+SERVICE_SETTINGS = {"": PROXY_SETTINGS, "proxy": PROXY_SETTINGS, "proxies": PROXIES_SETTINGS}
+"""By the service that they are for; empty: any. What ``proxies`` says is read only where it is named."""
 
 
 def known_settings(section: str, item: Object) -> dict[str, Known]:
     """Which settings of an element of a section our programs read; none for most."""
     if section == "channels" and item["type"] == "grpc_server":
         return GRPC_SERVER_SETTINGS
-    if section == "settings" and item["service"] in ("proxy", ""):
-        return PROXY_SETTINGS
-    return {}
+    return SERVICE_SETTINGS.get(item["service"], {}) if section == "settings" else {}
 
 
 def _is_known(value: Any, known: Known) -> bool:

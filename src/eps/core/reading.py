@@ -26,7 +26,7 @@ from itertools import chain
 
 from eps.core.exact import (
     GRPC_SERVER_SETTINGS,
-    PROXY_SETTINGS,
+    SERVICE_SETTINGS,
     SHAPES,
     Free,
     Known,
@@ -254,8 +254,9 @@ class _Parser:
         wanted: Mapping[str, Known] = {}
         if self._section == "channels":
             wanted = GRPC_SERVER_SETTINGS if end == at - 3 and self._tokens[at - 2] == b"grpc_server" else {}
-        elif self._tokens[begin - 1] != b"service" or self._tokens[begin - 2] == b"proxy":
-            wanted = PROXY_SETTINGS
+        else:
+            service = self._tokens[begin - 2] if self._tokens[begin - 1] == b"service" else b""
+            wanted = _BY_SERVICE.get(service, {})
         if not wanted:
             return True
         value = self._tokens[begin:end]
@@ -269,6 +270,9 @@ class _Parser:
     def _fits(self, field: Text, token: bytes | None) -> bool:
         text = _text(token) if token is not None else None
         return text is not None and field.fits(text)
+
+
+_BY_SERVICE = {service.encode(): known for service, known in SERVICE_SETTINGS.items()}
 
 
 def _text(token: bytes) -> str | None:

@@ -29,12 +29,14 @@ class Way:
         address: HOST:PORT that the caller dials: the callee's, or that of the proxy's EPS server.
         proxy: the operator that brokers a tunnel.
         why: where there is none.
+        others: ways through further proxies, which are tried where the first fails.
     """
 
     kind: Kind
     address: str = ""
     proxy: Operator = NOBODY
     why: str = ""
+    others: "tuple[Way, ...]" = ()
 
 
 def way_between(directory: Directory, caller: Operator, callee: Operator) -> Way:
@@ -43,15 +45,20 @@ def way_between(directory: Directory, caller: Operator, callee: Operator) -> Way
         return Way(Kind.OWN)
     entry = directory.entry(callee)
     server = entry.grpc_server if entry is not None else None
-    if server is None or server.internal or server.proxy == caller:
+    proxies = entry.proxies_for(caller) if entry is not None else ()
+    if entry is None or server is None or server.internal or caller in entry.proxies:
         if caller in directory.stream_targets(callee):
             return Way(Kind.STREAM)
         return Way(Kind.NONE, why=_why_not(directory, caller, callee))
     if not server.proxy:
         return Way(Kind.DIRECT, server.address)
-    proxy = directory.entry(server.proxy)
-    address = proxy.grpc_server.address if proxy is not None and proxy.grpc_server is not None else ""
-    return Way(Kind.PROXY, address, server.proxy)
+    others = tuple(Way(Kind.PROXY, _address_of(directory, proxy), proxy) for proxy in proxies[1:])
+    return Way(Kind.PROXY, _address_of(directory, server.proxy), server.proxy, others=others)
+
+
+def _address_of(directory: Directory, operator: Operator) -> str:
+    entry = directory.entry(operator)
+    return entry.grpc_server.address if entry is not None and entry.grpc_server is not None else ""
 
 
 def _why_not(directory: Directory, caller: Operator, callee: Operator) -> str:

@@ -167,9 +167,9 @@ def proxies_of_interest(directory: Directory, own: str, peer: str) -> list[Opera
     mine = directory.entry(own)
     found: dict[Operator, None] = {}
     for entry in filter(None, (mine, directory.entry(peer), *directory.entries.values())):
-        server = entry.grpc_server
-        if server is not None and server.proxy not in ("", own) and (entry.name in (own, peer) or _calls(mine, entry)):
-            found[server.proxy] = None
+        proxies = [proxy for proxy in entry.proxies_for(own) if proxy != own]
+        if proxies and (entry.name in (own, peer) or _calls(mine, entry)):
+            found |= dict.fromkeys(proxies)
     return list(found)[:MAX_PROXIES]
 
 

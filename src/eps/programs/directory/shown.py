@@ -83,7 +83,7 @@ def _reached(entry: Entry) -> str:
     server = entry.grpc_server
     if server is None or server.internal:
         return "can't be dialled"
-    return f"behind {server.proxy}" if server.proxy else f"at {server.address}"
+    return f"behind {', else '.join(entry.proxies_for(''))}" if server.proxy else f"at {server.address}"
 
 
 # History
