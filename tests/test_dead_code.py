@@ -22,8 +22,8 @@ PACKAGE = ROOT / "src" / "eps"
 
 GENERATED = {"eps_pb2.py"}
 
-REGISTERING = {"command", "callback", "field_validator", "model_validator"}
-"""Decorators by which Typer and pydantic are told of a function that only they call."""
+REGISTERING = {"command", "callback", "field_validator", "model_validator", "fixture"}
+"""Decorators by which Typer, pydantic and pytest are told of a function that only they call."""
 
 ALLOWED = {
     "eps.client.connection._Source.makefile": "http.client reads answers from it",
@@ -206,7 +206,7 @@ def read_sources() -> dict[str, str]:
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
 
 
-FOR_APPLICATIONS = ("eps.client", "eps.service")
+FOR_APPLICATIONS = ("eps.client", "eps.service", "eps.testing")
 """Packages that applications import: what their ``__all__`` lists is used, and what the classes there offer."""
 
 

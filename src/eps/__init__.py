@@ -4,6 +4,7 @@ The rooms, from the ground up; none imports what is above it (``tests/test_layer
 ``__init__.py`` is its map.
 
 client       FOR APPLICATIONS: calls the network             service      FOR APPLICATIONS: offers methods to it
+testing      FOR APPLICATIONS: tests both, in one process
 
 reasons      why something failed, in words            errors       one tree of them
 core         what the protocol says, without sockets, clock or files

@@ -6,22 +6,9 @@ from typing import Any
 
 import pytest
 
-from eps.client import (
-    AnswerRefused,
-    AsyncClient,
-    BadCall,
-    Busy,
-    CallError,
-    Client,
-    Endpoint,
-    NotPermitted,
-    OutcomeUnknown,
-    Policy,
-    ServiceError,
-    UnknownOperator,
-    Unreachable,
-)
+from eps.client import AsyncClient, CallError, Client, Endpoint, NotPermitted, OutcomeUnknown, Policy, Unreachable
 from support.application import channels_of, offer, write_channels
+from support.clients import FACTS, Facts, facts
 from support.machine import Machine
 from support.scripted import Line, Scripted
 
@@ -89,10 +76,6 @@ async def told(given: Endpoint, *call: Any, **options: Any) -> Told:
     return await asyncio.gather(awaited(), asyncio.to_thread(blocking))
 
 
-def facts(error: CallError) -> tuple[object, ...]:
-    return (type(error), error.executed, error.reason, error.stage, error.side)
-
-
 @pytest.mark.timeout(300)
 async def test_every_error_by_its_fault(machine: Machine) -> None:
     service = Service()
@@ -106,9 +89,7 @@ async def test_every_error_by_its_fault(machine: Machine) -> None:
         await machine.until_ping(60)
         app = endpoint(machine)
 
-        async def expect(
-            wanted: tuple[object, ...], *call: Any, at: Endpoint = app, **options: Any
-        ) -> tuple[CallError, CallError]:
+        async def expect(wanted: Facts, *call: Any, at: Endpoint = app, **options: Any) -> tuple[CallError, CallError]:
             errors = await told(at, *call, **options)
             assert [facts(error) for error in errors] == [wanted, wanted], [str(error) for error in errors]
             assert all(len(error.trace_id) == 32 and error.method == call[0] for error in errors)
@@ -121,19 +102,18 @@ async def test_every_error_by_its_fault(machine: Machine) -> None:
             assert await asyncio.to_thread(own.call, "hd-2.do") == "hd-1"
 
         refused = "public-proxy-1.ga.getAnnouncements"
-        (error, _) = await expect((NotPermitted, "no", "no-permission", "permission", "peer"), refused)
+        (error, _) = await expect(FACTS["no right"], refused)
         assert error.told_by == "public-proxy-1.ga" and error.code == 403 and error.hint
-        await expect((NotPermitted, "no", "method-unknown", "permission", "peer"), "hd-2.lookup")
+        await expect(FACTS["no such method"], "hd-2.lookup")
         not_allowed = (NotPermitted, "no", "no-permission", "permission", "ours")
         await expect(not_allowed, "hd-2.do", at=endpoint(machine, "hd-2"))
-        await expect((UnknownOperator, "no", "operator-unknown", "directory", "ours"), "hd-9.do")
-        await expect((BadCall, "no", "bad-address", "call", "ours"), "do")
-        await expect((BadCall, "no", "bad-request", "call", "ours"), "hd-2.do", {"number": 2**60})
-        (error, _) = await expect((ServiceError, "yes", "", "", ""), "hd-2.do", {"do": "refuse"})
+        await expect(FACTS["no such operator"], "hd-9.do")
+        await expect(FACTS["no address"], "do")
+        await expect(FACTS["params that can't travel"], "hd-2.do", {"number": 2**60})
+        (error, _) = await expect(FACTS["the service refuses"], "hd-2.do", {"do": "refuse"})
         assert (error.code, error.message, error.data) == (404, "no such place", {"name": "office"})
-        await expect((AnswerRefused, "yes", "answer-refused", "call", "peer"), "hd-2.do", {"do": "overflow"})
-        broke_off = (OutcomeUnknown, "unknown", "application-broke-off", "call", "peer")
-        await expect(broke_off, "hd-2.do", {"do": "crash"})
+        await expect(FACTS["a result that can't travel"], "hd-2.do", {"do": "overflow"})
+        await expect(FACTS["the service breaks off"], "hd-2.do", {"do": "crash"})
 
         ran = len(application.requests)
         with Client(app) as waiting, pytest.raises(OutcomeUnknown) as caught:
@@ -141,13 +121,13 @@ async def test_every_error_by_its_fault(machine: Machine) -> None:
         assert facts(caught.value) == (OutcomeUnknown, "unknown", "no-answer", "call", "ours")
         assert len(application.requests) == ran + 1, "not sent again"
         assert await asyncio.to_thread(service.hanging.acquire, timeout=60)
-        (error, _) = await expect((Busy, "no", "busy", "call", "peer"), "hd-2.do")
+        (error, _) = await expect(FACTS["the service is busy"], "hd-2.do")
         assert error.retry_after is not None and len(application.requests) == ran + 1
         service.may_answer.set()
 
-    await expect((Unreachable, "no", "application-down", "call", "peer"), "hd-2.do")
+    await expect(FACTS["the service is down"], "hd-2.do")
     await expect((Unreachable, "no", "tls-failed", "tls", "ours"), "hd-2.do", at=endpoint(machine, operator="hd-2"))
     for error in await told(endpoint(machine, ""), "hd-2.do"):
         assert error.executed == "no" and error.reason in ("certificate-refused", "not-sent")
     await machine.stop("hd-1")
-    await expect((Unreachable, "no", "unreachable", "call", "ours"), "hd-2.do")
+    await expect(FACTS["our server is down"], "hd-2.do")

@@ -15,6 +15,7 @@ import pytest
 
 from support.machine import ROOT
 from support.ports import PortBlock
+from support.service_tutorial import follow
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.xdist_group("dev-network")]
 """Seven programs are started, and a wheel is built and installed."""
@@ -95,3 +96,4 @@ async def test_the_demo_and_the_development_network_in_an_empty_folder(place: Pa
     assert "wrote the development network's settings to settings/dev" in shown
     assert "joined hd-1 and hd-2; bytes flow both ways" in shown and '"name": "hd-2"' in shown
     assert "settings/dev/directory/clinic-9.json" in added
+    await follow(place / "service", programs, tests=False)

@@ -25,7 +25,7 @@ WITHOUT = {
         *(f"{program} {name}" for program in APPS for name in ("completion", "man")),
     ],
     "some lines, or steps one by one": [
-        "eps ping", "eps demo", "eps server run", "sd run", "proxy run public", "proxy run private",
+        "eps ping", "eps demo", "eps mock", "eps server run", "sd run", "proxy run public", "proxy run private",
         "eps server drain", "proxy drain", "eps sd trust-root", "eps sd verify", "eps operator init",
         "eps cert request", "eps cert fingerprint", "eps cert inspect", "eps cert renew", "sd store import",
         *(f"eps dev {name}" for name in ("certs", "add-operator", "sign", "internal-server")),

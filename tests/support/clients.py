@@ -6,9 +6,45 @@ from typing import Any
 
 import uvloop
 
-from eps.client import AsyncClient, Client, Endpoint
+from eps.client import (
+    AnswerRefused,
+    AsyncClient,
+    BadCall,
+    Busy,
+    CallError,
+    Client,
+    Endpoint,
+    NotPermitted,
+    OutcomeUnknown,
+    ServiceError,
+    UnknownOperator,
+    Unreachable,
+)
 
 KINDS = ("blocking", "asyncio", "uvloop")
+
+
+Facts = tuple[type[CallError], str, str, str, str]
+"""Class, executed, reason, stage, side."""
+
+FACTS: dict[str, Facts] = {
+    "no right": (NotPermitted, "no", "no-permission", "permission", "peer"),
+    "no such method": (NotPermitted, "no", "method-unknown", "permission", "peer"),
+    "no such operator": (UnknownOperator, "no", "operator-unknown", "directory", "ours"),
+    "no address": (BadCall, "no", "bad-address", "call", "ours"),
+    "params that can't travel": (BadCall, "no", "bad-request", "call", "ours"),
+    "the service refuses": (ServiceError, "yes", "", "", ""),
+    "a result that can't travel": (AnswerRefused, "yes", "answer-refused", "call", "peer"),
+    "the service breaks off": (OutcomeUnknown, "unknown", "application-broke-off", "call", "peer"),
+    "the service is busy": (Busy, "no", "busy", "call", "peer"),
+    "the service is down": (Unreachable, "no", "application-down", "call", "peer"),
+    "our server is down": (Unreachable, "no", "unreachable", "call", "ours"),
+}
+"""What is told of each fault, in the real network and in the one for tests."""
+
+
+def facts(error: CallError) -> Facts:
+    return (type(error), error.executed, error.reason, error.stage, error.side)
 
 
 class Caller:

@@ -44,6 +44,7 @@ TYPED = {
     **dict.fromkeys((*HERE, *SLOW), "integration/test_howto.py"),
     **ELSEWHERE,
     **dict.fromkeys((README.name, TUTORIAL.name), "integration/test_tutorial.py"),
+    "tutorial-service.md": "testing/test_mock.py",
 }
 """By page: the test that types its commands."""
 
@@ -184,6 +185,10 @@ class Reader:
                 await self._type(block, behind if behind is not None and behind.shows(block) else None)
                 ran.append(block)
         return ran
+
+    def come_from(self, programs: Path) -> None:
+        """Type with the programs of that folder first on PATH."""
+        self._state.write_text(self._state.read_text() + f"export PATH={shlex.quote(str(programs))}:$PATH\n")
 
     async def stop(self, words: str) -> Process:
         """Ctrl-C in the shell of the server whose command line has these words; it has ended well."""

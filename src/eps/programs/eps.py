@@ -198,6 +198,30 @@ def dev_internal_server(
     )
 
 
+@app.command("mock", short_help="Run a Python service in a network of this process, to call it.")
+def mock(
+    file: Annotated[Path, typer.Argument(metavar="SERVICE.PY", help="A file that makes one eps.service.Service.")],
+    operator: Annotated[
+        str, typer.Option(metavar="NAME", help="The operator that offers it.", show_default=True)
+    ] = "hd-2",
+    caller: Annotated[
+        str, typer.Option(metavar="NAME", help="The operator whose applications call it.", show_default=True)
+    ] = "hd-1",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="The caller is in it, and only its members may call; may be repeated."),
+    ] = None,
+    port: Annotated[int, typer.Option(metavar="PORT", help="For the caller; 0: a free one.", min=0, max=65535)] = 0,
+) -> None:
+    """Serve the methods of SERVICE.PY in a network of this process, without certificates, and say where to call them.
+
+    Permissions, errors and limits are the real network's; the same file runs behind a real EPS server.
+    """
+    from eps.programs.dev.mock import mock as serve
+
+    guarded(lambda: serve(file, operator, caller, group or (), port, typer.echo))
+
+
 @app.command("call", short_help="Call a method of any operator, through our running server.")
 def call(
     method: Annotated[str, typer.Argument(metavar="OPERATOR.METHOD", help="For example hd-2._ping.")],
