@@ -14,14 +14,18 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import pytest
 
 from eps.programs.dev.network import PORTS
 from support.machine import Machine, Process
+
+T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
 
@@ -34,15 +38,28 @@ BURST = 3_000
 _numbers = itertools.count(1)
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Run ip(8)."""
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def _enter(path: str) -> None:
+def enter(path: str) -> None:
+    """Have the calling thread in that network namespace from now on."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(path) as namespace:
         if libc.setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
+
+
+def inside(namespace: str, do: Callable[[], T]) -> T:
+    """What ``do`` returns in that network namespace: sockets and devices stay where they were made."""
+
+    def work() -> T:
+        enter(f"/run/netns/{namespace}")
+        return do()
+
+    with ThreadPoolExecutor(1) as thread:  # one of its own: it stays there
+        return thread.submit(work).result()
 
 
 class Hub:
@@ -66,15 +83,15 @@ class Hub:
     def __enter__(self) -> Self:
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
-            _ip("netns", "add", self.name("hub"))
+            ip("netns", "add", self.name("hub"))
         except (OSError, subprocess.CalledProcessError):
             os.close(self._home)
             pytest.skip("network namespaces are not permitted here")
         try:
             for place in self.places:
                 self._link(place)
-            _enter(f"/run/netns/{self.name('hub')}")
-            _ip("link", "set", "lo", "up")
+            enter(f"/run/netns/{self.name('hub')}")
+            ip("link", "set", "lo", "up")
             subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
         except BaseException:
             self.__exit__()
@@ -82,32 +99,32 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _enter(f"/proc/self/fd/{self._home}")
+        enter(f"/proc/self/fd/{self._home}")
         os.close(self._home)
         for place in ("hub", *self.places):
             with suppress(subprocess.CalledProcessError):
-                _ip("netns", "del", self.name(place))
+                ip("netns", "del", self.name(place))
 
     def _link(self, place: str) -> None:
         name, hub, device = self.name(place), self.name("hub"), f"to-{place}"
-        _ip("netns", "add", name)
-        _ip("link", "add", device, "netns", hub, "type", "veth", "peer", "name", "to-hub", "netns", name)
-        _ip("-n", hub, "addr", "add", f"{self.near(place)}/24", "dev", device)
-        _ip("-n", hub, "link", "set", device, "up")
-        _ip(
+        ip("netns", "add", name)
+        ip("link", "add", device, "netns", hub, "type", "veth", "peer", "name", "to-hub", "netns", name)
+        ip("-n", hub, "addr", "add", f"{self.near(place)}/24", "dev", device)
+        ip("-n", hub, "link", "set", device, "up")
+        ip(
             "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"
         )  # by losses, as nearly everywhere
-        _ip("-n", name, "addr", "add", f"{self.address(place)}/24", "dev", "to-hub")
-        _ip("-n", name, "link", "set", "to-hub", "up")
-        _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", name, "route", "add", "default", "via", self.near(place))
+        ip("-n", name, "addr", "add", f"{self.address(place)}/24", "dev", "to-hub")
+        ip("-n", name, "link", "set", "to-hub", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", name, "route", "add", "default", "via", self.near(place))
 
     def _rules(self, do: str, place: str) -> None:
         for other in self.places:
             if other != place:
                 for one, two in ((place, other), (other, place)):
                     way = ("iif", f"to-{one}", "to", f"{self.address(two)}/32")
-                    _ip("-n", self.name("hub"), "rule", do, *way, "blackhole")
+                    ip("-n", self.name("hub"), "rule", do, *way, "blackhole")
 
     def cut(self, place: str) -> None:
         """Lose all packets between ``place`` and the other places; nobody is told."""
