@@ -43,6 +43,20 @@ def test_where_there_is_none() -> None:
 
 def test_a_proxy_without_an_address() -> None:
     unknown = way_between(network_directory(without=PROXY), Operator("hd-1"), Operator("hd-2"))
-    assert unknown == Way(Kind.PROXY, "", Operator(PROXY))
-    empty = way_between(network_directory(**{"public-proxy-1.ga": []}), Operator("hd-1"), Operator("hd-2"))
-    assert empty == unknown
+    assert (unknown.kind, unknown.address, unknown.proxy) == (Kind.PROXY, "", PROXY)
+    assert unknown.why == f"{PROXY} is not in the directory"
+    assert unknown.fix.startswith("hd-2's administrators: correct «proxy»")
+    removed = way_between(removed_from(network_directory(), PROXY), Operator("hd-1"), Operator("hd-2"))
+    assert removed.why == unknown.why and "did they mean" not in removed.fix
+    empty = way_between(network_directory(**{PROXY: []}), Operator("hd-1"), Operator("hd-2"))
+    assert empty.why == "the directory names no gRPC server of it"
+    chained = way_between(network_directory(**{PROXY: server(proxy="p-2")}), Operator("hd-1"), Operator("hd-2"))
+    assert chained.why == "the directory names a proxy before it (p-2)"
+    assert "without a proxy" in empty.fix and empty.fix == chained.fix
+
+
+def test_a_misspelt_proxy() -> None:
+    misspelt = network_directory(hd_2=server(proxy="public-proxy-1.gq"))
+    way = way_between(misspelt, Operator("hd-1"), Operator("hd-2"))
+    assert way.why == "public-proxy-1.gq is not in the directory"
+    assert way.fix.endswith(f"; did they mean {PROXY}?")

@@ -224,3 +224,11 @@ def test_trailers_open_no_stream(clock: Clock) -> None:
     guard.feed(PREFACE + opened(1))
     clock.now += 1.0
     guard.feed(opened(1) + RstStreamFrame(1).serialize() * 5)
+
+
+def test_a_server_that_answers_in_another_protocol() -> None:
+    answer = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    with pytest.raises(Violation, match="it answers in HTTP/1, so what we dialled is no gRPC port"):
+        FrameGuard(server=False, clock=Clock()).feed(answer)
+    with pytest.raises(Violation, match="a frame over 16384 bytes"):
+        FrameGuard(server=True, clock=Clock()).feed(PREFACE + answer)

@@ -29,7 +29,7 @@ from eps.core.message import Error, Request, Response
 from eps.core.names import Operator
 from eps.core.told import told_of_tunnel
 from eps.core.trace import CURRENT, IDS, Trace, brokering_id, current_id, durations_in, tokens_age, too_late
-from eps.core.ways import Kind, way_between
+from eps.core.ways import Kind, undialable, way_between
 from eps.directory import DirectorySource
 from eps.errors import (
     DeliveryError,
@@ -254,12 +254,9 @@ class GrpcClientChannel:
         """Step 2, over our own direct connection to the proxy's operator."""
         route = self._route(proxy)
         if route is None or route.proxy:
-            raise NoWay(
-                f"{operator} is reached through {proxy}, which we can't dial: the directory names "
-                + (f"a proxy before it ({route.proxy})" if route is not None else "no gRPC server of it"),
-                hint=f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy",
-                side=Side.DIRECTORY,
-            )
+            why, hint = undialable(self._source.current, operator, proxy)
+            text = f"{operator} is reached through {proxy}, which we can't dial: {why}"
+            raise NoWay(text, hint=hint, side=Side.DIRECTORY)
         address = Address(proxy, REQUEST_CONNECTION, brokering_id(current_id(), IDS.span()))
         request = Request(address, {"to": operator, "channel": SERVER_CHANNEL})
         try:

@@ -64,8 +64,10 @@ def certificates_in(content: bytes, file: str, setting: str) -> tuple[x509.Certi
         return tuple(found)
     if not reason and not reading.passed_over and reading.blocks:
         reason = f"all it holds is {', '.join(sorted({block.label for block in reading.blocks}))}"
+    swapped = bool(reading.blocks) and all("PRIVATE KEY" in block.label for block in reading.blocks)
+    hint = f"check {setting}" + ("; was it swapped with the key's file?" if swapped and not found else "")
     parts = ["holds no certificate in PEM form"] * (not found) + [reason or reading.passed_over]
-    raise StartError(": ".join(part for part in (file, *parts) if part), hint=f"check {setting}")
+    raise StartError(": ".join(part for part in (file, *parts) if part), hint=hint)
 
 
 def damaged_list(content: bytes) -> str:

@@ -1,9 +1,10 @@
 """How one operator's server reaches another's, as the directory has it (PROTOCOL.md sections 2 and 3). Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from eps.core.entries import Directory
+from eps.core.likeness import meant
 from eps.core.names import Operator
 from eps.core.removal import is_removed
 
@@ -28,7 +29,8 @@ class Way:
     Attributes:
         address: HOST:PORT that the caller dials: the callee's, or that of the proxy's EPS server.
         proxy: the operator that brokers a tunnel.
-        why: where there is none.
+        why: where there is none, or its proxy can't be dialled.
+        fix: what to do then, where that is known.
         others: ways through further proxies, which are tried where the first fails.
     """
 
@@ -36,6 +38,7 @@ class Way:
     address: str = ""
     proxy: Operator = NOBODY
     why: str = ""
+    fix: str = ""
     others: "tuple[Way, ...]" = ()
 
 
@@ -52,13 +55,29 @@ def way_between(directory: Directory, caller: Operator, callee: Operator) -> Way
         return Way(Kind.NONE, why=_why_not(directory, caller, callee))
     if not server.proxy:
         return Way(Kind.DIRECT, server.address)
-    others = tuple(Way(Kind.PROXY, _address_of(directory, proxy), proxy) for proxy in proxies[1:])
-    return Way(Kind.PROXY, _address_of(directory, server.proxy), server.proxy, others=others)
+    first, *others = (_through(directory, callee, proxy) for proxy in proxies)
+    return replace(first, others=tuple(others))
 
 
-def _address_of(directory: Directory, operator: Operator) -> str:
-    entry = directory.entry(operator)
-    return entry.grpc_server.address if entry is not None and entry.grpc_server is not None else ""
+def _through(directory: Directory, callee: Operator, proxy: Operator) -> Way:
+    entry = directory.entry(proxy)
+    address = entry.grpc_server.address if entry is not None and entry.grpc_server is not None else ""
+    return Way(Kind.PROXY, address, proxy, *undialable(directory, callee, proxy))
+
+
+def undialable(directory: Directory, callee: Operator, proxy: Operator) -> tuple[str, str]:
+    """Why whoever calls ``callee`` can't ask its proxy, and what to do; empty texts: he can."""
+    entry = directory.entry(proxy)
+    if entry is None or is_removed(entry):
+        similar = meant(proxy, directory.entries) if entry is None else ""
+        fix = f"{callee}'s administrators: correct «proxy» of its grpc_server, or its further proxies"
+        return f"{proxy} is not in the directory", fix + (f"; did they mean {similar}?" if similar else "")
+    server = entry.grpc_server
+    if server is not None and not server.proxy:
+        return "", ""
+    before = f"a proxy before it ({server.proxy})" if server is not None else "no gRPC server of it"
+    fix = f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy"
+    return f"the directory names {before}", fix
 
 
 def _why_not(directory: Directory, caller: Operator, callee: Operator) -> str:

@@ -33,6 +33,9 @@ MAX_HEADER_BLOCK_BYTES = 32_768
 """HEADERS and its CONTINUATIONs, compressed. Twice what we accept uncompressed (http2.MAX_HEADER_LIST_BYTES): coding
 may add a little, never that much."""
 
+HTTP_1 = b"HTTP/1."
+"""How servers answer that know no HTTP/2. Their refusals reach us before anything else of theirs."""
+
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 """RFC 9113 section 6, in the order of their type codes."""
 
@@ -164,6 +167,11 @@ class FrameGuard:
         self._window_bucket = self._buckets[FrameKind.WINDOW_UPDATE]
         self._fragments = self._buckets[FrameKind.FRAGMENT]
 
+    def _oversized(self, begin: bytearray) -> str:
+        if begin == HTTP_1 and not self._server:
+            return "it answers in HTTP/1, so what we dialled is no gRPC port; its JSON-RPC port, or metrics?"
+        return f"a frame over {MAX_FRAME_BYTES} bytes"
+
     def feed(self, data: bytes) -> list[bytes | GoAway]:
         """Take what came in; return whole frames for h2, as few pieces as possible, with GOAWAYs in their place.
 
@@ -185,7 +193,7 @@ class FrameGuard:
                 + (buffer[position] << 16 | buffer[position + 1] << 8 | buffer[position + 2])
             )
             if end - position - FRAME_HEADER_BYTES > MAX_FRAME_BYTES:
-                raise Violation(ErrorCodes.FRAME_SIZE_ERROR, f"a frame over {MAX_FRAME_BYTES} bytes")
+                raise Violation(ErrorCodes.FRAME_SIZE_ERROR, self._oversized(buffer[position : position + len(HTTP_1)]))
             if end > len(buffer):
                 break
             if buffer[position + 3] == GOAWAY:

@@ -59,8 +59,10 @@ _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
 
-_OURS = frozenset({Reason.OWN_CA, Reason.OWN_CLOCK, Reason.HTTP_PROXY_DOWN, Reason.HTTP_PROXY_REFUSES})
-"""Reasons that lie with us, whoever is called."""
+_OURS = frozenset(
+    {Reason.OWN_CA, Reason.OWN_CLOCK, Reason.HTTP_PROXY_DOWN, Reason.HTTP_PROXY_REFUSES, Reason.ADDRESS_WRONG}
+)
+"""Reasons that lie with us, whoever is called: the endpoint stands in our settings, and our DNS knows its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,11 @@ CONNECTIONS: dict[Reason, Explanation] = {
     ),
     Reason.ADDRESS_WRONG: Explanation(
         "an address can't be dialled: it is no HOST:PORT, or its name has no address",
-        "An address in the directory, or one that a proxy gave for its relay, leads nowhere.",
+        "An address in the directory, one that a proxy gave for its relay, or an endpoint in the settings, leads "
+        "nowhere; or this machine's DNS is away.",
         Whose.PEER,
-        "whose address it is, corrects it in its directory entry, or in its proxy's internal_endpoint",
+        "whose address it is, corrects it in its directory entry, its proxy's internal_endpoint or the settings; look "
+        "whether DNS answers (getent hosts NAME)",
     ),
     Reason.HTTP_PROXY_DOWN: Explanation(
         "its HTTP proxy is not reached",

@@ -23,7 +23,7 @@ from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
 from eps.programs.diagnosis.report import report
 from eps.programs.diagnosis.service_directory import Answered, Followed
-from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, relays_of
+from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, proxies_of_interest, relays_of
 from eps.settings import EpsSettings
 from support.fakes import network_directory
 from support.machine import Machine
@@ -44,8 +44,12 @@ def local(machine: Machine, settings: EpsSettings) -> Local:
     return look("eps", machine.environment("hd-1"), machine.folder, datetime.now(UTC))
 
 
+def pins_of(local: Local) -> dict[str, list[str]]:
+    return {"hd-1": [shown.subject.fingerprint for shown in local.certificates]}
+
+
 def pinned(local: Local) -> Directory:
-    return network_directory(pins={"hd-1": [shown.subject.fingerprint for shown in local.certificates]})
+    return network_directory(pins=pins_of(local))
 
 
 def tcp(address: str, who: str, failure: Failure | None = None, ahead: float | None = None) -> Reached:
@@ -267,6 +271,46 @@ def test_which_methods_are_for_others(settings: EpsSettings, local: Local) -> No
     found = judge(replace(facts, followed=replace(facts.followed, directory=offered)), datetime.now(UTC))
     (may,) = [one for one in found if one.what.startswith("hd-1 may call ")]
     assert may.why == "not secret (for laboratories): eps explain hd-1 hd-2 METHOD says why"
+
+
+def test_a_proxy_that_is_not_there(settings: EpsSettings, local: Local) -> None:
+    typo = [{"type": "grpc_server", "settings": {"address": "hd:1", "proxy": "public-proxy-1.gq"}}]
+    facts = replace(fine(settings, local), proxies=(), taken=None)
+
+    def found(**channels: Any) -> list[tuple[str, str, str]]:
+        directory = network_directory(pins=pins_of(local), **channels)
+        known = replace(facts, followed=replace(facts.followed, directory=directory))
+        assert not [one for one in proxies_of_interest(directory, "hd-1", "hd-2") if one.endswith(".gq")]
+        return [(one.group, one.side, one.fix.partition("did they mean ")[2]) for one in wrong(known)]
+
+    assert found(hd_2=typo) == [("the way to hd-2", "directory", f"{PROXY}?")]
+    assert found(hd_1=typo)[0] == ("proxies", "ours", f"{PROXY}?")
+
+
+def test_what_to_do_is_what_the_error_says_or_the_word() -> None:
+    assert Failure("cut off", reason="proxy-unreachable").fix().startswith("the proxy's administrators: start its EPS")
+    assert Failure("cut off", hint="do this", reason="proxy-unreachable").fix() == "do this"
+    assert Failure("cut off", reason="their-word").fix() == ""
+
+
+def test_another_server_with_our_state_folder(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    other = replace(facts, asked=Asked({**facts.asked.told, "name": "hd-2"}))
+    (finding,) = wrong(other)
+    assert finding.what == "hd-2 runs with this state folder, and not hd-1"
+    assert "state_path of its own" in finding.fix
+
+
+def test_who_answers_in_place_of_the_service_directory(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    failure = Failure(
+        "its certificate does not carry the name that we dialled", "check", "directory", "tls", "tls-failed"
+    )
+    reached = (replace(facts.reached[0], shown="hd-2, *.hd-2.local"),)
+    answers = replace(facts.followed, answers=(Answered(URL, failure=failure),))
+    (finding,) = wrong(replace(facts, reached=reached, followed=answers))
+    assert "; what answers there shows a certificate of hd-2, *.hd-2.local (" in finding.why
+    assert finding.side == "ours" and "directory.settings.endpoints" in finding.fix
 
 
 def test_what_was_seen_comes_last(settings: EpsSettings, local: Local) -> None:

@@ -7,9 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from eps.programs.diagnosis.probes import Target, reach
+from eps.programs.diagnosis.probes import Target, names_shown, reach
 from eps.transport.tls import TlsFiles
+from support.network import HD_1
+from support.testing import certificates
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -79,3 +82,9 @@ async def test_a_name_that_tls_can_not_ask_for(name: str) -> None:
 
 async def test_what_is_no_address() -> None:
     assert (await reach(Target("", "sd"), now)).failure is not None
+
+
+def test_names_in_a_certificate_that_was_shown() -> None:
+    der = certificates().issued(HD_1).certificate.public_bytes(Encoding.DER)
+    assert names_shown(der).startswith("hd-1")
+    assert [names_shown(odd) for odd in (None, b"", b"no certificate")] == ["", "", ""]

@@ -30,7 +30,7 @@ from eps.programs.diagnosis.finding import Failure, Finding
 from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.others import Others
-from eps.programs.diagnosis.own_server import Asked, judge_server, judge_streams
+from eps.programs.diagnosis.own_server import Asked, judge_name, judge_server, judge_streams
 from eps.programs.diagnosis.ping import Pinged, ping
 from eps.programs.diagnosis.probes import Reached, Target, reach
 from eps.programs.diagnosis.service_directory import (
@@ -96,6 +96,7 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     found += judge_certificates(facts.local, at)
     rpc = settings.jsonrpc_server
     port_of = f"JSON-RPC at {rpc.bind_address}" if rpc is not None else ""
+    found += judge_name(facts.asked, own)
     found += judge_server(facts.asked, "eps server run", facts.port, port_of, facts.application)
     if isinstance(given, models.ApiDirectory):
         found += judge_directory(facts.followed, facts.reached, given.settings)
@@ -103,7 +104,7 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     fresh = facts.followed.fresh or not isinstance(given, models.ApiDirectory)
     tried = [(reached, way.as_known(taken, fresh=fresh)) for reached, taken in facts.proxies]
     proxies = tried if directory is not None else None
-    found += way.judge_proxies(proxies)
+    found += [*way.judge_own_way(directory, own), *way.judge_proxies(proxies)]
     asked = [Operator(taken.operator) for _, taken in proxies] if proxies is not None else None
     found += way.judge_relays(asked, facts.relays)
     found += judge_streams(facts.asked, _wanted_streams(settings, directory))

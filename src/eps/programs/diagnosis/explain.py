@@ -158,8 +158,9 @@ def way_text(way: Way, caller: str, callee: str) -> str:
         case Kind.DIRECT:
             return f"{caller} → {callee}, direct, at {way.address}"
         case Kind.PROXY:
+            but = f" (but {way.why})" if way.why else ""
             others = "".join(f", else {other.proxy}" for other in way.others)
-            return f"{caller} → {callee}, behind the proxy {way.proxy}{others}"
+            return f"{caller} → {callee}, behind the proxy {way.proxy}{but}{others}"
         case Kind.STREAM:
             return f"{caller} → {callee}, down the stream that {callee} holds"
         case Kind.NONE:

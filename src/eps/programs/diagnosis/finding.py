@@ -8,6 +8,7 @@ from eps.core.message import Error
 from eps.core.names import Object
 from eps.core.told import quoted
 from eps.errors import EpsError
+from eps.reasons import TABLE, reason_of
 
 
 class Mark(StrEnum):
@@ -86,7 +87,12 @@ class Failure:
 
     def found(self, group: str, what: str) -> Finding:
         """The finding that it makes."""
-        return Finding(group, Mark.WRONG, what, self.text, self.side, self.hint, self.reason)
+        return Finding(group, Mark.WRONG, what, self.text, self.side, self.fix(), self.reason)
+
+    def fix(self) -> str:
+        """What to do: what the error says, else what the reason's row does."""
+        known = reason_of(self.reason)
+        return self.hint or (TABLE[known].do if known is not None else "")
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

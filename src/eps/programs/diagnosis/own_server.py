@@ -9,6 +9,7 @@ from typing import Any
 from eps.core.age import spoken
 from eps.core.host_port import parse_host_port
 from eps.core.names import Object, Operator
+from eps.core.told import quoted
 from eps.errors import EpsError, StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
@@ -119,6 +120,16 @@ def judge_server(
         fix = "start it, or check endpoint of the jsonrpc_client channel"
         found.append(Finding(SERVER, Mark.WRONG, what, application.failure.text, "ours", fix, Reason.APPLICATION_DOWN))
     return found
+
+
+def judge_name(asked: Asked, name: str) -> list[Finding]:
+    """Whether the process that has the state folder is the one that the settings are of."""
+    other = asked.told.get("name", name)
+    if other == name:
+        return []
+    what = f"{quoted(str(other))} runs with this state folder, and not {name}"
+    why = "two programs share it: each hides the other from its administrator, and only one can keep what it verifies"
+    return [Finding(SERVER, Mark.WRONG, what, why, "ours", "give each a state_path of its own, and restart both")]
 
 
 def _process(asked: Asked, start: str) -> Finding:

@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
+from eps.core.certificate import subject_of
 from eps.core.clock import ahead_of
 from eps.core.host_port import address_of, parse_host_port
+from eps.core.pem import UNREADABLE
+from eps.core.told import quoted
 from eps.errors import EpsError, Stage, TlsFailed, Unreachable
 from eps.jsonrpc.hour import hour_there, opened, trusting
 from eps.programs.diagnosis.finding import Failure
@@ -69,12 +74,14 @@ class Reached:
         stages: what was done, with the seconds that each took: ``DNS``, ``TCP``, ``TLS``, ``HTTP``.
         failure: why it went no further.
         ahead: seconds by which our clock is ahead of theirs; None: they told no time.
+        shown: names in the certificate that was shown; whoever showed it may have put them there.
     """
 
     target: Target
     stages: tuple[tuple[str, float], ...]
     failure: Failure | None = None
     ahead: float | None = None
+    shown: str = ""
 
     def times(self) -> str:
         """For people."""
@@ -85,6 +92,7 @@ class Reached:
 class _Stages:
     done: list[tuple[str, float]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    shown: str = ""
 
     def end(self, name: str) -> None:
         now = time.monotonic()
@@ -99,17 +107,18 @@ async def reach(target: Target, now: Callable[[], datetime], seconds: float = PR
         async with asyncio.timeout(seconds):
             ahead = await _reach(target, stages, now)
     except EpsError as error:
-        return Reached(target, tuple(stages.done), Failure.of(error))
+        return Reached(target, tuple(stages.done), Failure.of(error), shown=stages.shown)
     except OSError as error:
         stage, text = (Stage.TLS, plain_reason(error)) if len(stages.done) > 1 else (Stage.CALL, explain(error))
         if isinstance(error, TimeoutError) and error.errno is None:
             text = f"no answer within {seconds:g} s"
         kind = TlsFailed if stage is Stage.TLS else Unreachable
-        return Reached(target, tuple(stages.done), Failure.of(kind(f"{target.who} at {target.address}: {text}")))
+        failure = Failure.of(kind(f"{target.who} at {target.address}: {text}"))
+        return Reached(target, tuple(stages.done), failure, shown=stages.shown)
     except (ValueError, TypeError) as error:  # Python's ssl, of a name that can't stand in a ClientHello
         text = f"{target.who} at {target.address}: its name can't be asked for by TLS: {error}"
         return Reached(target, tuple(stages.done), Failure.of(TlsFailed(text)))
-    return Reached(target, tuple(stages.done), None, ahead)
+    return Reached(target, tuple(stages.done), None, ahead, stages.shown)
 
 
 async def _reach(target: Target, stages: _Stages, now: Callable[[], datetime]) -> float | None:
@@ -126,9 +135,19 @@ async def _reach(target: Target, stages: _Stages, now: Callable[[], datetime]) -
     reader, writer = await opened(sock, context, target.server_name or target.who)
     if target.files is not None:
         stages.end("TLS")
+        stages.shown = names_shown(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
     if not target.path:
         writer.transport.abort()
         return None
     date = await hour_there(reader, writer, target.address, target.path)
     stages.end("HTTP")
     return ahead_of(date, now())
+
+
+def names_shown(certificate: bytes | None) -> str:
+    """The first names in a certificate, as text that does no harm; "" where none can be read."""
+    try:
+        subject = subject_of(x509.load_der_x509_certificate(certificate or b""))
+    except UNREADABLE:
+        return ""
+    return quoted(", ".join(subject.tls_names[:3]))

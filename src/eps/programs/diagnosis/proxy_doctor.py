@@ -86,7 +86,8 @@ def _eps_server(facts: ProxyFacts) -> Finding:
         lost = "ask for a tunnel" if facts.kind == "public" else "be called in"
         what = f"{facts.section.name}'s EPS server does not answer: nobody can {lost}"
         failure = facts.eps_failure
-        fix = failure.hint or "start it, or check endpoint of jsonrpc_client"
+        endpoint = facts.section.jsonrpc_client.endpoint
+        fix = failure.hint or f"start it, or correct jsonrpc_client: is {endpoint} that of our EPS server?"
         return Finding(EPS, Mark.WRONG, what, failure.text, "ours", fix, failure.reason)
     return well(EPS, f"{facts.section.name} answers: version {facts.version or 'not told'}", facts.eps.times())
 

@@ -155,6 +155,11 @@ def _endpoint(answer: Answered, reached: Reached) -> Finding:
         return well(DIRECTORY, f"{answer.endpoint} answers", reached.times())
     times = f" ({reached.times()})" if reached.times() else ""
     failure = answer.failure
+    if failure.stage == "tls" and reached.shown:
+        times = f"; what answers there shows a certificate of {reached.shown}{times}"
+        if failure.reason == Reason.TLS_FAILED and reached.target.server_name not in reached.shown.split(", "):
+            fix = "it is somebody else: correct directory.settings.endpoints, or the name in server_names"
+            failure = replace(failure, side="ours", hint=fix)
     return Finding(
         DIRECTORY,
         Mark.WRONG,

@@ -22,7 +22,7 @@ from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
 from eps.core.permission import callable_by
 from eps.core.told import TOLD_BY
-from eps.core.ways import Kind, way_between
+from eps.core.ways import NOBODY, Way, way_between
 from eps.errors import EpsError
 from eps.programs.diagnosis.explain import BUILT_IN, way_text
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
@@ -167,10 +167,15 @@ def proxies_of_interest(directory: Directory, own: str, peer: str) -> list[Opera
     mine = directory.entry(own)
     found: dict[Operator, None] = {}
     for entry in filter(None, (mine, directory.entry(peer), *directory.entries.values())):
-        proxies = [proxy for proxy in entry.proxies_for(own) if proxy != own]
+        proxies = [proxy for proxy in entry.proxies_for(own) if proxy != own and _has_address(directory, proxy)]
         if proxies and (entry.name in (own, peer) or _calls(mine, entry)):
             found |= dict.fromkeys(proxies)
     return list(found)[:MAX_PROXIES]
+
+
+def _has_address(directory: Directory, proxy: Operator) -> bool:
+    entry = directory.entry(proxy)
+    return entry is not None and entry.grpc_server is not None
 
 
 def _calls(mine: Entry | None, other: Entry) -> bool:
@@ -202,6 +207,15 @@ def as_known(taken: Taken, *, fresh: bool) -> Taken:
 UNLOOKED = "not looked at: no directory is known"
 
 
+def judge_own_way(directory: Directory | None, own: str) -> list[Finding]:
+    """Of the proxy that our entry names for those who call us, if it can't be asked at all."""
+    way = way_between(directory, NOBODY, Operator(own)) if directory is not None else None
+    if way is None or not _leads_nowhere(way) or not way.proxy:
+        return []
+    what = f"nobody can reach us: our entry says that we are behind the proxy {way.proxy}"
+    return [Finding(PROXIES, Mark.WRONG, what, way.why, "ours", way.fix, Reason.NO_WAY)]
+
+
 def judge_proxies(found: Sequence[tuple[Reached, Taken]] | None) -> list[Finding]:
     """Of the EPS servers of proxies; None: it isn't known which there are."""
     if found is None:
@@ -219,7 +233,7 @@ def _proxy(reached: Reached, taken: Taken) -> Finding:
     side = {"peer": "proxy"}.get(failure.side, failure.side)
     reason = Reason.PROXY_UNREACHABLE if failure.reason == Reason.UNREACHABLE else failure.reason
     times = f" (as far as: {reached.times()})" if reached.stages else ""
-    return Finding(PROXIES, Mark.WRONG, f"{where} is not reached", failure.text + times, side, failure.hint, reason)
+    return Finding(PROXIES, Mark.WRONG, f"{where} is not reached", failure.text + times, side, failure.fix(), reason)
 
 
 def judge_relays(proxies: Sequence[Operator] | None, found: Sequence[Reached]) -> list[Finding]:
@@ -279,13 +293,17 @@ def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator
     if mine is None or entry is None:
         return  # told elsewhere
     way = way_between(directory, Operator(own), Operator(peer))
-    if way.kind is Kind.NONE:
-        fix = f"the channels of {own} and of {peer} in the directory"
+    if _leads_nowhere(way):
+        fix = way.fix or f"the channels of {own} and of {peer} in the directory"
         yield Finding(group, Mark.WRONG, "the directory names no way", way.why, "directory", fix, Reason.NO_WAY)
     else:
         yield well(group, way_text(way, own, peer))
     if own != peer:
         yield _rights(group, own, entry, callable_by(mine, entry))
+
+
+def _leads_nowhere(way: Way) -> bool:
+    return all(bool(one.why) for one in (way, *way.others))
 
 
 def _in_fact(group: str, peer: str, taken: Taken | None) -> Iterator[Finding]:
