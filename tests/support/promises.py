@@ -221,6 +221,14 @@ LINK_FAULTS = (
         ),
     ),
     Fault(
+        "One of several public proxies of one operator is killed under load, or stopped",
+        "Calls go on by another one; only the outcome of those that ran through a killed one is unknown",
+        (
+            "faults/test_several_public_proxies.py::test_one_of_two_goes_under_load",
+            "jsonrpc/test_spread.py::test_one_that_is_down_is_passed_over_told_once_and_tried_again_later",
+        ),
+    ),
+    Fault(
         "The first of an operator's several proxies dies under load, refuses, or is silent",
         "Calls go on by the next one; only the outcome of those that ran through it is unknown",
         (

@@ -13,7 +13,10 @@ from eps.core.names import Operator
 from eps.core.overload import Limit
 from eps.errors import AnswerRefused, GivenUp, OutcomeUnknown
 from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.spread import SpreadClient
 from eps.jsonrpc.tolerance import Tolerance
+
+Client = JsonRpcClient | SpreadClient
 
 
 class JsonRpcClientChannel:
@@ -21,12 +24,12 @@ class JsonRpcClientChannel:
 
     Args:
         own: our operator.
-        client: calls the application's endpoint; closed by :meth:`close`.
+        client: calls the application's endpoint, or several; closed by :meth:`close`.
         limit: how many calls it gets at once.
         emit: told once of each looseness of the application's answers.
     """
 
-    def __init__(self, own: Operator, client: JsonRpcClient, limit: Limit, emit: Emit) -> None:
+    def __init__(self, own: Operator, client: Client, limit: Limit, emit: Emit) -> None:
         self._own = own
         self._client = client
         self._turns = Turns(limit, f"the application of {own}")
@@ -75,9 +78,14 @@ class JsonRpcClientChannel:
             address.method, request.params, request_id=str(address), timeout=max(timeout, 0.0), tolerate=self._tolerate
         )
 
-    def become(self, client: JsonRpcClient) -> None:
-        """Deliver by ``client`` from now on, which belongs to this channel."""
-        self._client.become(client)
+    def become(self, client: Client) -> None:
+        """Deliver by ``client`` from now on, which belongs to this channel; to as many endpoints as before."""
+        if isinstance(self._client, SpreadClient):
+            assert isinstance(client, SpreadClient), "how many there are does not change while a program runs"
+            self._client.become(client)
+        else:
+            assert isinstance(client, JsonRpcClient)
+            self._client.become(client)
 
     async def close(self) -> None:
         """End the connections to the application."""

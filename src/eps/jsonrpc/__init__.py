@@ -3,6 +3,7 @@
 ``server`` is used by the channel to our applications, the service directory and the proxies; each gives it one
 handler, ``Call → Response``. ``client`` is used by the channel to our application, by the directory source that follows
 a service directory, and by the command line. Neither knows what a call means.
+``spread`` has one client for several endpoints that do the same.
 ``answers`` is what a client makes of an HTTP answer, ``callee`` whom it calls; ``callers`` decides who may call a
 server, ``cors`` which web pages may. ``tolerance`` tells what applications do loosely. ``server_connection`` is one
 connection of the server, with its answers; ``http_connection`` is what every HTTP server here has of aiohttp for each

@@ -75,6 +75,7 @@ class ClientLimits:
         timeout: seconds for a call, where ``call`` isn't given a shorter or longer one.
         keep_alive: seconds that an unused connection is kept where the server doesn't say (``Keep-Alive: timeout``).
         max_connections: calls at once; further ones wait for one to become free.
+        connect: seconds for name, TCP and TLS together.
     """
 
     max_answer: int = MAX_MESSAGE_BYTES
@@ -82,6 +83,7 @@ class ClientLimits:
     timeout: float = CALL_SECONDS
     keep_alive: float = KEEP_ALIVE_SECONDS
     max_connections: int = MAX_CONNECTIONS
+    connect: float = CONNECT_SECONDS
 
 
 class JsonRpcClient:
@@ -287,16 +289,16 @@ class JsonRpcClient:
             TlsFailed: no TLS on it.
         """
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._limits.connect):
                 sock = await self._connected()
-                return await open_connection(sock, self._context, self._server_name, CONNECT_SECONDS)
+                return await open_connection(sock, self._context, self._server_name, self._limits.connect)
         except Unreachable as error:
             if self._proxy is None:
                 error.hint = _ENDPOINT_HINT
             raise
         except OSError as error:
             if type(error) is TimeoutError:
-                text = f"no connection within {CONNECT_SECONDS:g} s"
+                text = f"no connection within {self._limits.connect:g} s"
                 raise self._error(Unreachable, text, "check address and firewalls") from None
             raise self._no_tls(error) from error
 

@@ -206,6 +206,12 @@ class JsonRpcServerChannel(Model):
 class ApplicationSettings(JsonRpcClientSettings):
     """Our application, which others call."""
 
+    further_endpoints: Annotated[tuple[Url, ...], AsList] = Field(
+        default=(), examples=[["https://proxy-2.example.org:6655/jsonrpc"]]
+    )
+    """Further endpoints that do the same, as other public proxies of ours. Calls go to the one with the fewest in
+    flight; one that certainly has not run a call is passed over."""
+
     max_concurrent: Count | None = Field(default=None, examples=[32])
     """Calls that it gets at once; further ones wait for a moment, and are refused as busy then.
 

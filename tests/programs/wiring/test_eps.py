@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eps.core.jsonrpc_text import Call
+from eps.core.message import Response
 from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.eps import EpsServer
-from eps.settings import load_eps
+from eps.settings import EpsSettings, load_eps
 from support.machine import Machine
 from support.ports import is_free
-from support.testing import Events
+from support.testing import Events, jsonrpc_server
 
 
 async def test_an_eps_server_from_the_settings(machine: Machine) -> None:
@@ -94,3 +97,44 @@ async def test_cancelled_while_it_starts(machine: Machine) -> None:
         await asyncio.gather(starting, return_exceptions=True)
         await server.close()
         assert all(is_free(machine.ports.of[port]) for port in (8888, 5555, 2112))
+
+
+async def test_calls_go_to_all_endpoints_that_are_well_also_after_other_settings_were_read(tmp_path: Path) -> None:
+    def settings(*ports: int) -> EpsSettings:
+        urls = [f"http://localhost:{port}/jsonrpc" for port in ports]
+        application = {"type": "jsonrpc_client", "settings": {"endpoint": urls[0], "further_endpoints": urls[1:]}}
+        (tmp_path / "directory.json").write_text(json.dumps({"records": [own]}))
+        given = {
+            "name": "me",
+            "state_path": str(tmp_path / "state"),
+            "directory": {"type": "json", "settings": {"path": str(tmp_path / "directory.json")}},
+            "channels": [{"type": "jsonrpc_server", "settings": {"bind_address": "localhost:0"}}, application],
+        }
+        (tmp_path / "eps.json").write_text(json.dumps(given))
+        return load_eps({"EPS_SETTINGS": str(tmp_path / "eps.json")}, tmp_path).settings
+
+    own = {"name": "me", "section": "services", "data": [service("serve")], "created_at": "2026-11-22T00:00:00Z"}
+    asked: list[str] = []
+
+    def application(name: str) -> Callable[[Call], Awaitable[Response]]:
+        async def answer(call: Call) -> Response:
+            asked.append(name)
+            return Response(call.id, {})
+
+        return answer
+
+    async with jsonrpc_server(application("a")) as a, jsonrpc_server(application("b")) as b:
+        server = EpsServer(settings(a.port, 1, b.port), Events(), Metrics())
+        await server.start()
+        try:
+            port = server.started().listening[0].rpartition(":")[2]
+            client = JsonRpcClient(f"http://localhost:{port}/jsonrpc", tls=None)
+            answers = [await client.call("me.serve", {}) for _ in range(6)]
+            assert [answer.error for answer in answers] == [None] * 6 and sorted(asked) == ["a"] * 3 + ["b"] * 3
+            await (await server.prepare(settings(b.port, 1, b.port)))()
+            asked.clear()
+            assert [(await client.call("me.serve", {})).error for _ in range(4)] == [None] * 4
+            await client.close()
+        finally:
+            await server.close()
+    assert "b" in asked

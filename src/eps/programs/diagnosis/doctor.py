@@ -201,7 +201,12 @@ async def _application(settings: EpsSettings) -> Reached | None:
     given = settings.jsonrpc_client
     if given is None or given.proxy_url:
         return None
-    return await reach(Target(address_of(given.endpoint), "our application"), now)
+    found: Reached | None = None
+    for endpoint in (given.endpoint, *given.further_endpoints):
+        found = await reach(Target(address_of(endpoint), "our application"), now)
+        if found.failure is None:
+            break  # calls go to those that are well
+    return found
 
 
 async def _followed(settings: EpsSettings, copy: Chain | Failure) -> Followed:

@@ -21,7 +21,7 @@ from eps.channels.own_pin import OwnPin
 from eps.channels.slots import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
-from eps.core.event import Emit
+from eps.core.event import Emit, ignore
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Object, Operator
 from eps.core.overload import Adaptive, Fixed
@@ -35,6 +35,7 @@ from eps.errors import Side, StartError
 from eps.jsonrpc.callee import OF_AN_APPLICATION
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.spread import SpreadClient
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
@@ -278,7 +279,7 @@ def _channel(
             return JsonRpcServerChannel(name, given.bind_address, serving, emit)
         case models.JsonRpcClientChannel(settings=given):
             limit = Fixed(given.max_concurrent) if given.max_concurrent is not None else Adaptive(time.monotonic())
-            return JsonRpcClientChannel(name, _application_client(given, name), limit, emit)
+            return JsonRpcClientChannel(name, _application_client(given, name, emit), limit, emit)
         case models.StdoutChannel():
             return StdoutChannel(name)
 
@@ -303,7 +304,7 @@ def _renewed_channel(
         case JsonRpcServerChannel(), models.JsonRpcServerChannel(settings=new):
             return [renewed_jsonrpc_server(channel.server, new, callers)]
         case JsonRpcClientChannel(), models.JsonRpcClientChannel(settings=new):
-            return [partial(channel.become, _application_client(new, Operator(settings.name)))]
+            return [partial(channel.become, _application_client(new, Operator(settings.name), ignore))]
         case _:
             return []
 
@@ -323,9 +324,13 @@ def _digests(settings: EpsSettings) -> tuple[bytes, ...]:
     return tuple(content_digest(tls_files(given.tls)) for given in channels if given is not None)
 
 
-def _application_client(given: models.ApplicationSettings, name: Operator) -> JsonRpcClient:
-    called, at_once = f"{name}'s application", given.max_concurrent
-    return jsonrpc_client(given, called, side=Side.OURS, at_once=at_once, reasons=OF_AN_APPLICATION)
+def _application_client(given: models.ApplicationSettings, name: Operator, emit: Emit) -> JsonRpcClient | SpreadClient:
+    make = partial(
+        jsonrpc_client, given, f"{name}'s application", Side.OURS, given.max_concurrent, reasons=OF_AN_APPLICATION
+    )
+    if not given.further_endpoints:
+        return make()
+    return SpreadClient([make(one_of=endpoint) for endpoint in (given.endpoint, *given.further_endpoints)], emit)
 
 
 def _relays(settings: EpsSettings, proxy_url: str | None) -> RelaySettings:

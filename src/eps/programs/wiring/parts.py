@@ -21,11 +21,12 @@ from eps.directory.endpoints import ServiceDirectoryClients
 from eps.errors import Side, Stage
 from eps.jsonrpc.callee import Callee
 from eps.jsonrpc.callers import Callers
-from eps.jsonrpc.client import MAX_CONNECTIONS, ClientLimits, JsonRpcClient
+from eps.jsonrpc.client import CONNECT_SECONDS, MAX_CONNECTIONS, ClientLimits, JsonRpcClient
 from eps.jsonrpc.cors import Cors
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, Handler, JsonRpcServer, ServerLimits, Serving
+from eps.jsonrpc.spread import OF_SEVERAL_SECONDS
 from eps.programs.running.metrics import Metrics, MetricsServer
 from eps.programs.wiring.certificates import Finding, at_a_start, while_running
 from eps.programs.wiring.composite import Composite
@@ -109,6 +110,7 @@ def jsonrpc_client(
     reasons: Mapping[Reason, Reason] | None = None,
     *,
     tells_hour: bool = False,
+    one_of: str = "",
 ) -> JsonRpcClient:
     """A client as settings describe it. What goes wrong with it is told to callers anywhere, so the endpoint is kept
     for our own log.
@@ -116,13 +118,18 @@ def jsonrpc_client(
     Args:
         at_once: calls for which it must have connections, where that is more than usual.
         reasons, tells_hour: see ``Callee``.
+        one_of: the endpoint, where it is one of several that do the same.
     """
     return JsonRpcClient(
-        given.endpoint,
+        one_of or given.endpoint,
         tls=tls_files(given.tls) if given.tls is not None else None,
         proxy_url=given.proxy_url,
         callee=Callee(called, side, tells_url=False, reasons=reasons, tells_hour=tells_hour),
-        limits=ClientLimits(keep_alive=given.keep_alive, max_connections=max(at_once or 0, MAX_CONNECTIONS)),
+        limits=ClientLimits(
+            keep_alive=given.keep_alive,
+            max_connections=max(at_once or 0, MAX_CONNECTIONS),
+            connect=OF_SEVERAL_SECONDS if one_of else CONNECT_SECONDS,
+        ),
     )
 
 
