@@ -41,7 +41,7 @@ class Network(Machine):
 
     def __init__(self, folder: Path, made: Path, idle_timeout: float | None = None) -> None:
         super().__init__(folder, made)
-        self.application_port = free_port(self.ports.of[2112] + 13)
+        self.application_port = free_port(max(self.ports.numbers) + 1)  # behind those that are the network's
         roles = self.dev / "roles"
         channel = {
             "name": "the application",

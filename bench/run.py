@@ -22,6 +22,7 @@ from typing import Any
 
 import loopback
 from calls import Effort, call_rows, cold_rows, operator_rows
+from clients import client_rows
 from network import make_tree
 from passthrough import passthrough_rows
 from relay import idle_rows, pair_rows, relay_rows
@@ -31,6 +32,7 @@ Section = Callable[[Path, Path, Effort, Callable[[Row], None]], Awaitable[None]]
 
 SECTIONS: dict[str, tuple[str, Section]] = {
     "calls": ("Calls", call_rows),
+    "client": ("Applications' clients", client_rows),
     "cold": ("A cold call", cold_rows),
     "relay": ("The relay: throughput", relay_rows),
     "pairs": ("The relay: pair set-ups", pair_rows),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar, overload
 
 import aiohttp
+from yarl import URL
 
 from eps.client.answers import MAX_ANSWER_BYTES
 from eps.client.connection import Answer, keep_seconds
@@ -20,6 +21,7 @@ from eps.client.given import Given
 from eps.client.kept import Attempt, Connector
 from eps.client.policy import Policy
 from eps.client.telling import OnCall
+from eps.core.host_port import render_host_port
 from eps.core.limits import WRITE_BYTES
 
 T = TypeVar("T")
@@ -44,6 +46,10 @@ class AsyncClient(Given):
         self, endpoint: Endpoint | str, *, policy: Policy | None = None, on_call: OnCall | None = None
     ) -> None:
         super().__init__(endpoint, policy=policy, on_call=on_call)
+        place, via = self._endpoint.place, self._endpoint.proxy()
+        self._url, self._name = URL(self._endpoint.url, encoded=True), place.name
+        self._proxy = f"http://{render_host_port(via.host, via.port)}" if via is not None else None
+        self._proxy_auth = aiohttp.BasicAuth(via.user, via.password) if via is not None and via.user else None
         self._session: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
@@ -114,28 +120,35 @@ class AsyncClient(Given):
         return course.value_of(answer.status, answer.body, into)
 
     async def _post(self, course: Course, body: bytes, attempt: Attempt) -> Answer:
-        context, via, place = self._credentials.current(), self._endpoint.proxy(), self._endpoint.place
-        request = self._opened().post(
-            self._endpoint.url,
+        session, context = self._opened(), self._credentials.current()
+        request = session.post(
+            self._url,
             data=body if len(body) <= WRITE_BYTES else io.BytesIO(body),  # in pieces
             headers={"Content-Type": "application/json", "traceparent": course.call.traceparent},
             ssl=context if context is not None else True,
-            server_hostname=place.name if context is not None else None,
-            proxy=f"http://{via.host}:{via.port}" if via is not None else None,
-            proxy_auth=aiohttp.BasicAuth(via.user, via.password) if via is not None and via.user else None,
+            server_hostname=self._name if context is not None else None,
+            proxy=self._proxy,
+            proxy_auth=self._proxy_auth,
             allow_redirects=False,  # a call is sent where it was to go, and once
         )
         async with request as response:
-            parts: list[bytes] = []
-            size = 0
-            async for part in response.content.iter_any():
-                parts.append(part)
-                size += len(part)
-                attempt.is_answering = True
-                if size > MAX_ANSWER_BYTES:
-                    raise too_large(course.call)
+            answer = await self._body(response, course, attempt)
             attempt.answered(keep_seconds(response.headers.get("Keep-Alive")))
-            return Answer(response.status, b"".join(parts))
+            return Answer(response.status, answer)
+
+    async def _body(self, response: aiohttp.ClientResponse, course: Course, attempt: Attempt) -> bytes:
+        attempt.is_answering = True
+        size = response.content_length
+        if size is not None and size <= MAX_ANSWER_BYTES:
+            return await response.read()
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > MAX_ANSWER_BYTES:
+                raise too_large(course.call)
+        return b"".join(parts)
 
     def _failure(self, error: Exception, course: Course, attempt: Attempt) -> CallError:
         call = course.call

@@ -32,8 +32,9 @@ class Course:
     """
 
     def __init__(self, method: str, params: object, policy: Policy, timeout: float | None, idempotent: bool) -> None:
-        trace_id, traceparent = begin_trace()
-        self.call = Call(method, params_of(params, method), trace_id, traceparent)
+        chosen = token_hex(40)
+        trace_id, traceparent = begin_trace(chosen[:32], chosen[32:48])
+        self.call = Call(method, params_of(params, method), trace_id, traceparent, chosen[48:])
         self._began = time.monotonic()
         self.until = self._began + (policy.timeout if timeout is None else timeout)
         self._policy = policy

@@ -35,7 +35,9 @@ def params_of(value: object, method: str) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     text = f"the params of {method} must be a mapping, a dataclass or a pydantic model, not {type(value).__name__}"
-    raise BadCall(text, Call(method, {}, "", "").details(executed="no", code=-32602, reason="bad-params", side="ours"))
+    raise BadCall(
+        text, Call(method, {}, "", "", "").details(executed="no", code=-32602, reason="bad-params", side="ours")
+    )
 
 
 def converted(value: Any, into: type[T], call: Call) -> T:

@@ -1,9 +1,8 @@
 """A call as the bytes that are sent (PROTOCOL.md section 5)."""
 
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
-from secrets import token_hex
 from typing import Any
 
 from eps.client.endpoint import Place
@@ -46,7 +45,7 @@ class Call:
     params: dict[str, Any]
     trace_id: str
     traceparent: str
-    id: str = field(default_factory=lambda: token_hex(16))
+    id: str
 
     def details(self, **more: Any) -> Details:
         """Of an error of this call."""

@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from secrets import token_hex
 
 from eps.client.errors import CallError
 from eps.core.trace import traceparent
@@ -49,13 +48,12 @@ def tell(report: CallReport, on_call: OnCall | None) -> None:
         LOG.exception("the on_call hook failed")
 
 
-def begin_trace() -> tuple[str, str]:
+def begin_trace(trace_id: str, span: str) -> tuple[str, str]:
     """The trace of a new call, and what is sent of it: that of OpenTelemetry's present span, where the application uses
-    that and is in one, else a new one. OpenTelemetry is never loaded here: who is in a span has done so."""
+    that and is in one, else the given one. OpenTelemetry is never loaded here: who is in a span has done so."""
     if "opentelemetry.trace" in sys.modules and (found := _of_open_telemetry()):
         return found
-    trace_id = token_hex(16)
-    return trace_id, traceparent(trace_id, token_hex(8), sampled=False)
+    return trace_id, traceparent(trace_id, span, sampled=False)
 
 
 def _of_open_telemetry() -> tuple[str, str] | None:
