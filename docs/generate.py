@@ -82,6 +82,7 @@ _ANCHORS = {
     "CorsSettings": "[CORS](#cors)",
     "KeepaliveSettings": "[keepalive](#keepalive)",
     "MetricsSettings": "[metrics](#metrics)",
+    "StatusSettings": "[status page](#status-page)",
     "SigningSettings": "[signing](#signing)",
     "JsonRpcClientOptions": "[how to call](#json-rpc-client)",
     "JsonRpcClientSettings": "[JSON-RPC client](#json-rpc-client)",

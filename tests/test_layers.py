@@ -23,6 +23,7 @@ FLOORS: tuple[set[str], ...] = (
     {"broker"},
     {"testing"},
     {"programs.running"},
+    {"programs.status"},
     {"programs.wiring"},
     {"programs.admin"},
     {"programs.diagnosis"},

@@ -88,9 +88,9 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
             if descriptors:
                 assert told.startswith("FDSTORE=1\nFDNAME=")
                 kept.setdefault(told.partition("FDNAME=")[2], []).append(socket.socket(fileno=descriptors[0]))
-        assert set(kept) == {"grpc", "jsonrpc", "metrics"}
+        assert set(kept) == {"grpc", "jsonrpc", "metrics", "status"}
         ports = {name: {sock.getsockname()[1] for sock in sockets} for name, sockets in kept.items()}
-        expected = {"grpc": 8888, "jsonrpc": 5555, "metrics": 2112}
+        expected = {"grpc": 8888, "jsonrpc": 5555, "metrics": 2112, "status": 2132}
         assert ports == {name: {machine.ports.of[port]} for name, port in expected.items()}
         for sockets in kept.values():
             for sock in sockets:

@@ -744,3 +744,23 @@ def test_what_a_variable_holds_is_never_shown(folder: Path, change: Callable[[An
     texts = [str(problem) for problem in reading.problems]
     assert reading.settings is None and any(said in text for text in texts), texts
     assert not [text for text in texts if SECRET in text or "w0rd" in text]
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({"bind_address": "localhost:2132"}, ""),
+        ({"bind_address": "[::1]:2132"}, ""),
+        ({"bind_address": ":2132"}, "error status.bind_address: without tls the status page is on loopback only"),
+        (
+            {"bind_address": "10.1.2.3:2132"},
+            "error status.bind_address: without tls the status page is on loopback only",
+        ),
+        ({"bind_address": "localhost:1", "allowed_names": ["x"]}, "error status: allowed_names needs tls"),
+        ({}, "error status.bind_address: is missing"),
+    ],
+    ids=["localhost", "loopback", "everywhere", "elsewhere", "names", "nowhere"],
+)
+def test_the_status_page_is_for_this_machine_or_has_tls(folder: Path, status: dict[str, Any], problem: str) -> None:
+    found = report("eps", folder, {**EPS, "status": status})
+    assert found == [] if not problem else problem in found[0], found

@@ -1,6 +1,7 @@
 """One connection of the JSON-RPC server, and the answers that leave on it: what it has of aiohttp's classes."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -153,12 +154,7 @@ class ServerConnection(HttpConnection):
             self.on_end(exc)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.caller = Caller()
-        leaf = peer_certificate(transport.get_extra_info("ssl_object"))
-        if leaf is not None:
-            self.caller.fingerprint = fingerprint(leaf)
-            with suppress(TlsFailed):  # a certificate that can't be read names nobody
-                self.caller.names = tuple(certificate_names(leaf))
+        self.caller = caller_at(transport.get_extra_info("ssl_object"))
         super().connection_made(transport)
 
     def trouble(self, status: int, error: BaseException | None) -> web.Response:
@@ -166,6 +162,16 @@ class ServerConnection(HttpConnection):
         if status >= 500:
             refusal = InternalError("an error inside this server", hint="its log says more")
         return HttpAnswer(400, render_response(error_response("", refusal)), {})
+
+
+def caller_at(ssl_object: ssl.SSLObject | None) -> Caller:
+    """Who is at the other end of a connection; nobody in particular, if it has no TLS or no certificate was shown."""
+    caller, leaf = Caller(), peer_certificate(ssl_object)
+    if leaf is not None:
+        caller.fingerprint = fingerprint(leaf)
+        with suppress(TlsFailed):  # a certificate that can't be read names nobody
+            caller.names = tuple(certificate_names(leaf))
+    return caller
 
 
 class HttpServer(web.Server):

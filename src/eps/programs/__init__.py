@@ -11,7 +11,8 @@ admin/            the administrator's commands: eps call, eps sd …, config che
 directory/        the directory as people read it, and change slips: eps directory …
 diagnosis/        commands that look and change nothing: eps doctor, trace, ping, explain, methods
 wiring/           settings → a server with all its parts; the only place that knows them all
+status/           the status page of a running server
 running/          what every server has around it: event loop, signals, logs, metrics
 
-entry points → dev → directory → diagnosis → admin → wiring → running
+entry points → dev → directory → diagnosis → admin → wiring → status → running
 """

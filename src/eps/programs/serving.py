@@ -85,6 +85,10 @@ class Renewable(Server, Yields, Protocol[C]):
         """What it is at, for the metrics."""
         ...
 
+    def picture(self) -> Object:
+        """What it shows of itself besides, for the status page."""
+        ...
+
     def take_over(self) -> None:
         """Another process serves until this one has started; before ``start``."""
         ...
@@ -196,6 +200,7 @@ class _Living(Generic[S]):
         self._server = self._made(fan_out([emit, remembered.keep, troubles.keep, self._spans.keep]), metrics)
         self._metrics = metrics
         metrics.belongs_to(Program(self._kind), self._server.numbers)
+        metrics.standing.belongs_to(self._kind, self._server.picture)
         metrics.expire(expiries(self._settings))
         self._hand_over = HandOver(self._server, _stop, emit)
         self._draining = Draining(self._server.title, self._server.work, _stop, emit)

@@ -43,6 +43,7 @@ from eps.settings.parts import (
     MetricsSettings,
     MutualTlsSettings,
     RateLimits,
+    StatusSettings,
 )
 
 
@@ -291,6 +292,9 @@ class EpsSettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    status: StatusSettings | None = None
+    """Where the status page is; without it there is none."""
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""

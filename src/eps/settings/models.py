@@ -50,6 +50,7 @@ from eps.settings.parts import (
     ServerTlsSettings,
     SqliteDatastore,
     SqliteSettings,
+    StatusSettings,
     TlsSettings,
     sqlite_by_default,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "SigningSettings",
     "SqliteDatastore",
     "SqliteSettings",
+    "StatusSettings",
     "StdoutChannel",
     "TlsSettings",
     "sqlite_by_default",

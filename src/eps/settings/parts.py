@@ -14,6 +14,8 @@ from eps.core.defaults import (
     KEEPALIVE_INTERVAL,
     MAX_CALLS,
 )
+from eps.core.endpoint import is_this_machine, normal_host
+from eps.core.host_port import parse_host_port
 from eps.settings.fields import (
     AsList,
     BindAddress,
@@ -333,6 +335,28 @@ class KeepaliveSettings(Model):
     def silence(self) -> int:
         """Seconds after which a silent connection is over."""
         return self.idle + self.interval * self.count
+
+
+class StatusSettings(Model):
+    """Where administrators see how the program is."""
+
+    bind_address: BindAddress = Field(examples=["localhost:2132"])
+    """Where the status page is. Without `tls` on loopback only, for everybody on this machine."""
+
+    tls: ServerTlsSettings | None = None
+    """With it, elsewhere too; browsers show a certificate, which is pinned as at the JSON-RPC port."""
+
+    allowed_names: Annotated[tuple[str, ...], AsList] | None = Field(default=None, examples=[["hd-1", "admin-1"]])
+    """With `tls`: whose certificates may see it. Default: our own operator's; a service directory names them."""
+
+    @model_validator(mode="after")
+    def _nobody_else(self) -> "StatusSettings":
+        if self.tls is None and not is_this_machine(normal_host(parse_host_port(self.bind_address)[0])):
+            text = "without tls the status page is on loopback only: it says who calls whom"
+            raise bad(text, "name localhost:PORT, or add tls", ("bind_address",))
+        if self.tls is None and self.allowed_names is not None:
+            raise bad("allowed_names needs tls: without certificates there are no names", "add tls, or leave it out")
+        return self
 
 
 class MetricsSettings(Model):

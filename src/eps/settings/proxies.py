@@ -27,6 +27,7 @@ from eps.settings.parts import (
     MetricsSettings,
     RateLimits,
     ServerTlsSettings,
+    StatusSettings,
     sqlite_by_default,
 )
 
@@ -145,6 +146,9 @@ class ProxySettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    status: StatusSettings | None = None
+    """Where the status page is; without it there is none."""
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""

@@ -6,7 +6,14 @@ from pydantic import Field
 
 from eps.core.defaults import MAX_SUBMISSION_BYTES
 from eps.settings.fields import Bytes, ExistingFiles, Flag, FolderPath, Model
-from eps.settings.parts import Datastore, JsonRpcServerSettings, KeepaliveSettings, LogLevel, MetricsSettings
+from eps.settings.parts import (
+    Datastore,
+    JsonRpcServerSettings,
+    KeepaliveSettings,
+    LogLevel,
+    MetricsSettings,
+    StatusSettings,
+)
 
 
 class SdJsonRpcServerSettings(JsonRpcServerSettings):
@@ -63,6 +70,9 @@ class SdSettings(Model):
 
     metrics: MetricsSettings | None = None
     """Where Prometheus reads; without it there is no metrics endpoint."""
+
+    status: StatusSettings | None = None
+    """Where the status page is; without it there is none."""
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""

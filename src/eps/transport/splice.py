@@ -78,12 +78,13 @@ class Relay:
 
     Attributes:
         flows: the two directions; none when it has ended, since they hold it, and circles stay for the cycle collector.
-        last_progress: when a byte last moved, by the loop's clock.
+        started_at: when both were joined, by the loop's clock.
+        last_progress: when a byte last moved, by the same.
     """
 
     __slots__ = (
         *("_broken", "flows", "_idle", "_on_end", "_queue_timer", "_queued", "_readers", "_sockets"),
-        *("_started_at", "_timer", "_to_reset", "last_progress", "loop"),
+        *("_timer", "started_at", "_to_reset", "last_progress", "loop"),
     )
 
     def __init__(
@@ -98,7 +99,7 @@ class Relay:
         make_carrier: Callable[[], Carrier] = best_carrier,
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self._started_at = self.last_progress = self.loop.time()
+        self.started_at = self.last_progress = self.loop.time()
         self._sockets = first, second
         self._readers = Readers(first, second)
         self.flows: tuple[Flow, ...] = (
@@ -215,7 +216,7 @@ class Relay:
             sock.close()
         first, second = self.moved
         self.flows = ()
-        on_end(SpliceResult(outcome, first, second, self.loop.time() - self._started_at))
+        on_end(SpliceResult(outcome, first, second, self.loop.time() - self.started_at))
 
 
 def make_room(relays: Collection[Relay]) -> bool:

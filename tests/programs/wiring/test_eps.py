@@ -30,7 +30,7 @@ async def test_an_eps_server_from_the_settings(machine: Machine) -> None:
     try:
         assert server.started().message() == (
             f"hd-1 is running: gRPC localhost:{ports[8888]}, JSON-RPC localhost:{ports[5555]}, "
-            f"metrics localhost:{ports[2112]}"
+            f"metrics localhost:{ports[2112]}, status localhost:{ports[2132]}"
         )
         response = await machine.call("hd-2._ping")
         assert response.error is not None

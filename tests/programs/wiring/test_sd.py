@@ -23,7 +23,7 @@ async def test_a_service_directory_from_the_settings(machine: Machine, monkeypat
         try:
             assert server.started().message() == (
                 f"the service directory is running: JSON-RPC localhost:{machine.ports.of[3322]}, "
-                f"metrics localhost:{machine.ports.of[2114]}"
+                f"metrics localhost:{machine.ports.of[2114]}, status localhost:{machine.ports.of[2134]}"
             )
             leaf = (machine.dev / "certs" / "sd-1.crt").read_bytes()
             told = shows(

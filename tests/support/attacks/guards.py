@@ -842,6 +842,20 @@ FILES = (
 
 SETTINGS = (
     Guard(
+        "the status page without TLS is for names of this machine alone",
+        "programs/status/server.py",
+        'if not is_local(request.headers.get("Host", "")):',
+        "if False:",
+        "programs/status/test_server.py::test_a_web_site_under_a_name_of_its_own_reads_nothing",
+    ),
+    Guard(
+        "the status page without TLS is on loopback alone",
+        "settings/parts.py",
+        "if self.tls is None and not is_this_machine(normal_host(parse_host_port(self.bind_address)[0])):",
+        "if False:",
+        "settings/test_models.py::test_the_status_page_is_for_this_machine_or_has_tls",
+    ),
+    Guard(
         "what our application answers is logged for debugging only",
         "broker/broker.py",
         "        if failure is None and response.error is not None and request.address.operator == self._name:",

@@ -706,6 +706,12 @@ PASSTHROUGH = (
 
 FILES = (
     Attack(
+        "A web site has a browser on this machine read the status page, under a name of its own that leads to loopback",
+        "HTTP 403; without that name its script may not read the answer",
+        NOTHING,
+        ("programs/status/test_server.py::test_a_web_site_under_a_name_of_its_own_reads_nothing",),
+    ),
+    Attack(
         "Another user of the machine reads a private key",
         "the key, if its file lets him",
         "`notice` at the start, and in `eps config check`: the file and its mode",

@@ -29,6 +29,7 @@ from eps.programs.dev.network import (
     PASSTHROUGH_PROGRAMS,
     PORTS,
     PROGRAMS,
+    STATUS_PORTS,
     TLS_PORT,
     application_of,
     setup_directory,
@@ -215,6 +216,9 @@ class Demo:
         self._say("\nEPS_SETTINGS=settings/dev/roles/hd-1 eps ping hd-2\n", fold=False)
         self._say(f"logs: {self._logs.relative_to(self._root)}/")
         self._say("metrics of hd-1: http://localhost:2112/metrics")
+        self._say("\nWatch it live, in a browser:", style="bold")
+        for name, port in STATUS_PORTS.items():
+            self._say(f"  http://localhost:{port}  {name}", fold=False)
 
     async def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Until ``condition`` holds; raises StartError, naming ``what``, if it never does."""

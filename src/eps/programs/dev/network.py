@@ -27,24 +27,31 @@ class Port:
 PORTS = (
     Port(3322, "sd-1"),
     Port(2114, "sd-1"),
+    Port(2134, "sd-1"),
     Port(8888, "hd-1"),
     Port(5555, "hd-1"),
     Port(2112, "hd-1"),
+    Port(2132, "hd-1"),
     Port(8889, "hd-2"),
     Port(3334, "hd-2"),
     Port(2113, "hd-2"),
+    Port(2133, "hd-2"),
     Port(5556, "public-proxy-eps-1"),
     Port(5544, "public-proxy-eps-1"),
     Port(2117, "public-proxy-eps-1"),
+    Port(2137, "public-proxy-eps-1"),
     Port(4433, "public-proxy-1"),
     Port(9999, "public-proxy-1"),
     Port(6655, "public-proxy-1"),
     Port(2115, "public-proxy-1"),
+    Port(2135, "public-proxy-1"),
     Port(7776, "private-proxy-eps-1"),
     Port(7766, "private-proxy-eps-1"),
     Port(2118, "private-proxy-eps-1"),
+    Port(2138, "private-proxy-eps-1"),
     Port(8877, "private-proxy-1"),
     Port(2116, "private-proxy-1"),
+    Port(2136, "private-proxy-1"),
     Port(7777, "internal-server"),
 )
 
@@ -70,6 +77,9 @@ PASSTHROUGH_PROGRAMS = (
 """What TLS passthrough needs besides: a private proxy, its EPS server, and a server behind them."""
 
 JSONRPC_PORTS = {"hd-1": 5555, "hd-2": 3334}
+
+STATUS_PORTS = {"hd-1": 2132, "hd-2": 2133, "public-proxy-1": 2135, "sd-1": 2134, "private-proxy-1": 2136}
+"""Where the pages are that ``eps demo`` names."""
 
 INTERNAL_DOMAIN = "test.internal-server.local"
 TLS_PORT = 4433

@@ -5,6 +5,7 @@ logs       events as lines, which leave through log_queue: nobody waits for a re
 tally      events as numbers
 families   what is measured: metrics, labels, the series that are there from the start
 metrics    both in Prometheus' format
+standing   the same, and what the process is at, as one value
 collector  when Python looks for cycles: not into the values of large calls
 quiet      memory goes back when there is nothing to do
 control    the socket through which other processes ask something of a running server

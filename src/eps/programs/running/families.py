@@ -92,6 +92,7 @@ LISTENERS = {
     "tls": frozenset({Program.PUBLIC}),
     "passthrough": frozenset({Program.PRIVATE}),
     "metrics": ALL,
+    "status": ALL,
 }
 
 _ANYWHERE = ("rate_limit", "connections", "silent", "tls", "call", "error")
@@ -107,6 +108,7 @@ WHYS = {
     "tls": (*(refusal.value for refusal in HelloRefusal), "unknown_domain", "not_connected"),
     "passthrough": (),
     "metrics": (),
+    "status": ("name", "fingerprint", "pin"),
 }
 """And why one of these does."""
 

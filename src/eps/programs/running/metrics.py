@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, islice
 
@@ -21,6 +20,7 @@ from eps.core.event import Emit, Event
 from eps.jsonrpc.aiohttp_parts import web
 from eps.programs.running.families import FAMILIES, Family, Kind, Labels, Program
 from eps.programs.running.log_queue import LineQueue
+from eps.programs.running.standing import Standing
 from eps.programs.running.tally import Numbers, Tally
 from eps.transport.listener import Listener
 
@@ -45,7 +45,7 @@ class Metrics(Collector):
 
     Attributes:
         tally: what was counted.
-        started_at: seconds since 1970.
+        standing: makes one value of it, and of what the process is at.
     """
 
     def __init__(self, log: LineQueue | None = None) -> None:
@@ -54,7 +54,7 @@ class Metrics(Collector):
         self._program: Program | None = None
         self._standing: Callable[[], Numbers] = nothing_stands
         self._expiries: Mapping[str, float] = {}
-        self.started_at = time.time()
+        self.standing = Standing(self.numbers)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -63,6 +63,7 @@ class Metrics(Collector):
 
     def __call__(self, event: Event) -> None:
         self.tally(event)
+        self.standing.keep(event)
 
     def belongs_to(self, program: Program, standing: Callable[[], Numbers]) -> None:
         """Show what ``program`` has, and no other; ``standing`` is asked each time for what it is at."""

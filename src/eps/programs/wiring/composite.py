@@ -29,6 +29,10 @@ async def apply_all(steps: Iterable[Callable[[], object]]) -> None:
         step()
 
 
+_OURS = ("metrics", "status")
+"""What is no business of peers, and is named last."""
+
+
 class Composite:
     """Parts that are started in order and closed in the reverse; what had started is closed if a later one fails.
 
@@ -69,7 +73,7 @@ class Composite:
     def started(self) -> Started:
         """Who this is and what it has open; while it is being closed, too, what it had."""
         if self._started is None:
-            ordered = sorted(self._listening, key=lambda item: item[0] == "metrics")  # last: it is no business of peers
+            ordered = sorted(self._listening, key=lambda item: item[0] in _OURS)
             listening = tuple(f"{what} {render_host_port(host, port())}" for what, host, port in ordered)
             self._started = Started(name=self.title, listening=listening)
         return self._started
@@ -81,6 +85,10 @@ class Composite:
 
     def numbers(self) -> Numbers:
         """What it is at, for the metrics; see ``running.families.STANDING``."""
+        return {}
+
+    def picture(self) -> Object:
+        """What it shows of itself besides, for the status page; see ``status.pictures``."""
         return {}
 
     @property

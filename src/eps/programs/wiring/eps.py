@@ -40,6 +40,7 @@ from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.running.tally import Numbers
+from eps.programs.status.pictures import peers_of
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import (
     content_digest,
@@ -50,6 +51,7 @@ from eps.programs.wiring.credentials import (
 )
 from eps.programs.wiring.parts import (
     add_metrics,
+    add_status,
     directory_cache,
     directory_clients,
     directory_seal_key,
@@ -93,6 +95,7 @@ class EpsServer(Composite):
         self.add(self.source)
         self.add(self.own_pin)
         add_metrics(self, settings.metrics, metrics, emit)
+        add_status(self, settings.status, metrics, _callers(settings, self.name, self.source), emit)
         self._renewal = Renewal(self._stale, emit)
         self.add_open(self._renewal.close)
         for channel, given in zip(self.channels, settings.channels, strict=True):
@@ -126,6 +129,9 @@ class EpsServer(Composite):
             "eps_calls_held": {(): self._broker.held},
             "eps_stream_up": {(peer,): float(not reason) for peer, reason in self._streams.items()},
         }
+
+    def picture(self) -> Object:
+        return {"peers": peers_of(self.source.verified, self.name, self._streams)}
 
     def status(self) -> Object:
         told = islice(self._streams.items(), MAX_STREAMS)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -221,6 +221,28 @@ def add_metrics(server: Composite, given: models.MetricsSettings | None, metrics
         endpoint = MetricsServer(given.bind_address, metrics, emit)
         server.add(endpoint)
         server.listens("metrics", given.bind_address, lambda: endpoint.addresses[0][1])
+
+
+def add_status(
+    server: Composite, given: models.StatusSettings | None, metrics: Metrics, callers: Callers, emit: Emit
+) -> None:
+    """Serve the status page, if the settings say where.
+
+    Args:
+        callers: as at the JSON-RPC port; by default our own operator is who may see it.
+    """
+    if given is None:
+        return
+    from eps.programs.status.server import StatusServer  # here: most have none
+
+    tls = tls_files(given.tls) if given.tls is not None else None
+    if tls is not None:
+        named = given.allowed_names if given.allowed_names is not None else tls.allowed_names
+        own = (callers.operator,) if callers.operator is not None else ()
+        tls = replace(tls, allowed_names=named if named is not None else own)
+    page = StatusServer(given.bind_address, metrics.standing, tls, callers, emit)
+    server.add(page)
+    server.listens("status", given.bind_address, lambda: page.addresses[0][1])
 
 
 def add_jsonrpc_server(

@@ -1,5 +1,6 @@
 """The two proxies."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -22,11 +23,13 @@ from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.tally import Numbers
+from eps.programs.status.pictures import announcements_of, tunnels_of
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import Shown, content_digest, own_fingerprints, tls_files
 from eps.programs.wiring.parts import (
     add_jsonrpc_server,
     add_metrics,
+    add_status,
     jsonrpc_client,
     now,
     open_datastore,
@@ -72,6 +75,7 @@ class _ProxyServer(Composite):
         self._clock = ClockNews(emit, _called(section))
         self._registry = ProxyRegistry(self.name, self.call_network, time.monotonic, emit)
         add_metrics(self, settings.metrics, metrics, emit)
+        add_status(self, settings.status, metrics, self._callers(section), emit)
         self.add_open(self._client.close)
         ours = [section.jsonrpc_client, section.jsonrpc_server]
         self._shown = Shown(self.title, "its EPS server", ours, emit)
@@ -84,6 +88,9 @@ class _ProxyServer(Composite):
             partial(self._client.become, _eps_client(section)),
             self._shown.renewed(section.jsonrpc_client, section.jsonrpc_server),
         ]
+
+    def picture(self) -> Object:
+        return {"announcements": announcements_of(self._book.standing())} if self._book is not None else {}
 
     async def call_network(self, method: str, params: Object, timeout: float) -> Response:
         """Call others through the EPS server; raises EpsError if no answer comes. What is asked for a traced call has
@@ -201,6 +208,9 @@ class PublicProxyServer(_ProxyServer):
 
     def numbers(self) -> Numbers:
         return relay_numbers(self.proxy)
+
+    def picture(self) -> Object:
+        return super().picture() | {"tunnels": tunnels_of(self.proxy, asyncio.get_running_loop().time())}
 
     async def _start_passthrough(self) -> None:
         given = self._given

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from eps.core.chain import Chain
 from eps.core.event import Emit
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
+from eps.core.names import Object
 from eps.core.record_text import loads
 from eps.datastores import Datastore
 from eps.datastores.watched import watched
@@ -13,12 +15,14 @@ from eps.errors import NotSent
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.large_bodies import LargeBodies
 from eps.programs.running.metrics import Metrics
+from eps.programs.status.pictures import changes_of, operators_of
 from eps.programs.wiring.composite import Apply, Composite
 from eps.programs.wiring.credentials import Shown, directory_trust
 from eps.programs.wiring.parts import (
     Reads,
     add_jsonrpc_server,
     add_metrics,
+    add_status,
     now,
     open_datastore,
     renewed_jsonrpc_server,
@@ -47,8 +51,10 @@ class SdServer(Composite):
         self._store: Datastore | None = None
         self._is_let_go = False
         self._service: ServiceDirectory | None = None
+        self._shown_chain: tuple[Chain | None, Object] = (None, {})
         self.add_steps(self._load, self._unload)
         add_metrics(self, settings.metrics, metrics, emit)
+        add_status(self, settings.status, metrics, Callers(), emit)
         rpc = settings.jsonrpc_server
         self._shown = Shown(self.title, "those who connect", [rpc], emit)
         self.add(self._shown)
@@ -58,6 +64,14 @@ class SdServer(Composite):
 
     def _reads(self, given: models.SdJsonRpcServerSettings) -> Reads:
         return Reads(given.max_request_body, loads, self._large)
+
+    def picture(self) -> Object:
+        if self._service is None:
+            return {}
+        chain = self._service.chain
+        if self._shown_chain[0] is not chain:  # what it says is worked out once for each chain
+            self._shown_chain = chain, {"operators": operators_of(chain.directory), "changes": changes_of(chain)}
+        return self._shown_chain[1]
 
     async def let_go(self) -> None:
         """Nothing can be submitted from now on; what was, can be asked for."""
