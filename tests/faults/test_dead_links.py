@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from eps.channels.pool import OPEN_TIMEOUT
 from eps.jsonrpc.client import JsonRpcClient
 from support.application import METHOD, Application
 from support.machine import SERVERS
@@ -23,9 +24,9 @@ PER_SECOND = 10
 CUT_AT, AFTERWARDS = 2.0, 9.0
 """Seconds of calls before a cut, and behind it."""
 
-PATIENCE = 4.0
-"""Seconds before the link is mended from which on a call may still be sent: it is held for 3 s (the setting), and a
-second is for a busy machine."""
+PATIENCE = OPEN_TIMEOUT + 4.0
+"""Seconds before the link is mended from which on a call may still be sent: it waits for a connection that is being
+opened as long as that takes, is held for 3 s (the setting), and a second is for a busy machine."""
 
 TOLD = 25.0
 """Seconds after a cut by which all know that they don't know: 15, and some for a busy machine; a call may take 30."""
