@@ -305,6 +305,21 @@ def knowing(latency: float, places: int) -> Fixed:
     return limit
 
 
+@pytest.mark.parametrize("seconds", [0.005, 0.02])
+def test_accepted_calls_of_a_quick_application_take_a_tenth_of_a_second_at_the_most(seconds: float) -> None:
+    """Also at three times the capacity. That is not twice what they take at ease, as nobody is refused for what is a
+    moment to people, and to our own loop on a machine that has much to do."""
+    random.seed(1)
+    capacity = 8 / seconds
+    simulation = Simulation(Adaptive(0.0), 8)
+    work = about(seconds)
+    calls = itertools.chain(arrivals(0.8 * capacity, 0, 5, work), arrivals(3 * capacity, 5, 10, work))
+    simulation.run(calls, 11)
+    amid = simulation.result(6, 10)
+    assert amid.quantile(0.9) < 0.11
+    assert len(amid.seconds) > 0.9 * 4 * capacity
+
+
 def test_how_long_a_call_would_wait_decides_whether_it_may() -> None:
     slow, fast = knowing(0.2, 8), knowing(0.004, 8)
     assert may_wait(0, slow, 5.0) and may_wait(2, slow, 5.0) and not may_wait(3, slow, 5.0)

@@ -33,9 +33,9 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 MAX_SUBMISSION_BYTES = 64 * 1024 * 1024
 """Of one submission to it."""
 
-MAX_CALLS = 2_000
-"""That run in a JSON-RPC server at once. One server answers as many within two seconds; those beyond would wait longer
-than that, and each takes some 20 KiB of memory."""
+MAX_CALLS = 1_000
+"""That run in a JSON-RPC server at once, as many as a peer takes. One server answers so many within a second or two;
+those beyond would wait for longer, and each takes some 30 KiB of memory."""
 
 DRAIN_SECONDS = 10.0
 """What runs when a server is told to stop has so long to end: most calls take far less, and whoever waits for a restart
