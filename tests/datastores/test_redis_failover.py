@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ import eps.datastores.redis as module
 from eps.core.event import Level
 from eps.datastores import DataEntry
 from eps.datastores.redis import RedisDatastore
-from eps.datastores.redis_link import RedisPlace
+from eps.datastores.redis_link import RedisConnection, RedisPlace
 from eps.errors import EpsError, Outcome, StartError, StoreFailed, StoreUnsure
 from eps.transport.tls import TlsFiles
 from support.ports import PortBlock
@@ -98,6 +99,29 @@ async def test_a_change_waits_for_the_replica_that_is_to_have_it(
             with pytest.raises(StoreFailed, match=r"has 0 of the 1 replica that .*; nothing was stored"):
                 await store.append([entry(3)])
             assert await store.read_all() == [entry(1)]
+
+
+async def test_a_change_that_broke_off_is_not_called_confirmed(
+    tmp_path: Path, ports: PortBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored, and the connection broke: WAIT on the next one speaks of what that one has written."""
+    real, broken = RedisConnection.execute, [1]
+
+    async def execute(self: RedisConnection, *command: Any) -> Any:
+        answer = await real(self, *command)
+        if command[:2] == ("EVAL", module.CHANGE) and broken:
+            broken.pop()
+            raise ConnectionResetError("the answer is lost")
+        return answer
+
+    async with Failover(tmp_path, ports, *DURABLE) as redis:
+        place = RedisPlace((redis.master.address,), replicas=1)
+        async with opened_store(place) as store:
+            await store.append([entry(1)])
+            monkeypatch.setattr(RedisConnection, "execute", execute)
+            with pytest.raises(StoreUnsure, match="its connection broke before replicas confirmed it"):
+                await store.append([entry(2)])
+            assert not broken
 
 
 async def test_sentinels_that_know_nothing_are_named(tmp_path: Path, ports: PortBlock) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 import eps.datastores.redis_shared as shared
+import eps.directory.service as module
 from eps.core.event import DirectoryChanged, Level, Notice, StoreError
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
@@ -415,11 +416,42 @@ async def test_what_is_not_to_be_believed_is_not_served(two: tuple[Sd, Sd], redi
     await second.serves([*chain, *more])
 
 
+async def test_what_could_not_be_followed_is_tried_again(two: tuple[Sd, Sd], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing changes in the store; but our clock was wrong, and a root dated ahead is not followed."""
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    first, second = two
+    old = chain_of(2)
+    await first.submit(old)
+    await second.serves(old)
+    second.clock.time = NOW - timedelta(days=1)
+    new = chain_of(2, at=NOW + timedelta(minutes=2), name="new")
+    await first.submit(new)
+    await second.told("is not followed")
+    stale = await second.refusal(behind(chain_of(1), "more"))
+    assert "is not what it was" in stale["message"]  # rather than that the batch is stale
+    second.clock.time = LATER
+    await second.serves(new)
+    await second.told("is whole again", Level.INFO)
+
+
+async def test_other_authorities_have_the_store_looked_at_again(redis: RedisServer) -> None:
+    """One that does not know the signers' authority starts on an empty list, and is told of the right one later."""
+    async with Sd(redis, None) as first, Sd(redis, None, trust(STRANGER)) as second:
+        chain = chain_of(2)
+        await first.submit(chain)
+        await second.told("is not followed")
+        await second.service.renew(trust(), foreign_peers=True)
+        assert second.service.chain.tip == chain[-1].hash
+        more = behind(chain, "more")
+        await second.submit(more)
+        await first.serves([*chain, *more])
+
+
 async def test_redis_away_for_a_while(two: tuple[Sd, Sd], redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     import eps.datastores.redis as alone
 
-    for module in (alone, shared):
-        monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
+    for each_module in (alone, shared):
+        monkeypatch.setattr(each_module, "PATIENCE_SECONDS", 0.2)
     first, second = two
     chain = chain_of(2)
     await first.submit(chain)

@@ -48,8 +48,9 @@ READ_ATTEMPTS = 10
 MAX_ENTRIES = 1_000_000
 """Of one change; Redis refuses commands with more than 1,048,576 parts."""
 
-LATE, NO = -1, 0
-"""What the script says where it changed nothing: it came too late, or the list was another; else 1."""
+LATE, NO, DONE_BEFORE = -1, 0, 2
+"""What the script says where it changed nothing: it came too late, the list was another, or it was sent before and had
+done it then; else 1."""
 
 _GOES_ON = "what is known goes on being served, changes are refused"
 _WHAT_TO_DO = "restore a backup (store restore), or start this program anew to go on with what is there now"
@@ -60,9 +61,9 @@ CHANGE = """
 local now = redis.call('TIME')
 if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[2]) then return -1 end
 if ARGV[4] == '1' then
-    if #ARGV == 4 and redis.call('LLEN', KEYS[1]) == 0 then return 1 end
+    if #ARGV == 4 and redis.call('LLEN', KEYS[1]) == 0 then return 2 end
     for _, entry in ipairs(redis.call('LRANGE', KEYS[1], -1000, -1)) do
-        if entry == ARGV[#ARGV] then return 1 end
+        if entry == ARGV[#ARGV] then return 2 end
     end
 end
 if (redis.call('LINDEX', KEYS[1], -1) or '') ~= ARGV[1] then return 0 end
@@ -257,7 +258,7 @@ class RedisDatastore:
                 # Its clock was set, or it is slow: a new connection compares the clocks anew.
                 raise Passing("it answers too late", stale=connection.used)
             if done != NO:
-                await self._confirmed(connection)
+                await self._confirmed(connection, done)
             return done
 
         try:
@@ -291,7 +292,7 @@ class RedisDatastore:
                 hint="start the replica, or set wait_for_replicas to what there is",
             )
 
-    async def _confirmed(self, connection: RedisConnection) -> None:
+    async def _confirmed(self, connection: RedisConnection, done: int) -> None:
         """Wait until as many replicas as are wanted have all that was stored.
 
         Raises:
@@ -299,6 +300,10 @@ class RedisDatastore:
         """
         if not self._replicas:
             return
+        if done == DONE_BEFORE:  # WAIT waits for what its own connection has written, and this one has written nothing
+            raise unconfirmed(
+                self.location, "it is at the master, but its connection broke before replicas confirmed it"
+            )
         have: int = await connection.execute("WAIT", self._replicas, int(REPLICA_SECONDS * 1000))
         if have < self._replicas:
             wanted = counted(self._replicas, "replica")

@@ -38,7 +38,7 @@ from eps.directory.pages import Pages
 from eps.directory.reports import changed_sections
 from eps.directory.rules import rules
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
-from eps.directory.stored import News, Seen, StoredRecords, chain_after, encode, told
+from eps.directory.stored import News, Seen, StoredRecords, chain_after, encode, follow, told, unusable
 from eps.errors import (
     BadParams,
     EpsError,
@@ -46,10 +46,7 @@ from eps.errors import (
     MethodNotFound,
     NotFound,
     RecordError,
-    Stage,
-    StartError,
     StoreFailed,
-    StoreLost,
 )
 from eps.transport.tasks import Tasks
 
@@ -62,6 +59,9 @@ SUBMIT_SECONDS = 60.0
 MAX_ATTEMPTS = 10
 """How often a submission is verified anew because another service directory on the same store was faster. One that goes
 on from the tip is stale then; so only those that begin the directory anew come this far."""
+
+AGAIN_SECONDS = 5.0
+"""Between two attempts to follow a store that could not be followed, while nothing in it changes; each reads it all."""
 
 LOOK_SECONDS = 2.0
 """How long somebody who knows a record that we don't waits until we have looked for it in the store."""
@@ -94,6 +94,8 @@ class ServiceDirectory:
     ) -> None:
         self._stored = StoredRecords(store, emit)
         self._flaw = ""
+        self._again_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
         self._tasks = Tasks()
         self._mark = HighWaterMark(mark, emit)
         self._foreign_peers = foreign_peers
@@ -131,19 +133,21 @@ class ServiceDirectory:
         if self._chain.tip:
             self._report(f"the store {self._stored.location}")
         if self._stored.is_shared:
-            self._tasks.start(self._follow(), f"what others store in {self._stored.location}")
+            self._tasks.start(
+                follow(self._stored, self._locked_look, self._emit), f"what others store in {self._stored.location}"
+            )
 
     async def _load(self, news: News) -> None:
         empty = Chain.empty(self._trust)
         try:
             newest = pick_newest_root(await self._stored.read(news))
         except RecordError as error:
-            raise self._broken(error.message) from error
+            raise unusable(self._stored.location, error.message) from error
         try:
             sound = await sound_among(newest, self._trust)
             chain = await last_chain(empty.extending(newest, self._now(), sound=sound), empty)
         except RecordError as error:
-            raise self._broken(f"of the newest chain, {error.message}") from error
+            raise unusable(self._stored.location, f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await encode(newest), news.seen, reset=True)
         await self._mark.compare(chain, self._stored.location)
         findings.tell(empty, chain, self._now(), self._emit)
@@ -177,8 +181,11 @@ class ServiceDirectory:
                     sound = await sound_among(records, trust)
                     chain = await last_chain(empty.extending(records, self._now(), sound=sound), empty)
                 except RecordError as error:
-                    raise self._broken(f"with the new authorities, {error.message}") from error
+                    raise unusable(self._stored.location, f"with the new authorities, {error.message}") from error
                 self._trust, self._chain = trust, chain
+                self._again_at = 0.0
+                with suppress(InternalError):
+                    await self._catch_up()
         self._foreign_peers = foreign_peers
 
     async def close(self) -> None:
@@ -196,7 +203,7 @@ class ServiceDirectory:
         after = call.params.get("after")
         if after is not None and not isinstance(after, str):
             raise BadParams("params.after: must be a record's hash or an empty string")
-        if after and not self._pages.has(RecordHash(after)):
+        if after and self._stored.is_shared and not self._pages.has(RecordHash(after)):
             await self._look()
         return self._pages.after(RecordHash(after or ""))
 
@@ -300,10 +307,12 @@ class ServiceDirectory:
 
     async def _stores(self, records: Sequence[SignedRecord], source: str) -> bool:
         """Verify a batch, store it and say so; False if somebody else stored something meanwhile."""
-        chain, reset = await self._verify(records), records[0].is_root
+        reset = records[0].is_root
+        if not reset:
+            self._check_whole()
+        chain = await self._verify(records)
         if not reset:
             self._mark.check(chain)
-            self._check_whole()
         encoded = await encode(records)
         seen = await self._stored.append(encoded)
         if seen is None:
@@ -347,41 +356,38 @@ class ServiceDirectory:
 
     # What others store
 
-    async def _follow(self) -> None:
-        """Take in what others store, for as long as this runs."""
-        said = ""
-        while True:
-            await self._stored.changed()
-            try:
-                async with self._lock:
-                    await self._catch_up()
-                said = ""
-            except StoreLost:
-                continue  # the datastore has said so
-            except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
-                is_ours = not isinstance(error, EpsError)
-                text = f"unexpected {type(error).__name__}: {error}" if is_ours else str(error)
-                if text != said:
-                    said = text
-                    self._emit(Notice(level=Level.ERROR, text=f"what others store is not followed: {text}"))
-
     async def _look(self) -> None:
-        """Take in what others have stored by now, if that can be seen soon: whoever asks knows more than we do."""
-        if not self._stored.is_shared:
-            return
-        with suppress(TimeoutError, InternalError):  # the follower says what is wrong
-            async with asyncio.timeout(LOOK_SECONDS), self._lock:
-                await self._catch_up()
+        """Take in what others have stored by now, if that can be seen soon: whoever asks knows more than we do.
+
+        All who ask share a look, which goes on if they have waited long enough.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = self._tasks.start(self._look_once(), "look into the shared store")
+        await asyncio.wait({self._looking}, timeout=LOOK_SECONDS)
+
+    async def _look_once(self) -> None:
+        with suppress(InternalError):  # the follower says what is wrong
+            await self._locked_look()
+
+    async def _locked_look(self) -> None:
+        async with self._lock:
+            await self._catch_up()
 
     async def _catch_up(self) -> None:
         """Take in what others have stored meanwhile, or say once why that can't be; under the lock.
+
+        What could not be followed is read again now and then: why may have been our clock, or our authorities.
 
         Raises:
             InternalError: the store can't be read.
         """
         news = await self._stored.news(whole=bool(self._flaw))
+        now = asyncio.get_running_loop().time()
+        if news is None and self._flaw and now >= self._again_at:
+            news = await self._stored.all()
         if news is None:
             return
+        self._again_at = now + AGAIN_SECONDS
         try:
             with many_objects(len(news.entries)):
                 records = await self._stored.read(news)
@@ -413,16 +419,6 @@ class ServiceDirectory:
             return
         text, hint = told(error, self._stored.location, self._mark.forget)
         self._emit(Notice(text=text, hint=hint, level=Level.ERROR))
-
-    # The store
-
-    def _broken(self, why: str) -> StartError:
-        return StartError(
-            f"the records in {self._stored.location} don't verify: {why}",
-            hint="restore a backup of the store; if the certificate authority was replaced, check the CA files in the "
-            "settings, or move the store away and submit the directory anew with --reset",
-            stage=Stage.DIRECTORY,
-        )
 
     def _report(self, source: str, changed: tuple[str, ...] = ()) -> None:
         operators, records = len(self._chain.directory.entries), len(self._chain.records)

@@ -10,7 +10,7 @@ nothing.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -23,7 +23,7 @@ from eps.core.record import SignedRecord
 from eps.datastores import RECORD, DataEntry, Datastore, SharedDatastore, new_id
 from eps.directory.high_water import WHY_LESS, not_what_it_was
 from eps.directory.slices import SLICE, last_chain, read_records
-from eps.errors import BadRequest, RecordError
+from eps.errors import BadRequest, EpsError, RecordError, Stage, StartError, StoreLost
 
 
 class StoreIsLess(RecordError):
@@ -231,3 +231,31 @@ def told(error: RecordError, location: str, forget: str) -> tuple[str, str]:
         "have all service directories on that store the same authorities in their settings? If it does not belong "
         "there, sd store import --replace puts a verified copy in its place",
     )
+
+
+def unusable(location: str, why: str) -> StartError:
+    """A service directory can't start with what the store holds."""
+    return StartError(
+        f"the records in {location} don't verify: {why}",
+        hint="restore a backup of the store; if the certificate authority was replaced, check the CA files in the "
+        "settings, or move the store away and submit the directory anew with --reset",
+        stage=Stage.DIRECTORY,
+    )
+
+
+async def follow(stored: StoredRecords, look: Callable[[], Awaitable[None]], emit: Emit) -> None:
+    """``look`` whenever others may have changed the store, for as long as this runs; say once what goes wrong."""
+    said = ""
+    while True:
+        await stored.changed()
+        try:
+            await look()
+            said = ""
+        except StoreLost:
+            continue  # the datastore has said so
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the following for good
+            is_ours = not isinstance(error, EpsError)
+            text = f"unexpected {type(error).__name__}: {error}" if is_ours else str(error)
+            if text != said:
+                said = text
+                emit(Notice(level=Level.ERROR, text=f"what others store is not followed: {text}"))

@@ -254,7 +254,8 @@ class RedisSettings(Model):
 
     wait_for_replicas: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     """How many replicas must have a change before it counts as stored; while fewer are connected, changes are refused.
-    Without this, a failover can lose what was called stored a moment before."""
+    Without this, a failover can lose what was called stored a moment before. Others may see a change a moment before it
+    counts."""
 
 
 class FileSettings(Model):

@@ -385,6 +385,34 @@ async def test_an_answer_that_got_lost(sd: Sd, tmp_path: Path) -> None:
         await sd.submit(file)
 
 
+async def test_another_service_directory_is_asked_what_became_of_a_lost_answer(sd: Sd, tmp_path: Path) -> None:
+    """The other one on the same store has not seen the batch yet, and looks if asked for what it doesn't know."""
+    has_seen, is_lost = False, False
+    old = chain_of(1)
+
+    async def first(method: str, params: Object) -> Response:
+        nonlocal is_lost
+        if is_lost:
+            raise Unreachable("it is down")
+        answer = await sd.call(method, params)
+        if method == "submitRecords":
+            is_lost = True
+            raise OutcomeUnknown("the connection broke off")
+        return answer
+
+    async def second(method: str, params: Object) -> Response:
+        nonlocal has_seen
+        answer = await sd.call(method, params)
+        has_seen = has_seen or (method == "getRecords" and params["after"] not in ("", old[-1].hash))
+        return answer if has_seen else Response("1", [])
+
+    await sd.store(old)
+    file = file_of(tmp_path / "1.json", group_record("a"))
+    calls = DirectoryCalls(first, second)
+    done = await submit_records([file], reset=False, signer=ADMIN, calls=calls, now=sd.clock)
+    assert done.tip == sd.service.chain.tip and sd.calls.count("submitRecords") == 1
+
+
 async def test_entries(sd: Sd) -> None:
     async def names(name: str | None = None) -> list[str]:
         return [entry["name"] for entry in await get_entries(DirectoryCalls(sd.call), trust(), NOW, name)]

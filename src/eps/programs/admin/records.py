@@ -243,7 +243,12 @@ async def _submit(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> Error
 
 
 async def _is_there(calls: DirectoryCalls, chain: Sequence[SignedRecord]) -> bool:
-    """Whether the service directory has them, also if somebody has submitted more since."""
+    """Whether the service directory has them, also if somebody has submitted more since.
+
+    It may be another one than they were sent to: asked for a record that it doesn't know, it looks into the store that
+    both have.
+    """
+    await calls.answer("getRecords", {"after": chain[-1].hash})
     behind = await calls.result("getRecords", {"after": chain[0].parent_hash})
     return any(tip_hash(record) == chain[-1].hash for record in behind or ())
 
