@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from eps.datastores import Datastore
 from eps.datastores.memory import MemoryDatastore
 from eps.errors import NotSent
 from eps.proxy.announcements import AnnouncementBook
-from eps.proxy.passthrough import Passthrough, PassthroughLimits
+from eps.proxy.passthrough import UNRECOGNIZED_NAME, Passthrough, PassthroughLimits
 from eps.proxy.public import PublicProxy
 from eps.proxy.relay_limits import RelayLimits
 from eps.transport.dial import connect
@@ -245,8 +246,21 @@ async def test_hellos_that_are_closed_are_counted_by_reason(why: str, data: byte
         outside = await stage.tls_client(data)
         refused = await stage.refusal()
         assert (refused.listener, refused.why, refused.source, refused.level) == ("tls", why, "127.0.0.1", Level.WARN)
+        if why == "unknown_domain":
+            assert await recv_exactly(outside, len(UNRECOGNIZED_NAME)) == UNRECOGNIZED_NAME
         assert await _closed(outside)
         assert stage.events.of(TunnelFinished) == [] and stage.asked.empty()
+
+
+async def test_a_client_of_a_name_that_nobody_announced_is_told_so() -> None:
+    """As OpenSSL reads it."""
+    async with announced() as stage:
+        _, port = stage.passthrough.addresses[0]
+        with pytest.raises(ssl.SSLError) as caught:
+            await asyncio.open_connection(
+                "127.0.0.1", port, ssl=ssl.create_default_context(), server_hostname="nobody.example"
+            )
+        assert caught.value.reason == "TLSV1_UNRECOGNIZED_NAME"
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO[:100]])
@@ -276,7 +290,7 @@ async def test_silent_clients_give_way_to_new_ones() -> None:
 async def test_a_flood_is_one_line_a_second_and_every_one_is_counted() -> None:
     async with Stage() as stage:
         for _ in range(5):
-            assert await _closed(await stage.tls_client(HELLO))
+            assert await recv_all(await stage.tls_client(HELLO)) == UNRECOGNIZED_NAME
         await stage.events.wait_for(Refused, lambda _: len(stage.events.of(Refused)) == 5)
         warnings = [event for event in stage.events.of(Refused) if event.level is Level.WARN]
         assert 1 <= len(warnings) <= 2
@@ -400,7 +414,7 @@ async def test_announcements_are_listed_until_they_expire_and_survive() -> None:
         assert (await stage.call("getAnnouncements", {})).result == listed
         stage.clock.advance(3600)
         assert (await stage.call("getAnnouncements", {})).result == listed[1:]
-        assert await _closed(await stage.tls_client(HELLO))
+        assert await recv(await stage.tls_client(HELLO)) == UNRECOGNIZED_NAME
         assert (await stage.refusal()).why == "unknown_domain"
 
 

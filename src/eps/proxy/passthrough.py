@@ -18,6 +18,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,6 +60,10 @@ with it; the rest stays in the kernel, so that clients who wait take little memo
 
 UNKNOWN_DOMAIN = "unknown_domain"
 """Why a good hello is closed all the same; with the words of ``HelloRefusal``, the counter's labels."""
+
+UNRECOGNIZED_NAME = bytes.fromhex("15030300020270")
+"""What such a client is told: a fatal alert ``unrecognized_name`` (RFC 6066, section 3). So its error says that nobody
+here has that name, and not that the network broke off."""
 
 NOT_CONNECTED = "not_connected"
 """The operator could not be asked, or has refused."""
@@ -226,6 +231,8 @@ class Passthrough:
     async def _find(self, client: Half, domain: str, source: str, began: float) -> None:
         announcement = await self._book.find(domain)
         if announcement is None:
+            with suppress(OSError):  # it has hung up, say
+                client.sock.send(UNRECOGNIZED_NAME)
             client.sock.close()
             self._refused(UNKNOWN_DOMAIN, source, f"nobody has announced {domain}")
             return
