@@ -17,7 +17,7 @@ from eps.programs.diagnosis.doctor import Facts, gather, judge
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, exit_code
 from eps.programs.diagnosis.lately import Seen
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings, look
-from eps.programs.diagnosis.own_server import Asked
+from eps.programs.diagnosis.own_server import Asked, judge_loop
 from eps.programs.diagnosis.paper import Paper
 from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
@@ -311,6 +311,39 @@ def test_who_answers_in_place_of_the_service_directory(settings: EpsSettings, lo
     (finding,) = wrong(replace(facts, reached=reached, followed=answers))
     assert "; what answers there shows a certificate of hd-2, *.hd-2.local (" in finding.why
     assert finding.side == "ours" and "directory.settings.endpoints" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bound", "loops"),
+    [
+        ("https://localhost:5555/jsonrpc", "localhost:5555", True),
+        ("http://127.0.0.1:5555/", ":5555", True),
+        ("http://app:5555/", "app:5555", True),
+        ("http://app:5555/", "localhost:5555", False),
+        ("http://localhost:5556/", "localhost:5555", False),
+        ("", "localhost:5555", False),
+        ("http://localhost:5555/", "", False),
+    ],
+    ids=["itself", "all addresses", "by name", "elsewhere", "another port", "nothing behind", "no port"],
+)
+def test_calls_that_come_back(endpoint: str, bound: str, loops: bool) -> None:
+    found = judge_loop(endpoint, bound, "our application")
+    assert [(one.side, one.reason) for one in found] == [("ours", "settings")] * loops
+
+
+def test_http_in_the_place_of_https(settings: EpsSettings, local: Local) -> None:
+    facts = fine(settings, local)
+    failure = Failure("was sent the call; the connection broke off", "it may have", "directory", "call", "broke-off")
+    for url, side in ((URL, "directory"), (URL.replace("https", "http"), "ours")):
+        (finding,) = wrong(replace(facts, followed=replace(facts.followed, answers=(Answered(url, failure=failure),))))
+        assert (finding.side, "https" in finding.fix) == (side, side == "ours")
+
+
+def test_a_certificate_of_somebody_else_is_not_to_be_pinned(settings: EpsSettings, local: Local) -> None:
+    as_hd_2 = settings.model_copy(update={"name": "hd-2"})
+    found = judge(replace(fine(settings, local), settings=as_hd_2, peer=""), datetime.now(UTC))
+    (finding,) = [one for one in found if one.reason == "own-pin" and "hd-1.crt" in one.what]
+    assert finding.fix.startswith("it is a certificate of hd-1") and "submit" not in finding.fix
 
 
 def test_what_was_seen_comes_last(settings: EpsSettings, local: Local) -> None:

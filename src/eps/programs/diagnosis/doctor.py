@@ -30,7 +30,7 @@ from eps.programs.diagnosis.finding import Failure, Finding
 from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.others import Others
-from eps.programs.diagnosis.own_server import Asked, judge_name, judge_server, judge_streams
+from eps.programs.diagnosis.own_server import Asked, judge_loop, judge_name, judge_server, judge_streams
 from eps.programs.diagnosis.ping import Pinged, ping
 from eps.programs.diagnosis.probes import Reached, Target, reach
 from eps.programs.diagnosis.service_directory import (
@@ -98,6 +98,8 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     port_of = f"JSON-RPC at {rpc.bind_address}" if rpc is not None else ""
     found += judge_name(facts.asked, own)
     found += judge_server(facts.asked, "eps server run", facts.port, port_of, facts.application)
+    behind = settings.jsonrpc_client.endpoint if settings.jsonrpc_client is not None else ""
+    found += judge_loop(behind, rpc.bind_address if rpc is not None else "", "our application")
     if isinstance(given, models.ApiDirectory):
         found += judge_directory(facts.followed, facts.reached, given.settings)
     found += judge_pins(directory, own, facts.local.certificates)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eps.core.age import spoken
-from eps.core.host_port import parse_host_port
+from eps.core.host_port import address_of, parse_host_port
 from eps.core.names import Object, Operator
 from eps.core.told import quoted
 from eps.errors import EpsError, StartError
@@ -120,6 +120,23 @@ def judge_server(
         fix = "start it, or check endpoint of the jsonrpc_client channel"
         found.append(Finding(SERVER, Mark.WRONG, what, application.failure.text, "ours", fix, Reason.APPLICATION_DOWN))
     return found
+
+
+def judge_loop(endpoint: str, bind_address: str, behind: str) -> list[Finding]:
+    """Whether what a server passes calls on to is the server itself.
+
+    Args:
+        endpoint: where calls go; "": nowhere.
+        bind_address: of its own JSON-RPC port; "": none.
+        behind: what should be there.
+    """
+    if not endpoint or not bind_address:
+        return []
+    (host, port), (own_host, own_port) = parse_host_port(address_of(endpoint)), parse_host_port(bind_address)
+    if port != own_port or host not in (own_host, "localhost", "127.0.0.1", "::1"):
+        return []
+    what = f"{endpoint} is our own JSON-RPC port, and not that of {behind}: calls come back to us"
+    return [Finding(SERVER, Mark.WRONG, what, "", "ours", "correct endpoint of jsonrpc_client", Reason.SETTINGS)]
 
 
 def judge_name(asked: Asked, name: str) -> list[Finding]:

@@ -20,7 +20,7 @@ from eps.programs.diagnosis.clock import EPS, judge_clock, target_of_eps
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
-from eps.programs.diagnosis.own_server import Asked, judge_server
+from eps.programs.diagnosis.own_server import Asked, judge_loop, judge_server
 from eps.programs.diagnosis.ping import version_in
 from eps.programs.diagnosis.probes import Reached, Target, reach
 from eps.programs.diagnosis.way import RELAY
@@ -75,7 +75,8 @@ def judge(local: Local, facts: Sequence[ProxyFacts], at: datetime) -> list[Findi
         port_of = f"JSON-RPC at {one.section.jsonrpc_server.bind_address}"
         found += judge_server(one.asked, f"proxy run {one.kind}", one.port, port_of, None)
     for one in facts:
-        found.append(_eps_server(one))
+        behind, own = one.section.jsonrpc_client.endpoint, one.section.jsonrpc_server.bind_address
+        found += [*judge_loop(behind, own, EPS), _eps_server(one)]
     for one in facts:
         found += _relay(one) if one.kind == "public" else _behind(one)
     return found + judge_lately([seen for one in facts for seen in one.lately], found)

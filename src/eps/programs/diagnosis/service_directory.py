@@ -160,6 +160,9 @@ def _endpoint(answer: Answered, reached: Reached) -> Finding:
         if failure.reason == Reason.TLS_FAILED and reached.target.server_name not in reached.shown.split(", "):
             fix = "it is somebody else: correct directory.settings.endpoints, or the name in server_names"
             failure = replace(failure, side="ours", hint=fix)
+    if failure.reason == Reason.BROKE_OFF and answer.endpoint.startswith("http:"):
+        fix = "it most likely speaks https: correct directory.settings.endpoints"
+        failure = replace(failure, side="ours", hint=fix)
     return Finding(
         DIRECTORY,
         Mark.WRONG,
@@ -210,9 +213,11 @@ def _pin(one: Shown, entry: Entry) -> Finding:
         return well(PIN, f"{Path(one.file).name} is pinned for {entry.name}")
     pinned = ", ".join(sorted(pin[:12] + "…" for pin in entry.pins)) or "none at all"
     why = f"the directory does not pin {fingerprint}; it pins {pinned}: other operators refuse us"
-    return Finding(
-        PIN, Mark.WRONG, f"{Path(one.file).name} is not pinned for {entry.name}", why, "ours", HINT, Reason.OWN_PIN
-    )
+    whose = ", ".join(one.subject.tls_names[:3])
+    is_ours = entry.name in one.subject.tls_names
+    fix = HINT if is_ours else f"it is a certificate of {whose}: have the settings name ours, or correct «name»"
+    what = f"{Path(one.file).name} is not pinned for {entry.name}"
+    return Finding(PIN, Mark.WRONG, what, why, "ours", fix, Reason.OWN_PIN)
 
 
 def _signing_pin(one: Shown, entry: Entry) -> Finding:
