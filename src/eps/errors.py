@@ -36,6 +36,7 @@
        │     └─ TunnelRefused                                              and said that it won't: final
        ├─ AnswerRefused              500  call        peer       executed  it ran, but its answer can't be passed on
        └─ OutcomeUnknown             500  call        peer       unknown   it may have been executed
+          └─ AnswerTooLarge                                                what is answered is more than we take
 
 The table's last four columns are each class's defaults; whoever raises one can say better. ``error.data`` of every
 JSON-RPC error that an EPS server makes itself carries ``stage``, ``side``, ``outcome``, ``reason`` and ``hint``.
@@ -412,3 +413,7 @@ class AnswerRefused(DeliveryError):
 class OutcomeUnknown(DeliveryError):
     outcome = Outcome.UNKNOWN
     reason = Reason.BROKE_OFF
+
+
+class AnswerTooLarge(OutcomeUnknown):
+    reason = Reason.BAD_ANSWER

@@ -13,6 +13,7 @@ import pytest
 
 import eps.directory.api as module
 import eps.directory.endpoints as endpoints_module
+import eps.directory.pages as pages
 import eps.directory.rounds as rounds
 from eps.core.event import DirectoryChanged, DirectoryFailed, Event, Notice
 from eps.core.instant import parse_instant
@@ -31,7 +32,7 @@ from eps.directory.api import ApiDirectory, Following, KeptFiles
 from eps.directory.confirmed import AgeLimit
 from eps.directory.pace import Pace
 from eps.directory.service import ServiceDirectory
-from eps.errors import Unreachable
+from eps.errors import AnswerTooLarge, Unreachable
 from support.fakes import FakeClients
 from support.promptness import A_TURN, shortest_longest_turn
 from support.record_tools import (
@@ -63,6 +64,8 @@ class Sd:
         self.asked = asyncio.Event()
         self.up = True
         self.hangs = False
+        self.most = 1_000_000
+        """Records in one answer that a client takes."""
 
     async def call(self, method: str, params: Object) -> Response:
         self.calls.append((method, params))
@@ -75,7 +78,10 @@ class Sd:
             answer = self.answers[method](params)
             return answer if isinstance(answer, Response) else Response("1", answer)
         response = await self.service.handle(Call(method, params, "1"))
-        return Response("1", orjson.loads(orjson.dumps(response.result)), response.error)
+        result = orjson.loads(orjson.dumps(response.result))
+        if method == "getRecords" and len(result) > self.most:
+            raise AnswerTooLarge("answered with more than the limit")
+        return Response("1", result, response.error)
 
     async def submit(self, records: Sequence[SignedRecord]) -> None:
         response = await self.service.handle(Call("submitRecords", {"records": as_json(records)}, "1"))
@@ -358,6 +364,100 @@ async def test_it_follows(world: World) -> None:
     assert world.of(DirectoryChanged)[-1].endswith("from https://sd-0")
     assert ("getRecords", {"after": chain[1].hash}) in world.sd.calls
     assert await directory.changed(seen) is directory.current
+
+
+@pytest.mark.parametrize(("records", "asked"), [(3, []), (4, ["", 3]), (6, ["", 3]), (20, ["", 3, 6, 9, 12, 15, 18])])
+async def test_what_is_too_much_for_one_answer_comes_in_pages(
+    world: World, records: int, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 3)
+    world.sd.most = 3
+    chain = chain_of(records)
+    await world.sd.submit(chain)
+    await until(await world.started(), chain[-1].hash)
+    seen = [params["after"] for method, params in world.sd.calls if method == "getPage"]
+    assert seen == [after and chain[after - 1].hash for after in asked]
+
+
+async def test_news_and_a_new_root_may_be_too_much_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 3)
+    world.sd.most = 3
+    chain, again = chain_of(9), chain_of(8, at=LATER, name="again")
+    await world.sd.submit(chain[:1])
+    directory = await world.started(pace=replace(QUICK, thorough_every=0.0))
+    await until(directory, chain[0].hash)
+    for records in (chain[1:], again):
+        world.sd.calls.clear()
+        await world.sd.submit(records)
+        await until(directory, records[-1].hash)
+        assert world.sd.count("getPage") == 3
+    assert "op-0" not in directory.current.entries
+
+
+async def test_a_new_root_between_two_pages_is_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 3)
+    world.sd.most = 3
+    chain, again = chain_of(5), chain_of(7, at=LATER, name="again")
+    await world.sd.submit(chain)
+    answers = [(await world.sd.call("getPage", {"after": ""})).result]
+    await world.sd.submit(again)
+    world.sd.answers["getPage"] = lambda params: answers.pop() if answers else served(world.sd, params)
+    directory = await world.started()
+    await until(directory, again[-1].hash)
+    assert "op-0" not in directory.current.entries
+
+
+def served(sd: Sd, params: Object) -> Any:
+    """What the service directory's own pages say."""
+    return orjson.loads(orjson.dumps(sd.service._pages.page(params["after"])))
+
+
+async def test_nothing_of_pages_is_used_before_the_last(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another certificate may be pinned on the first than on the last."""
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 3)
+    world.sd.most = 3
+    chain, seen = chain_of(7), list[int]()
+    await world.sd.submit(chain)
+    directory = world.directory()
+
+    def page(params: Object) -> Any:
+        seen.append(len(directory.current.entries))
+        return served(world.sd, params)
+
+    world.sd.answers["getPage"] = page
+    await directory.start()
+    await until(directory, chain[-1].hash)
+    assert seen == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        lambda _: [],
+        lambda _: {"records": None, "more": False},
+        lambda _: {"records": as_json(chain_of(2)), "more": True},
+        lambda _: {"records": [], "more": True},
+        lambda _: {"records": as_json(chain_of(3, by=signer(authority=STRANGER))), "more": True},
+    ],
+    ids=["a list", "no records", "the first again and again", "nothing and more", "a stranger's"],
+)
+async def test_pages_that_can_not_be_believed(world: World, page: Callable[[Object], Any]) -> None:
+    world.sd.most = 2
+    await world.sd.submit(chain_of(3))
+    world.sd.answers["getPage"] = page
+    directory = await world.started()
+    assert "not believed" in await world.failure()
+    assert not directory.current.entries
+    assert world.sd.count("getPage") < 20
+
+
+async def test_who_has_no_pages_has_too_much_to_say(world: World) -> None:
+    world.sd.most = 2
+    await world.sd.submit(chain_of(3))
+    world.sd.answers["getPage"] = lambda _: Response("1", error=Error(-32601, "unknown method"))
+    directory = await world.started()
+    assert "getPage with error -32601" in await world.failure()
+    assert not directory.current.entries
 
 
 async def test_a_poll_without_news_changes_nothing(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+import eps.directory.pages as pages
 import eps.directory.service as module
 from eps.core.event import DirectoryChanged, Event, Notice
 from eps.core.jsonrpc_text import Call
@@ -112,6 +113,19 @@ async def test_records_are_given_as_they_were_submitted(network: Network) -> Non
     assert [(event.records, event.operators, event.tip) for event in changed] == [(5, 5, chain[4].hash)]
     assert "hd-1" in changed[0].source
     assert changed[0].changed == tuple(f"op-{i}: groups" for i in range(5))
+
+
+async def test_records_are_given_in_pages(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = chain_of(7)
+    assert await network.ask("getPage", {"after": ""}) == {"records": [], "more": False}
+    await network.submit(chain)
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 3)
+    for after, first, end in (("", 0, 3), ("unknown", 0, 3), (chain[2].hash, 3, 6), (chain[3].hash, 4, 7)):
+        page = await network.ask("getPage", {"after": after})
+        assert page == {"records": as_json(chain[first:end]), "more": end < 7}
+    monkeypatch.setattr(pages, "PAGE_BYTES", 1)
+    assert await network.ask("getPage", {"after": chain[4].hash}) == {"records": as_json(chain[5:6]), "more": True}
+    assert (await network.call("getPage", {"after": 3})).error is not None
 
 
 async def test_what_servers_in_use_cannot_read_is_refused(network: Network) -> None:

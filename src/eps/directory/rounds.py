@@ -3,6 +3,8 @@
     ask ─ quick:     getRecords after our tip, of all at once ─▶ the first answer
         └ thorough:  getTip first ─▶ ours: nothing new
                                    └ another: getRecords after our tip, or all of them
+                                                └ too much for one answer: getPage, again and again, of one that has it;
+                                                  each page is verified before the next is asked for
 
 An endpoint whose answer can't be believed is left out, and the others are asked again, until one has an answer that can
 be, or none is left.
@@ -23,10 +25,11 @@ from eps.core.new_root import TrustedRoot
 from eps.directory.endpoints import Clients, Endpoints
 from eps.directory.inspection import sound_among
 from eps.directory.keeping import SignatureKeeping
+from eps.directory.pages import page_in
 from eps.directory.reports import Reports
 from eps.directory.slices import last_chain, many_objects, read_records
 from eps.directory.trusted_roots import TrustedRootsFile
-from eps.errors import BadParams, DeliveryError, EpsError, MethodNotFound, RecordError
+from eps.errors import AnswerTooLarge, BadParams, DeliveryError, EpsError, MethodNotFound, RecordError
 from eps.reasons import Reason
 from eps.transport.own_clock import OWN_CLOCK
 
@@ -137,7 +140,8 @@ class Rounds:
     async def _ask_news(self, among: Sequence[int], chain: Chain) -> tuple[int, Chain]:
         """The quick way: what is new since our tip. Gives the endpoint that answered, and the chain."""
         index, answer = await self._endpoints.first(among, "getRecords", {"after": chain.tip}, NEWS_SECONDS)
-        return index, await self._verified(index, answer, chain)
+        values = _record_list(answer)
+        return index, await self._verified(index, values, chain, values[-1] if values else None)
 
     async def _compare(self, among: Sequence[int], chain: Chain) -> tuple[int, Chain]:
         """The thorough way: compare tips first. Gives the endpoint that answered, and the chain."""
@@ -147,7 +151,7 @@ class Rounds:
             if error.code == MethodNotFound.code:
                 return await self._ask_news(among, chain)
             raise
-        tip = _tip_hash(answer)
+        tip = _hash_in(answer)
         if tip == chain.tip:
             if chain.records:
                 self._keeping.compare(index, chain.records[-1], answer)
@@ -157,7 +161,10 @@ class Rounds:
             _digest(answer), asyncio.get_running_loop().time(), await self._trusted_roots.read()
         ):
             raise _NotBelieved(index, self._endpoints.names[index], refused.error)
-        news = await self._fetch(index, chain.tip)
+        try:
+            news = await self._fetch(index, chain.tip)
+        except AnswerTooLarge:
+            return index, await self._by_pages(index, chain, answer)
         if not news:
             # Its tip was another before we asked, and still it has nothing behind ours: ours is of an older chain.
             news = await self._fetch(index, "")
@@ -165,19 +172,34 @@ class Rounds:
             text = "it has no records at all, what was verified before stays in use"
             empty = RecordError(text, reason=Reason.DIRECTORY_SET_BACK if chain.records else None)
             raise _NotBelieved(index, self._endpoints.names[index], empty)
-        return index, await self._verified(index, news, chain)
+        values = _record_list(news)
+        return index, await self._verified(index, values, chain, values[-1] if values else None)
+
+    async def _by_pages(self, index: int, chain: Chain, tip: object) -> Chain:
+        """The chain that an endpoint's pages make of ours; ``tip`` is its last record."""
+        found, more = chain, True
+        while more:
+            answer = await self._endpoints.ask(index, "getPage", {"after": found.tip}, FETCH_SECONDS)
+            before, (values, more) = found, page_in(answer)
+            found = await self._verified(index, values, before, tip)
+            if more and found.tip == before.tip:
+                raise _NotBelieved(index, self._endpoints.names[index], RecordError("its pages lead nowhere"))
+        return found
 
     async def _fetch(self, index: int, after: str) -> Any:
         return await self._endpoints.ask(index, "getRecords", {"after": after}, FETCH_SECONDS)
 
-    async def _verified(self, index: int, answer: object, chain: Chain) -> Chain:
-        """The chain that an answer to ``getRecords`` makes of ours."""
-        name = self._endpoints.names[index]
-        values = _record_list(answer)
+    async def _verified(self, index: int, values: list[Any] | None, chain: Chain, last: object) -> Chain:
+        """The chain that an answer's records make of ours.
+
+        Args:
+            values: None: it was no answer of that kind.
+            last: the endpoint's last record; while it is that, and the records are refused, they are not asked for.
+        """
         trusted: frozenset[TrustedRoot] = frozenset()
         try:
             if values is None:
-                raise RecordError("its answer to getRecords is not a list", hint="is this the URL of an SD?")
+                raise RecordError("its answer is not a list of records", hint="is this the URL of an SD?")
             with many_objects(len(values)):
                 records = await read_records(values)
                 if any(signed.is_root for signed in records):
@@ -187,8 +209,8 @@ class Rounds:
                 verified = await last_chain(steps, chain, records)
         except (BadParams, RecordError) as error:
             until = asyncio.get_running_loop().time() + self._thorough_every
-            self._refused[index] = _Refusal(_digest(values[-1] if values else None), error, until, trusted)
-            raise _NotBelieved(index, name, error) from error
+            self._refused[index] = _Refusal(_digest(last), error, until, trusted)
+            raise _NotBelieved(index, self._endpoints.names[index], error) from error
         self._refused.pop(index, None)
         return verified
 
@@ -231,7 +253,7 @@ def _record_list(answer: object) -> list[Any] | None:
     return answer if isinstance(answer, list) else None
 
 
-def _tip_hash(record: object) -> str:
+def _hash_in(record: object) -> str:
     """The hash of a signed record that nobody has verified; "" if there is none."""
     found: Object = record if isinstance(record, dict) else {}
     value = found.get("hash")

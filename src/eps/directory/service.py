@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from eps.datastores import Datastore
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
 from eps.directory.inspection import sound_among
-from eps.directory.pages import Pages
+from eps.directory.pages import Pages, asked_after
 from eps.directory.reports import changed_sections
 from eps.directory.rules import rules
 from eps.directory.slices import SLICE, last_chain, many_objects, read_records
@@ -108,7 +109,8 @@ class ServiceDirectory:
         self._lock = asyncio.Lock()
         self._submissions: set[asyncio.Task[EpsError | None]] = set()
         self._methods: dict[str, Callable[[Call], Awaitable[Any]]] = {
-            "getRecords": self._get_records,
+            "getRecords": partial(self._get_records, Pages.after),
+            "getPage": partial(self._get_records, Pages.page),
             "getTip": self._get_tip,
             "getEntries": self._get_entries,
             "getEntry": self._get_entry,
@@ -199,13 +201,11 @@ class ServiceDirectory:
 
     # Reading
 
-    async def _get_records(self, call: Call) -> Any:
-        after = call.params.get("after")
-        if after is not None and not isinstance(after, str):
-            raise BadParams("params.after: must be a record's hash or an empty string")
-        if after and self._stored.is_shared and not self._pages.has(RecordHash(after)):
+    async def _get_records(self, show: Callable[[Pages, RecordHash], Any], call: Call) -> Any:
+        after = asked_after(call.params)
+        if after and self._stored.is_shared and not self._pages.has(after):
             await self._look()
-        return self._pages.after(RecordHash(after or ""))
+        return show(self._pages, after)
 
     async def _get_tip(self, call: Call) -> Any:
         return self._pages.tip()

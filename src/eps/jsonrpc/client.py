@@ -27,7 +27,7 @@ from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.packed import coding_of
-from eps.errors import DeliveryError, EpsError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
+from eps.errors import AnswerTooLarge, DeliveryError, EpsError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
 from eps.http1.heads import no_http
@@ -275,9 +275,9 @@ class JsonRpcClient:
         if self._tells_hour:
             OWN_CLOCK.compare(self.label, fields.get(b"date", b"").decode("latin-1"))
 
-    def _too_much(self, size: int) -> OutcomeUnknown:
+    def _too_much(self, size: int) -> AnswerTooLarge:
         text = f"answered with {size} bytes or more, the limit is {self._limits.max_answer}"
-        return self._error(OutcomeUnknown, text, "ask for less", Reason.BAD_ANSWER)
+        return self._error(AnswerTooLarge, text, "ask for less", Reason.BAD_ANSWER)
 
     # A new connection
 

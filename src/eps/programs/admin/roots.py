@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from eps.core.certificate import Subject
-from eps.core.chain import Chain, pick_newest_root
+from eps.core.chain import Chain
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.new_root import TrustedRoot
 from eps.core.signature import TrustStore
 from eps.core.wording import counted
-from eps.directory.slices import last_chain, many_objects, read_records
+from eps.directory.cache import verified
 from eps.errors import BadParams, EpsError, RecordError
 
 CallEndpoint = Callable[[int, str, Object], Awaitable[Response]]
@@ -113,7 +113,6 @@ async def verified_chain(values: Sequence[object], trust: TrustStore, now: datet
     """
     empty = Chain.empty(trust)
     try:
-        with many_objects(len(values)):
-            return await last_chain(empty.extending(pick_newest_root(await read_records(values)), now), empty)
+        return await verified(values, len(values), empty, now)
     except BadParams as error:
         raise RecordError(error.message, hint=error.hint) from None
