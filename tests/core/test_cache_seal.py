@@ -1,7 +1,9 @@
 """A seal fits what it was put on, and nothing else."""
 
+from types import ModuleType
 from typing import Any
 
+import cryptography
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -52,9 +54,10 @@ def test_who_is_odd_is_sealed_too() -> None:
     assert read is not None and not read.fits(Contents(TEXTS), "they", KEY)
 
 
-def test_another_version_looks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("program", [eps, cryptography], ids=["eps", "a library"])
+def test_another_version_looks_itself(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     before = seal()
-    monkeypatch.setattr(eps, "__version__", "99", raising=False)
+    monkeypatch.setattr(program, "__version__", "99", raising=False)
     assert not before.fits(Contents(TEXTS), "they", KEY)
 
 
@@ -101,5 +104,6 @@ def test_there_is_none_from_what_is_no_key() -> None:
 
 def test_authorities_are_a_set() -> None:
     roots, intermediates = trust().roots, trust().intermediates
-    assert authorities_of((*roots, *intermediates)) == authorities_of((*intermediates, *roots))
-    assert authorities_of(roots) != authorities_of(intermediates)
+    assert authorities_of([*roots, *intermediates], ()) == authorities_of([*intermediates, *roots], ())
+    assert authorities_of(roots, intermediates) != authorities_of([*roots, *intermediates], ())
+    assert authorities_of(roots, ()) != authorities_of((), roots)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from eps.core import record_text
 from eps.core.record import SignedRecord
 from eps.directory import inspector
 from eps.directory.inspection import WORTH_IT, sound_among
+from eps.directory.slices import SMALL_VALUES
 from support.record_tools import AUTHORITY, chain_of, group_record, sign_chain, trust
 
 MANY = 700
@@ -65,8 +67,11 @@ async def test_none_outlives_who_asked() -> None:
 
 def children() -> list[str]:
     """The processes that this one's threads have started and that are still there."""
-    tasks = Path("/proc/self/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
+    found: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += (task / "children").read_text().split()
+    return found
 
 
 async def test_what_lies_in_the_working_directory_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,14 +83,40 @@ async def test_what_lies_in_the_working_directory_is_not_run(tmp_path: Path, mon
     assert not (tmp_path / "was run").exists()
 
 
-async def test_large_records_go_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_records_go_a_few_at_a_time_and_large_ones_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH_BYTES", 4_000)
-    records = [*chain_of(5), *sign_chain([group_record("big", *(f"g-{n}" for n in range(2_000)))])]
+    large = sign_chain([group_record("large", *(f"g-{n}" for n in range(SMALL_VALUES)))])
+    long = sign_chain([group_record("long", "g" * 200, *(f"g-{n}" * 20 for n in range(100)))])
+    records = [*chain_of(5), *large, *long, *chain_of(1)]
     batches = list(module._batches(records))
-    assert [signed for batch, _ in batches for signed in batch] == records
-    assert [len(batch) for batch, _ in batches] == [2, 2, 1, 1]
+    assert [signed for batch, _ in batches for signed in batch] == [one for one in records if one is not large[0]]
+    assert [len(batch) for batch, _ in batches] == [2, 2, 1, 1, 1]
     assert all(text.count(b"\n") == len(batch) - 1 for batch, text in batches)
-    assert len(await sound_among(records, trust(), worth=1)) == 6
+    sound = await sound_among(records, trust(), worth=1)
+    assert [one in sound for one in records] == [one is not large[0] for one in records]
+
+
+async def test_where_the_first_are_forged_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_inspect", None)  # which nobody may call
+    records = chain_of(MANY)
+    records[1] = replace(records[1], signature=records[0].signature)
+    assert len(await sound_among(records, trust(), worth=1)) == 0
+
+
+@pytest.mark.parametrize("death", [OSError, EOFError, RuntimeError("the handler is closed"), TimeoutError])
+async def test_whatever_an_inspector_dies_of_is_no_failure(
+    death: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop raises another error than asyncio where the pipe is known to be closed."""
+    sent: list[bytes] = []
+
+    def send(_pipe: asyncio.StreamWriter, message: bytes) -> None:
+        sent.append(message)
+        raise death
+
+    monkeypatch.setattr(module, "_send", send)
+    assert len(await sound_among(chain_of(3), trust(), worth=1)) == 0
+    assert sent and not children()
 
 
 def asked(*messages: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 Whoever can write the state folder could write a cache that says anything, and records that nobody signed. So the seal
 is keyed from a private key of ours, which they can't read: the one that our certificate goes with, whose thief is us
-anyway. It covers what was verified, by whose authorities, and by which version of this program: another one may look
-at more. A seal that doesn't fit costs time, and nothing else. Pure.
+anyway. It covers what was verified, by whose authorities, and by which version of this program and of the libraries
+that it verifies with: another one may look at more. A seal that doesn't fit costs time, and nothing else. Pure.
 """
 
 import hmac
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
+import cryptography
+import jiter
 import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -96,11 +98,18 @@ class Seal:
         return bool(key) and contents.count == self.count and hmac.compare_digest(expected.encode(), self.mac.encode())
 
 
-def authorities_of(certificates: Iterable[x509.Certificate]) -> str:
-    """What stands for the authorities that were believed."""
-    return sha256(b"".join(sorted(one.fingerprint(SHA256()) for one in certificates))).hexdigest()
+def authorities_of(roots: Iterable[x509.Certificate], intermediates: Iterable[x509.Certificate]) -> str:
+    """What stands for the authorities that were believed, each as what it was."""
+    kinds = [sorted(one.fingerprint(SHA256()).hex() for one in certificates) for certificates in (roots, intermediates)]
+    return sha256(orjson.dumps(kinds)).hexdigest()
 
 
 def _mac(contents: Contents, odd: Sequence[int], authorities: str, key: bytes) -> str:
-    said = [PURPOSE, eps.__version__, authorities, contents.count, contents.digest, list(odd)]
+    verified_by = [
+        eps.__version__,
+        cryptography.__version__,
+        str(getattr(jiter, "__version__", "")),
+        orjson.__version__,
+    ]
+    said = [PURPOSE, verified_by, authorities, contents.count, contents.digest, list(odd)]
     return hmac.digest(key, orjson.dumps(said), "sha256").hex()

@@ -41,7 +41,7 @@ ADMIN_GROUP = "sd-admin"
 VERIFIED_AT_ONCE = 50
 """Records per step: some 5 to 25 ms, so that an event loop is never held for more than 50 ms on a slow machine."""
 
-SOUND_AT_ONCE = 20 * VERIFIED_AT_ONCE
+SOUND_AT_ONCE = 10 * VERIFIED_AT_ONCE
 """Of those that are known to be sound; as long."""
 
 

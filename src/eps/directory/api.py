@@ -207,9 +207,13 @@ class ApiDirectory:
     # Following
 
     async def _follow(self) -> None:
-        cached = await self._cache.load(self._chain, self._now())
-        if cached is not self._chain:
-            self._use(cached, "the cache")
+        try:
+            cached = await self._cache.load(self._chain, self._now())
+        except Exception as error:  # noqa: BLE001  # nor may it keep this from ever beginning
+            self._reports.failed(f"the cache: unexpected {type(error).__name__}: {error}", "please report this")
+        else:
+            if cached is not self._chain:
+                self._use(cached, "the cache")
         await self._confirmed.load()
         self._judge_age()
         self._loaded.set()

@@ -63,4 +63,4 @@ class Sealing:
 
 
 def _authorities(trust: TrustStore) -> str:
-    return authorities_of((*trust.roots, *trust.intermediates))
+    return authorities_of(trust.roots, trust.intermediates)
