@@ -319,6 +319,13 @@ DIRECTORY = (
         "directory/test_high_water.py::test_an_older_copy_is_noticed_and_takes_no_submissions",
     ),
     Guard(
+        "a store that others set back while we use it takes no submissions",
+        "directory/service.py",
+        "            self._check_whole()",
+        "            pass",
+        "directory/test_shared_store.py::test_a_store_that_has_lost_records_is_told_and_nothing_is_stored_on_top",
+    ),
+    Guard(
         "a cache that could not be written is written again",
         "directory/cache.py",
         "if self._trying is None:",
@@ -423,7 +430,7 @@ PEERS = (
         "integration/test_hostile_peers.py::test_the_client_that_a_caller_puts_into_its_params_is_replaced",
     ),
     Guard(
-        "only our own proxy asks for tunnels",
+        "only our own proxies ask for tunnels",
         "broker/internal_methods.py",
         "if sender not in proxies:",
         "if False:",
