@@ -78,7 +78,7 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)
-        await machine.launch("hd-1", NOTIFY_SOCKET=str(tmp_path / "notify"))
+        await machine.launch("hd-1", NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
         await machine.processes["hd-1"].up()
         kept: dict[str, list[socket.socket]] = {}
         told = ""
@@ -88,6 +88,8 @@ async def test_systemd_is_given_the_sockets_to_keep(machine: Machine, tmp_path: 
             if descriptors:
                 assert told.startswith("FDSTORE=1\nFDNAME=")
                 kept.setdefault(told.partition("FDNAME=")[2], []).append(socket.socket(fileno=descriptors[0]))
+        async with asyncio.timeout(60):
+            assert await asyncio.get_running_loop().sock_recv(systemd, 1024) == b"WATCHDOG=1"
         assert set(kept) == {"grpc", "jsonrpc", "metrics", "status"}
         ports = {name: {sock.getsockname()[1] for sock in sockets} for name, sockets in kept.items()}
         expected = {"grpc": 8888, "jsonrpc": 5555, "metrics": 2112, "status": 2132}

@@ -245,6 +245,7 @@ class _Living(Generic[S]):
             self._answers.close()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up.set)
         self._following = asyncio.create_task(self._follow(), name="settings")
+        self._alive = asyncio.create_task(systemd.keep_telling(os.environ, os.getpid()), name="watchdog")
 
     async def _predecessor(self) -> Predecessor | None:
         """The process whose place we take, with its sockets adopted; None if there is none."""
@@ -275,6 +276,8 @@ class _Living(Generic[S]):
         self._draining.tell(self._server.cut)
         await self._control.close()
         await asyncio.to_thread(self._spans.close)
+        self._alive.cancel()
+        await asyncio.gather(self._alive, return_exceptions=True)
 
     def started(self) -> Started:
         return self._server.started()

@@ -1,9 +1,11 @@
-"""What a server tells systemd (sd_notify(3)), if that has started it: that it is up, and which sockets to keep for it.
+"""What a server tells systemd (sd_notify(3)), if that has started it: that it is up, which sockets to keep for it, and,
+where the unit has a ``WatchdogSec=``, that its event loop still turns: of one that hangs systemd makes a restart.
 
 With ``FileDescriptorStoreMax=`` in its unit, systemd keeps the listening sockets while the program is restarted: what
 connects meanwhile waits. Without that, or without systemd, nothing happens.
 """
 
+import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +29,22 @@ def forget(environment: Mapping[str, str], names: Sequence[str]) -> None:
     """Sockets of these names are not wanted any more."""
     for name in names:
         _send(environment, f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+
+def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
+    """How long to wait between two signs of life: half of what the unit allows; None: it wants none
+    (sd_watchdog_enabled(3))."""
+    allowed = environment.get("WATCHDOG_USEC", "")
+    is_ours = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
+    return int(allowed) / 2e6 if is_ours and allowed.isdecimal() and int(allowed) else None
+
+
+async def keep_telling(environment: Mapping[str, str], pid: int) -> None:
+    """Say again and again that the event loop turns; returns where that isn't wanted."""
+    seconds = watchdog_seconds(environment, pid)
+    while seconds is not None:
+        _send(environment, "WATCHDOG=1")
+        await asyncio.sleep(seconds)
 
 
 def _send(environment: Mapping[str, str], text: str, descriptors: Sequence[int] = ()) -> None:
