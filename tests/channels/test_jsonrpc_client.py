@@ -91,6 +91,21 @@ async def test_the_applications_errors_pass_unchanged() -> None:
     assert answer == Response("ls-1.add(1)", error=Error(4711, "no", {"x": [1]}))
 
 
+@pytest.mark.parametrize(("method", "passes"), [("add", False), ("requestConnection", True)])
+async def test_an_application_does_not_speak_as_a_server(method: str, passes: bool) -> None:
+    """But for a public proxy, which is asked for tunnels."""
+    data = {"outcome": "not_sent", "told_by": "ls-1", "own": 1}
+
+    async def application(call: Call) -> Response:
+        return Response(call.id, error=Error(500, "text", data))
+
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        answer = await leading.deliver(Request(Address(LS_1, method, "7"), {}), HD_1, 5)
+        await leading.close()
+    assert answer.error == Error(500, "text", data if passes else {"outcome": "not_sent", "own": 1})
+
+
 async def test_loose_answers_are_understood_and_each_looseness_is_told_once() -> None:
     bodies = [b'{"jsonrpc":"2.0","result":{"_":5}}', b'\xef\xbb\xbf{"jsonrpc":"2.0","result":5,"id":7}\n\n!'] * 2
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def test_errors_of_our_servers(error: theirs.EpsError, kind: type[CallError], ex
 @pytest.mark.parametrize(
     ("code", "data", "kind", "executed"),
     [
-        (1, {}, UnknownOperator, "no"),
+        (1, {}, UnknownOperator, "unknown"),
         (403, {}, NotPermitted, "unknown"),
         (403, {"stage": "permission", "side": "peer", "outcome": "failed"}, NotPermitted, "unknown"),
         (403, {"why": "closed on Sundays"}, ServiceError, "yes"),
@@ -86,8 +87,9 @@ def test_errors_of_our_servers(error: theirs.EpsError, kind: type[CallError], ex
         (500, None, OutcomeUnknown, "unknown"),
         (-100, {}, OutcomeUnknown, "unknown"),
         (-32603, {}, OutcomeUnknown, "unknown"),
-        (-32601, {}, BadCall, "no"),
-        (-32602, {"field": "name"}, BadCall, "no"),
+        (-32601, {}, BadCall, "unknown"),
+        (-32602, {"field": "name"}, BadCall, "unknown"),
+        (-32602, {"flaws": {}, "executed": "no"}, BadCall, "no"),
         (404, {}, ServiceError, "yes"),
         (7, [1], ServiceError, "yes"),
         (7, {"stage": "call", "side": "peer", "outcome": "no word of ours", "hint": ""}, ServiceError, "yes"),
@@ -98,6 +100,23 @@ def test_errors_with_a_code_and_a_message_alone(code: int, data: Any, kind: type
     found = error_for(Error(code, "text", data))
     assert type(found) is kind and (found.code, found.executed, found.message) == (code, executed, "text")
     assert found.data == data and found.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("teller", "own", "executed"),
+    [("hd-1", "hd-1", "no"), ("hd-2", "hd-1", "no"), ("hd-3", "hd-1", "unknown"), ("", "hd-1", "unknown"),
+     ("", "", "unknown"), ("anybody", "", "no")],
+)  # fmt: skip
+def test_who_is_believed_that_a_call_never_ran(teller: str, own: str, executed: str) -> None:
+    """An application may answer with what another network told it, amid a call that it has begun."""
+    told = error_response("1", theirs.Unreachable("gone"), teller).error
+    refused = error_response("1", theirs.NotPermitted("no"), teller).error
+    assert told is not None and refused is not None
+    call = replace(CALL, own=own)
+    for error, kind in ((told, Unreachable if executed == "no" else OutcomeUnknown), (refused, NotPermitted)):
+        with pytest.raises(CallError) as caught:
+            result_of(400, render_response(Response("1", error=error)), call)
+        assert type(caught.value) is kind and caught.value.executed == executed
 
 
 def test_odd_errors() -> None:

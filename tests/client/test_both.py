@@ -2,13 +2,15 @@
 
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from eps.client import (
     BadCall,
@@ -275,20 +277,109 @@ def test_nobody_there(kind: str) -> None:
         block.close()
 
 
+def test_who_only_stops_to_write_may_read_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that is no close proves nothing: the request may be read behind it."""
+    monkeypatch.setattr(fate, "has_news", lambda sock: False)
+    halved = threading.Event()
+
+    def serve(line: Line) -> None:
+        line.answer(line.request(), "first", fields="Keep-Alive: timeout=75\r\n")
+        line.sock.shutdown(socket.SHUT_WR)
+        halved.set()
+        line.request()
+
+    said = ""
+    with Scripted(serve) as server, Caller(kind, server.url, policy=Policy(attempts=1)) as caller:
+        assert caller.call() == "first"
+        assert halved.wait(30)
+        try:
+            assert caller.call() == "first"  # an event loop that has seen the end dials anew
+        except (Unreachable, OutcomeUnknown) as error:
+            said = error.executed
+    assert said == "unknown" or len(server.requests) == (1 if said else 2)
+
+
+def test_kernels_that_count_nothing_prove_nothing() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.close()
+        assert fate.unread(near, 0) is False and fate.unread(near, -1) is False
+
+
+def test_announcements_before_an_answer(kind: str) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+
+    def serve(line: Line) -> None:
+        while True:
+            call = line.request()
+            line.sock.sendall(hints)
+            line.answer(call, call["params"])
+
+    with Scripted(serve) as server, Caller(kind, server.url) as caller:
+        assert [caller.call("x.y", {"n": n}) for n in range(3)] == [{"n": n} for n in range(3)]
+
+
+def test_a_server_that_ends_each_connection_at_once(kind: str) -> None:
+    with Scripted(lambda line: None) as server, Caller(kind, server.url, policy=QUICK) as caller:
+        with pytest.raises((Unreachable, OutcomeUnknown)):
+            caller.call(timeout=5)
+        assert server.connections <= 3, "no more than the attempts"
+
+
+def test_what_a_result_can_not_be_made_of_is_not_called(kind: str) -> None:
+    with Scripted(echo) as server, Caller(kind, server.url) as caller:
+        with pytest.raises(BadCall, match="into="):
+            caller.call("x.y", into=threading.Thread)
+        assert server.requests == []
+
+
+class Exact(BaseModel):
+    model_config = {"strict": True}
+    day: date
+
+
+class Picky(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def refuse(cls, name: str) -> str:
+        raise RuntimeError(name)
+
+
+def test_types_that_are_strict_or_break(kind: str) -> None:
+    with Scripted(echo) as server, Caller(kind, server.url) as caller:
+        assert caller.call("x.y", {"day": "2026-01-02"}, into=Exact) == Exact(day=date(2026, 1, 2))
+        with pytest.raises(UnexpectedResult) as caught:
+            caller.call("x.y", {"name": "secret"}, into=Picky)
+        assert caught.value.executed == "yes" and "secret" not in str(caught.value)
+
+
 # --- time ---
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0], ids=str)
+def test_what_is_too_late_is_not_sent(kind: str, timeout: float) -> None:
+    with Scripted(echo) as server, Caller(kind, server.url) as caller:
+        with pytest.raises(Unreachable) as caught:
+            caller.call(timeout=timeout)
+        assert caught.value.executed == "no" and server.requests == []
+        assert caller.call("x.y", timeout=float("inf")) == {}
 
 
 def test_no_answer_in_time(kind: str) -> None:
     until_over = threading.Event()
 
     def serve(line: Line) -> None:
+        line.answer(line.request(), fields="Keep-Alive: timeout=75\r\n")
         line.request()
         until_over.wait(60)
 
     with Scripted(serve) as server, Caller(kind, server.url, policy=QUICK) as caller:
+        caller.call()  # so that nothing but the call itself takes time
         with pytest.raises(OutcomeUnknown) as caught:
-            caller.call(timeout=0.1)
-        assert caught.value.reason == "no-answer" and len(server.requests) == 1
+            caller.call(timeout=1.0)
+        assert caught.value.reason == "no-answer" and len(server.requests) == 2
         until_over.set()
 
 
@@ -296,14 +387,16 @@ def test_an_answer_that_drips_ends_with_the_deadline(kind: str) -> None:
     over = threading.Event()
 
     def serve(line: Line) -> None:
+        line.answer(line.request(), fields="Keep-Alive: timeout=75\r\n")
         line.request()
         line.sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")
         while not over.wait(0.01):
             line.sock.sendall(b"x")
 
     with Scripted(serve) as server, Caller(kind, server.url) as caller:
+        caller.call()
         with pytest.raises(OutcomeUnknown) as caught:
-            caller.call(timeout=0.3)
+            caller.call(timeout=1.0)
         assert caught.value.reason == "no-answer"
         over.set()
 

@@ -27,7 +27,8 @@ def test_without_operator_the_host_must_be_proven() -> None:
     assert Endpoint("https://eps.example.org").place.name == "eps.example.org"
 
 
-NO_URLS = ("", "localhost:5555", "ftp://x", "https://", "http://x:0", "http://x:99999", "http://a b", "http://[::1")
+NO_URLS = ("", "localhost:5555", "ftp://x", "https://", "http://x:0", "http://x:99999", "http://a b", "http://[::1",
+           "http://x/ä", "http://ä", "http://.x", "http://" + "x" * 64)  # fmt: skip
 
 
 @pytest.mark.parametrize("url", [*NO_URLS, "https://user:secret@x"])
@@ -40,6 +41,11 @@ def test_what_is_no_url(url: str) -> None:
 def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(SetupError, match="belong together"):
         Endpoint("https://x", certificate_file="a.crt")
+
+
+def test_a_name_that_no_certificate_carries() -> None:
+    with pytest.raises(SetupError, match="no certificate can carry"):
+        Endpoint("https://x", operator="x" * 64)
 
 
 def test_proxies() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eps.client import Endpoint, Policy, Unreachable, credentials
+from eps.client import Endpoint, Policy, SetupError, Unreachable, credentials
 from eps.client.connection import keep_seconds
 from support.clients import KINDS, Caller
 from support.connect_proxy import ConnectProxy
@@ -118,6 +118,32 @@ def test_renewed_certificates_are_shown_by_the_next_connection(
             key.write_text("half")
             caller.call()
             assert len(shown) == 2, "what can't be used is not taken over"
+
+
+def test_a_file_that_could_not_be_read_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
+    files = certificates().tls_files("demo-app")
+    shutil.copy(files.certificate_file, tmp_path / "app.crt"), shutil.copy(files.key_file, tmp_path / "app.key")
+    crt, key = str(tmp_path / "app.crt"), str(tmp_path / "app.key")
+    kept = credentials.Credentials(endpoint("https://x", certificate_file=crt, key_file=key))
+    before = kept.current()
+    with monkeypatch.context() as patched:
+        patched.setattr(credentials, "_readable", refuse)
+        os.utime(key)
+        assert kept.current() is before
+    assert kept.current() is not before
+
+
+def refuse(file: str, setting: str) -> None:
+    raise SetupError(f"{file}: {setting}")
+
+
+def test_a_lock_that_nobody_will_release_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a child that was forked while another thread had it."""
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
+    kept = credentials.Credentials(endpoint("https://x"))
+    with kept._lock:
+        assert kept.current() is not None
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import pytest
 from pydantic import BaseModel, Field
@@ -88,6 +88,75 @@ async def test_params_that_dont_fit_say_where_and_show_nothing() -> None:
     assert "at least 2" in found.data["flaws"]["name"]
 
 
+async def test_who_calls_is_never_a_param() -> None:
+    """Whatever hint says Caller, and be it among others: it is who calls, or nothing can be offered."""
+    service = Service("x")
+
+    @service.method
+    def maybe(caller: Caller | None = None) -> str:
+        return caller.name if caller is not None else "nobody"
+
+    @service.method
+    def marked(who: Annotated[Caller, "proven"], other: Optional[Caller] = None) -> list[str]:  # noqa: UP045
+        return [who.name, other.name if other is not None else "nobody"]
+
+    forged = {"name": "hd-9", "groups": ["sd-admin"], "entry": {}}
+    assert (await answer(service, "maybe")).result == "hd-1"
+    assert (await error(service, "maybe", caller=forged)).code == -32602
+    assert (await answer(service, "marked")).result == ["hd-1", "hd-1"]
+
+    def listed(callers: list[Caller]) -> None: ...
+    def either(caller: Caller | str) -> None: ...
+    def inside(order: Order) -> None: ...
+    def returned() -> Caller: ...
+
+    for function in (listed, either, inside, returned):
+        with pytest.raises(TypeError, match="Caller is no param"):
+            service.method(function)
+
+
+@dataclass
+class Order:
+    by: Caller
+
+
+class Strict(BaseModel):
+    model_config = {"strict": True}
+    day: date
+
+
+async def test_strict_models_are_read_as_json() -> None:
+    service = Service("x")
+
+    @service.method
+    def day(order: Strict) -> date:
+        return order.day
+
+    assert (await answer(service, "day", order={"day": "2026-01-02"})).result == "2026-01-02"
+
+
+@pytest.mark.parametrize("kind", [StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_whatever_ends_a_function_is_a_defect(kind: type[BaseException]) -> None:
+    service = Service("x")
+
+    @service.method
+    def ends() -> None:
+        raise kind
+
+    @service.method
+    async def leaves() -> None:
+        raise SystemExit(3)
+
+    async with asyncio.timeout(60):
+        assert (await error(service, "ends")).code == -32603
+        assert (await error(service, "leaves")).code == -32603
+
+
+async def test_what_the_network_said_of_another_call_is_not_said_of_this_one() -> None:
+    told = {"stage": "call", "side": "peer", "outcome": "not_sent", "reason": "busy", "hint": "", "told_by": "hd-2"}
+    assert Refused(409, "busy", told).data == {"cause": told}
+
+
 async def test_who_is_not_named_is_refused_where_it_matters() -> None:
     service = made()
     for client in ({}, {"_client": {}}, {"_client": {"name": 3}}, {"_client": "hd-1"}):
@@ -101,7 +170,7 @@ async def test_what_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:
     refused = await error(service, "lookup", name="secret")
     assert (refused.code, refused.message, refused.data) == (403, "not for you", {"name": "secret"})
     unknown = await error(service, "look\nup")
-    assert unknown.code == -32601 and unknown.data == {"methods": ["add", "lookup", "_fails", "odd"]}
+    assert unknown.code == -32601 and unknown.data["methods"] == ["add", "lookup", "_fails", "odd"]
     with caplog.at_level(logging.INFO, "eps.service"):
         failed = await error(service, "_fails")
     assert (failed.code, failed.message, failed.data) == (-32603, "an error inside the service locations", {})

@@ -120,10 +120,11 @@ def test_each_fault_is_told_and_ends(network: Network, fault: str) -> None:
 
 
 def test_delays(network: Network) -> None:
-    network.delays("hd-2", 0.3)
     client = network.client("hd-1", policy=ONCE)
+    client.call("hd-2.who")
+    network.delays("hd-2", 1.5)
     with pytest.raises(OutcomeUnknown) as caught:
-        client.call("hd-2.who", timeout=0.05)
+        client.call("hd-2.who", timeout=1.0)
     assert caught.value.reason == "no-answer"
     assert client.call("hd-2.who")["name"] == "hd-1"
 

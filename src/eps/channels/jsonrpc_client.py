@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from eps.channels import Way
 from eps.channels.turns import Turns
+from eps.core.brokering import TUNNEL_METHODS
 from eps.core.event import Emit
-from eps.core.message import Request, Response, unwrap
+from eps.core.message import Error, Request, Response, unwrap
 from eps.core.names import Operator
 from eps.core.overload import Limit
+from eps.core.told import TOLD_BY
 from eps.errors import AnswerRefused, GivenUp, OutcomeUnknown
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.spread import SpreadClient
@@ -68,7 +70,9 @@ class JsonRpcClientChannel:
             raise
         finally:
             self._turns.end(turn, took)
-        if answer.error is None and isinstance(answer.result, dict):
+        if answer.error is not None:
+            return replace(answer, error=_in_its_own_name(answer.error, request.address.method))
+        if isinstance(answer.result, dict):
             return replace(answer, result=unwrap(answer.result))
         return answer
 
@@ -90,3 +94,12 @@ class JsonRpcClientChannel:
     async def close(self) -> None:
         """End the connections to the application."""
         await self._client.close()
+
+
+def _in_its_own_name(error: Error, method: str) -> Error:
+    """An application's error, which says no longer that a server has made it: callers believe a server that says that a
+    call was never begun. A public proxy is asked for tunnels, and answers for its operator."""
+    data = error.data
+    if method in TUNNEL_METHODS or not isinstance(data, dict) or TOLD_BY not in data:
+        return error
+    return replace(error, data={key: value for key, value in data.items() if key != TOLD_BY})

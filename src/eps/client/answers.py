@@ -7,6 +7,7 @@ in one form, the error says what is certain in either case.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from eps.client.errors import (
@@ -83,7 +84,7 @@ def error_of(error: Mapping[str, Any], call: Call) -> CallError:
     if told is None:
         kind, executed = _by_code(code, data)
         return kind(text, call.details(executed=executed, code=code, data=data, **_of_a_stage(data)))
-    executed = _OUTCOMES[told["outcome"]]
+    executed = _OUTCOMES[told["outcome"]] if _is_believed(told, call) else "unknown"
     details = Details(
         method=call.method,
         executed=executed,
@@ -97,7 +98,18 @@ def error_of(error: Mapping[str, Any], call: Call) -> CallError:
         trace_id=call.trace_id,
         retry_after=_seconds(told.get("retry_after")),
     )
-    return _kind(code, details)(text, details)
+    kind = _kind(code, replace(details, executed=_OUTCOMES[told["outcome"]]))
+    never_repeated = (BadCall, NotPermitted, UnknownOperator)
+    return (OutcomeUnknown if executed == "unknown" and kind not in never_repeated else kind)(text, details)
+
+
+def _is_believed(told: Mapping[str, Any], call: Call) -> bool:
+    """Whether a server says that the call never ran which can know it: ours, or the called operator's. An application
+    may answer with what somebody else told it, amid a call that it has begun."""
+    teller = _word(told, "told_by")
+    return told["outcome"] != "not_sent" or (
+        bool(teller) and (teller in (call.own, call.method.rpartition(".")[0]) or not call.own)
+    )
 
 
 def _is_of_a_server(data: Mapping[str, Any]) -> bool:
@@ -123,14 +135,15 @@ def _kind(code: int, details: Details) -> type[CallError]:
 
 def _by_code(code: int, data: Any) -> tuple[type[CallError], Executed]:
     """The class for an error whose maker is not known, and whether the call ran."""
+    never_begun: Executed = "no" if isinstance(data, dict) and data.get("executed") == "no" else "unknown"
     if code == 403 and (not data or _of_a_stage(data).get("stage") == "permission"):
         return NotPermitted, "unknown"
     if code in _NEVER_BEGUN:
-        return BadCall, "no"
+        return BadCall, never_begun
     if data:
         return ServiceError, "yes"
     if code == 1:
-        return UnknownOperator, "no"
+        return UnknownOperator, "unknown"
     return (OutcomeUnknown, "unknown") if code in _RAN_IN_VAIN else (ServiceError, "yes")
 
 

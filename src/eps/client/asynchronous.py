@@ -75,10 +75,11 @@ class AsyncClient(Given):
         idempotent: bool = False,
     ) -> Any:
         """Call a method and wait for its result. See ``Client.call``."""
-        course = Course(method, params, self._policy, timeout, idempotent)
+        course = Course(method, params, self._policy, self._endpoint.operator, timeout, idempotent)
+        course.expects(into)
         while True:
             try:
-                value = await self._once(course, into)
+                value = await self._once(course)
             except CallError as error:
                 pause = course.pause_after(error)
                 if pause is None:
@@ -105,7 +106,7 @@ class AsyncClient(Given):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _once(self, course: Course, into: type[T] | None) -> Any:
+    async def _once(self, course: Course) -> Any:
         body = course.next_body()
         with Attempt() as attempt:
             try:
@@ -116,8 +117,8 @@ class AsyncClient(Given):
                     raise too_late(course.call, sent=attempt.is_sent) from error
                 raise dial_failed(error, self._endpoint, course.call) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise self._failure(error, course, attempt) from error
-        return course.value_of(answer.status, answer.body, into)
+                raise await self._failure(error, course, attempt) from error
+        return course.value_of(answer.status, answer.body)
 
     async def _post(self, course: Course, body: bytes, attempt: Attempt) -> Answer:
         session, context = self._opened(), self._credentials.current()
@@ -150,7 +151,7 @@ class AsyncClient(Given):
                 raise too_large(course.call)
         return b"".join(parts)
 
-    def _failure(self, error: Exception, course: Course, attempt: Attempt) -> CallError:
+    async def _failure(self, error: Exception, course: Course, attempt: Attempt) -> CallError:
         call = course.call
         if not attempt.is_sent:
             return dial_failed(_cause(error), self._endpoint, call)
@@ -159,7 +160,7 @@ class AsyncClient(Given):
         cause = _cause(error)
         if attempt.was_fresh and isinstance(cause, ssl.SSLError) and (refused := refused_us(cause, call)):
             return refused
-        unread = _was_not_written(error) or (_is_end(error) and attempt.was_never_read())
+        unread = _was_not_written(error) or (_is_end(error) and await attempt.was_never_read())
         return broke_off(call, executed="no" if unread else "unknown")
 
     def _opened(self) -> aiohttp.ClientSession:

@@ -67,10 +67,11 @@ class Client(Given):
         Raises:
             CallError: the one of ``eps.client.errors`` that says what is known.
         """
-        course = Course(method, params, self._policy, timeout, idempotent)
+        course = Course(method, params, self._policy, self._endpoint.operator, timeout, idempotent)
+        course.expects(into)
         while True:
             try:
-                value = self._once(course, into)
+                value = self._once(course)
             except CallError as error:
                 pause = course.pause_after(error)
                 if pause is None:
@@ -95,10 +96,10 @@ class Client(Given):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _once(self, course: Course, into: type[T] | None) -> Any:
+    def _once(self, course: Course) -> Any:
         body = course.next_body()
         answer = self._answer(course, body)
-        return course.value_of(answer.status, answer.body, into)
+        return course.value_of(answer.status, answer.body)
 
     def _answer(self, course: Course, body: bytes) -> Answer:
         context = self._credentials.current()

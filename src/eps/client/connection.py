@@ -21,6 +21,9 @@ DEFAULT_KEEP_SECONDS = 1.5
 
 LONGEST_KEEP_SECONDS = 60.0
 
+MAX_INTERIM = 16
+"""Heads with a status 1xx before the answer's: servers send one or two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -121,10 +124,18 @@ class Connection:
         unread = before is None or (incoming.at_end and fate.never_read(self._sock, before))
         return broke_off(call, executed="no" if unread else "unknown")
 
+    def _head(self, reader: "_Reader") -> tuple[http.client.HTTPResponse, bool]:
+        """That of the answer itself, behind those that only announce it (RFC 9110, section 15.2); whether there were
+        none such."""
+        for number in range(MAX_INTERIM):
+            response = _next_head(reader)
+            if not 100 <= response.status < 200:
+                return response, number == 0
+        raise http.client.HTTPException("no answer comes behind its announcements")
+
     def _answer(self, incoming: "_Incoming", call: Call) -> Answer:
         reader = _Reader(incoming, 64 * 1024)
-        response = http.client.HTTPResponse(_Source(reader), method="POST")  # type: ignore[arg-type]
-        response.begin()
+        response, is_first = self._head(reader)
         if (response.length or 0) > MAX_ANSWER_BYTES:
             raise too_large(call)
         body = response.read(MAX_ANSWER_BYTES + 1)
@@ -133,10 +144,16 @@ class Connection:
         if len(body) > MAX_ANSWER_BYTES:
             raise too_large(call)
         incoming.over = True
-        if not response.will_close and not reader.peek(1):
+        if is_first and not response.will_close and not reader.peek(1):
             self.keep = keep_seconds(response.headers.get("Keep-Alive"))
             self._unused_since = time.monotonic()
         return Answer(response.status, body)
+
+
+def _next_head(reader: "_Reader") -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(_Source(reader), method="POST")  # type: ignore[arg-type]
+    response.begin()
+    return response
 
 
 def keep_seconds(header: str | None) -> float:

@@ -4,22 +4,25 @@ import random
 import time
 from dataclasses import replace
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
 from eps.client.answers import result_of
 from eps.client.errors import CallError
-from eps.client.models import converted, params_of
+from eps.client.failures import too_late
+from eps.client.models import adapter_of, converted, params_of
 from eps.client.policy import Policy, pause_before_next
 from eps.client.requests import Call, body_of
 from eps.client.telling import CallReport, OnCall, begin_trace, tell
 
-T = TypeVar("T")
+LONGEST_SECONDS = 7 * 86_400.0
+"""Of a call's deadline: who says infinite gets a week, which no system's clock call refuses."""
 
 
 class Course:
     """Of one call.
 
     Args:
+        own: our operator, where that is known.
         timeout: seconds in all; None: the policy's.
         idempotent: twice is as good as once, so that it may be repeated after an unknown outcome.
 
@@ -31,19 +34,24 @@ class Course:
         BadCall: the params are none.
     """
 
-    def __init__(self, method: str, params: object, policy: Policy, timeout: float | None, idempotent: bool) -> None:
+    def __init__(
+        self, method: str, params: object, policy: Policy, own: str, timeout: float | None, idempotent: bool
+    ) -> None:
         chosen = token_hex(40)
         trace_id, traceparent = begin_trace(chosen[:32], chosen[32:48])
-        self.call = Call(method, params_of(params, method), trace_id, traceparent, chosen[48:])
+        self.call = Call(method, params_of(params, method), trace_id, traceparent, chosen[48:], own)
         self._began = time.monotonic()
-        self.until = self._began + (policy.timeout if timeout is None else timeout)
+        self.until = self._began + min(policy.timeout if timeout is None else timeout, LONGEST_SECONDS)
         self._policy = policy
         self._idempotent = idempotent
+        self._into: Any = None
         self._attempts = 0
 
     def next_body(self) -> bytes:
-        """What the next attempt sends; raises BadCall if that can't be written."""
+        """What the next attempt sends; raises BadCall if that can't be written, Unreachable behind the deadline."""
         self._attempts += 1
+        if self.left() <= 0:
+            raise too_late(self.call, sent=False)
         if self._attempts > 1:
             self.call = replace(self.call, id=token_hex(16))
         return body_of(self.call)
@@ -56,10 +64,14 @@ class Course:
         """For a new connection, from now on."""
         return max(min(self._policy.connect_timeout, self.left()), 0.001)
 
-    def value_of(self, status: int, body: bytes, into: type[T] | None) -> Any:
+    def expects(self, into: Any) -> None:
+        """The result is to be of that type; None: JSON as it comes. Raises BadCall: it is no type for that."""
+        self._into = adapter_of(into, self.call) if into is not None else None
+
+    def value_of(self, status: int, body: bytes) -> Any:
         """What an answer brings; raises CallError."""
         result = result_of(status, body, self.call)
-        return result if into is None else converted(result, into, self.call)
+        return result if self._into is None else converted(result, self._into, self.call)
 
     def pause_after(self, error: CallError) -> float | None:
         """Seconds until the next attempt; None: the call has failed."""

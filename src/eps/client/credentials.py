@@ -13,7 +13,7 @@ from eps.client.telling import LOG
 LOOK_SECONDS = 1.0
 """How often files are looked at, at the most: renewals take effect within that time, and a look costs some µs."""
 
-_Seen = tuple[tuple[int, int, int], ...]
+_Seen = tuple[tuple[int, int, int, int], ...]
 
 
 class Credentials:
@@ -32,29 +32,31 @@ class Credentials:
         self._lock = threading.Lock()
         self._looked = time.monotonic()
         self._seen = _look_at(self._files)
+        self._warned_of: _Seen = ()
         self._context = context_of(endpoint) if endpoint.place.tls else None
 
     def current(self) -> ssl.SSLContext | None:
         """The context by the files as they are, or were a second ago; None without TLS. Kept connections that were made
         with another one are not to be used any more."""
-        if self._files and time.monotonic() - self._looked >= LOOK_SECONDS:
-            with self._lock:
+        if self._files and time.monotonic() - self._looked >= LOOK_SECONDS and self._lock.acquire(blocking=False):
+            try:  # whoever doesn't get it, as a child that was forked meanwhile, takes what there is
                 self._look()
+            finally:
+                self._lock.release()
         return self._context
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return  # another thread has looked meanwhile
-        self._looked = now
+        self._looked = time.monotonic()
         seen = _look_at(self._files)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._context = context_of(self._endpoint)
-        except SetupError as error:
-            LOG.warning("certificates have changed and can't be used, so the former ones stay in use: %s", error)
+            self._seen = seen
+        except SetupError as error:  # tried again, since a file may be written, or allowed to us, a moment later
+            if seen != self._warned_of:
+                LOG.warning("certificates have changed and can't be used, so the former ones stay in use: %s", error)
+            self._warned_of = seen
 
 
 def _look_at(files: tuple[str, ...]) -> _Seen:
@@ -63,9 +65,9 @@ def _look_at(files: tuple[str, ...]) -> _Seen:
     for file in files:
         try:
             status = os.stat(file)
-            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+            found.append((status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size))
         except OSError:
-            found.append((0, 0, 0))
+            found.append((0, 0, 0, 0))
     return tuple(found)
 
 

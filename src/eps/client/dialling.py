@@ -1,7 +1,9 @@
 """Sockets to an EPS server: TCP, an HTTP proxy that is asked to connect, TLS; all within one deadline."""
 
+import queue
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
 from typing import Any
@@ -43,10 +45,11 @@ def basic(via: Proxy) -> str:
 def _connected(address: tuple[str, int], until: float) -> socket.socket:
     """By one of the addresses that the name has, in the system's order."""
     failed: OSError | None = None
-    for family, kind, protocol, _, place in _addresses(*address):
+    found = _addresses(*address, _left(until))
+    for tried, (family, kind, protocol, _, place) in enumerate(found):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(until))
+            sock.settimeout(_left(until) / (len(found) - tried))  # one that swallows all leaves time for the next
             sock.connect(place)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
@@ -57,11 +60,26 @@ def _connected(address: tuple[str, int], until: float) -> socket.socket:
     raise failed or OSError("the name has no address")
 
 
-def _addresses(host: str, port: int) -> Any:
+def _addresses(host: str, port: int, seconds: float) -> Any:
+    """What the system knows of a name. It asks without a deadline, so it does in a thread that may be left behind."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answers.put(error)
+        except UnicodeError:  # what can't be a name
+            answers.put(socket.gaierror(socket.EAI_NONAME, "no host can have that name"))
+
+    threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
     try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # what can't be a name
-        raise socket.gaierror(socket.EAI_NONAME, "no host can have that name") from None
+        found = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"the name {host} was not looked up in time") from None
+    if isinstance(found, OSError):
+        raise found
+    return found
 
 
 def _ask(sock: socket.socket, place: Place, via: Proxy, until: float) -> None:

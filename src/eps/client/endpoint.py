@@ -44,6 +44,10 @@ class Endpoint:
         parts = _parts(self.url, ("http", "https"), "the EPS server's URL", "https://localhost:5555")
         if not parts.path.strip("/"):
             object.__setattr__(self, "url", parts._replace(path=PATH).geturl())
+        try:
+            self.operator.encode("idna")
+        except UnicodeError:
+            raise SetupError(f"no certificate can carry the operator's name {self.operator[:80]!r}") from None
         if bool(self.certificate_file) is not bool(self.key_file):
             raise SetupError("certificate_file and key_file belong together: one of them is missing")
         if parts.username or parts.password:
@@ -103,8 +107,16 @@ class Proxy:
 def _parts(url: str, schemes: tuple[str, ...], what: str, example: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        if parts.scheme in schemes and parts.hostname and parts.port != 0 and url.isprintable() and " " not in url:
+        if (
+            parts.scheme in schemes
+            and parts.hostname
+            and parts.port != 0
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        ):
+            parts.hostname.encode("idna")
             return parts
-    except ValueError:
+    except ValueError:  # UnicodeError, too
         pass
     raise SetupError(f"{what} is none: write for example {example}")

@@ -1,9 +1,9 @@
 """Why a call failed, as an application meets it: one small tree.
 
     CallError                       executed
-    ├─ BadCall                      no        the call itself is wrong: its method, its params, its size
+    ├─ BadCall                      no *      the call itself is wrong: its method, its params, its size
     ├─ NotPermitted                 no *      our operator may not call that method there
-    ├─ UnknownOperator              no        nobody of that name is in the directory
+    ├─ UnknownOperator              no *      nobody of that name is in the directory
     ├─ Unreachable                  no        it could not be delivered; it may be tried again
     ├─ Busy                         no        whoever would do the work has enough of it; retry_after says when
     ├─ OutcomeUnknown               unknown   it was sent and no answer came: it may have run
@@ -12,7 +12,7 @@
     └─ ServiceError                 yes       the service itself answered with an error: code and data are its own
     SetupError                      –         a certificate, profile or setting can't be used: no call was made
 
-    * "unknown", where a server in use says no more than 403: a service may have said so itself.
+    * "unknown" where no more is known than a code, or only an application says so. Such a call is not repeated.
 
 ``docs/howto-call.md`` says what to do about each.
 """

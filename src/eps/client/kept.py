@@ -69,9 +69,16 @@ class Attempt:
         if self._protocol is not None:
             _KEPT_UNTIL[self._protocol] = time.monotonic() + keep
 
-    def was_never_read(self) -> bool:
+    async def was_never_read(self) -> bool:
         """See ``fate.never_read``."""
-        return self._socket is not None and fate.never_read(self._socket, self._confirmed)
+        if self._socket is None:
+            return False
+        for _ in range(round(fate.RESET_SECONDS / fate.LOOK_SECONDS)):
+            found = fate.unread(self._socket, self._confirmed)
+            if found is not None:
+                return found
+            await asyncio.sleep(fate.LOOK_SECONDS)
+        return False
 
 
 class Connector(aiohttp.TCPConnector):
@@ -85,8 +92,10 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             sock = _socket_of(connection)
             until = _KEPT_UNTIL.get(connection.protocol) if connection.protocol is not None else None
-            may_be_used = until is None or (time.monotonic() < until and (sock is None or not fate.has_news(sock)))
-            if sock is not None and may_be_used:
+            if sock is None and until is None:
+                connection.close()
+                raise aiohttp.ServerDisconnectedError("the connection was ended before anything was sent")
+            if sock is not None and (until is None or (time.monotonic() < until and not fate.has_news(sock))):
                 break
             if sock is not None:
                 sock.close()
@@ -106,4 +115,8 @@ def _socket_of(connection: Connection) -> socket.socket | None:
     if transport is None or transport.is_closing():
         return None
     found = transport.get_extra_info("socket")
-    return cast(socket.socket, found.dup()) if found is not None and found.fileno() >= 0 else None
+    try:
+        return cast(socket.socket, found.dup()) if found is not None and found.fileno() >= 0 else None
+    except OSError:  # no descriptor is free
+        connection.close()
+        raise

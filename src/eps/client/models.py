@@ -1,17 +1,16 @@
 """Params from dataclasses and pydantic models, and results into them. pydantic is loaded when a result is converted."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from eps.client.errors import BadCall, UnexpectedResult
 from eps.client.requests import Call, plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-T = TypeVar("T")
 
 MAX_FLAWS = 5
 """Of a result that does not fit, in the message."""
@@ -40,8 +39,22 @@ def params_of(value: object, method: str) -> dict[str, Any]:
     )
 
 
-def converted(value: Any, into: type[T], call: Call) -> T:
-    """``value`` as ``into``: a pydantic model, a dataclass, ``list[…]`` of them, any type that pydantic knows.
+def adapter_of(into: Any, call: Call) -> "TypeAdapter[Any]":
+    """What makes values of the type ``into``: a pydantic model, a dataclass, ``list[…]`` of them, what pydantic knows.
+
+    Raises:
+        BadCall: pydantic can make none.
+    """
+    try:
+        return _adapter(into)
+    except Exception as error:
+        text = f"into={_named(into)}: no type that a result can be made of: {error}"
+        details = call.details(executed="no", code=-32602, reason="bad-params", stage="call", side="ours")
+        raise BadCall(text, details) from error
+
+
+def converted(value: Any, adapter: "TypeAdapter[Any]", call: Call) -> Any:
+    """``value`` by ``adapter``, read as the JSON that it is.
 
     Raises:
         UnexpectedResult: it is no such value. The message says where, and shows nothing of it.
@@ -49,14 +62,20 @@ def converted(value: Any, into: type[T], call: Call) -> T:
     from pydantic import ValidationError
 
     try:
-        return cast(T, _adapter(cast(Any, into)).validate_python(value))
+        return adapter.validate_json(json.dumps(value))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         flaws = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in found[:MAX_FLAWS])
-        text = f"the result of {call.method} is no {getattr(into, '__name__', into)}: {flaws}"
-        hint = "the call was executed; compare the type with what the service promises"
-        details = call.details(executed="yes", reason="bad-answer", stage="call", side="peer", hint=hint)
+    except Exception as error:  # noqa: BLE001 - of a validator that somebody wrote: the call was executed all the same
+        flaws = type(error).__name__
+    text = f"the result of {call.method} is not what into asks for: {flaws}"
+    hint = "the call was executed; compare the type with what the service promises"
+    details = call.details(executed="yes", reason="bad-answer", stage="call", side="peer", hint=hint)
     raise UnexpectedResult(text, details)  # outside: its cause would quote the result
+
+
+def _named(into: Any) -> str:
+    return str(getattr(into, "__name__", into))
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

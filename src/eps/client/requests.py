@@ -38,6 +38,7 @@ class Call:
 
     Attributes:
         trace_id, traceparent: see ``telling``.
+        own: our operator, where that is known.
         id: of the request; another one for each attempt, since servers refuse one that is in flight.
     """
 
@@ -46,6 +47,7 @@ class Call:
     trace_id: str
     traceparent: str
     id: str
+    own: str = ""
 
     def details(self, **more: Any) -> Details:
         """Of an error of this call."""

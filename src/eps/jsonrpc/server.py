@@ -143,6 +143,7 @@ class JsonRpcServer:
         self._emit = sparing(emit, time.monotonic)
         self._mark = serving.mark
         self._gate = Gate(name, tls, serving.callers, self._emit)
+        self._teller = serving.callers.operator or ""
         self._context: ssl.SSLContext | None = None
         self._http: HttpServer | None = None
         self._in_hand = InHand(name, limits.max_calls, MAX_CALL_BYTES + limits.max_body)
@@ -201,6 +202,7 @@ class JsonRpcServer:
             self.send_away()
         self._context, self._tls, self._mark = context, serving.tls, serving.mark
         self._gate = Gate(self._name, serving.tls, serving.callers, self._emit)
+        self._teller = serving.callers.operator or ""
         self._requests, self._limits = serving.requests, serving.limits
         self._path = "/" + serving.requests.path.lstrip("/")
         if self._listener is not None:
@@ -333,7 +335,7 @@ class JsonRpcServer:
         except EpsError as error:
             if isinstance(error, Busy):
                 self._emit(Refused(listener=self._name, why="busy", source="a caller", detail=error.message))
-            return error_response(call_id, error)
+            return error_response(call_id, error, self._teller)
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a handler does wrong, the caller gets an answer
@@ -369,18 +371,20 @@ class JsonRpcServer:
             call_id = call.id
             response = await self._handler(call)
         except EpsError as error:
-            return error_response(call_id, error)
+            return error_response(call_id, error, self._teller)
         return response if response.id == call_id else replace(response, id=call_id)
 
     async def _rendered(self, response: Response, headers: dict[str, str]) -> Reply:
         try:
             body = await written(partial(render_response, response), response.value)
         except InternalError as error:
-            response = error_response(response.id, error)
+            response = error_response(response.id, error, self._teller)
             body = render_response(response)
         return Reply(400 if response.error else 200, body, headers)
 
     def _surprise(self, call_id: str, error: Exception) -> Response:
         text = f"{self._name}: an error inside this server: {type(error).__name__}: {error}"
         self._emit(Notice(level=Level.ERROR, text=text, hint="please report this"))
-        return error_response(call_id, InternalError("an error inside this server", hint="its log says more"))
+        return error_response(
+            call_id, InternalError("an error inside this server", hint="its log says more"), self._teller
+        )

@@ -22,6 +22,15 @@ class Caller:
     groups: frozenset[str] = frozenset()
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> Any:
+        """Who calls is never a part of what callers send: so pydantic takes it for none, however deep it stands.
+
+        Raises:
+            TypeError: always, when a method is offered whose params or result hold one.
+        """
+        raise TypeError("Caller is no param and no result: a parameter of its own has just that hint")
+
 
 def caller_of(params: Mapping[str, Any], method: str) -> Caller:
     """From ``_client``, which the EPS server sets (PROTOCOL.md section 2).

@@ -1,8 +1,10 @@
 """One method: a function, and what its type hints say of params and result."""
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, cast, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, NotRequired, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -51,7 +53,7 @@ class Method:
         """
         given = {key: value for key, value in params.items() if key != CLIENT_KEY}
         try:
-            found = self._params.validate_python(given)
+            found = self._params.validate_json(json.dumps(given))
         except ValidationError as error:
             raise BadParams(self.name, _flaws(error)) from None
         if self._callers:
@@ -86,11 +88,20 @@ def _fields(name: str, function: Function, hints: Mapping[str, Any]) -> tuple[di
         if parameter.name not in hints:
             raise TypeError(f"{name}: the parameter {parameter.name} has no type hint")
         hint = hints[parameter.name]
-        if hint is Caller:
+        if _is_caller(hint):
             callers.append(parameter.name)
         else:
             fields[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     return fields, tuple(callers)
+
+
+def _is_caller(hint: Any) -> bool:
+    """Whether that says Caller, and nothing else but None."""
+    if get_origin(hint) is Annotated:
+        return _is_caller(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return all(one is NoneType or _is_caller(one) for one in get_args(hint)) and hint is not NoneType
+    return hint is Caller
 
 
 def _params_type(name: str, fields: dict[str, Any]) -> Any:

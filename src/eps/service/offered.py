@@ -117,7 +117,7 @@ class Service:
             response = Response(call.id, await self._result(call))
         except Answered as answered:
             response = _refusal(call, answered)
-        except Exception:
+        except (Exception, SystemExit):  # a defect is for the log of the service, and its caller gets an answer
             LOG.exception("%s failed", shown(call.method))
             response = _refusal(call, Defect(self.name))
         how = "ok" if response.error is None else f"error {response.error.code}"
@@ -133,14 +133,26 @@ class Service:
         arguments = method.arguments(call.params)
         if method.is_async:
             return method.written(await method.call(arguments))
-        context = copy_context()
-        loop = asyncio.get_running_loop()
-        return method.written(await loop.run_in_executor(self._executor(), context.run, method.call, arguments))
+        context, loop = copy_context(), asyncio.get_running_loop()
+        value, failure = await loop.run_in_executor(self._executor(), context.run, _outcome, method, arguments)
+        if isinstance(failure, Exception) and not isinstance(failure, StopIteration):
+            raise failure
+        if failure is not None:
+            raise RuntimeError(f"{method.name} ended with {type(failure).__name__}") from failure
+        return method.written(value)
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=f"service {self.name}")
         return self._threads
+
+
+def _outcome(method: Method, arguments: dict[str, Any]) -> tuple[Any, BaseException | None]:
+    """In a thread: what it returned, or raised. Nothing is raised there: a future can't hold all of it."""
+    try:
+        return method.call(arguments), None
+    except BaseException as error:  # noqa: BLE001 - told to whoever waits
+        return None, error
 
 
 def _refusal(call: Call, answered: Answered) -> Response:

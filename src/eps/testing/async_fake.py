@@ -2,15 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from eps.client.asynchronous import AsyncClient
 from eps.client.course import Course
 from eps.client.errors import CallError
 from eps.client.policy import Policy
 from eps.testing.fake import Answer, Answers, named, value_of
-
-T = TypeVar("T")
 
 
 class AsyncFakeClient(AsyncClient):
@@ -35,10 +33,10 @@ class AsyncFakeClient(AsyncClient):
         """Give an answer, or another one than before."""
         self._answers.put(method, answer)
 
-    async def _once(self, course: Course, into: type[T] | None) -> Any:
+    async def _once(self, course: Course) -> Any:
         course.next_body()  # what can't be sent is refused here, too
         try:
             answer = self._answers.given(course.call.method, course.call.params)
-            return value_of(await answer if inspect.isawaitable(answer) else answer, course, into)
+            return value_of(await answer if inspect.isawaitable(answer) else answer, course)
         except CallError as error:
             raise named(error, course) from error.__cause__

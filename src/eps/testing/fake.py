@@ -3,14 +3,12 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from eps.client import Client, Details, NotPermitted, Policy
 from eps.client.course import Course
 from eps.client.errors import CallError
 from eps.client.requests import plain
-
-T = TypeVar("T")
 
 Answer = Any
 """A result; an exception, which is raised; or a function of the params, which returns or raises one of these."""
@@ -41,12 +39,12 @@ class Answers:
         return answer(**params) if callable(answer) and not isinstance(answer, type) else answer
 
 
-def value_of(answer: Answer, course: Course, into: type[T] | None) -> Any:
+def value_of(answer: Answer, course: Course) -> Any:
     """The result as a caller has it, by way of JSON as in the network. Raises the answer, if it is an exception."""
     if isinstance(answer, BaseException):
         raise answer
     text = json.dumps({"id": course.call.id, "result": answer}, default=plain)
-    return course.value_of(200, text.encode(), into)
+    return course.value_of(200, text.encode())
 
 
 def named(error: CallError, course: Course) -> CallError:
@@ -84,10 +82,10 @@ class FakeClient(Client):
         """Give an answer, or another one than before."""
         self._answers.put(method, answer)
 
-    def _once(self, course: Course, into: type[T] | None) -> Any:
+    def _once(self, course: Course) -> Any:
         course.next_body()  # what can't be sent is refused here, too
         try:
             answer = self._answers.given(course.call.method, course.call.params)
-            return value_of(answer, course, into)
+            return value_of(answer, course)
         except CallError as error:
             raise named(error, course) from error.__cause__

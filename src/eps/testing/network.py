@@ -77,7 +77,11 @@ class Network:
         methods = service.methods if service is not None else ()
         member = Member(name, tuple(groups), service.name if service is not None else "", methods, tuple(callers))
         self._members[name] = member
-        self._do(self._settle(name, service, port))
+        try:
+            self._do(self._settle(name, service, port))
+        except BaseException:
+            del self._members[name]
+            raise
         return self.endpoint(name)
 
     def endpoint(self, name: str) -> Endpoint:

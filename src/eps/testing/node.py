@@ -15,6 +15,8 @@ from eps.core.jsonrpc_text import Call, parse_response, render_response
 from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
 from eps.errors import OutcomeUnknown, Side
+from eps.jsonrpc.callers import Callers
+from eps.jsonrpc.server import Serving
 from eps.reasons import Reason
 from eps.service import Service
 from eps.testing.directory import Known
@@ -63,7 +65,9 @@ class Node:
         internal = InternalMethods(self.name, version=eps.__version__, tunnels={}, now=lambda: datetime.now(UTC))
         limits = BrokerLimits(CALL_SECONDS)
         self._broker = Broker(self.name, known, [self], internal, emit=ignore, limits=limits)
-        self._entrance = JsonRpcServerChannel(self.name, f"localhost:{port}")
+        self._entrance = JsonRpcServerChannel(
+            self.name, f"localhost:{port}", Serving(callers=Callers(operator=self.name))
+        )
 
     @property
     def port(self) -> int:

@@ -49,11 +49,11 @@ def service_in(file: Path) -> Service:
     Raises:
         StartError: it makes none, or several, or can't be run.
     """
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"eps_mock_{file.stem}", file)
     if spec is None or spec.loader is None or not file.is_file():
         raise StartError(f"{file}: no such Python file", hint="name the file that makes a Service")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # where hints that are written as texts are looked up
+    sys.modules[spec.name] = module  # where hints that are written as texts are looked up
     sys.path.insert(0, str(file.resolve().parent))
     try:
         spec.loader.exec_module(module)
