@@ -34,6 +34,7 @@ from eps.programs.running.spans import spans_from
 from eps.programs.running.status import STATUS, Status
 from eps.programs.running.tally import Numbers
 from eps.programs.running.troubles import TROUBLES, Troubles
+from eps.programs.status.asking import STANDING, Telling
 from eps.programs.wiring.certificates import expiries
 from eps.programs.wiring.composite import Apply
 from eps.programs.wiring.credentials import named_files
@@ -209,6 +210,7 @@ class _Living(Generic[S]):
             DRAIN: self._draining,
             STATUS: Status(self._server.status),
             TRACE: remembered,
+            STANDING: Telling(metrics.standing),
             TROUBLES: troubles,
         }
         self._control = Control(Path(self._settings.state_path), self._socket, commands, emit)

@@ -1,4 +1,4 @@
-"""Commands that mean the same on all three programs: ``config check``, ``completion``, ``man``."""
+"""Commands that mean the same on all three programs: ``config check``, ``status``, ``completion``, ``man``."""
 
 from typing import Annotated
 
@@ -16,6 +16,7 @@ CHECK_HELP = "Read the settings and say all that is wrong or doubtful: files, ke
 def add_shared_commands(app: typer.Typer, program: str) -> None:
     """Give a program these commands."""
     _add_config_check(app, program)
+    _add_status(app, program)
 
     @app.command("completion", short_help="Print what completes our command lines in a shell.")
     def completion(
@@ -37,6 +38,20 @@ def add_shared_commands(app: typer.Typer, program: str) -> None:
     def man() -> None:
         """Print this program's manual page, made of its help: read it with eps man | man -l -, or keep it as eps.1."""
         guarded(lambda: print(manual(typer.main.get_command(app), program), end=""))
+
+
+def _add_status(app: typer.Typer, program: str) -> None:
+    @app.command("status", short_help="Say what the running server is at.")
+    def status(
+        watch: Annotated[bool, typer.Option("--watch", help="Again each second, until Ctrl-C.")] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Say what the running server with these settings' state folder is at: what is wrong, calls, tunnels, peers,
+        directory, certificates. The status page shows the same, if settings say where.
+        """
+        from eps.programs.diagnosis import commands as looking
+
+        guarded(lambda: looking.status(program, as_json, watch))
 
 
 def _add_config_check(app: typer.Typer, program: str) -> None:

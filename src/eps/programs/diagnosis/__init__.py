@@ -6,6 +6,7 @@ commands   from settings to what is printed
 doctor     facts about everything → what is wrong, whose it is, what to do: local (files), clock, own_server,
            service_directory, others and way (whom we dial), by probes, lately (what our server saw fail);
            a finding each, in a report
+status     what the running server is at, in words
 sd_doctor, proxy_doctor  the same for the other programs
 trace      what servers saw of a call; from the running one, or from files that operators give each other
 known      the directory as our server has verified it

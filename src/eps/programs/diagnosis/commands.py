@@ -15,6 +15,7 @@ from eps.programs.diagnosis import explain as why
 from eps.programs.diagnosis import ping as pinging
 from eps.programs.diagnosis import proxy_doctor as of_proxies
 from eps.programs.diagnosis import sd_doctor as of_directory
+from eps.programs.diagnosis import status as of_status
 from eps.programs.diagnosis import trace as tracing
 from eps.programs.diagnosis.finding import Finding, exit_code
 from eps.programs.diagnosis.known import Known, known_directory, unknown_operator
@@ -23,7 +24,7 @@ from eps.programs.diagnosis.paper import terminal
 from eps.programs.diagnosis.report import report
 from eps.programs.running.runtime import EXIT_CANNOT_START, EXIT_FAILED, fail, run
 from eps.programs.wiring.parts import now
-from eps.settings import EpsSettings, ProxySettings, SdSettings, load_proxy
+from eps.settings import EpsSettings, ProxySettings, SdSettings, load_proxy, load_sd
 
 WELL = 0
 
@@ -151,6 +152,21 @@ async def _trace(
         shown = tracing.timeline([found], terminal()) if wanted else tracing.listed(found, terminal())
         show_lines([shown], whole=whole, last=not wanted)
     return WELL if found.events else EXIT_FAILED
+
+
+def status(program: str, as_json: bool, watch: bool) -> int:
+    """``eps status``, ``sd status``, ``proxy status``."""
+    settings = _settings_of(program)
+    kinds = ("public", "private") if isinstance(settings, ProxySettings) else ()
+    sockets = [f"{kind}-proxy.control" for kind in kinds if getattr(settings, kind) is not None]
+    run(of_status.show(Path(settings.state_path), sockets or [f"{program}.control"], as_json=as_json, watch=watch))
+    return WELL
+
+
+def _settings_of(program: str) -> EpsSettings | SdSettings | ProxySettings:
+    if program == "eps":
+        return admin.own_settings()
+    return (load_sd if program == "sd" else load_proxy)(os.environ, Path.cwd()).settings
 
 
 def _tell(title: str, findings: Sequence[Finding], as_json: bool) -> int:
