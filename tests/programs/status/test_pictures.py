@@ -17,6 +17,7 @@ from eps.programs.status.pictures import (
     operators_of,
     peers_of,
     tunnels_of,
+    with_streams,
 )
 from support.network import HD_1, HD_2, PROXY, Network
 from support.record_tools import NOW, group_record, sign_chain, trust
@@ -27,12 +28,13 @@ async def test_peers_and_tunnels() -> None:
         hd_1, _ = await network.node(HD_1), await network.node(HD_2)
         relay = await network.proxy()
         await network.ready()
-        peers = {peer["name"]: peer for peer in peers_of(hd_1.source.current, hd_1.name, hd_1.client.streams)}
+        whole = peers_of(hd_1.source.current, hd_1.name)
+        peers = {peer["name"]: peer for peer in with_streams(whole, hd_1.client.streams)}
         assert peers == {
             HD_2: {"name": HD_2, "way": "proxy", "via": PROXY, "groups": ["health-departments"]},
             PROXY: {"name": PROXY, "way": "direct", "via": "", "groups": ["proxy-providers"], "stream": "up"},
         }
-        down = peers_of(hd_1.source.current, hd_1.name, {Operator(PROXY): "refused at http://internal"})
+        down = with_streams(whole, {Operator(PROXY): "refused at http://internal"})
         assert [peer["stream"] for peer in down if "stream" in peer] == ["down"]
         assert tunnels_of(relay, 0.0) == []
         assert (await hd_1.call(f"{HD_2}._ping")).error is None
@@ -69,7 +71,7 @@ def test_operators_of_a_directory() -> None:
     many = Directory.from_records(
         [parse_change_record(record(f"n-{number}", "groups", ["g"])) for number in range(MAX_SHOWN + 9)]
     )
-    assert len(operators_of(many)) == len(peers_of(many, Operator("x"), {})) == MAX_SHOWN
+    assert len(operators_of(many)) == len(peers_of(many, Operator("x"))) == MAX_SHOWN
 
 
 def test_changes_say_what_and_by_whom() -> None:

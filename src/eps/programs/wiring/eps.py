@@ -21,6 +21,7 @@ from eps.channels.own_pin import OwnPin
 from eps.channels.slots import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
+from eps.core.entries import Directory
 from eps.core.event import Emit, ignore
 from eps.core.http_proxy import http_proxies
 from eps.core.names import Object, Operator
@@ -40,7 +41,7 @@ from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.running.tally import Numbers
-from eps.programs.status.pictures import peers_of
+from eps.programs.status.pictures import peers_of, with_streams
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import (
     content_digest,
@@ -92,6 +93,7 @@ class EpsServer(Composite):
         self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
         self._broker = _broker(self.name, self.source, self.channels, settings, emit)
         self._drain_timeout = settings.drain_timeout
+        self._shown_peers: tuple[Directory | None, list[Object]] = (None, [])
         self.add(self.source)
         self.add(self.own_pin)
         add_metrics(self, settings.metrics, metrics, emit)
@@ -131,7 +133,10 @@ class EpsServer(Composite):
         }
 
     def picture(self) -> Object:
-        return {"peers": peers_of(self.source.verified, self.name, self._streams)}
+        directory = self.source.verified
+        if self._shown_peers[0] is not directory:
+            self._shown_peers = directory, peers_of(directory, self.name)
+        return {"peers": with_streams(self._shown_peers[1], self._streams)}
 
     def status(self) -> Object:
         told = islice(self._streams.items(), MAX_STREAMS)
