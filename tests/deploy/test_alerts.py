@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 import yaml
 
-from eps.core.event import Event, Step
+from eps.core.event import Event, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.datastores import RECORD, DataEntry, new_id
@@ -41,7 +41,7 @@ from support.machine import Machine
 from support.network import Network
 from support.promtool import Recording, needs_promtool, promtool, samples, unit_tests_of
 from support.record_tools import NOW, as_json, group_record, sign_chain, trust
-from support.testing import Events, jsonrpc_server
+from support.testing import Events, certificates, jsonrpc_server
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "eps-alerts.yml"
@@ -89,6 +89,19 @@ def test_the_rules_are_well_formed() -> None:
     for name, rule in ALERTS.items():
         assert rule["labels"]["severity"] in ("warning", "critical"), name
         assert {"summary", "description"} == set(rule["annotations"]), name
+
+
+def test_the_head_says_what_the_rules_take() -> None:
+    """Of any job's name that the head suggests, each rule takes the series."""
+    head = RULES.read_text().partition("groups:")[0]
+    (job,) = re.findall(r"job_name: (\w+)", head)
+    assert "with eps in it" in head
+    for name, rule in ALERTS.items():
+        for pattern in re.findall(r'job=~"([^"]*)"', rule["expr"]):
+            for each in (job, f"my-{job}-servers", "steps"):
+                assert re.fullmatch(pattern, each), name
+        metrics = set(re.findall(r"\b(?:process_\w+|up)\b(?=\{|\s)", rule["expr"]))
+        assert not metrics or "job=~" in rule["expr"], f"{name} takes {metrics} of every program on earth"
 
 
 async def scraped(machine: Machine, port: int) -> tuple[str, float]:
@@ -212,6 +225,7 @@ async def test_faults_of_parts(tmp_path: Path) -> None:
         "a store that another program has changed": await a_changed_store(tmp_path),
         "a reader of the log that has stopped": lost_lines(),
         "a flood of connections": await a_flood(),
+        "health checks": await health_checks(),
         "too many open files": files_run_out(),
         "a record that says nothing that counts": await a_marked_section(),
         "more calls than are done at once": await a_busy_server(),
@@ -244,6 +258,25 @@ def lost_lines() -> Recording:
     finally:
         os.close(reading)
     return Recording({"EpsLogLinesLost"}, calm, fault, (at, later))
+
+
+async def health_checks() -> Recording:
+    """A load balancer that connects to a TLS port and hangs up: no stranger, and nobody is turned away."""
+    events = Events()
+    tls = certificates().tls_files("hd-1")
+    async with jsonrpc_server(nobody, name="jsonrpc", tls=tls, emit=events) as server:
+        for _ in range(15):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.close()
+        async with asyncio.timeout(30):
+            while len(events.of(Refused)) < 15:
+                await asyncio.sleep(0.01)
+    assert {event.why for event in events.of(Refused)} == {"gone"}
+    return of_events(events.all, Program.EPS, set())
+
+
+async def nobody(call: Call) -> Response:
+    raise AssertionError(call)
 
 
 async def a_flood() -> Recording:

@@ -120,7 +120,7 @@ class ServerEndpoint:
             sock.close()
             raise
         except TlsFailed as error:
-            self._refused(source, SILENT if isinstance(error, SaidNothing) else "tls", error.message)
+            self._refused(source, error.why if isinstance(error, SaidNothing) else "tls", error.message)
             return
         self._shaken_hands(made[0], is_stale=context is not self._context)
 

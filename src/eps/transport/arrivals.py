@@ -34,6 +34,9 @@ FLOOD_PART = 4
 SILENT = "silent"
 """What ``core.event.Refused`` calls it."""
 
+GONE = "gone"
+"""And this: it was closed before its first byte. Nobody was refused, and no certificate either."""
+
 _NETWORK_BITS = 64
 """Of an IPv6 address: whoever has one has all 2^64 behind these."""
 
@@ -47,7 +50,19 @@ class GaveWay(TimeoutError):
 
 
 class SaidNothing(TlsFailed):
-    """The same, to those who take over sockets; or, where there is no TLS, that nothing came in time."""
+    """The same, to those who take over sockets; or, where there is no TLS, that nothing came in time.
+
+    Attributes:
+        why: what ``core.event.Refused`` calls it.
+    """
+
+    why = SILENT
+
+
+class HungUp(SaidNothing):
+    """It left before its first byte, as health checks do, and scans for open ports."""
+
+    why = GONE
 
 
 class Arrival:

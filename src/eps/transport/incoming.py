@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from eps.core.clienthello import MAX_FRAGMENT_BYTES, first_record_bytes
 from eps.errors import TlsFailed
-from eps.transport.arrivals import Arrival, Arrivals, GaveWay, SaidNothing, source_of
+from eps.transport.arrivals import Arrival, Arrivals, GaveWay, HungUp, SaidNothing, source_of
 from eps.transport.dial import readable
 from eps.transport.handshakes import plain_reason
 from eps.transport.memory import GiveBack
@@ -102,7 +102,8 @@ class Entrance:
             end: called behind the handshake if the connection, which has asked for nothing, must make room for another.
 
         Raises:
-            TlsFailed: with the reason in plain words; SaidNothing if it gave way to others. The socket is closed.
+            TlsFailed: with the reason in plain words; SaidNothing if it gave way to others, HungUp if it left without
+                a word. The socket is closed.
         """
         made: list[P] = []
 
@@ -122,10 +123,15 @@ class Entrance:
                     said = await self._another_hello(accepted, context) if wary else b""
                     # Who wasn't asked needs another group than ours, or none; or is signed for in any case.
                     await accept_tls(lambda: first, accepted, context, timeout=self._seconds, said=said)
+                elif _is_empty(accepted):
+                    raise HungUp("whoever connected hung up without a word")
                 else:
                     raise ConnectionResetError
                 arrival.goes_on(lambda: end(made[0]))
                 return made[0]
+        except HungUp:
+            accepted.close()
+            raise
         except GaveWay as gave_way:
             accepted.close()
             raise SaidNothing(str(gave_way)) from None
@@ -183,6 +189,14 @@ async def has_spoken(sock: socket.socket, *, tls: bool) -> bool:
     if waited:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     return True
+
+
+def _is_empty(sock: socket.socket) -> bool:
+    """Whether a connection that is over has brought nothing."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 async def has_more(sock: socket.socket, size: int) -> bool:

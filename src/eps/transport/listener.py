@@ -25,7 +25,7 @@ from eps.core.host_port import parse_host_port
 from eps.core.warn_rate import sparing
 from eps.errors import BadParams, EpsError, StartError
 from eps.reasons import Reason
-from eps.transport.arrivals import SILENT, SaidNothing
+from eps.transport.arrivals import SaidNothing
 from eps.transport.dial import LiteralAddress, literal_address
 from eps.transport.inherited import SOCKETS, Named
 from eps.transport.port_owner import owner_of
@@ -272,7 +272,7 @@ class Listener:
             accepted.close()
             raise
         except EpsError as error:
-            why = SILENT if isinstance(error, SaidNothing) else error.stage.value
+            why = error.why if isinstance(error, SaidNothing) else error.stage.value
             self._refuse(accepted, source, why, str(error))
         except Exception as error:  # noqa: BLE001  # one connection's surprise must not become the listener's
             self._refuse(accepted, source, "error", f"{type(error).__name__}: {error}")

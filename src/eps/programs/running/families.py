@@ -95,7 +95,7 @@ LISTENERS = {
     "status": ALL,
 }
 
-_ANYWHERE = ("rate_limit", "connections", "silent", "tls", "call", "error")
+_ANYWHERE = ("rate_limit", "connections", "silent", "gone", "tls", "call", "error")
 """Why any port turns a connection away."""
 
 NO_OFFER = (Reason.PROXY_FULL, Reason.NO_TUNNEL, Reason.STOPPING)
