@@ -9,7 +9,7 @@ import pytest
 from eps.core.event import CallFinished, Level, Notice, Step, TunnelFinished
 from eps.core.names import Object
 from eps.programs.running.control import MAX_PACKET_BYTES, Session
-from eps.programs.running.troubles import MAX_KEPT, MAX_TEXT, MAX_TOLD, Troubles
+from eps.programs.running.troubles import MAX_KEPT, MAX_REASONS, MAX_TEXT, MAX_TOLD, Troubles
 from support.testing import FakeClock
 
 
@@ -89,6 +89,14 @@ async def test_of_one_method_the_last_reason_counts(troubles: Troubles, clock: F
         troubles.keep(lost(reason, method))
         clock.advance(1)
     assert await reasons(troubles) == [("peer-off", 1), ("no-permission", 1)]
+
+
+async def test_of_each_operator_the_latest_reasons_are_kept(troubles: Troubles, clock: FakeClock) -> None:
+    for number in range(2 * MAX_REASONS):
+        clock.advance(1)
+        troubles.keep(lost(f"reason-{number}", f"m{number}"))
+    latest = [f"reason-{number}" for number in range(2 * MAX_REASONS - 1, MAX_REASONS - 1, -1)]
+    assert [reason for reason, _ in await reasons(troubles)] == latest
 
 
 async def test_tunnels(troubles: Troubles) -> None:

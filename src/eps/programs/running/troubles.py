@@ -19,6 +19,9 @@ TROUBLES = "troubles"
 MAX_KEPT = 100
 """Operators, each as caller or called, with whom something failed; some kilobytes each at the very most."""
 
+MAX_REASONS = 8
+"""Of each of them, the latest."""
+
 MAX_TOLD = 20
 """Of the latest ones: more is no help, and all are told in one packet."""
 
@@ -86,8 +89,7 @@ class Troubles:
             _forget(known, event.method[:MAX_TEXT])
 
     def _add(self, key: _Key, trouble: Trouble) -> None:
-        """With how often it was before; why the same method failed before says nothing of now. Reasons are words of a
-        table: so each key has few."""
+        """With how often it was before; why the same method failed before says nothing of now."""
         known = self._kept.get(key) or {}
         before = known.pop(trouble.reason, None)
         if trouble.method:
@@ -97,6 +99,8 @@ class Troubles:
         trouble.what, trouble.why = fitting(trouble.what, MAX_TEXT), fitting(trouble.why, MAX_TEXT)
         trouble.fix = fitting(trouble.fix, MAX_TEXT)
         known[trouble.reason] = trouble
+        if len(known) > MAX_REASONS:
+            del known[next(iter(known))]
         self._kept.put(key, known)
 
     async def __call__(self, session: Session, _: Object) -> None:
