@@ -35,6 +35,9 @@ WARM = 0.2
 GROWTH = 8 * 2**20
 """Bytes that a program may hold more at the end."""
 
+MORE_THREADS = (os.cpu_count() or 1) + 4
+"""asyncio starts another where all that it has are busy, up to so many, and keeps them."""
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(SECONDS + 600)]
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -164,5 +167,5 @@ async def test_two_thousand_tunnels_and_three_hundred_calls_a_second(machine: Ma
         tell(machine, "without tunnels", counts, [])
         for role in ROLES:
             assert now[role].memory - before[role].memory < GROWTH, f"{role}: {before[role]} → {now[role]}"
-            assert now[role].threads <= before[role].threads, role
+            assert now[role].threads <= before[role].threads + MORE_THREADS, role
             assert load_of(machine.processes[role].pid).files < 100, role
