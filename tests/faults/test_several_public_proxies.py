@@ -16,7 +16,7 @@ PATIENCE = 20.0
 
 async def second_proxy(machine: Machine) -> Process:
     """Another one beside public-proxy-1, which the operator's EPS server and its directory settings know."""
-    rpc, relay, tls, metrics = (machine.ports.of[port] for port in (7777, 8877, 7776, 7766))
+    rpc, relay, tls = (machine.ports.of[port] for port in (7777, 8877, 7776))
     store = machine.folder / ".eps" / "public-proxy-1" / "announcements.sqlite"
     own = {
         "state_path": ".eps/public-proxy-1b",
@@ -27,7 +27,8 @@ async def second_proxy(machine: Machine) -> Process:
             "datastore": {"settings": {"path": str(store)}},
             "jsonrpc_server": {"bind_address": f"localhost:{rpc}"},
         },
-        "metrics": {"bind_address": f"localhost:{metrics}"},
+        "metrics": {"bind_address": "localhost:0"},
+        "status": {"bind_address": "localhost:0"},
     }
     (machine.folder / "second.json").write_text(json.dumps(own))
     settings = machine.dev / "roles" / "public-proxy-eps-1" / "002_server.yml"

@@ -172,7 +172,7 @@ async def test_two_directories_on_one_redis(directory: Directory, redis: RedisSe
 async def second_directory(machine: Machine, places: str) -> Process:
     """Another service directory with the same certificate, and hd-1 told of both."""
     here, there = machine.ports.of[3322], machine.ports.of[7777]
-    other = {"jsonrpc_server": there, "metrics": machine.ports.of[8877]}
+    other = {"jsonrpc_server": there, "metrics": 0, "status": 0}
     own = {section: {"bind_address": f"localhost:{port}"} for section, port in other.items()}
     (machine.folder / "sd-2.json").write_text(json.dumps(own))
     endpoints = [f"https://localhost:{port}/jsonrpc" for port in (here, there)]
