@@ -624,8 +624,7 @@ async def test_a_side_that_had_ended_and_then_resets_leaves_no_error(carrier: Ma
         far.shutdown(socket.SHUT_WR)
         assert await recv(near) == b""
         if waits:
-            fill(near)
-            await until(lambda: it.relay.flows[0]._carrier.pending > 0)
+            await until(lambda: fill(near) == 0 and it.relay.flows[0]._carrier.pending > 0)
         reset(far)
         with suppress(OSError):
             await send(near, b"x" if not waits else b"")

@@ -288,7 +288,7 @@ class Flow:
         if self.ended or self._carrier.pending:
             return  # that it was to read on is out of date
         try:
-            taken = self._carrier.take(self._source, self._measure.most)
+            taken = self._carrier.take(self._source, self._measure.most if self._hold is not None else LEAST_TAKEN)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -310,7 +310,7 @@ class Flow:
 
     def _after_put(self, taken: int) -> None:
         """Take more at once, or none until the sink has sent what it got."""
-        if self.moved > LEAST_TAKEN:  # most connections carry less
+        if self.moved >= LEAST_TAKEN:  # most connections carry less; kernels keep more only for who reads more at once
             self._note(lambda hold: hold.went_through(taken, self.moved, self._relay.last_progress))
         measure = self._measure
         if measure.most == PIPE_BYTES or self._source_broke or self.ended or self._discarding:

@@ -38,3 +38,21 @@ async def test_a_running_program_gives_back(monkeypatch: pytest.MonkeyPatch) -> 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize(("held", "trims"), [(quiet.MOST_BYTES, 1), (quiet.MOST_BYTES + 1, 0)], ids=["some", "much"])
+async def test_a_large_process_is_not_held_up(monkeypatch: pytest.MonkeyPatch, held: int, trims: int) -> None:
+    given, trimmed = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(quiet, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(quiet, "QUIET_SHARE", float("inf"))
+    monkeypatch.setattr(quiet, "resident_bytes", lambda: held)
+    monkeypatch.setattr(quiet, "trim_memory", lambda: trimmed.append(True))
+    monkeypatch.setattr(quiet, "give_back_libraries", lambda: loop.call_soon_threadsafe(given.set))
+    task = asyncio.create_task(give_back_when_quiet())
+    async with asyncio.timeout(30):
+        await given.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(trimmed) == trims

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from eps.transport.memory import give_back_libraries, trim_memory
+from eps.transport.memory import give_back_libraries, resident_bytes, trim_memory
 
 LOOK_SECONDS = 3.0
 """Between two looks: whoever had nothing to do for so long may well have nothing more. It is some 30 ms of a core."""
@@ -16,6 +16,10 @@ QUIET_SHARE = 0.02
 
 MUCH_SECONDS = 0.5
 """Of work, after which there is something to give back; some hundred calls."""
+
+
+MOST_BYTES = 96 * 1024 * 1024
+"""That a process may hold for its free memory to go back here: whoever needs some meanwhile waits for up to 50 ms."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,8 @@ async def give_back_when_quiet() -> None:
 
 
 def _give_back() -> None:
-    """Nothing that makes others wait: cycles are the collector's (``running.collector``)."""
-    trim_memory()
+    """What makes nobody wait for long: cycles are the collector's (``running.collector``), and what a large process has
+    free goes back when connections have ended (``transport.memory.GiveBack``)."""
+    if resident_bytes() <= MOST_BYTES:
+        trim_memory()
     give_back_libraries()
