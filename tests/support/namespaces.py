@@ -32,6 +32,9 @@ CLONE_NEWNET = 0x40000000
 PLACES = {"hd-1": "a", "hd-2": "b", "sd-1": "p", "public-proxy-1": "p", "public-proxy-eps-1": "p"}
 """Where each role of the development network runs."""
 
+STAYS = r"(?<!status:\n  bind_address: )"
+"""Pages of status are on loopback only."""
+
 BURST = 3_000
 """Bytes, that a narrow link carries at once: two packets."""
 
@@ -158,7 +161,7 @@ class Apart(Machine):
             return found[0] if place is None else f"{hub.address(place)}:{found['port']}"
 
         for file in [*self.dev.rglob("*.yml"), self.dev / "directory" / "001_base.json"]:
-            file.write_text(re.sub(r"localhost:(?P<port>\d+)", moved, file.read_text()))
+            file.write_text(re.sub(rf"{STAYS}localhost:(?P<port>\d+)", moved, file.read_text()))
 
     async def spawn(self, role: str, program: str, *arguments: str, **environment: str) -> Process:
         inside = ["exec", "ip", "netns", "exec", self.hub.name(PLACES[role]), program, *arguments]
