@@ -16,6 +16,6 @@ incoming   from an accepted socket, through TLS, to its protocol
 memory     what was freed goes back to the system
 tunnel     dials a relay and writes the token
 splice     joins two sockets until both sides have ended (the relay's data path), on pipes; narrow: how much it
-           takes at once, and has its kernels keep
+           takes at once
 tasks      background tasks that somebody owns and ends
 """

@@ -15,21 +15,12 @@ import socket
 import sys
 import termios
 from dataclasses import dataclass
-from functools import cache
 
 from eps.core.defaults import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 
 UNSENT_BYTES = 16_384
 """Of each socket, that the kernel takes before it can send them (TCP_NOTSENT_LOWAT). More would only wait there, in
 front of what is small and in a hurry; what is on its way already does not count."""
-
-_SO_BUF_LOCK, _RECEIVE_LOCKED = 72, 2
-"""asm-generic/socket.h, linux/socket.h: whether the kernel finds out by itself how large a buffer ought to be. Python
-has no name for it, and kernels before 5.15 don't know it."""
-
-_FREE_BYTES, _ANY_WINDOW = 212_992, 1 << 30
-"""Of a buffer when the kernel begins to find out, what it lets every program ask for; and of a window that no buffer
-has: without it a window stays as it was, and no buffer grows either."""
 
 _SIOCOUTQNSD = 0x894B
 """linux/sockios.h; Python has no name for it."""
@@ -124,59 +115,6 @@ def confirmed(sock: socket.socket) -> int:
 def unacknowledged(sock: socket.socket) -> int:
     """How many bytes the peer's kernel has not confirmed yet (SIOCOUTQ)."""
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-@cache
-def _can_free_buffers() -> bool:
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
-    except OSError:
-        return False
-    return True
-
-
-def may_bound(sock: socket.socket) -> bool:
-    """Whether the kernel decides how much it keeps of what comes, and would do so again (:func:`keep_more`)."""
-    return _can_free_buffers() and not sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK) & _RECEIVE_LOCKED
-
-
-def keeps(sock: socket.socket) -> int:
-    """How many bytes the kernel keeps at the most that nobody has read, by its own count: twice what it promises."""
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-
-
-def promise_less(sock: socket.socket, most: int) -> None:
-    """Let the kernel promise no more than ``most`` bytes at a time from now on. What it has promised may come."""
-    _lock_received(sock, True)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, most)
-
-
-def keep_less(sock: socket.socket, most: int) -> None:
-    """Let the kernel keep some ``most`` bytes; more, while there are more already. What does not fit is lost."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(most, (received(sock) + most) // 2))
-
-
-def keep_more(sock: socket.socket, most: int | None) -> None:
-    """Let the kernel promise, and keep, some ``most`` bytes; None, or many: as many as it finds good."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _ANY_WINDOW)
-    if keeps(sock) < 2 * _FREE_BYTES:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(most or _FREE_BYTES, _FREE_BYTES))
-    if most is None or most > _FREE_BYTES:
-        _lock_received(sock, False)
-
-
-def received(sock: socket.socket) -> int:
-    """How many bytes have come that nobody has read (SIOCINQ)."""
-    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
-def _lock_received(sock: socket.socket, on: bool) -> None:
-    locked = sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
-    locked = locked | _RECEIVE_LOCKED if on else locked & ~_RECEIVE_LOCKED
-    sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, locked)
 
 
 def unsent(sock: socket.socket) -> int:

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 from eps.core.defaults import RELAY_IDLE_SECONDS
 from eps.core.rendezvous import TunnelOutcome
-from eps.transport.narrow import LEAST_TAKEN, Hold, Measure
+from eps.transport.narrow import Measure
 from eps.transport.pipes import GIVE_UP_ON_SPLICE, PIPE_BYTES, Carrier, CopyCarrier, best_carrier
 from eps.transport.readers import Readers
 from eps.transport.sockets import UNSENT_BYTES, patience, unacknowledged, unsent
@@ -243,7 +243,7 @@ class Flow:
     pending then), or its sink's room; and then for nothing."""
 
     __slots__ = (
-        *("_after_head", "_carrier", "_discarding", "_loop", "_hold", "_measure", "_relay", "_sink"),
+        *("_after_head", "_carrier", "_discarding", "_loop", "_measure", "_relay", "_sink"),
         *("_source_broke", "_sink_fd", "_source", "_source_fd", "ended", "moved"),
     )
 
@@ -264,7 +264,6 @@ class Flow:
         self._carrier: Carrier = CopyCarrier(head) if head else make_carrier()
         self._after_head = make_carrier if head else None
         self._measure = Measure()
-        self._hold: Hold | None = None
         self._discarding = False
         self._source_broke = False
         self.ended = False
@@ -288,7 +287,7 @@ class Flow:
         if self.ended or self._carrier.pending:
             return  # that it was to read on is out of date
         try:
-            taken = self._carrier.take(self._source, self._measure.most if self._hold is not None else LEAST_TAKEN)
+            taken = self._carrier.take(self._source, self._measure.most)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -310,8 +309,6 @@ class Flow:
 
     def _after_put(self, taken: int) -> None:
         """Take more at once, or none until the sink has sent what it got."""
-        if self.moved >= LEAST_TAKEN:  # most connections carry less; kernels keep more only for who reads more at once
-            self._note(lambda hold: hold.went_through(taken, self.moved, self._relay.last_progress))
         measure = self._measure
         if measure.most == PIPE_BYTES or self._source_broke or self.ended or self._discarding:
             return
@@ -327,21 +324,6 @@ class Flow:
         self._measure.waits(self._carrier.pending + unsent(self._sink), self._loop.time())
         self._loop.remove_reader(self._source_fd)
         self._loop.add_writer(self._sink_fd, self._on_writable)
-
-    def _learn(self) -> None:
-        """The sink has been waited for: what it has done meanwhile, and what that allows."""
-        now = self._loop.time()
-        sent, seconds = self._measure.waited(now)
-        self._note(lambda hold: hold.waited(sent, seconds, self.moved, now))
-
-    def _note(self, what: Callable[[Hold], None]) -> None:
-        """Let ``_hold`` know."""
-        try:
-            if self._hold is None:
-                self._hold = Hold(self._source, self._sink, self.moved)
-            what(self._hold)
-        except OSError:
-            pass  # a socket was closed behind our back, which whoever reads or writes finds out
 
     def source_broke(self) -> None:
         """Read by itself from now on, to the end: the event loop may not call any more."""
@@ -359,7 +341,7 @@ class Flow:
 
     def _on_writable(self) -> None:
         if (not self._carrier.pending or self._put()) and not self.ended:
-            self._learn()
+            self._measure.waited(self._loop.time())
             if self._after_head is not None:
                 self._carrier, self._after_head = self._after_head(), None
             self._loop.remove_writer(self._sink_fd)
