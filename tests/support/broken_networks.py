@@ -275,7 +275,7 @@ class Tour:
         for file in (roles / "hd-2b").glob("*.yml"):
             text = re.sub(r"localhost:(\d+)\s*\n", lambda m: m[0].replace(m[1], "0") if m[1] in ports else m[0],
                           file.read_text())  # fmt: skip
-            text = re.sub(r"metrics:\n  bind_address: .*\n", "", text)
+            text = re.sub(r"(metrics|status):\n  bind_address: .*\n", "", text)
             file.write_text(text.replace(".eps/hd-2", ".eps/hd-2b"))
         command = ("eps", "--format", "json", "server", "run")
         second = await self.machine.spawn("hd-2", *command, EPS_SETTINGS="settings/dev/roles/hd-2b")
