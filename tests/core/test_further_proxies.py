@@ -12,7 +12,7 @@ from eps.core.names import Operator
 from eps.core.reading import read
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.core.structure import structured_bytes
-from eps.core.ways import Kind, Way, way_between
+from eps.core.ways import Kind, way_between
 from support.fakes import network_directory
 
 A, B, P, Q = (Operator(name) for name in ("hd-1", "hd-2", "public-proxy-1.ga", "q"))
@@ -68,8 +68,9 @@ def test_the_ways() -> None:
     records = [{"name": B, "section": "settings", "data": [item([Q, "nobody"])]}]
     server = {"type": "grpc_server", "settings": {"address": "q:1"}}
     directory = network_directory(records=records, q=[server])
-    others = (Way(Kind.PROXY, "q:1", Q), Way(Kind.PROXY, "", Operator("nobody")))
-    assert way_between(directory, A, B) == Way(Kind.PROXY, "localhost:5556", P, others=others)
+    way = way_between(directory, A, B)
+    assert (way.kind, way.address, way.proxy) == (Kind.PROXY, "localhost:5556", P)
+    assert [(other.proxy, other.address) for other in way.others] == [(Q, "q:1"), ("nobody", "")]
     assert way_between(directory, Q, A).kind is Kind.PROXY
     assert way_between(directory, Q, B).kind is not Kind.PROXY  # never through another one
 
