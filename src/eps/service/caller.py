@@ -15,7 +15,7 @@ class Caller:
     Attributes:
         name: the operator's.
         groups: those it is in, by its directory entry.
-        entry: that entry, as JSON; short where the EPS server's settings say ``client_entry: short``.
+        entry: that entry, as JSON.
     """
 
     name: str
