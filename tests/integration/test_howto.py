@@ -13,6 +13,7 @@ from support.howto import (
     HERE,
     NOWHERE,
     PAGES,
+    SETTINGS_ONLY,
     SLOW,
     TUTORIAL,
     Block,
@@ -35,7 +36,8 @@ def page(name: str) -> Path:
 
 
 def test_every_page_is_typed_somewhere() -> None:
-    assert {one.name for one in PAGES} == {*ELSEWHERE, *HERE, *SLOW, *NOWHERE}
+    assert {one.name for one in PAGES} == {*ELSEWHERE, *HERE, *SLOW, *NOWHERE, *SETTINGS_ONLY}
+    assert not any(block.is_command for name in SETTINGS_ONLY for block in blocks_of(page(name)))
     for name in ELSEWHERE.values():
         assert (ROOT / "tests" / name).exists()
 

@@ -18,7 +18,7 @@ WITHOUT = {
         "eps explain", "eps directory export", "eps sd submit-records", "eps directory submit", "eps directory remove",
     ],
     "every line may be what is looked for": [
-        "eps doctor", "sd doctor", "proxy doctor", "eps config check", "sd config check", "proxy config check",
+        *(f"{program} {name}" for program in APPS for name in ("doctor", "status", "config check")),
     ],
     "others take it as it is": [
         "eps sd sign", "eps directory propose", "eps directory sign", "eps operator records",

@@ -40,6 +40,9 @@ SLOW = ("howto-call.md", "howto-service.md", "howto-diagnose.md", "howto-passthr
 NOWHERE = ("howto-containers.md",)
 """Needs Docker, in every block; what its image does is in tests/test_container_example.py."""
 
+SETTINGS_ONLY = ("howto-scale.md",)
+"""Has nothing to type; tests/test_pages.py reads its settings."""
+
 TYPED = {
     **dict.fromkeys((*HERE, *SLOW), "integration/test_howto.py"),
     **ELSEWHERE,
