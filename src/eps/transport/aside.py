@@ -1,9 +1,9 @@
 """Long computations beside the event loop: large messages are decoded and encoded in one thread of the process.
 
 Theory of operation. Four megabytes may hold a million values, for which Python takes a second. Python's lock changes
-hands every 5 ms, so the loop goes on in turns with the thread. There is one thread, not several: the loop would get
-its turn behind each of them. What works there must not keep that lock for long itself: a C function that parses 4 MB
-in one go would hold up the loop as if it ran there.
+hands every few ms (in our programs every one: ``programs/running/runtime.py``), so the loop goes on in turns with the
+thread. There is one thread, not several: the loop would get its turn behind each of them. What works there must not
+keep that lock for long itself: a C function that parses 4 MB in one go would hold up the loop as if it ran there.
 
 What is short stays on the loop: handing it over costs some 50 to 100 µs.
 """

@@ -183,6 +183,18 @@ def test_profiles_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "size=" in Path(f"{name}.memory.txt").read_text()
 
 
+def test_while_it_runs_the_event_loop_waits_for_no_thread_for_long() -> None:
+    before = sys.getswitchinterval()
+
+    async def work() -> float:
+        return sys.getswitchinterval()
+
+    meanwhile = runtime.run(work())
+    assert meanwhile == pytest.approx(runtime.SWITCH_SECONDS)
+    assert meanwhile < before
+    assert sys.getswitchinterval() == before
+
+
 def test_fan_out_passes_each_event_to_all() -> None:
     first: list[Event] = []
     second: list[Event] = []
