@@ -173,3 +173,23 @@ async def test_whoever_gives_up_leaves_nothing_open(proxies: Proxies) -> None:
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert not hanging
+
+
+async def test_who_is_cancelled_while_the_slower_one_ends_leaves_no_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first has come by then, and nobody else knows of it."""
+    proxies, ending = Proxies(monkeypatch), asyncio.Event()
+
+    async def end_slowly() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ending.set()
+            await asyncio.sleep(0.05)
+
+    proxies.instead[P] = end_slowly
+    opening = asyncio.create_task(proxies.ways.open(B, ROUTE))
+    await ending.wait()
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+    assert [one.ended for one in proxies.made] == ["nobody waits for it any more"]

@@ -119,6 +119,7 @@ class _Race:
 
     def __init__(self) -> None:
         self.running: dict[asyncio.Task[ClientConnection], Route] = {}
+        self._won: ClientConnection | None = None
 
     def start(self, attempt: Coroutine[Any, Any, ClientConnection], way: Route) -> None:
         self.running[asyncio.create_task(attempt, name=f"open a tunnel of {way.proxy}")] = way
@@ -130,15 +131,21 @@ class _Race:
 
     def take(self, task: "asyncio.Task[ClientConnection]") -> ClientConnection:
         del self.running[task]
-        return task.result()
+        self._won = task.result()
+        return self._won
 
     async def close(self) -> None:
         """End all attempts, and what they bring all the same."""
         for task in self.running:
             task.cancel()
             task.add_done_callback(_abandon)
-        if self.running:
-            await asyncio.wait(self.running)
+        try:
+            if self.running:
+                await asyncio.wait(self.running)
+        except BaseException:  # cancelled meanwhile: nobody else knows the winner
+            if self._won is not None:
+                self._won.abort("nobody waits for it any more")
+            raise
 
 
 def _abandon(task: "asyncio.Task[ClientConnection]") -> None:
