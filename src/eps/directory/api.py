@@ -26,11 +26,10 @@ from eps.directory import findings
 from eps.directory.cache import ChainCache
 from eps.directory.confirmed import AgeLimit, Confirmed
 from eps.directory.endpoints import Clients
-from eps.directory.inspection import sound_among
+from eps.directory.inspection import chain_of
 from eps.directory.pace import Pace, Refreshes
 from eps.directory.reports import Reports
 from eps.directory.rounds import Rounds
-from eps.directory.slices import last_chain
 from eps.directory.trusted_roots import TrustedRootsFile
 from eps.errors import EpsError, RecordError
 from eps.transport.own_clock import ClockNews
@@ -248,10 +247,7 @@ class ApiDirectory:
             self._wake_watchers()
 
     async def _verified_by(self, trust: TrustStore) -> Chain:
-        empty = Chain.empty(trust)
-        records = tuple(self._chain.records)
-        sound = await sound_among(records, trust)
-        return await last_chain(empty.extending(records, self._now(), sound=sound), empty)
+        return await chain_of(tuple(self._chain.records), Chain.empty(trust), self._now())
 
     async def _poll(self, *, thorough: bool) -> None:
         """Ask once, and use what was heard."""

@@ -12,16 +12,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from eps.core import record_text
+from eps.core.chain import Chain
 from eps.core.json_pieces import has_few
 from eps.core.record import SignedRecord
 from eps.core.signature import TrustStore
 from eps.core.soundness import NOBODY_LOOKED, Sound, is_sound
 from eps.directory.inspector import LENGTH
-from eps.directory.slices import SMALL_VALUES
+from eps.directory.slices import SMALL_VALUES, last_chain
 
 WORTH_IT = 2_000
 """Records from which on inspectors are asked: to look at so many takes as long as starting one, half a second."""
@@ -63,6 +65,16 @@ async def sound_among(records: Sequence[SignedRecord], trust: TrustStore, *, wor
         for _ in range(min(len(os.sched_getaffinity(0)), MAX_INSPECTORS)):
             group.create_task(_inspect(batches, _authorities(trust), found))
     return Sound(found)
+
+
+async def chain_of(records: Sequence[SignedRecord], empty: Chain, now: datetime) -> Chain:
+    """The chain that records, from a root on, make of an empty one: all are verified.
+
+    Raises:
+        RecordError: one of them is not to be believed.
+    """
+    sound = await sound_among(records, empty.trust)
+    return await last_chain(empty.extending(records, now, sound=sound), empty)
 
 
 def _begins_well(records: Sequence[SignedRecord], trust: TrustStore) -> bool:

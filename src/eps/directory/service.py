@@ -34,7 +34,7 @@ from eps.core.wording import counted
 from eps.datastores import Datastore
 from eps.directory import findings
 from eps.directory.high_water import HighWaterMark
-from eps.directory.inspection import sound_among
+from eps.directory.inspection import chain_of
 from eps.directory.pages import Pages, asked_after
 from eps.directory.reports import changed_sections
 from eps.directory.rules import rules
@@ -146,8 +146,7 @@ class ServiceDirectory:
         except RecordError as error:
             raise unusable(self._stored.location, error.message) from error
         try:
-            sound = await sound_among(newest, self._trust)
-            chain = await last_chain(empty.extending(newest, self._now(), sound=sound), empty)
+            chain = await chain_of(newest, empty, self._now())
         except RecordError as error:
             raise unusable(self._stored.location, f"of the newest chain, {error.message}") from error
         self._adopt(chain, newest, await encode(newest), news.seen, reset=True)
@@ -179,9 +178,7 @@ class ServiceDirectory:
             async with self._lock:
                 empty = Chain.empty(trust)
                 try:
-                    records = tuple(self._chain.records)
-                    sound = await sound_among(records, trust)
-                    chain = await last_chain(empty.extending(records, self._now(), sound=sound), empty)
+                    chain = await chain_of(tuple(self._chain.records), empty, self._now())
                 except RecordError as error:
                     raise unusable(self._stored.location, f"with the new authorities, {error.message}") from error
                 self._trust, self._chain = trust, chain
