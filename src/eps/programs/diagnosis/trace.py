@@ -11,9 +11,9 @@ from pathlib import Path
 from eps.core.names import Object
 from eps.core.trace import is_trace, seconds_in
 from eps.core.wording import counted, plain
-from eps.errors import BadParams, SettingsError, StartError
+from eps.errors import BadParams, SettingsError
 from eps.programs.diagnosis.paper import Paper
-from eps.programs.running.control import ask, closed_on_failure
+from eps.programs.running.control import ask, heard
 from eps.programs.running.remembered import MAX_TOLD, TRACE
 
 TELL_SECONDS = 5.0
@@ -86,16 +86,15 @@ async def asked(folder: Path, socket: str, trace: str) -> Export | None:
     if session is None:
         return None
     events: list[object] = []
-    with closed_on_failure(session, "the running server does not tell what it saw"):
-        while len(events) <= MAX_TOLD:
-            message, _ = await session.receive(TELL_SECONDS)
-            if "error" in message:
-                raise StartError(f"the running server is of a version without this command: {message['error']}")
-            if "end" in message:
-                session.close()
-                return export_of({**message, "trace": trace, "events": events})
-            events += message.get("events", [])
-        raise StartError("the running server tells without end")
+
+    def take(message: Object) -> int:
+        events.extend(message.get("events", []))
+        return len(events)
+
+    last = await heard(
+        session, take, "the running server does not tell what it saw", most=MAX_TOLD, seconds=TELL_SECONDS
+    )
+    return export_of({**last, "trace": trace, "events": events})
 
 
 def read_export(path: Path) -> Export:

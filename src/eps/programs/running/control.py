@@ -221,6 +221,31 @@ def closed_on_failure(session: Session, failed: str) -> Iterator[None]:
         raise
 
 
+async def heard(session: Session, take: Callable[[Object], int], failed: str, *, most: int, seconds: float) -> Object:
+    """What a server tells in several messages; the one that says that it is the last is returned.
+
+    Args:
+        take: is given each of the others, and says how much there is now.
+        failed: what it means if that fails: the begin of the error.
+        most: of what ``take`` says; with more it is not heard out.
+        seconds: for a message.
+
+    Raises:
+        StartError: it does not tell.
+    """
+    taken = 0
+    with closed_on_failure(session, failed):
+        while taken <= most:
+            message, _ = await session.receive(seconds)
+            if "error" in message:
+                raise StartError(f"the running server is of a version without this command: {message['error']}")
+            if "end" in message:
+                session.close()
+                return message
+            taken = take(message)
+        raise StartError("the running server tells without end")
+
+
 def is_ours(sock: socket.socket) -> bool:
     """Whether the process at the other end is our own user's, or root's."""
     size = struct.calcsize("3i")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from eps.core.names import Object
 from eps.errors import StartError
-from eps.programs.running.control import Session, ask, closed_on_failure
+from eps.programs.running.control import Session, ask, heard
 from eps.programs.running.standing import Standing
 
 STANDING = "standing"
@@ -45,17 +45,14 @@ async def asked(folder: Path, socket: str) -> Object | None:
     if session is None:
         return None
     pieces: list[str] = []
-    with closed_on_failure(session, "the running server does not tell how it is"):
-        while len(pieces) <= MAX_PIECES:
-            message, _ = await session.receive(TELL_SECONDS)
-            if "error" in message:
-                raise StartError(f"the running server is of a version without this command: {message['error']}")
-            if "end" in message:
-                session.close()
-                return _read("".join(pieces))
-            pieces.append(str(message.get("piece", "")))
-            session.send({"more": True})
-        raise StartError("the running server tells without end")
+
+    def take(message: Object) -> int:
+        pieces.append(str(message.get("piece", "")))
+        session.send({"more": True})
+        return len(pieces)
+
+    await heard(session, take, "the running server does not tell how it is", most=MAX_PIECES, seconds=TELL_SECONDS)
+    return _read("".join(pieces))
 
 
 def _read(text: str) -> Object:
