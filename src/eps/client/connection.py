@@ -15,11 +15,7 @@ from eps.client.endpoint import Endpoint, Place, Proxy
 from eps.client.errors import CallError
 from eps.client.failures import broke_off, dial_failed, refused_us, too_large, too_late
 from eps.client.requests import Call, head_of
-
-DEFAULT_KEEP_SECONDS = 1.5
-"""How long an unused connection is kept where the server doesn't say: below the shortest default of common servers."""
-
-LONGEST_KEEP_SECONDS = 60.0
+from eps.core.keep_alive import KEEP_ALIVE_SECONDS, kept_for
 
 MAX_INTERIM = 16
 """Heads with a status 1xx before the answer's: servers send one or two."""
@@ -157,14 +153,8 @@ def _next_head(reader: "_Reader") -> http.client.HTTPResponse:
 
 
 def keep_seconds(header: str | None) -> float:
-    """How long a connection is kept by an answer's field ``Keep-Alive`` (RFC 9112, appendix C.2.2): a second less than
-    the server keeps it."""
-    for parameter in (header or "").split(","):
-        name, _, value = parameter.strip().partition("=")
-        if name.lower() == "timeout" and value.strip().isdecimal() and len(value) < 8:
-            seconds = float(value)
-            return min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_SECONDS)
-    return DEFAULT_KEEP_SECONDS
+    """How long a connection is kept by an answer's field ``Keep-Alive``."""
+    return kept_for(header or "", KEEP_ALIVE_SECONDS)
 
 
 def _left(until: float) -> float:

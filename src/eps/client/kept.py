@@ -12,7 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from eps.client import fate
-from eps.client.connection import LONGEST_KEEP_SECONDS
+from eps.core.keep_alive import LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest, ClientTimeout
@@ -85,7 +85,7 @@ class Connector(aiohttp.TCPConnector):
     """Gives no connection out again that its server has ended, or will end before the request is there."""
 
     def __init__(self) -> None:
-        super().__init__(limit=MAX_CONNECTIONS, keepalive_timeout=LONGEST_KEEP_SECONDS)
+        super().__init__(limit=MAX_CONNECTIONS, keepalive_timeout=LONGEST_SECONDS)
 
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: "ClientTimeout") -> Connection:
         while True:

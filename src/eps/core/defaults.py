@@ -14,10 +14,6 @@ silent was forgotten. Where somebody lives and reads nothing, see ``transport.re
 ACCEPT_SECONDS = 10.0
 """That a token lives, and a party has to show one (PROTOCOL.md section 6)."""
 
-KEEP_ALIVE_SECONDS = 1.5
-"""How long an unused connection to an HTTP server is kept where that doesn't say: below the shortest default of common
-servers (gunicorn's 2 s), so that ours ends first."""
-
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 15, 5, 4
 """Seconds, seconds, questions: a silent peer that vanished is noticed after 35 s, by the kernel alone, and three lost
 packets end nothing. NAT boxes forget after five minutes or more. Two thousand idle tunnels cost a few hundred packets a

@@ -10,7 +10,6 @@ nothing is ever repeated.
 """
 
 import asyncio
-import re
 import secrets
 import socket
 import ssl
@@ -21,8 +20,9 @@ from typing import TypeVar
 
 import h11
 
-from eps.core.defaults import CALL_SECONDS, KEEP_ALIVE_SECONDS
+from eps.core.defaults import CALL_SECONDS
 from eps.core.jsonrpc_text import Load, render_request
+from eps.core.keep_alive import KEEP_ALIVE_SECONDS, kept_for
 from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
@@ -44,14 +44,12 @@ from eps.transport.tls import TlsFiles, client_context
 CONNECT_SECONDS = 10.0
 """For name, TCP and TLS together; leaves time to say so before the caller's own deadline."""
 
-LONGEST_KEEP_ALIVE = 60.0
 MAX_CONNECTIONS = 512
 """To one endpoint; further calls wait for one to become free."""
 
 MAX_VALUES = 1_000_000
 """Of one answer, where the caller sets no other limit; they take 250 MiB at most."""
 
-_TIMEOUT_PARAMETER = re.compile(r"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 _BROKEN_OFF = "the connection broke off before an answer came"
 _ENDPOINT_HINT = "check the endpoint, and that the server runs"
 _TLS_HINT = "check the tls settings and names"
@@ -341,10 +339,7 @@ class JsonRpcClient:
         self._keep_alive_header = header
         if self._limits.keep_alive <= 0:
             return
-        match = _TIMEOUT_PARAMETER.search(header)
-        seconds = float(match[1]) if match else 0.0
-        keep = min(max(seconds - 1.0, seconds / 2), LONGEST_KEEP_ALIVE) if match else self._limits.keep_alive
-        self._connections.keep_alive = keep
+        self._connections.keep_alive = kept_for(header, self._limits.keep_alive)
 
     def _failure(self, error: Exception, sent: "_Sent", how: str) -> DeliveryError:
         """What an exchange that did not come to its end means for the caller; ``how`` it ended."""

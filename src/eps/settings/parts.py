@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from eps.core.defaults import (
-    KEEP_ALIVE_SECONDS,
     KEEPALIVE_COUNT,
     KEEPALIVE_IDLE,
     KEEPALIVE_INTERVAL,
@@ -16,6 +15,7 @@ from eps.core.defaults import (
 )
 from eps.core.endpoint import is_this_machine, normal_host
 from eps.core.host_port import parse_host_port
+from eps.core.keep_alive import KEEP_ALIVE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,
