@@ -134,12 +134,17 @@ class Failover:
         await self.master.start()
         await self.replica.start()
         await self.replica.until(lambda role: role[3] == b"connected", "ROLE")
+        await self.master.until(_has_one_online, "INFO", "replication")  # a little later
         await self.sentinel.start()
         await self.sentinel.until(len, "SENTINEL", "replicas", "mymaster")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(self.sentinel.kill(), self.replica.kill(), self.master.kill())
+
+
+def _has_one_online(info: Any) -> bool:
+    return bool(info["connected_slaves"] == 1 and info["slave0"]["state"] == "online")
 
 
 def entry(number: int) -> DataEntry:
