@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eps.broker.broker import Broker, BrokerLimits
-from eps.broker.ending import ending
+from eps.broker.ending import WITHHELD, ending
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.core.address import parse_address
@@ -18,6 +18,7 @@ from eps.core.entries import Directory
 from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Operator
+from eps.core.trace import CURRENT
 from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown, Side, Unreachable
 from eps.reasons import Reason
 from support.fakes import FakeSource, RecordingTunnel, network_directory, removed_from
@@ -467,13 +468,18 @@ async def test_a_channel_that_is_no_tunnel_is_404() -> None:
 
 def test_how_an_ending_is_told() -> None:
     """What servers say is news for the administrator; what applications answer is not, and chooses no metric label."""
-    told = {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask"}
+    told = {"stage": "permission", "side": "peer", "outcome": "not_sent", "hint": "ask", "told_by": HD_2}
     theirs = Error(403, "no", told)
     assert ending(None, None) == ("ok", "", "", "", "", Level.DEBUG, "", 0)
-    assert ending(theirs, None) == ("not_sent", "network", "permission", "", "no (ask)", Level.WARN, "peer", 0)
+    assert ending(theirs, None, HD_2) == ("not_sent", "network", "permission", "", "no (ask)", Level.WARN, "peer", 0)
     short = Error(403, "no", {**told, "hint": "", "reason": "no-permission"})
-    assert ending(short, None) == ("not_sent", "network", "permission", "no-permission", "no", Level.WARN, "peer", 0)
-    assert ending(Error(403, "no", {**told, "reason": "our word"}), None).reason == ""
+    assert ending(short, None, HD_2)[:5] == ("not_sent", "network", "permission", "no-permission", "no")
+    assert ending(Error(403, "no", {**told, "reason": "our word"}), None, HD_2).reason == ""
+    for teller in ("", HD_1):
+        ended = ending(theirs, None, teller)
+        assert ended == ("error", "unknown", "permission", "", WITHHELD, Level.WARN, "", 0)
+    nobody = {key: value for key, value in told.items() if key != "told_by"}
+    assert ending(Error(403, "no", nobody), None, HD_2).fault == "unknown"
     for data in (None, {}, {"stage": "their word"}, {"stage": ["call"]}, "text"):
         ended = ending(Error(7, "x" * 1000, data), None)
         assert ended == ("error", "application", "call", "", "x" * 299 + "…", Level.DEBUG, "", 0)
@@ -507,6 +513,31 @@ async def test_words_that_may_be_an_application_s_are_logged_for_debugging_only(
     assert "patient" not in finished.message()
     (words,) = [event for event in setup.events if "patient" in event.message()]
     assert words.level is Level.DEBUG
+
+
+@pytest.mark.parametrize(
+    ("of_our_kind", "told_by", "fault"),
+    [
+        (True, "hd-2", "network"),
+        (True, "hd-3", "unknown"),  # which an application of hd-2 passes on, say
+        (False, "hd-2", "unknown"),  # servers in use pass on all that their applications say
+    ],
+    ids=["a server", "another's", "a server in use"],
+)
+async def test_an_application_cannot_pass_for_the_network(of_our_kind: bool, told_by: str, fault: str) -> None:
+    words = {"stage": "relay", "side": "proxy", "outcome": "not_sent", "hint": "", "reason": "no-tunnel"}
+
+    class Answering(Channel):
+        async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
+            trace = CURRENT.get()
+            assert trace is not None
+            trace.of_our_kind = of_our_kind
+            return await super().deliver(request, sender, timeout)
+
+    setup = Setup(Answering("hd-2", answer=Response("1", {}, Error(500, "no", {**words, "told_by": told_by}))))
+    await setup.call("hd-2.add(1)", HD_1)
+    (finished,) = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert (finished.fault, finished.reason) == (fault, "no-tunnel" if fault == "network" else "")
 
 
 async def test_a_peer_that_is_refused_again_and_again_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

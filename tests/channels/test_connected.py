@@ -286,3 +286,4 @@ async def test_only_clients_of_ours_are_told_the_trace(setup: Setup, ours: bool,
     stream.answers.put_nowait(pb.Response(id="1", took="00000.250000"))
     await call
     assert trace.there == (0.25 if ours and given else None)
+    assert trace.of_our_kind is ours

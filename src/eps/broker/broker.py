@@ -326,7 +326,8 @@ class Broker:
     def _report(
         self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
     ) -> None:
-        end, error = ending(response.error, failure), response.error
+        trace, error = CURRENT.get() or NO_TRACE, response.error
+        end = ending(error, failure, request.address.operator if trace.of_our_kind else "")
         if failure is None and response.error is not None and request.address.operator == self._name:
             # Our application's words, whatever they look like, are between it and its caller.
             end = end._replace(outcome="error", fault=APPLICATION, reason="", level=Level.DEBUG, side="")

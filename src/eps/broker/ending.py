@@ -5,7 +5,7 @@ from typing import NamedTuple
 from eps.core.event import Level
 from eps.core.message import Error
 from eps.core.names import Object
-from eps.core.told import quoted
+from eps.core.told import TOLD_BY, quoted
 from eps.errors import EpsError, Outcome, Side, Stage
 from eps.reasons import reason_of
 
@@ -34,12 +34,15 @@ class Ending(NamedTuple):
     left_out: int = 0
 
 
-def ending(error: Error | None, failure: EpsError | None) -> Ending:
+def ending(error: Error | None, failure: EpsError | None, teller: str = "") -> Ending:
     """How a call ended, for its log line and the metrics.
 
     What an EPS server says, ours (``failure``) or another, concerns the administrator; what an application answers is
     between it and its caller. Servers in use say it as applications do: that something failed is told, not in whose
     words. Stages, outcomes and reasons are fixed words, also where a peer chooses them: they become metric labels.
+
+    Args:
+        teller: the operator whose server has answered, if that lets no application say that a server speaks; else "".
     """
     if error is None:
         return Ending("ok")
@@ -49,7 +52,7 @@ def ending(error: Error | None, failure: EpsError | None) -> Ending:
         return Ending(*words, f"{failure}{place}", Level.WARN, failure.side.value)
     data = error.data if isinstance(error.data, dict) else {}
     stage, hint = data.get("stage"), data.get("hint")
-    if _is_told_by_a_server(data):
+    if _is_told_by_a_server(data, teller):
         detail = quoted(f"{error.message} ({hint})" if hint else error.message)
         known = reason_of(data.get("reason"))
         word = known.value if known else ""
@@ -60,8 +63,11 @@ def ending(error: Error | None, failure: EpsError | None) -> Ending:
     return Ending("error", APPLICATION, Stage.CALL.value, "", quoted(error.message))
 
 
-def _is_told_by_a_server(data: Object) -> bool:
-    """Whether an error's data have the form that EPS servers of ours give them, and no application's of its own."""
+def _is_told_by_a_server(data: Object, teller: str) -> bool:
+    """Whether the server that answered has made the error. An application can give its own the same form, or pass on
+    what a server has told it."""
+    if not teller or data.get(TOLD_BY) != teller:
+        return False
     words = (("stage", Stage), ("side", Side), ("outcome", Outcome))
     return isinstance(data.get("hint"), str) and all(data.get(key) in list(kind) for key, kind in words)
 

@@ -51,8 +51,10 @@ class ConnectedStream:
             NotSent: the stream was gone, or is full. OutcomeUnknown: no answer came.
         """
         self._check(request)
-        trace = CURRENT.get() if self._is_ours else None
+        trace = CURRENT.get()
         if trace is not None:
+            trace.of_our_kind = self._is_ours
+        if trace is not None and self._is_ours:
             codec.tell_trace(request, trace.parent())
         answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
@@ -77,7 +79,7 @@ class ConnectedStream:
                 reason=Reason.NO_ANSWER,
             ) from None
         else:
-            if trace is not None and trace.given:
+            if trace is not None and trace.given and self._is_ours:
                 trace.there = seconds_in(response.took)
             return response
         finally:

@@ -44,16 +44,19 @@ class Trace:
         given: whether whoever began the call gave it, and so traces it himself: then servers tell how long they took.
         opened_by: the trace of the call for which the connection was opened that this one went over; "" for none.
         there: seconds that the other server says it took; None: not told.
+        of_our_kind: whether the server that answered is of our kind, which lets no application's error say that a
+            server has made it (``core.told.TOLD_BY``); those in use pass everything on.
         tells: whether our caller is told how long it took here.
     """
 
-    __slots__ = ("given", "id", "opened_by", "tells", "there")
+    __slots__ = ("given", "id", "of_our_kind", "opened_by", "tells", "there")
 
     def __init__(self, trace_id: str, *, given: bool = False, opened_by: str = "") -> None:
         self.id = trace_id
         self.given = given
         self.opened_by = opened_by
         self.there: float | None = None
+        self.of_our_kind = False
         self.tells = False
 
     @classmethod

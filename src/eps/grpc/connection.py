@@ -257,8 +257,10 @@ class ClientConnection:
             raise sending_lost
         status = read_status(stream.trailers or headers)
         trace = CURRENT.get()
-        if trace is not None and trace.given:
-            trace.there = seconds_in((stream.trailers or headers).get(TOOK))
+        if trace is not None:
+            trace.of_our_kind = self._link.pulse.ours
+            if trace.given:
+                trace.there = seconds_in((stream.trailers or headers).get(TOOK))
         self._learn(service, message, status)
         return self._read(message, status)
 
