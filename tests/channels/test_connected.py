@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eps.channels.absences import Absences
-from eps.channels.connected import MAX_WAITING, Connected, ConnectedStream
+from eps.channels.connected import MAX_INSTANCES, MAX_WAITING, Connected, ConnectedStream
 from eps.channels.held_streams import announcement
 from eps.core.event import Level, PeerChanged, Refused
 from eps.core.names import Fingerprint, Operator
@@ -14,7 +14,7 @@ from eps.core.trace import CURRENT, Trace, trace_of
 from eps.core.warn_rate import WARN_SECONDS
 from eps.errors import DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
-from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA
+from eps.grpc.streams import BESIDE_METADATA, INSTANCE_KEY, STREAM_METADATA
 from eps.transport.tls import PeerIdentity
 from support.testing import Events
 
@@ -35,6 +35,10 @@ class FakeStream:
         self.waiting: set[object] = set()
         self.certain = asyncio.Event()
         self.certain.set()
+
+    @property
+    def is_sure(self) -> bool:
+        return self.certain.is_set()
 
     async def sure(self) -> None:
         await self.certain.wait()
@@ -287,3 +291,62 @@ async def test_only_clients_of_ours_are_told_the_trace(setup: Setup, ours: bool,
     await call
     assert trace.there == (0.25 if ours and given else None)
     assert trace.of_our_kind is ours
+
+
+def of_instance(instance: str) -> dict[str, str]:
+    return {**STREAM_METADATA, INSTANCE_KEY: instance}
+
+
+async def test_the_streams_of_several_servers_of_one_operator_are_kept_beside_each_other(setup: Setup) -> None:
+    """One of them, restarted, takes the place of its own stream and no other's; a call's answer comes from its own."""
+    first = await setup.open(metadata=of_instance("a"))
+    second = await setup.open(metadata=of_instance("b"))
+    again = await setup.open(metadata=of_instance("a"))
+    assert "newer stream" in first.aborted
+    assert not second.aborted
+    await setup.tasks[0]
+    again.answers.put_nowait(None)
+    await setup.tasks[2]
+    call = setup.call()
+    assert (await second.sent.get()).id == "1"
+    second.answers.put_nowait(pb.Response(id="1"))
+    await call
+    second.answers.put_nowait(None)
+    await setup.tasks[1]
+    assert setup.connected.get(HD_2) is None
+    assert [event.up for event in setup.events.of(PeerChanged)] == [True, True, False, True, False, False]
+
+
+async def test_a_call_goes_to_the_server_with_the_fewest_in_hand_and_else_to_each_in_turn(setup: Setup) -> None:
+    streams = {name: await setup.open(metadata=of_instance(name)) for name in "ab"}
+    calls = [setup.call(str(number)) for number in range(4)]
+    got = {name: [(await stream.sent.get()).id for _ in range(2)] for name, stream in streams.items()}
+    assert got == {"a": ["0", "2"], "b": ["1", "3"]}
+    for number in ("1", "3"):
+        streams["b"].answers.put_nowait(pb.Response(id=number))
+        await calls[int(number)]
+    more = [setup.call(str(number)) for number in (4, 5)]
+    assert [(await streams["b"].sent.get()).id for _ in range(2)] == ["4", "5"]
+    for call in (calls[0], calls[2], *more):
+        call.cancel()
+
+
+async def test_a_server_in_doubt_or_about_to_stop_is_asked_last(setup: Setup) -> None:
+    doubtful = await setup.open(metadata=of_instance("a"))
+    await setup.open(metadata=of_instance("b"))
+    doubtful.certain.clear()
+    assert [setup.stream().instance for _ in range(2)] == ["b", "b"]
+    doubtful.certain.set()
+    setup.stream().is_stopping = True  # a, as the longest unused
+    assert [setup.stream().instance for _ in range(2)] == ["b", "b"]
+
+
+@pytest.mark.parametrize("instance", ["x" * 101, "a b", "ü", ""], ids=["long", "space", "no ASCII", "empty"])
+async def test_a_server_that_names_itself_otherwise_is_its_operators_only_one(setup: Setup, instance: str) -> None:
+    await setup.open(metadata=of_instance(instance))
+    assert setup.stream().instance == ""
+
+
+async def test_made_up_names_of_servers_are_bounded(setup: Setup) -> None:
+    streams = [await setup.open(metadata=of_instance(str(number))) for number in range(MAX_INSTANCES + 2)]
+    assert ["more than" in stream.aborted for stream in streams] == [True] * 2 + [False] * MAX_INSTANCES

@@ -13,7 +13,7 @@ from eps.errors import DeliveryError, GivenUp, NotPermitted, NotSent, OutcomeUnk
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.pulse import PulseLimits
 from eps.grpc.server import ServerStream
-from eps.grpc.streams import STREAM_METADATA, answers_unordered
+from eps.grpc.streams import SERVER_METADATA, STREAM_METADATA, answers_unordered
 from eps.grpc.struct_decoder import decode_struct
 from eps.transport.tls import PeerIdentity
 from support.grpc_rig import (
@@ -259,7 +259,7 @@ async def test_both_sides_say_at_once_that_they_take_answers_in_any_order() -> N
         connection = await it.connect()
         async with connection.open_stream({"extra": "1"}) as stream:
             metadata = await soon(stream.server_metadata())
-            assert metadata == STREAM_METADATA
+            assert metadata == SERVER_METADATA
             assert answers_unordered(metadata)
         assert seen == [{**STREAM_METADATA, "extra": "1"}]
     assert not answers_unordered({})

@@ -1,8 +1,9 @@
 """The operators that hold a ``ServerCall`` stream to us: how to call those that nobody can dial.
 
-PROTOCOL.md section 3. One stream per operator: a newer one takes over and the older is ended; when an old one ends, the
-newer stays. Requests go down as they come, answers are matched by id, and every call still waiting fails at once when
-its stream ends.
+PROTOCOL.md section 3. One stream of each of an operator's servers, which say which they are: a newer one
+of the same server takes over and the older is ended; when an old one ends, the newer stays. A call goes to the server
+that has the fewest in hand. Requests go down as they come, answers are matched by id, and every call still waiting
+fails at once when its stream ends.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
-from eps.grpc.streams import answers_unordered, is_beside_another
+from eps.grpc.streams import answers_unordered, instance_of, is_beside_another
 from eps.reasons import Reason
 from eps.transport.tls import PeerIdentity
 
@@ -28,21 +29,39 @@ MAX_ANNOUNCEMENT_BYTES = 4_096
 """Of what a stream's first message holds: a name has 253 at the most, and some room for what others may add. A
 structure of 4 MiB, which a stranger may send, takes a second to be read."""
 
+MAX_INSTANCES = 32
+"""Servers of one operator that may hold a stream to us, more than anybody runs: whoever makes up names of servers gets
+no more of our memory. The oldest one gives way."""
+
 MAX_WAITING = 10_000
 """Calls waiting for answers on one stream; beyond, further ones are refused rather than piled up."""
 
 
 class ConnectedStream:
-    """One stream and the calls that wait for answers on it."""
+    """One stream and the calls that wait for answers on it.
+
+    Attributes:
+        instance: which of the operator's servers holds it; empty: its only one.
+        is_stopping: it takes no new calls, as it has said.
+        used: when a call went down last, counted in calls.
+    """
 
     def __init__(self, operator: Operator, stream: ServerStream) -> None:
         self.operator = operator
+        self.instance = instance_of(stream.client_metadata)
+        self.is_stopping = False
+        self.used = 0
         self._stream = stream
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
         self._ended = ""
         self._leaving = ""
         self._is_ours = answers_unordered(stream.client_metadata)
         self._back_within = "seconds" if self._is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
+
+    @property
+    def burden(self) -> tuple[bool, int, int]:
+        """What speaks against giving it the next call: doubts, calls in hand, and else that it had the last one."""
+        return self.is_stopping or not self._stream.is_sure, len(self._waiting), self.used
 
     async def call(self, request: pb.Request, timeout: float) -> pb.Response:
         """Send ``request`` down the stream and wait for the answer with its id.
@@ -150,11 +169,18 @@ class Connected:
         self._absences = absences
         self._emit = sparing(emit, time.monotonic)
         self._changes = WarnRate()
-        self._streams: dict[Operator, ConnectedStream] = {}
+        self._streams: dict[Operator, dict[str, ConnectedStream]] = {}
+        self._used = 0
 
     def get(self, operator: Operator) -> ConnectedStream | None:
-        """The stream that ``operator`` holds now; None if it holds none."""
-        return self._streams.get(operator)
+        """The stream of ``operator`` for a call: of several the one with the fewest; None if it holds none."""
+        streams = self._streams.get(operator)
+        if not streams:
+            return None
+        self._used += 1
+        chosen = min(streams.values(), key=lambda stream: stream.burden)
+        chosen.used = self._used
+        return chosen
 
     async def run(self, peer: PeerIdentity, stream: ServerStream) -> None:
         """Serve one stream until it ends; called for each that a client opens."""
@@ -163,16 +189,14 @@ class Connected:
             return
         self._absences.came(operator)
         connected = ConnectedStream(operator, stream)
-        older = self._streams.get(operator)
-        self._streams[operator] = connected
+        older = self._streams.get(operator, {}).pop(connected.instance, None)
         if older is not None:
-            reason = f"{operator} {NEWER}"
-            if is_beside_another(stream.client_metadata):
-                older.leave(reason)
-            else:  # it may well be dead: who waits on it must learn so
-                older.abort(reason)
-                if self._absences.replaced(operator):
-                    self._emit(two_servers(operator, f"to {self._name}"))
+            self._take_over(older, beside=is_beside_another(stream.client_metadata))
+        streams = self._streams.setdefault(operator, {})
+        streams[connected.instance] = connected
+        if len(streams) > MAX_INSTANCES:
+            reason = f"{operator} holds streams of more than {MAX_INSTANCES} servers"
+            streams.pop(next(iter(streams))).abort(reason)
             self._changed(operator, up=False, reason=reason)
         self._changed(operator, up=True)
         try:
@@ -180,9 +204,28 @@ class Connected:
         finally:
             reason = stream.reason or "this server is stopping"
             connected.end(reason)
-            if self._streams.get(operator) is connected:  # a newer one may have taken over
-                del self._streams[operator]
-                self._changed(operator, up=False, reason=reason)
+            self._forget(connected, reason)
+
+    def _take_over(self, older: ConnectedStream, *, beside: bool) -> None:
+        """A newer stream of the same server is there."""
+        operator = older.operator
+        reason = f"{operator} {NEWER}"
+        if beside:
+            older.leave(reason)
+        else:  # it may well be dead: who waits on it must learn so
+            older.abort(reason)
+            if self._absences.replaced(operator):
+                self._emit(two_servers(operator, f"to {self._name}"))
+        self._changed(operator, up=False, reason=reason)
+
+    def _forget(self, connected: ConnectedStream, reason: str) -> None:
+        streams = self._streams.get(connected.operator, {})
+        if streams.get(connected.instance) is not connected:  # a newer one has taken over
+            return
+        del streams[connected.instance]
+        if not streams:
+            del self._streams[connected.operator]
+        self._changed(connected.operator, up=False, reason=reason)
 
     def _changed(self, operator: Operator, *, up: bool, reason: str = "") -> None:
         """An operator that opens streams without end gets one line a second of each kind, as its failed calls do."""
@@ -212,5 +255,5 @@ class Connected:
 
     def close(self) -> None:
         """End all streams."""
-        for stream in list(self._streams.values()):
+        for stream in [stream for streams in self._streams.values() for stream in streams.values()]:
             stream.abort(f"{self._name} is stopping")

@@ -214,7 +214,11 @@ async def _send_down(stream: ConnectedStream, request: Request, sender: Operator
     message = await encode_request(request, sender)
     answer = await read_answer(await stream.call(message, timeout), request)
     if answer.error is not None:
-        _check_begun(answer.error, stream.operator)
+        try:
+            _check_begun(answer.error, stream.operator)
+        except NotSent:
+            stream.is_stopping = True  # the next attempt takes another, where there is one
+            raise
     return answer
 
 

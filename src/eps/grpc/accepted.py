@@ -31,7 +31,7 @@ from eps.grpc.framing import (
 )
 from eps.grpc.link import WireLimits
 from eps.grpc.service import CALL, METHODS
-from eps.grpc.streams import STREAM_METADATA, ServerStream, end_with_status
+from eps.grpc.streams import SERVER_METADATA, STREAM_METADATA, ServerStream, end_with_status
 from eps.grpc.wire import Wire
 from eps.grpc.wire_stream import StreamLost, WireStream
 from eps.transport.arrivals import MAX_ARRIVING, Arrival
@@ -182,7 +182,7 @@ class Accepted:
         elif METHODS[headers[":path"]] == CALL:
             stream.on_complete = lambda: self._start(stream, self._run_call(stream))
         else:
-            stream.send_headers(response_headers(STREAM_METADATA))
+            stream.send_headers(response_headers(SERVER_METADATA))
             self._start(stream, self._run_stream(stream))
 
     def on_refused(self, stream: WireStream, error: FramingError) -> None:

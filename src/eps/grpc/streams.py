@@ -6,6 +6,7 @@ when a stream opens; a peer that says nothing is one of those in use.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Protocol, Self
 
@@ -31,6 +32,24 @@ BESIDE_MARK = "answers"
 BESIDE_METADATA = {BESIDE_KEY: BESIDE_MARK}
 """What ours say besides, where the stream takes the place of one that they still hold: what was sent down that one is
 answered on it, new requests come down the newer one."""
+
+
+INSTANCE_KEY = "eps-instance"
+"""Which of several servers of one operator holds the stream."""
+
+INSTANCES_KEY = "eps-instances"
+INSTANCES_KEPT = "kept"
+
+SERVER_METADATA = {**STREAM_METADATA, INSTANCES_KEY: INSTANCES_KEPT}
+"""What ours say to whoever opens a stream: a stream of each instance is kept."""
+
+_INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+
+
+def instance_of(metadata: Mapping[str, str]) -> str:
+    """Which of its operator's servers a client is; empty if it doesn't say, or not as ours do."""
+    instance = metadata.get(INSTANCE_KEY, "")
+    return instance if _INSTANCE.fullmatch(instance) else ""
 
 
 def is_beside_another(metadata: Mapping[str, str]) -> bool:
@@ -192,6 +211,11 @@ class ServerStream:
             await self._stream.send(body)
         except StreamLost as lost:
             raise NotSent(f"the stream is over: {self.reason or lost}") from lost
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether there is no doubt that the client is still there."""
+        return self._link.sure.done()
 
     async def sure(self) -> None:
         """Wait while it is in doubt whether the client is still there."""
