@@ -7,17 +7,19 @@ from typing import Self
 
 import pytest
 
-from eps.channels.held_streams import HeldStreams
+from eps.channels.absences import NEWER
+from eps.channels.held_streams import MOVES, HeldStreams, Unheld
 from eps.core.event import Level, Notice, PeerChanged
 from eps.core.names import Fingerprint, Operator
 from eps.core.trace import CURRENT, Trace, seconds_in, traceparent
-from eps.errors import NotSent, Unreachable
+from eps.errors import NotSent, Side, Unreachable
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.framing import PREFIX_BYTES
 from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA
 from eps.grpc.struct_decoder import decode_struct
 from eps.grpc.struct_encoder import encode_struct
+from eps.reasons import Reason
 from eps.transport.tls import PeerIdentity
 from support.fakes import FakeSource, network_directory
 from support.testing import Events
@@ -225,6 +227,26 @@ async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
     await setup.next_stream()
     texts = [notice.text for notice in setup.events.of(Notice)]
     assert [text.rpartition(": ")[2] for text in texts] == ["the server ended it", "refused", "no route"]
+    assert [(one.side, one.reason, one.peer) for one in setup.events.of(Notice)] == [
+        ("peer", "broke-off", PROXY),
+        ("peer", "unreachable", PROXY),
+        ("peer", "unreachable", PROXY),
+    ]
+    assert setup.held.state == {PROXY: None}
+
+
+@pytest.mark.parametrize(
+    ("text", "side", "reason"),
+    [
+        ("the server ended it", Side.PEER, Reason.BROKE_OFF),
+        (f"hd-1 {NEWER}", Side.OURS, Reason.SECOND_SERVER),
+        (MOVES, None, None),
+    ],
+    ids=["ended", "newer", "moves"],
+)
+def test_whose_it_is_that_a_stream_ended(text: str, side: Side | None, reason: Reason | None) -> None:
+    why = Unheld.ended(text, HD_1)
+    assert (why.text, why.side, why.reason) == (text, side, reason)
 
 
 async def test_a_server_with_another_name_for_the_service_is_asked_again_at_once_and_once(setup: Setup) -> None:

@@ -80,7 +80,7 @@ async def test_sender_id_and_method_are_read_in_any_order_and_the_last_one_count
         asked.append((await request.read(), sender))
         return Response("", "done")
 
-    answer = await answer_request(deliver, peer, message, lambda name: frozenset([peer.fingerprint]))
+    answer = await answer_request(Operator("hd-2"), deliver, peer, message, lambda name: frozenset([peer.fingerprint]))
     assert answer.id == "hd-2.other(2)"
     request, sender = asked[0]
     assert (str(request.address), request.params, sender) == ("hd-2.other(2)", {"a": 1}, "hd-1b")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from eps.channels import Deliver, Way
-from eps.channels.held_streams import HeldStreams
+from eps.channels.held_streams import HeldStreams, Unheld
 from eps.channels.own_pin import OwnPin
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.channels.pool import Pool
@@ -141,8 +141,8 @@ class GrpcClientChannel:
         self._streams.take_back()
 
     @property
-    def streams(self) -> Mapping[Operator, str]:
-        """To whom we want to hold a stream, and why there is none now; "" where there is one."""
+    def streams(self) -> Mapping[Operator, Unheld | None]:
+        """To whom we want to hold a stream, and why there is none now; None where there is one."""
         return self._streams.state
 
     @property
@@ -304,7 +304,7 @@ class GrpcClientChannel:
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None
-        return await answer_request(self._deliver, connection.peer, message, self._pins)
+        return await answer_request(self._name, self._deliver, connection.peer, message, self._pins)
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
         trace = current_id()

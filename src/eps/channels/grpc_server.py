@@ -187,7 +187,7 @@ class GrpcServerChannel:
     def answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
         """A call of ``peer``, answered; see ``peers.answer_request``."""
         assert self._deliver is not None
-        return answer_request(self._deliver, peer, message, self._pins)
+        return answer_request(self._name, self._deliver, peer, message, self._pins)
 
     async def _watch_directory(self) -> None:
         """Cut the connections of peers whose certificates the directory no longer pins for each of their names."""

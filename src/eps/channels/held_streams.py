@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from eps.channels.absences import NEWER, Absences, two_servers
 from eps.core.event import Emit, Level, Notice, PeerChanged
@@ -21,7 +21,7 @@ from eps.core.names import Operator
 from eps.core.told import error_response
 from eps.core.trace import CURRENT, Trace
 from eps.directory import DirectorySource
-from eps.errors import EpsError, InternalError, NotSent, Side
+from eps.errors import EpsError, InternalError, NotSent, Side, Stage
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
@@ -56,8 +56,38 @@ HANDLING_FAILED = -100
 MOVES = "it moves to another connection"
 """Why a stream ended that is opened again at once: no failure."""
 
-_End = tuple[str, str, bool]
-"""Why a stream ended, what to do about it, and whether the service's name was wrong."""
+
+class Unheld(NamedTuple):
+    """Why there is no stream now.
+
+    Attributes:
+        side: whose it is; None while one is about to be opened.
+    """
+
+    text: str
+    hint: str = ""
+    side: Side | None = None
+    reason: Reason | None = None
+
+    @classmethod
+    def of(cls, error: EpsError) -> "Unheld":
+        """It could not be opened, or has failed."""
+        return cls(error.message, error.hint, error.side, error.reason)
+
+    @classmethod
+    def ended(cls, text: str, own: Operator) -> "Unheld":
+        """It was over for a reason that its other end has said, or the connection's loss."""
+        if text == MOVES:
+            return cls(text)
+        if f"{own} {NEWER}" in text:
+            return cls(text, "stop one of the two", Side.OURS, Reason.SECOND_SERVER)
+        return cls(text, "", Side.PEER, Reason.BROKE_OFF)
+
+
+_End = tuple[Unheld, bool]
+"""Why a stream ended, and whether the service's name was wrong."""
+
+OPENING = Unheld("it is being opened")
 
 Answer = Callable[[ClientConnection, pb.Request], Coroutine[Any, Any, pb.Response]]
 """Handles one request of the connection's peer; failures are answers."""
@@ -73,7 +103,7 @@ class HeldStreams:
     """Keeps a stream to every operator that the directory says may call us and that we can dial.
 
     Attributes:
-        state: why there is none to each of them now; "" where there is one.
+        state: why there is none to each of them now; None where there is one.
     """
 
     def __init__(self, name: Operator, source: DirectorySource, connect: Connect, answer: Answer, emit: Emit) -> None:
@@ -82,7 +112,7 @@ class HeldStreams:
         self._connect = connect
         self._answer = answer
         self._emit = emit
-        self.state: dict[Operator, str] = {}
+        self.state: dict[Operator, Unheld | None] = {}
         self._holders: dict[Operator, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._hands: set[Budget] = set()
@@ -140,7 +170,7 @@ class HeldStreams:
     async def _hold(self, operator: Operator) -> None:
         """Open the stream again and again; a failure is told once until it changes."""
         pause, reported, renamed = FIRST_PAUSE, "", False
-        self.state[operator] = "it is being opened"
+        self.state[operator] = OPENING
         older: asyncio.Task[_End] | None = None
         first = self._first_is_beside
         while True:
@@ -155,17 +185,17 @@ class HeldStreams:
             if not serving.done():
                 older = serving  # it ends when all that came down is answered
             else:
-                reason, hint, other_name = serving.result()
+                why, other_name = serving.result()
+                reason = why.text
                 if f"{self._name} {NEWER}" in reason and self._absences.replaced(operator):
                     self._emit(two_servers(self._name, f"to {operator}", Side.OURS))
-                self.state[operator] = reason
+                self.state[operator] = why
                 renamed = other_name and not renamed
                 if renamed:
                     continue  # at once, but once only: the next stream asks for the service by its other name
                 if reason not in (reported, MOVES) and self._ours.is_set():
                     reported = reason
-                    text = f"no stream to {operator}, so it can't call us; trying again: {reason}"
-                    self._emit(Notice(level=Level.WARN, text=text, hint=hint))
+                    self._emit(_no_stream(operator, why))
             if serving.done() or pause > FIRST_PAUSE:
                 await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -182,24 +212,25 @@ class HeldStreams:
 
     async def _one_stream(self, operator: Operator, held: "_Held") -> _End:
         """Hold one stream until it ends."""
-        up, hint, other_name = False, "", False
+        up, other_name = False, False
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
             beside = BESIDE_METADATA if held.beside else {}
             async with connection.open_stream({**STREAM_METADATA, **beside}) as stream:
                 await stream.send(announcement(self._name))
                 up = True
-                self.state[operator] = ""
+                self.state[operator] = None
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
                 await self._serve(connection, stream, held)
-                reason, other_name = stream.reason, stream.other_name
+                why, other_name = Unheld.ended(stream.reason, self._name), stream.other_name
         except EpsError as error:
-            reason, hint = error.message, error.hint
+            why = Unheld.of(error)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody else opens this stream again
-            reason, hint = f"unexpected {error!r}", "this is a defect of this server"
+            text = f"unexpected {error!r}"
+            why = Unheld(text, "this is a defect of this server", Side.OURS, Reason.INTERNAL)
         if up:
-            self._emit(PeerChanged(link="stream", peer=operator, up=False, detail=reason))
-        return reason, hint, other_name
+            self._emit(PeerChanged(link="stream", peer=operator, up=False, detail=why.text))
+        return why, other_name
 
     async def _serve(self, connection: ClientConnection, stream: ReverseStream, held: "_Held") -> None:
         tasks, hand = Tasks(), Budget(MAX_BYTES_IN_HAND)
@@ -267,10 +298,21 @@ class HeldStreams:
             self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))
             return framed(self._failed(request, "handling the call failed", f"look into the log of {self._name}"))
 
-    @staticmethod
-    def _failed(request: pb.Request, why: str, hint: str) -> pb.Response:
+    def _failed(self, request: pb.Request, why: str, hint: str) -> pb.Response:
         failed = InternalError(why, code=HANDLING_FAILED, hint=hint)
-        return codec.encode_response(error_response("", failed), request.id)
+        return codec.encode_response(error_response("", failed, self._name), request.id)
+
+
+def _no_stream(operator: Operator, why: Unheld) -> Notice:
+    return Notice(
+        level=Level.WARN,
+        text=f"no stream to {operator}, so it can't call us; trying again: {why.text}",
+        hint=why.hint,
+        reason=why.reason.value if why.reason is not None else "",
+        stage=Stage.BROKER.value,
+        side=why.side.value if why.side is not None else "",
+        peer=operator,
+    )
 
 
 class _Held:

@@ -20,20 +20,22 @@ from eps.transport.large_values import LARGE_VALUES
 from eps.transport.tls import PeerIdentity, Pins, pin_failure
 
 
-async def answer_request(deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins) -> pb.Response:
+async def answer_request(
+    own: Operator, deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins
+) -> pb.Response:
     """Who sends is decided by the certificate, what is asked by the one parsed address; failures are answers."""
     message_id = message.id
     try:
         sender = sender_of(peer, message.clientName, pins)
         unread = Unread(codec.decode_address(message), message.params, _params)
     except EpsError as error:
-        return codec.encode_response(error_response(message_id, error), message_id)
+        return codec.encode_response(error_response(message_id, error, own), message_id)
     del message  # its bytes are let go as soon as they are read, and the call may be slow
     response = await deliver(unread, sender)
     try:
         return await encode_response(response, message_id)
     except BadRequest as error:
-        return codec.encode_response(error_response(message_id, _executed(error)), message_id)
+        return codec.encode_response(error_response(message_id, _executed(error), own), message_id)
 
 
 async def encode_request(request: Request, sender: Operator) -> pb.Request:

@@ -57,6 +57,7 @@ class Notice(Event):
         reason: a word of ``eps.reasons``, where it tells a failure that has one.
         stage: of a call, which fails there because of this; an errors.Stage word, or empty.
         side: whose failure it is, as ``error.data.side`` has it; empty where it tells none.
+        peer: with whom it fails; empty where it concerns nobody else.
     """
 
     text: str
@@ -64,6 +65,7 @@ class Notice(Event):
     reason: str = ""
     stage: str = ""
     side: str = ""
+    peer: str = ""
     kind: ClassVar[str] = "notice"
 
     def message(self) -> str:

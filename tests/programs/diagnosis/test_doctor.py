@@ -17,7 +17,7 @@ from eps.programs.diagnosis.doctor import Facts, gather, judge
 from eps.programs.diagnosis.finding import Failure, Finding, Mark, exit_code
 from eps.programs.diagnosis.lately import Seen
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings, look
-from eps.programs.diagnosis.own_server import Asked, judge_loop
+from eps.programs.diagnosis.own_server import Asked, judge_loop, judge_streams
 from eps.programs.diagnosis.paper import Paper
 from eps.programs.diagnosis.ping import Pinged
 from eps.programs.diagnosis.probes import Reached, Target
@@ -58,7 +58,7 @@ def tcp(address: str, who: str, failure: Failure | None = None, ahead: float | N
 
 def fine(settings: EpsSettings, local: Local) -> Facts:
     """All is well."""
-    status = {"version": "1", "pid": 7, "seconds": 90, "name": "hd-1", "listening": ["gRPC :1"], "streams": {PROXY: ""}}
+    status = {"version": "1", "pid": 7, "seconds": 90, "name": "hd-1", "listening": ["gRPC :1"], "streams": {PROXY: {}}}
     return Facts(
         settings,
         local,
@@ -109,6 +109,7 @@ def test_all_is_well(settings: EpsSettings, local: Local) -> None:
 
 GONE = Failure.of(Unreachable("hd-1 at localhost:1: connection refused; is the server running?", hint="check"))
 NO_STREAM = Failure("hd-2 holds no stream", "start it", "peer", "broker", "peer-off")
+REFUSED = {"why": "connection refused", "fix": "check the address", "reason": "unreachable"}
 SILENT = Failure("localhost:9999: no answer within 5 s; does a firewall stand in between?", "check", "peer")
 
 
@@ -197,18 +198,29 @@ def test_no_directory_at_all(settings: EpsSettings, local: Local) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "mark"),
+    ("told", "mark", "side", "reason"),
     [
-        ({"streams": {PROXY: "connection refused"}}, Mark.WRONG),
-        ({"streams": {}}, Mark.WRONG),
-        ({"pid": 0}, Mark.UNKNOWN),
-        ({}, Mark.UNKNOWN),
+        ({"streams": {PROXY: REFUSED | {"side": "peer"}}}, Mark.WRONG, "proxy", "proxy-unreachable"),
+        ({"streams": {PROXY: REFUSED | {"side": "ours", "fix": ""}}}, Mark.WRONG, "ours", "proxy-unreachable"),
+        ({"streams": {PROXY: {"why": "it is being opened", "side": ""}}}, Mark.UNKNOWN, "", ""),
+        ({"streams": {}}, Mark.WRONG, "ours", ""),
+        ({"streams": {PROXY: "of long ago"}}, Mark.UNKNOWN, "", ""),
+        ({"pid": 0}, Mark.UNKNOWN, "", ""),
+        ({}, Mark.UNKNOWN, "", ""),
     ],
-    ids=["failing", "none", "older", "down"],
+    ids=["failing", "ours", "soon", "none", "old", "older", "down"],
 )
-def test_streams(told: dict[str, Any], mark: Mark, settings: EpsSettings, local: Local) -> None:
+def test_streams(told: dict[str, Any], mark: Mark, side: str, reason: str, settings: EpsSettings, local: Local) -> None:
     found = judge(replace(fine(settings, local), asked=Asked(told)), datetime.now(UTC))
-    assert [one.mark for one in found if one.group == "streams"] == [mark]
+    (one,) = [one for one in found if one.group == "streams"]
+    assert (one.mark, one.side, one.reason) == (mark, side, reason)
+    assert one.fix if mark is Mark.WRONG else not one.side
+
+
+def test_a_stream_to_whom_nobody_else_comes_through() -> None:
+    """An operator that calls us itself is no proxy."""
+    (one,) = judge_streams(Asked({"pid": 7, "streams": {"hd-2": REFUSED | {"side": "peer"}}}), [Operator("hd-2")])
+    assert (one.side, one.what) == ("peer", "none to hd-2: it can't call us")
 
 
 def test_nobody_needs_a_stream(settings: EpsSettings, local: Local) -> None:

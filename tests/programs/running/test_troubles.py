@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from eps.core.event import CallFinished, Level, Notice, Step, TunnelFinished
+from eps.core.event import CallFinished, Level, Notice, PeerChanged, Step, TunnelFinished
 from eps.core.names import Object
 from eps.programs.running.control import MAX_PACKET_BYTES, Session
 from eps.programs.running.troubles import MAX_KEPT, MAX_REASONS, MAX_TEXT, MAX_TOLD, Troubles
@@ -136,3 +136,11 @@ async def test_bounds(troubles: Troubles, clock: FakeClock) -> None:
     assert all(len(json.dumps(one[key])) <= MAX_TEXT + 2 for one in found for key in ("what", "why"))
     troubles.keep(call(method="m" * 10_000, recipient=f"hd-{2 * MAX_KEPT - 1}" + "x" * 1_000))
     assert f"hd-{2 * MAX_KEPT - 2}x" in (await told(troubles))[0]["what"]
+
+
+async def test_a_stream_that_is_up_again_is_no_trouble(troubles: Troubles) -> None:
+    for peer in ("p-1", "p-2"):
+        troubles.keep(Notice(level=Level.WARN, text=f"no stream to {peer}", reason="unreachable", peer=peer))
+    troubles.keep(PeerChanged(link="stream", peer="p-1", up=True))
+    troubles.keep(PeerChanged(link="stream", peer="p-2", up=False))
+    assert [one["what"] for one in await told(troubles)] == ["no stream to p-2"]

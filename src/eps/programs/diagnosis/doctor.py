@@ -109,7 +109,9 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     found += [*way.judge_own_way(directory, own), *way.judge_proxies(proxies)]
     asked = [Operator(taken.operator) for _, taken in proxies] if proxies is not None else None
     found += way.judge_relays(asked, facts.relays)
-    found += judge_streams(facts.asked, _wanted_streams(settings, directory))
+    mine = directory.entry(own) if directory is not None else None
+    behind_us = mine.proxies if mine is not None else ()
+    found += judge_streams(facts.asked, _wanted_streams(settings, directory), behind_us)
     if facts.peer:
         taken = way.as_known(facts.taken, fresh=fresh) if facts.taken is not None else None
         found += way.judge_peer(directory, own, facts.peer, taken, facts.served)

@@ -1,14 +1,14 @@
 """What a doctor finds: one form for all groups. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from eps.core.message import Error
 from eps.core.names import Object
 from eps.core.told import quoted
 from eps.errors import EpsError
-from eps.reasons import TABLE, reason_of
+from eps.reasons import TABLE, Reason, reason_of
 
 
 class Mark(StrEnum):
@@ -84,6 +84,12 @@ class Failure:
         data: Object = error.data if isinstance(error.data, dict) else {}
         hint, side, stage, reason = (quoted(str(data.get(key) or "")) for key in ("hint", "side", "stage", "reason"))
         return cls(f"{quoted(error.message)} (code {error.code})", hint, side, stage, reason)
+
+    def of_a_proxy(self) -> "Failure":
+        """The same, where the other operator is a proxy of ours."""
+        side = "proxy" if self.side == "peer" else self.side
+        reason = Reason.PROXY_UNREACHABLE if self.reason == Reason.UNREACHABLE else self.reason
+        return replace(self, side=side, reason=reason)
 
     def found(self, group: str, what: str) -> Finding:
         """The finding that it makes."""

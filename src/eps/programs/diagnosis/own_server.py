@@ -1,7 +1,7 @@
 """The running server, its port, its application, and the streams that it holds to others."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,11 +161,12 @@ def _process(asked: Asked, start: str) -> Finding:
     return well(SERVER, what, ", ".join(map(str, asked.told.get("listening", ()))))
 
 
-def judge_streams(asked: Asked, wanted: Sequence[Operator] | None) -> list[Finding]:
+def judge_streams(asked: Asked, wanted: Sequence[Operator] | None, proxies: Container[str] = ()) -> list[Finding]:
     """Of the streams that our server holds, on which those call us who can't dial us.
 
     Args:
         wanted: to whom, as the directory has it; None: that isn't known.
+        proxies: those of them through which others reach us.
     """
     if wanted is None or not asked.runs:
         why = "no server runs" if not asked.runs else "no directory is known"
@@ -175,13 +176,21 @@ def judge_streams(asked: Asked, wanted: Sequence[Operator] | None) -> list[Findi
     if "streams" not in asked.told:
         return [unknown(STREAMS, "not looked at: our server is of an older version, which does not tell of them")]
     held: Object = dict(asked.told["streams"])
-    return [_stream(operator, held.get(operator)) for operator in wanted]
+    return [_stream(operator, held.get(operator), is_proxy=operator in proxies) for operator in wanted]
 
 
-def _stream(operator: Operator, reason: object) -> Finding:
-    if reason == "":
+def _stream(operator: Operator, told: object, *, is_proxy: bool) -> Finding:
+    whom = "nobody can call us through it" if is_proxy else "it can't call us"
+    if told is None:
+        why, fix = "our server has no grpc_client channel, or has not opened one yet", "see its log; then restart it"
+        return Finding(STREAMS, Mark.WRONG, f"none to {operator}: {whom}", why, "ours", fix)
+    if not isinstance(told, Mapping):
+        return unknown(STREAMS, f"to {operator}: our server is of an older version, which does not tell enough of it")
+    if not told:
         return well(STREAMS, f"to {operator} is up: it can call us")
-    why = str(reason) if reason else "our server has not opened one yet, or has no grpc_client channel"
-    fix = f"see the groups above for what fails on the way to {operator}; our server tries again by itself"
-    what = f"none to {operator}: nobody can call us through it"
-    return Finding(STREAMS, Mark.WRONG, what, why, "", fix, "")
+    why, fix, side, reason = (str(told.get(key, "")) for key in ("why", "fix", "side", "reason"))
+    if not side:
+        return unknown(STREAMS, f"to {operator}: {why}", fix="look again in some seconds")
+    fix = fix or f"see the groups above for what fails on the way to {operator}; our server tries again by itself"
+    failure = Failure(why, fix, side, reason=reason)
+    return (failure.of_a_proxy() if is_proxy else failure).found(STREAMS, f"none to {operator}: {whom}")

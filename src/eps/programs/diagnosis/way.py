@@ -229,11 +229,9 @@ def _proxy(reached: Reached, taken: Taken) -> Finding:
     where = f"{taken.operator} at {reached.target.address}"
     if taken.failure is None:
         return well(PROXIES, f"{where} takes us: chain, name and pin fit", reached.times())
-    failure = taken.failure
-    side = {"peer": "proxy"}.get(failure.side, failure.side)
-    reason = Reason.PROXY_UNREACHABLE if failure.reason == Reason.UNREACHABLE else failure.reason
     times = f" (as far as: {reached.times()})" if reached.stages else ""
-    return Finding(PROXIES, Mark.WRONG, f"{where} is not reached", failure.text + times, side, failure.fix(), reason)
+    failure = replace(taken.failure.of_a_proxy(), text=taken.failure.text + times)
+    return failure.found(PROXIES, f"{where} is not reached")
 
 
 def judge_relays(proxies: Sequence[Operator] | None, found: Sequence[Reached]) -> list[Finding]:

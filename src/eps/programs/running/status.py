@@ -17,8 +17,8 @@ STATUS_SECONDS = 3.0
 MAX_STREAMS = 100
 """That are told: they have to fit into a packet, and an operator mostly holds one or two."""
 
-MAX_TEXT = 80
-"""Characters of each one's reason."""
+MAX_TEXT = 150
+"""Bytes of why there is none, and of what to do: a hundred of them fit into a packet."""
 
 
 class Status:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eps.core.event import CallFinished, Event, Level, Notice, Step, TunnelFinished
+from eps.core.event import CallFinished, Event, Level, Notice, PeerChanged, Step, TunnelFinished
 from eps.core.names import Object
 from eps.core.recent import Recent
 from eps.programs.running.control import Session, fitting
@@ -76,8 +76,12 @@ class Troubles:
                 self._add((event.kind, event.caller, event.callee), Trouble(event.reason, "", what, event.detail, 0.0))
             case Step() if event.joined_to:
                 self._kept.drop((TunnelFinished.kind, event.peer, event.joined_to))
+            case PeerChanged(link="stream", up=True):
+                self._kept.drop((Notice.kind, event.peer, ""))
             case Notice(level=Level.WARN | Level.ERROR) if event.reason:
-                self._add((event.kind, "", ""), Trouble(event.reason, event.side, event.text, "", 0.0, event.hint))
+                self._add(
+                    (event.kind, event.peer, ""), Trouble(event.reason, event.side, event.text, "", 0.0, event.hint)
+                )
 
     def _call(self, key: _Key, event: CallFinished) -> None:
         if event.fault == "network":

@@ -40,9 +40,9 @@ def peers_of(directory: Directory, own: Operator) -> list[Object]:
     return found
 
 
-def with_streams(peers: Iterable[Object], streams: Mapping[Operator, str]) -> list[Object]:
+def with_streams(peers: Iterable[Object], streams: Mapping[Operator, object]) -> list[Object]:
     """``peers``, with ``stream``: whether that which we should hold to one is ``up`` or ``down``."""
-    states = {str(name): {"stream": "down" if reason else "up"} for name, reason in streams.items()}
+    states = {str(name): {"stream": "down" if why else "up"} for name, why in streams.items()}
     return [{**peer, **states.get(peer["name"], {})} for peer in peers]
 
 

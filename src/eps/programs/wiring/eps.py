@@ -1,7 +1,6 @@
 """The EPS server: directory source → channels → broker; the source starts first, then the channels."""
 
 import os
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from eps.broker.internal_methods import InternalMethods
 from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
 from eps.channels.grpc_client import Dialling, GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
+from eps.channels.held_streams import Unheld
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.own_pin import OwnPin
@@ -37,6 +37,7 @@ from eps.jsonrpc.callee import OF_AN_APPLICATION
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.spread import SpreadClient
+from eps.programs.running.control import fitting
 from eps.programs.running.draining import Work
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
@@ -117,9 +118,9 @@ class EpsServer(Composite):
         await super().close()
 
     @property
-    def _streams(self) -> dict[Operator, str]:
-        """Why there is no stream to each of those whom we should hold one to; "" where there is one."""
-        streams: dict[Operator, str] = {}
+    def _streams(self) -> dict[Operator, Unheld | None]:
+        """Why there is no stream to each of those whom we should hold one to; None where there is one."""
+        streams: dict[Operator, Unheld | None] = {}
         for channel in self.channels:
             if isinstance(channel, GrpcClientChannel):
                 streams.update(channel.streams)
@@ -129,7 +130,7 @@ class EpsServer(Composite):
         return {
             "eps_calls_in_flight": {(): self._broker.running},
             "eps_calls_held": {(): self._broker.held},
-            "eps_stream_up": {(peer,): float(not reason) for peer, reason in self._streams.items()},
+            "eps_stream_up": {(peer,): float(why is None) for peer, why in self._streams.items()},
         }
 
     def picture(self) -> Object:
@@ -140,8 +141,7 @@ class EpsServer(Composite):
 
     def status(self) -> Object:
         told = islice(self._streams.items(), MAX_STREAMS)
-        shortened = {name: textwrap.shorten(reason, MAX_TEXT, placeholder=" …") for name, reason in told}
-        return super().status() | {"streams": shortened}
+        return super().status() | {"streams": {name: _told(why) for name, why in told}}
 
     def work(self) -> Work:
         return Work(self._broker.running, "call", self._drain_timeout)
@@ -241,6 +241,14 @@ class EpsServer(Composite):
                 self.listens("gRPC", given.settings.bind_address, lambda: channel.addresses[0][1])
             case JsonRpcServerChannel(), models.JsonRpcServerChannel():
                 self.listens("JSON-RPC", given.settings.bind_address, lambda: channel.port)
+
+
+def _told(why: Unheld | None) -> Object:
+    """Why a stream is not up, to whoever looks; nothing where it is."""
+    if why is None:
+        return {}
+    words = {"why": fitting(why.text, MAX_TEXT), "fix": fitting(why.hint, MAX_TEXT)}
+    return words | {"side": why.side or "", "reason": why.reason or ""}
 
 
 def _broker_limits(settings: EpsSettings) -> BrokerLimits:
