@@ -8,9 +8,10 @@ import pytest
 
 from eps.broker.internal_methods import InternalMethods
 from eps.core.address import parse_address
-from eps.core.entries import Channel, Directory, Entry
+from eps.core.entries import Directory, Entry
 from eps.core.message import Request
 from eps.core.names import Object, Operator
+from eps.core.sections import Channel
 from eps.errors import TooLarge
 
 HD_1, HD_2 = Operator("hd-1"), Operator("hd-2")

@@ -15,8 +15,8 @@ from eps.core.callers import (
     refused,
     refused_by_settings,
 )
-from eps.core.entries import PinnedCertificate
 from eps.core.names import Fingerprint, Operator
+from eps.core.sections import PinnedCertificate
 
 OURS, PINNED, SIGNING, OTHER, APP = (Fingerprint(letter * 64) for letter in "abcde")
 HD_1 = Operator("hd-1")

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eps.core.entries import (
-    Channel,
-    Directory,
-    Entry,
-    GrpcServerInfo,
-    Method,
-    Permission,
-    PinnedCertificate,
-    Service,
-)
+from eps.core.entries import Directory, Entry
 from eps.core.names import Fingerprint, Operator
 from eps.core.record import SECTIONS, ChangeRecord, parse_change_record, parse_signed_record
+from eps.core.sections import Channel, GrpcServerInfo, Method, Permission, PinnedCertificate, Service
 from support.record_tools import entry_of
 from support.strategies import DATA
 from support.vectors import load

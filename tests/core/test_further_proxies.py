@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from eps.core.advice import Surroundings, doubtful, unlike_before, wrong
-from eps.core.entries import MAX_ALTERNATIVES, Directory, Entry
+from eps.core.entries import Directory, Entry
 from eps.core.exact import flaw
 from eps.core.layout import known_as_read, layout
 from eps.core.names import Operator
 from eps.core.reading import read
 from eps.core.record import ChangeRecord, parse_change_record
+from eps.core.sections import MAX_ALTERNATIVES
 from eps.core.structure import structured_bytes
 from eps.core.ways import Kind, way_between
 from support.fakes import network_directory

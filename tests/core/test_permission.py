@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from eps.core.entries import Entry, Method, Permission, Service
+from eps.core.entries import Entry
 from eps.core.names import Operator
 from eps.core.permission import Allowed, Denied, may_call
+from eps.core.sections import Method, Permission, Service
 from support.record_tools import entry_of
 from support.vectors import load
 

@@ -20,6 +20,7 @@ new_root      which root may replace a chain               shared_records  the r
 pem           PEM files                                     certificate    what one says and is good for
 instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them
+sections      what an entry's sections hold, typed
 permission    may X call m on Y?                             callers        who may call a JSON-RPC port?
 ways          how X reaches Y                                trace          which call something belongs to
 brokering     what the parties of a brokered connection tell each other   renewal   when its proxy stops

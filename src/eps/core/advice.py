@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from eps.core.entries import PROXIES, Directory, alternatives_in
+from eps.core.entries import Directory
 from eps.core.exact import SHAPES, Many, Text, is_address, is_fingerprint, known_settings
 from eps.core.free_form import levels
 from eps.core.likeness import Neighbours, meant
@@ -20,6 +20,7 @@ from eps.core.limits import MAX_SETTINGS_NESTING
 from eps.core.names import Object, shown
 from eps.core.permission import EVERYONE
 from eps.core.record import ChangeRecord
+from eps.core.sections import PROXIES, alternatives_in
 
 KEY_USAGES = ("encryption", "signing")
 

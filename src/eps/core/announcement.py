@@ -24,10 +24,10 @@ from enum import Enum
 from typing import Any
 
 from eps.core.client import Client
-from eps.core.entries import GRPC_SERVER, first_settings
 from eps.core.instant import Instant, nanoseconds_of, parse_instant
 from eps.core.limits import MAX_NAME_CHARS
 from eps.core.names import Object, Operator
+from eps.core.sections import GRPC_SERVER, first_settings
 from eps.errors import BadParams, EpsError, NotPermitted, Side, Stage
 
 MAX_AHEAD = timedelta(days=7)

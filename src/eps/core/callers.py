@@ -13,9 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eps.core.entries import PinnedCertificate
 from eps.core.names import Fingerprint, Operator
 from eps.core.names import shown as shown_names
+from eps.core.sections import PinnedCertificate
 
 MAX_SHOWN_CERTIFICATES = 20
 """Of an operator, in the record that a refusal shows: twice what anybody pins; the line stays below 4 KB."""

@@ -18,11 +18,12 @@ from hashlib import sha256
 from eps.core.age import spoken
 from eps.core.canonical_use import NO_USE, CanonicalUse
 from eps.core.certificate import CLOCK_TOLERANCE, Subject
-from eps.core.entries import Directory, Entry, Mark
+from eps.core.entries import Directory, Entry
 from eps.core.instant import nanoseconds_of
 from eps.core.names import Fingerprint, Operator, RecordHash
 from eps.core.new_root import AT_SUBMISSION, TrustedRoot, TrustedRoots, advice, pins_a_signer, root_flaw
 from eps.core.record import NO_PARENT, ChangeRecord, SignedRecord, signed_payload
+from eps.core.sections import Mark
 from eps.core.shared_records import Records
 from eps.core.signature import TrustStore, verify
 from eps.core.soundness import NOBODY_LOOKED, Sound

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from eps.core import record_text
-from eps.core.entries import Directory, Entry, Permission
+from eps.core.entries import Directory, Entry
 from eps.core.names import Object, Operator
 from eps.core.permission import EVERYONE
 from eps.core.record import SECTIONS
+from eps.core.sections import Permission
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,139 +4,32 @@ A ``Directory`` is a snapshot that never changes; a change makes a new one, whic
 Entries are typed values; what questions need again and again is worked out once per entry, on first use.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from eps.core.message import Constant
-from eps.core.names import Fingerprint, Object, Operator, RecordHash
+from eps.core.names import Fingerprint, Object, Operator
 from eps.core.record import SECTIONS, ChangeRecord, SignedRecord, sendable_section
-
-GRPC_SERVER = "grpc_server"
-GRPC_CLIENT = "grpc_client"
-
-PROXIES = "proxies"
-"""The service whose settings name further proxies: a name of its own, which no server in use reads."""
-
-MAX_ALTERNATIVES = 7
-"""Further proxies that are looked at; each costs those who call a brokering where those before it fail."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A way to reach an operator; ``settings`` is None where the type needs none."""
-
-    type: str
-    settings: Object | None = None
-
-    def to_json(self) -> Object:
-        return {"type": self.type, "settings": self.settings}
-
-
-@dataclass(frozen=True, slots=True)
-class GrpcServerInfo:
-    """The settings of an entry's ``grpc_server`` channel.
-
-    Attributes:
-        address: host:port; empty where an entry lacks it, against the rule.
-        internal: not to be dialled by other operators.
-        proxy: the operator through whose proxy it is reached; empty: directly.
-    """
-
-    address: str
-    internal: bool
-    proxy: Operator
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    group: str
-    rights: tuple[str, ...]
-
-    def to_json(self) -> Object:
-        return {"group": self.group, "rights": list(self.rights)}
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A service's method. ``parameters`` is free-form, None where nothing is said."""
-
-    name: str
-    permissions: tuple[Permission, ...]
-    parameters: Any = None
-
-    def to_json(self) -> Object:
-        permissions = [permission.to_json() for permission in self.permissions]
-        return {"name": self.name, "permissions": permissions, "parameters": self.parameters}
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """Methods that an operator offers, with permissions for all and for each of them."""
-
-    name: str
-    permissions: tuple[Permission, ...]
-    methods: tuple[Method, ...]
-
-    def to_json(self) -> Object:
-        return {
-            "name": self.name,
-            "permissions": [permission.to_json() for permission in self.permissions],
-            "methods": [method.to_json() for method in self.methods],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedCertificate:
-    """A certificate that an operator uses; ``key_usage`` is ``encryption`` (TLS) or ``signing``."""
-
-    fingerprint: Fingerprint
-    key_usage: str
-
-    def to_json(self) -> Object:
-        return {"fingerprint": self.fingerprint, "key_usage": self.key_usage}
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """Settings that the directory gives an operator's service; an empty ``operator`` or ``service`` means any."""
-
-    operator: str
-    service: str
-    environment: str
-    settings: Object
-
-    def to_json(self) -> Object:
-        return {
-            "operator": self.operator,
-            "service": self.service,
-            "environment": self.environment,
-            "settings": self.settings,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A section of an entry that is not what its last record says, since that can't be used.
-
-    Attributes:
-        section: which.
-        record: the hash of that record.
-        state: ``emptied``, or ``kept`` as it was before.
-        why: for administrators.
-    """
-
-    section: str
-    record: RecordHash
-    state: str
-    why: str
-
-    def to_json(self) -> Object:
-        return {"section": self.section, "record": self.record, "state": self.state, "why": self.why}
+from eps.core.sections import (
+    GRPC_CLIENT,
+    GRPC_SERVER,
+    PROXIES,
+    Channel,
+    GrpcServerInfo,
+    Mark,
+    Permission,
+    PinnedCertificate,
+    Service,
+    ServiceSettings,
+    alternatives_in,
+    first_settings,
+    grpc_server_of,
+    is_direct,
+    typed,
+)
 
 
 @dataclass(frozen=True)  # no slots: cached_property needs the instance's __dict__
@@ -162,7 +55,7 @@ class Entry:
     def with_record(self, record: ChangeRecord, signed: SignedRecord | None = None) -> "Entry":
         """The entry after ``record`` has replaced its section."""
         kept = tuple(old for old in self.records if old.record.section != record.section)
-        section: dict[str, Any] = {record.section: _typed(record.section, record.data)}
+        section: dict[str, Any] = {record.section: typed(record.section, record.data)}
         return replace(
             self, records=(*kept, signed) if signed else kept, marks=self._marks_but(record.section), **section
         )
@@ -227,7 +120,7 @@ class Entry:
         A proxy hands it on as ``client``. Peers in use are upset by ``preferences`` and by a ``grpc_server`` without an
         address (section 9), so neither is in it.
         """
-        channels = [c.to_json() for c in self.channels if c.type != GRPC_SERVER or _grpc_server(c).address]
+        channels = [c.to_json() for c in self.channels if c.type != GRPC_SERVER or grpc_server_of(c).address]
         upsetting = bool(self.preferences) or len(channels) < len(self.channels)
         entry = self._message
         if upsetting:
@@ -237,7 +130,7 @@ class Entry:
     @cached_property
     def grpc_server(self) -> GrpcServerInfo | None:
         """The first ``grpc_server`` channel."""
-        return next((_grpc_server(channel) for channel in self.channels if channel.type == GRPC_SERVER), None)
+        return next((grpc_server_of(channel) for channel in self.channels if channel.type == GRPC_SERVER), None)
 
     def proxies_for(self, asking: str) -> tuple[Operator, ...]:
         """The operators through whose proxies ``asking`` reaches this one, the first one first; none where it is
@@ -296,29 +189,6 @@ def _groups_that_call(permissions: Iterable[Permission]) -> frozenset[str]:
     return frozenset(permission.group for permission in permissions if "call" in permission.rights)
 
 
-def _is_direct(channels: tuple[Channel, ...]) -> bool:
-    """Whether others dial the first ``grpc_server`` without a proxy. Asked of ten thousand entries in one go, so it is
-    answered without typed ones (:func:`_grpc_server`)."""
-    for channel in channels:
-        if channel.type == GRPC_SERVER:
-            settings = channel.settings or {}
-            address, proxy = settings.get("address"), settings.get("proxy")
-            proxied = bool(proxy) and isinstance(proxy, str)
-            return bool(address) and isinstance(address, str) and settings.get("internal") is not True and not proxied
-    return False
-
-
-def _grpc_server(channel: Channel) -> GrpcServerInfo:
-    """Lenient: a value of another type than the rule wants counts as absent."""
-    settings = channel.settings or {}
-    address, proxy = settings.get("address"), settings.get("proxy")
-    return GrpcServerInfo(
-        address if isinstance(address, str) else "",
-        settings.get("internal") is True,
-        Operator(proxy if isinstance(proxy, str) else ""),
-    )
-
-
 @dataclass(frozen=True)
 class Directory:
     """A state of the directory.
@@ -373,13 +243,13 @@ class Directory:
         own = self.entry(name)
         if own is None:
             return []
-        dialled, groups = _is_direct(own.channels), own.named_groups
+        dialled, groups = is_direct(own.channels), own.named_groups
         return [
             other.name
             for other in self.entries.values()
             if not groups.isdisjoint(other.groups)
             and other is not own
-            and _is_direct(other.channels)
+            and is_direct(other.channels)
             and not (dialled and other.has_channel(GRPC_CLIENT))
         ]
 
@@ -388,59 +258,3 @@ class Directory:
         entry = self.entry(owner)
         given = ((item.operator, item.service, item.settings) for item in (entry.settings if entry else ()))
         return first_settings(given, service, asking)
-
-
-def first_settings(given: Iterable[tuple[object, object, T]], service: str, asking: str) -> T | None:
-    """The settings for a service, as PROTOCOL.md section 4 says: the first that fit. None: there are none.
-
-    Args:
-        given: operator, service and settings of each item; an empty or absent operator or service means any.
-        asking: the operator whose server wants to know.
-    """
-    for operator, of_service, settings in given:
-        if of_service in (service, "", None) and operator in (asking, "", None):
-            return settings
-    return None
-
-
-def alternatives_in(settings: Object) -> list[str]:
-    """The further proxies in settings for the service ``proxies``: of a list of names, those that are some."""
-    found = settings.get("alternatives")
-    names = [name for name in found if isinstance(name, str) and name] if isinstance(found, list) else []
-    return names[:MAX_ALTERNATIVES]
-
-
-def _typed(section: str, data: list[Any]) -> Any:
-    """The typed form of a section's normalised content."""
-    return tuple(_TYPES[section](item) for item in data)
-
-
-def _channel(item: Object) -> Channel:
-    return Channel(item["type"], item.get("settings"))
-
-
-def _service(item: Object) -> Service:
-    methods = (Method(method["name"], _permissions(method), method.get("parameters")) for method in item["methods"])
-    return Service(item["name"], _permissions(item), tuple(methods))
-
-
-def _permissions(item: Object) -> tuple[Permission, ...]:
-    return tuple(Permission(permission["group"], tuple(permission["rights"])) for permission in item["permissions"])
-
-
-def _certificate(item: Object) -> PinnedCertificate:
-    return PinnedCertificate(Fingerprint(item["fingerprint"]), item["key_usage"])
-
-
-def _settings(item: Object) -> ServiceSettings:
-    return ServiceSettings(item["operator"], item["service"], item["environment"], item["settings"])
-
-
-_TYPES: dict[str, Callable[[Any], Any]] = {
-    "channels": _channel,
-    "certificates": _certificate,
-    "services": _service,
-    "preferences": _settings,
-    "settings": _settings,
-    "groups": str,
-}

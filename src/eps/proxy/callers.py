@@ -14,12 +14,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from eps.core.callers import Known, Listed
-from eps.core.entries import PinnedCertificate
 from eps.core.event import Emit, Level, Notice
 from eps.core.exact import is_fingerprint, is_operator
 from eps.core.message import Response
 from eps.core.names import Fingerprint, Operator
 from eps.core.recent import Recent
+from eps.core.sections import PinnedCertificate
 from eps.errors import DeliveryError, EpsError, NotPermitted
 from eps.proxy.public import CallNetwork
 

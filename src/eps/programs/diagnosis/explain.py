@@ -9,12 +9,13 @@ from typing import Any
 from cryptography import x509
 
 from eps.core.certificate import subject_of
-from eps.core.entries import Directory, Entry, Method, Service
+from eps.core.entries import Directory, Entry
 from eps.core.likeness import meant
 from eps.core.names import Object, Operator
 from eps.core.pem import UNREADABLE
 from eps.core.permission import EVERYONE, Denied, callable_by, may_call
 from eps.core.record import SignedRecord
+from eps.core.sections import Method, Service
 from eps.core.ways import Kind, Way, way_between
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import Paper
