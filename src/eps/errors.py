@@ -360,8 +360,8 @@ class GivenUp(NotSent):
 
     final = True
 
-    def __init__(self) -> None:
-        super().__init__("the caller has gone before its call was sent", side=Side.OURS)
+    def __init__(self, text: str = "the caller has gone before its call was sent") -> None:
+        super().__init__(text, side=Side.OURS)
 
 
 class NoRoute(NotSent):

@@ -16,7 +16,7 @@ from eps.channels import Way
 from eps.core.address import parse_address
 from eps.core.entries import Directory
 from eps.core.event import CallFinished, Event, Level
-from eps.core.message import Error, Request, Response, Unread
+from eps.core.message import Asker, Error, Request, Response, Unread
 from eps.core.names import Operator
 from eps.core.trace import CURRENT
 from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown, Side, Unreachable
@@ -34,14 +34,16 @@ class Channel:
         self.operators = operators
         self.answer = answer
         self.requests: list[Request] = []
+        self.timeouts: list[float] = []
         self.gate: asyncio.Event | None = None
 
     def way_to(self, operator: Operator) -> Way | None:
         return self.deliver if operator in self.operators else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
-        assert 0 < timeout <= 30
+        assert 0 < timeout <= 600
         self.requests.append(request)
+        self.timeouts.append(timeout)
         if self.gate is not None:
             await self.gate.wait()
         if isinstance(self.answer, Exception):
@@ -86,7 +88,7 @@ class Setup:
 async def test_a_held_call_whose_caller_goes_is_not_tried_again() -> None:
     channel = Channel(HD_2, answer=NotSent("not now"))
     setup = Setup(channel, limits=BrokerLimits(patience=30.0))
-    request = Request(parse_address("hd-2.f(1)"), {}, lambda: not channel.requests)
+    request = Request(parse_address("hd-2.f(1)"), {}, Asker(lambda: not channel.requests))
     async with asyncio.timeout(20):
         error = await error_of(await setup.broker.deliver(request, HD_1))
     assert "the caller has gone before its call was sent" in error.message
@@ -656,3 +658,11 @@ async def test_why_there_is_no_directory_yet_is_told() -> None:
     setup.source.failure = None
     abroad = await error_of(await setup.call("hd-1._ping(1)", HD_2))
     assert abroad.message == "hd-1 reports: it has no verified directory yet"
+
+
+@pytest.mark.parametrize(("told", "most"), [(None, 30.0), (5.0, 5.0), (100.0, 100.0), (7200.0, 600.0)])
+async def test_a_callers_time_counts_up_to_the_maximum(told: float | None, most: float) -> None:
+    channel = Channel(HD_2)
+    setup = Setup(channel, limits=BrokerLimits(30.0, max_call_timeout=600.0))
+    await setup.broker.deliver(Request(parse_address("hd-2.f(1)"), {}, Asker(timeout=told)), HD_1)
+    assert most - 3 < channel.timeouts[0] <= most

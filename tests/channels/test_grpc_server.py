@@ -7,7 +7,7 @@ import pytest
 from eps.channels.connected import ConnectedStream
 from eps.channels.grpc_server import _send_down
 from eps.core.address import Address
-from eps.core.message import Request, Response
+from eps.core.message import Asker, Request, Response
 from eps.core.names import Operator
 from eps.core.told import error_response
 from eps.errors import NotSent
@@ -27,7 +27,7 @@ class Holder:
         error = NotSent("it is stopping", reason=Reason.STOPPING)
         self.answer = error_response("hd-2.f(1)", error, teller)
 
-    async def call(self, request: pb.Request, timeout: float) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, asker: Asker) -> pb.Response:
         return codec.encode_response(self.answer, request.id)
 
 

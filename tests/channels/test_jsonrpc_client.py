@@ -10,7 +10,7 @@ from eps.core.address import Address
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.jsonrpc_text import Call
 from eps.core.loose_answers import Flaw
-from eps.core.message import Error, Request, Response
+from eps.core.message import Asker, Error, Request, Response
 from eps.core.names import Operator
 from eps.core.overload import Fixed
 from eps.errors import GivenUp, Unreachable
@@ -51,7 +51,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_begun() -> None:
     async with jsonrpc_server(application) as server:
         leading = channel(server.port)
         with pytest.raises(GivenUp):
-            await leading.deliver(Request(Address(LS_1, "add", "7"), {}, lambda: False), LS_1, 5)
+            await leading.deliver(Request(Address(LS_1, "add", "7"), {}, Asker(lambda: False)), LS_1, 5)
         await leading.deliver(Request(Address(LS_1, "add", "8"), {}), LS_1, 5)
         await leading.close()
     assert [call.id for call in seen] == ["ls-1.add(8)"]

@@ -47,7 +47,9 @@ async def test_errors_come_back_with_the_callers_id() -> None:
         assert await client.call("hd-2.add", {}, request_id="7") == Response("7", error=Error(403, "no", {}))
 
 
-@pytest.mark.parametrize(("method", "call_id"), [("_ping", "1"), ("hd-1.add", "a(b)"), ("hd-1.", "1"), (".add", "")])
+@pytest.mark.parametrize(
+    ("method", "call_id"), [("_ping", "1"), ("_cancelled", "1"), ("hd-1.add", "a(b)"), ("hd-1.", "1"), (".add", "")]
+)
 async def test_what_makes_no_address_is_error_1_and_is_not_delivered(method: str, call_id: str) -> None:
     async with channel(lambda request: Response("")) as (client, delivered):
         answer = await client.call(method, {}, request_id=call_id)

@@ -10,7 +10,7 @@ import pytest
 from eps.channels.pool import ATTEMPTS, Pool
 from eps.channels.slots import Keeping, Route
 from eps.core.event import Event, Level, Notice, PeerChanged
-from eps.core.message import Wanted
+from eps.core.message import Asker
 from eps.core.names import Fingerprint, Operator
 from eps.errors import EpsError, GivenUp, InternalError, NoRoute, NotSent, OutcomeUnknown, TunnelFailed, Unreachable
 from eps.grpc import eps_pb2 as pb
@@ -42,7 +42,7 @@ class FakeConnection:
     def replaced(self) -> None:
         self.beside += 1
 
-    async def call(self, request: pb.Request, timeout: float, wanted: Wanted) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, asker: Asker) -> pb.Response:
         self.calls += 1
         if self.failures:
             raise self.failures.pop(0)
@@ -674,7 +674,7 @@ async def test_a_call_that_found_no_place_in_a_doubtful_connection_goes_elsewher
     await setup.call()
     first = setup.opened[0]
 
-    async def doubts(request: pb.Request, timeout: float, wanted: Wanted) -> pb.Response:
+    async def doubts(request: pb.Request, timeout: float, asker: Asker) -> pb.Response:
         first.doubtful = True
         raise NotSent("it does not answer any more")
 

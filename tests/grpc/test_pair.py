@@ -9,6 +9,7 @@ import h2.events
 import pytest
 
 from eps.core.event import Notice, PeerChanged, Refused
+from eps.core.message import Asker
 from eps.errors import DeliveryError, GivenUp, NotPermitted, NotSent, OutcomeUnknown, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.pulse import PulseLimits
@@ -122,14 +123,14 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_sent(monkeypatch: py
         first = asyncio.create_task(connection.call(ping("1"), 30))
         while not connection.active:
             await asyncio.sleep(0)
-        waiting = asyncio.create_task(connection.call(ping("2"), 30, lambda: wanted[0]))
+        waiting = asyncio.create_task(connection.call(ping("2"), 30, Asker(lambda: wanted[0])))
         await asyncio.sleep(0)
         wanted[0] = False
         on_call.release.set()
         await soon(first)
         with pytest.raises(GivenUp, match="the caller has gone"):
             await soon(waiting)
-        assert (await soon(connection.call(ping("3"), 30, lambda: True))).result == ping("3").params
+        assert (await soon(connection.call(ping("3"), 30))).result == ping("3").params
 
 
 @pytest.mark.parametrize("size", [0, 65_520, 65_536, 1_000_000, 4_194_200])

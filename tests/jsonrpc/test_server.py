@@ -550,10 +550,10 @@ async def test_a_call_knows_whether_its_client_is_still_there() -> None:
     wanted: list[bool] = []
 
     async def handler(call: Call) -> Response:
-        wanted.append(call.wanted())
+        wanted.append(call.asker.waits())
         begun.set()
         await go.wait()
-        wanted.append(call.wanted())
+        wanted.append(call.asker.waits())
         return Response(call.id, "done")
 
     async with jsonrpc_server(handler) as server:

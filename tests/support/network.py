@@ -50,12 +50,14 @@ class ApplicationChannel:
         self._own = own
         self.answer: Application = lambda request: {"got": request.params.get("value")}
         self.requests: list[Request] = []
+        self.timeouts: list[float] = []
 
     def way_to(self, operator: Operator) -> Way | None:
         return self.deliver if operator == self._own else None
 
     async def deliver(self, request: Request, sender: Operator, timeout: float) -> Response:
         self.requests.append(request)
+        self.timeouts.append(timeout)
         answer = self.answer(request)
         if asyncio.iscoroutine(answer):
             answer = await answer
@@ -230,7 +232,7 @@ def services(name: str) -> list[dict[str, Any]]:
     """What ``name`` offers."""
     if name in GROUPS:
         return [service("proxy", {"requestConnection": HEALTH, "_ping": "*"})]
-    return [service("base", {"_connectionRequest": PROVIDERS, "_ping": HEALTH, "_directory": HEALTH, "echo": HEALTH})]
+    return [service("base", {"_connectionRequest": PROVIDERS, "_ping": HEALTH, "_directory": HEALTH, "echo": "*"})]
 
 
 def service(name: str, methods: dict[str, str]) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
 from eps.broker.internal_methods import InternalMethods, proxies_of
 from eps.broker.patience import Patience
 from eps.broker.second_look import SecondLook
-from eps.channels import Outbound
+from eps.channels import Outbound, Way
 from eps.core.address import Address
 from eps.core.age import TOO_OLD_HINT
 from eps.core.brokering import CONNECTION_REQUEST, TUNNEL_METHODS
-from eps.core.defaults import CALL_SECONDS
+from eps.core.defaults import CALL_SECONDS, MAX_CALL_SECONDS
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.likeness import meant
@@ -43,6 +43,7 @@ from eps.errors import (
     InternalError,
     NoRoute,
     NotPermitted,
+    NotSent,
     NoWay,
     OutcomeUnknown,
     Side,
@@ -68,7 +69,8 @@ class BrokerLimits:
     """How long what may take.
 
     Attributes:
-        call_timeout: seconds from a call's arrival to its answer.
+        call_timeout: seconds from a call's arrival to its answer, where its caller says nothing.
+        max_call_timeout: that he may give it.
         patience: seconds that a call which was certainly not sent is held and tried again; 0: it fails at once.
         doubt: see :data:`DOUBT_SECONDS`.
         max_doubtful: see :data:`MAX_DOUBTFUL`.
@@ -80,6 +82,11 @@ class BrokerLimits:
     doubt: float = DOUBT_SECONDS
     max_doubtful: int = MAX_DOUBTFUL
     tells_durations: bool = True
+    max_call_timeout: float = MAX_CALL_SECONDS
+
+    def seconds_for(self, told: float | None) -> float:
+        """That a call may take of which its caller told so much."""
+        return self.call_timeout if told is None else min(told, self.max_call_timeout)
 
 
 class Broker:
@@ -154,7 +161,8 @@ class Broker:
         begin(brokering, is_ours=sender == self._name, tells=self._limits.tells_durations)
         failure: EpsError | None = None
         try:
-            response = await self._deliver(request, sender, started + self._limits.call_timeout)
+            seconds = self._limits.seconds_for(request.asker.timeout)
+            response = await self._deliver(request, sender, started + seconds)
         except EpsError as error:
             failure = error.with_traceback(None)  # whose frames hold the params, this one, and so each other
             response = error_response(str(request.address), error, self._name, abroad=sender != self._name)
@@ -288,14 +296,21 @@ class Broker:
         return self._patience.call(recipient.name, attempt, deadline)
 
     async def _try_channels(self, request: Request, recipient: Entry, sender: Operator, deadline: float) -> Response:
-        if not request.wanted():
+        if not request.asker.waits():
             raise GivenUp
         for channel in self._outbound:
             way = channel.way_to(recipient.name)
             if way is not None:
-                return await way(request, sender, max(deadline - time.monotonic(), 0.0))
+                return await self._along(way, request, sender, deadline)
         # Since the call was held, the directory may have named another way, or none.
         raise self._no_route(self._source.current.entry(recipient.name) or recipient)
+
+    async def _along(self, way: Way, request: Request, sender: Operator, deadline: float) -> Response:
+        try:
+            return await way(request, sender, max(deadline - time.monotonic(), 0.0))
+        except NotSent:
+            request.asker.sent = False
+            raise
 
     def _no_route(self, recipient: Entry) -> NoRoute:
         if recipient.name == self._name:
@@ -369,7 +384,7 @@ class Broker:
 
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
-    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client}, request.wanted)
+    return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client}, request.asker)
 
 
 def no_directory(own: Operator, operator: Operator, failing: EpsError | None) -> DirectoryUnavailable:

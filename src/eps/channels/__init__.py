@@ -11,6 +11,7 @@ grpc_client      calls other operators: pool keeps the connections in slots; hel
 grpc_server      other operators call: connected calls those that hold a stream to us
 absences         why an operator holds no stream to us, as far as we have seen
 own_pin          whether the directory pins the certificate that we show to others
+under_way        calls of our applications, which they may withdraw
 stdout           prints calls for us             peers            what the two gRPC channels share
 
 gRPC itself, on one HTTP/2 connection, is ``eps.grpc``.

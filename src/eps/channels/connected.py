@@ -11,10 +11,11 @@ import time
 
 from eps.channels.absences import NEWER, Absences, two_servers
 from eps.core.event import Emit, Level, PeerChanged, Refused
+from eps.core.message import Asker
 from eps.core.names import Operator
 from eps.core.trace import CURRENT, seconds_in
 from eps.core.warn_rate import WarnRate, sparing
-from eps.errors import BadRequest, DeliveryError, NotSent, OutcomeUnknown
+from eps.errors import BadRequest, DeliveryError, GivenUp, NotSent, OutcomeUnknown
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.server import ServerStream
@@ -63,13 +64,17 @@ class ConnectedStream:
         """What speaks against giving it the next call: doubts, calls in hand, and else that it had the last one."""
         return self.is_stopping or not self._stream.is_sure, len(self._waiting), self.used
 
-    async def call(self, request: pb.Request, timeout: float) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, asker: Asker | None = None) -> pb.Response:
         """Send ``request`` down the stream and wait for the answer with its id.
+
+        Args:
+            asker: who waits for it; asked when it is about to be sent.
 
         Raises:
             NotSent: the stream was gone, or is full. OutcomeUnknown: no answer came.
         """
         self._check(request)
+        asker = asker or Asker()
         trace = CURRENT.get()
         if trace is not None:
             trace.of_our_kind = self._is_ours
@@ -77,11 +82,15 @@ class ConnectedStream:
             codec.tell_trace(request, trace.parent())
         answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
-        sent = False
+        sent, until = False, time.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
                 await self._stream.sure()
+                if not asker.begin():
+                    raise GivenUp
                 sent = True
+                if self._is_ours and asker.timeout is not None:
+                    codec.tell_timeout(request, until - time.monotonic())
                 self._stream.expect(answer)
                 await self._stream.send(request)
                 response = await answer

@@ -188,7 +188,7 @@ class GrpcClientChannel:
     async def _call(self, route: Route, request: Request, sender: Operator, timeout: float) -> Response:
         message = await encode_request(request, sender)
         return await read_answer(
-            await self._pool.call(request.address.operator, message, timeout, route, request.wanted), request
+            await self._pool.call(request.address.operator, message, timeout, route, request.asker), request
         )
 
     def _route(self, operator: Operator) -> Route | None:

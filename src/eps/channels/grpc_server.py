@@ -212,7 +212,7 @@ async def _absent(why: NoRoute, request: Request, sender: Operator, timeout: flo
 
 async def _send_down(stream: ConnectedStream, request: Request, sender: Operator, timeout: float) -> Response:
     message = await encode_request(request, sender)
-    answer = await read_answer(await stream.call(message, timeout), request)
+    answer = await read_answer(await stream.call(message, timeout, request.asker), request)
     if answer.error is not None:
         try:
             _check_begun(answer.error, stream.operator)

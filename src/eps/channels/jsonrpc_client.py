@@ -55,7 +55,7 @@ class JsonRpcClientChannel:
         turn = await self._turns.begin(request.address.method)
         took: float | None = None
         try:
-            if not request.wanted():
+            if not request.asker.begin():
                 raise GivenUp
             answer = await self._post(request, timeout - (time.monotonic() - began))
             took = time.monotonic() - turn.at

@@ -1,6 +1,7 @@
 """The channel that takes calls from our own applications (PROTOCOL.md section 2, «Channels»)."""
 
 from eps.channels import Deliver
+from eps.channels.under_way import CANCEL, UnderWay
 from eps.core.address import Address, parse_address
 from eps.core.event import Emit, ignore
 from eps.core.jsonrpc_text import Call
@@ -22,6 +23,7 @@ class JsonRpcServerChannel:
     def __init__(self, own: Operator, bind_address: str, serving: Serving | None = None, emit: Emit = ignore) -> None:
         self._own = own
         self._deliver: Deliver | None = None
+        self._under_way = UnderWay()
         self._server = JsonRpcServer("jsonrpc", bind_address, self.handle, serving=serving, emit=emit)
 
     @property
@@ -48,13 +50,16 @@ class JsonRpcServerChannel:
         await self._server.close()
 
     async def handle(self, call: Call) -> Response:
-        """One local call, through the broker, to its answer.
+        """One local call, through the broker, to its answer; or ``_cancel``, which withdraws others.
 
         Raises:
             AddressError: the method and id make no address; the server answers it with code 1.
         """
         assert self._deliver is not None, "the server accepts nothing before start"
-        return await self._deliver(Request(address_of(call), call.params, call.wanted), self._own)
+        if call.method == CANCEL:
+            return Response(call.id, self._under_way.cancel(call))
+        request = Request(address_of(call), call.params, call.asker)
+        return await self._under_way.run(call, self._deliver(request, self._own))
 
 
 def address_of(call: Call) -> Address:

@@ -7,9 +7,10 @@ from eps.channels import Deliver
 from eps.core.brokering import TUNNEL_METHODS
 from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.json_pieces import has_few
-from eps.core.message import Error, Request, Response, Unread
+from eps.core.message import Asker, Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Object, Operator, shown
 from eps.core.told import TOLD_BY, error_response, quoted, reported
+from eps.core.told_seconds import read_timeout
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
@@ -27,7 +28,7 @@ async def answer_request(
     message_id = message.id
     try:
         sender = sender_of(peer, message.clientName, pins)
-        unread = Unread(codec.decode_address(message), message.params, _params)
+        unread = Unread(codec.decode_address(message), message.params, _params, _asker(message.timeout))
     except EpsError as error:
         return codec.encode_response(error_response(message_id, error, own), message_id)
     del message  # its bytes are let go as soon as they are read, and the call may be slow
@@ -36,6 +37,13 @@ async def answer_request(
         return await encode_response(response, message_id)
     except BadRequest as error:
         return codec.encode_response(error_response(message_id, _executed(error), own), message_id)
+
+
+def _asker(timeout: str) -> Asker:
+    try:
+        return Asker(timeout=read_timeout(timeout or None))
+    except ValueError as error:
+        raise BadRequest(f"field timeout: {error}") from None
 
 
 async def encode_request(request: Request, sender: Operator) -> pb.Request:

@@ -30,7 +30,7 @@ from eps.channels.peers import DirectoryPins
 from eps.channels.slots import Keeping, Opener, Route, Slot, not_there_yet, outlasts, remaining, retrieve
 from eps.core.event import Emit, PeerChanged
 from eps.core.lifetime import Cut, Fitness
-from eps.core.message import Wanted, always
+from eps.core.message import Asker
 from eps.core.names import Operator
 from eps.core.renewal import REPLACE_SECONDS
 from eps.core.ways import NOBODY
@@ -137,14 +137,14 @@ class Pool:
         return sorted(connection.operator for connection in self._stale)
 
     async def call(
-        self, operator: Operator, request: pb.Request, timeout: float, route: Route, wanted: Wanted = always
+        self, operator: Operator, request: pb.Request, timeout: float, route: Route, asker: Asker | None = None
     ) -> pb.Response:
         """Send ``request`` to ``operator`` and wait for the answer.
 
         Args:
             timeout: seconds.
             route: the route to it now.
-            wanted: asked when it is about to be sent, see :class:`eps.core.message.Request`.
+            asker: who waits for it; asked when it is about to be sent.
 
         Raises:
             NotSent: certainly not executed. OutcomeUnknown: it may have been. DeliveryError: the peer refused it.
@@ -154,7 +154,7 @@ class Pool:
         for attempt in range(1, ATTEMPTS + 1):
             connection = await self._connection(operator, remaining(deadline), route)
             try:
-                return await connection.call(request, remaining(deadline), wanted)
+                return await connection.call(request, remaining(deadline), asker or Asker())
             except GivenUp:
                 raise
             except NotSent:

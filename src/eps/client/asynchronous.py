@@ -2,9 +2,12 @@
 
 import asyncio
 import io
+import json
 import os
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
+from secrets import token_hex
 from typing import Any, TypeVar, overload
 
 import aiohttp
@@ -23,6 +26,7 @@ from eps.client.policy import Policy
 from eps.client.telling import OnCall
 from eps.core.host_port import render_host_port
 from eps.core.limits import WRITE_BYTES
+from eps.core.told_seconds import TIMEOUT
 
 T = TypeVar("T")
 
@@ -31,9 +35,19 @@ _LEFT_TO_PARENTS: list[aiohttp.ClientSession] = []
 connections that a parent goes on using."""
 
 
+WITHDRAW_SECONDS = 2.0
+"""For a cancelled call to be withdrawn at our own EPS server: a round trip to a machine that is near."""
+
+MAX_WITHDRAWALS = 64
+"""At once: as many as connections. Of further ones the server learns nothing."""
+
+MAX_HEAD_BYTES = 4096
+"""Of the answer to a withdrawal, which says nothing that is needed."""
+
+
 class AsyncClient(Given):
-    """As ``Client``, for tasks of one event loop. Cancelling a call ends the wait for it; whether the call ran is then
-    not known. Nothing is opened before the first call.
+    """As ``Client``, for tasks of one event loop. Cancelling a call ends the wait for it, and withdraws it: what has
+    not begun does not begin. Whether it had, is then not known. Nothing is opened before the first call.
 
     Args:
         endpoint, policy, on_call: see ``Client``.
@@ -53,6 +67,7 @@ class AsyncClient(Given):
         self._session: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
+        self._withdrawals: set[asyncio.Task[None]] = set()
 
     @overload
     async def call(
@@ -75,20 +90,18 @@ class AsyncClient(Given):
         idempotent: bool = False,
     ) -> Any:
         """Call a method and wait for its result. See ``Client.call``."""
-        course = Course(method, params, self._policy, self._endpoint.operator, timeout, idempotent)
-        course.expects(into)
-        while True:
-            try:
-                value = await self._once(course)
-            except CallError as error:
-                pause = course.pause_after(error)
-                if pause is None:
-                    course.ended(error, self._on_call)
-                    raise
-            else:
-                course.ended(None, self._on_call)
-                return value
-            await asyncio.sleep(pause)
+        course = Course(method, self._policy, self._endpoint.operator, timeout, idempotent)
+        try:
+            course.takes(params, into)
+            value = await self._repeated(course)
+        except CallError as error:
+            course.ended(error, self._on_call)
+            raise
+        except BaseException:  # cancelled, or interrupted
+            course.ended(course.left_alone(), self._on_call)
+            raise
+        course.ended(None, self._on_call)
+        return value
 
     def operator(self, name: str) -> "AsyncOperator":
         """An operator's methods as Python's: ``await client.operator("hd-2").lookup(name="office")``."""
@@ -96,6 +109,8 @@ class AsyncClient(Given):
 
     async def close(self) -> None:
         """End the connections; calls under way fail."""
+        if self._withdrawals:
+            await asyncio.wait(self._withdrawals, timeout=WITHDRAW_SECONDS)
         self._closed = True
         if self._session is not None and self._home is not None and self._home[0] == os.getpid():
             await self._session.close()
@@ -106,12 +121,27 @@ class AsyncClient(Given):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _repeated(self, course: Course) -> Any:
+        while True:
+            try:
+                return await self._once(course)
+            except CallError as error:
+                pause = course.pause_after(error)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
     async def _once(self, course: Course) -> Any:
         body = course.next_body()
         with Attempt() as attempt:
             try:
                 async with asyncio.timeout(course.left()):
                     answer = await self._post(course, body, attempt)
+            except asyncio.CancelledError:
+                course.is_sent = attempt.is_sent
+                if attempt.is_sent and not attempt.is_answering:
+                    self._withdraw(course.call.id)
+                raise
             except TimeoutError as error:
                 if attempt.is_sent or not isinstance(error, aiohttp.ClientError):
                     raise too_late(course.call, sent=attempt.is_sent) from error
@@ -121,21 +151,41 @@ class AsyncClient(Given):
         return course.value_of(answer.status, answer.body)
 
     async def _post(self, course: Course, body: bytes, attempt: Attempt) -> Answer:
+        headers = {"Content-Type": "application/json", "traceparent": course.call.traceparent}
+        if course.call.timeout:
+            headers[TIMEOUT] = course.call.timeout
+        async with self._request(body, headers) as response:
+            answer = await self._body(response, course, attempt)
+            attempt.answered(keep_seconds(response.headers.get("Keep-Alive")))
+            return Answer(response.status, answer)
+
+    def _request(self, body: bytes, headers: dict[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         session, context = self._opened(), self._credentials.current()
-        request = session.post(
+        return session.post(
             self._url,
             data=body if len(body) <= WRITE_BYTES else io.BytesIO(body),  # in pieces
-            headers={"Content-Type": "application/json", "traceparent": course.call.traceparent},
+            headers=headers,
             ssl=context if context is not None else True,
             server_hostname=self._name if context is not None else None,
             proxy=self._proxy,
             proxy_auth=self._proxy_auth,
             allow_redirects=False,  # a call is sent where it was to go, and once
         )
-        async with request as response:
-            answer = await self._body(response, course, attempt)
-            attempt.answered(keep_seconds(response.headers.get("Keep-Alive")))
-            return Answer(response.status, answer)
+
+    def _withdraw(self, call_id: str) -> None:
+        """Have our EPS server withdraw a call whose task was cancelled, beside it; where that fails, the call runs."""
+        if len(self._withdrawals) < MAX_WITHDRAWALS and not self._closed:
+            task = asyncio.create_task(self._cancel(call_id), name="withdraw a call")
+            self._withdrawals.add(task)
+            task.add_done_callback(self._withdrawals.discard)
+
+    async def _cancel(self, call_id: str) -> None:
+        cancel = {"jsonrpc": "2.0", "method": "_cancel", "params": {"id": call_id}, "id": token_hex(16)}
+        with suppress(aiohttp.ClientError, OSError, ValueError), Attempt():
+            async with asyncio.timeout(WITHDRAW_SECONDS):
+                body = json.dumps(cancel).encode()
+                async with self._request(body, {"Content-Type": "application/json"}) as response:
+                    await response.content.read(MAX_HEAD_BYTES)
 
     async def _body(self, response: aiohttp.ClientResponse, course: Course, attempt: Attempt) -> bytes:
         attempt.is_answering = True
@@ -176,10 +226,10 @@ class AsyncClient(Given):
             _LEFT_TO_PARENTS.append(self._session)
         self._home = home
         self._session = aiohttp.ClientSession(
-            connector=Connector(),
+            connector=Connector(self._policy.connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._policy.connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None),
         )
         return self._session
 

@@ -67,20 +67,18 @@ class Client(Given):
         Raises:
             CallError: the one of ``eps.client.errors`` that says what is known.
         """
-        course = Course(method, params, self._policy, self._endpoint.operator, timeout, idempotent)
-        course.expects(into)
-        while True:
-            try:
-                value = self._once(course)
-            except CallError as error:
-                pause = course.pause_after(error)
-                if pause is None:
-                    course.ended(error, self._on_call)
-                    raise
-            else:
-                course.ended(None, self._on_call)
-                return value
-            time.sleep(pause)
+        course = Course(method, self._policy, self._endpoint.operator, timeout, idempotent)
+        try:
+            course.takes(params, into)
+            value = self._repeated(course)
+        except CallError as error:
+            course.ended(error, self._on_call)
+            raise
+        except BaseException:  # cancelled, or interrupted
+            course.ended(course.left_alone(), self._on_call)
+            raise
+        course.ended(None, self._on_call)
+        return value
 
     def operator(self, name: str) -> "Operator":
         """An operator's methods as Python's: ``client.operator("hd-2").lookup(name="office")``."""
@@ -96,6 +94,16 @@ class Client(Given):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _repeated(self, course: Course) -> Any:
+        while True:
+            try:
+                return self._once(course)
+            except CallError as error:
+                pause = course.pause_after(error)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
     def _once(self, course: Course) -> Any:
         body = course.next_body()
         answer = self._answer(course, body)
@@ -108,6 +116,7 @@ class Client(Given):
             return Connection.dial(self._endpoint, context, course.call, course.connect_seconds())
 
         connection = self._pool.take(dial, context, course.call, course.until)
+        course.is_sent = True
         try:
             return connection.exchange(body, course.call, course.until)
         finally:

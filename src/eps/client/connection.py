@@ -15,7 +15,7 @@ from eps.client.endpoint import Endpoint, Place, Proxy
 from eps.client.errors import CallError
 from eps.client.failures import broke_off, dial_failed, refused_us, too_large, too_late
 from eps.client.requests import Call, head_of
-from eps.core.keep_alive import KEEP_ALIVE_SECONDS, kept_for
+from eps.core.told_seconds import KEEP_ALIVE_SECONDS, kept_for
 
 MAX_INTERIM = 16
 """Heads with a status 1xx before the answer's: servers send one or two."""
@@ -89,7 +89,7 @@ class Connection:
         was_fresh, self.fresh, self.keep = self.fresh, False, 0.0
         incoming = _Incoming(self._sock, until)
         before = fate.confirmed(self._sock)
-        head = head_of(self._place, len(body), call.traceparent, target=self._target, credentials=self._credentials)
+        head = head_of(self._place, len(body), call, target=self._target, credentials=self._credentials)
         sent = self._send(head + body, call, until)
         try:
             return self._answer(incoming, call)

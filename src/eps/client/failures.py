@@ -91,6 +91,14 @@ def too_late(call: Call, *, sent: bool) -> CallError:
     return OutcomeUnknown(text, call.details(reason="no-answer", stage="call", side="ours", hint=hint))
 
 
+def left_alone(call: Call, *, sent: bool) -> CallError:
+    """Whoever called waits no more: told to the hook alone."""
+    text = f"nobody waits for the answer to {call.method} any more"
+    if not sent:
+        return Unreachable(text, call.details(executed="no", reason="not-sent", stage="call", side="ours"))
+    return OutcomeUnknown(text, call.details(reason="no-answer", stage="call", side="ours"))
+
+
 def too_large(call: Call) -> OutcomeUnknown:
     """An answer that is not kept."""
     text = f"the answer to {call.method} has more than {MAX_ANSWER_BYTES >> 20} MiB, and was not read"

@@ -12,7 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from eps.client import fate
-from eps.core.keep_alive import LONGEST_SECONDS
+from eps.core.told_seconds import LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest, ClientTimeout
@@ -82,10 +82,26 @@ class Attempt:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Gives no connection out again that its server has ended, or will end before the request is there."""
+    """Gives no connection out again that its server has ended, or will end before the request is there.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: for a new connection.
+    """
+
+    def __init__(self, seconds: float) -> None:
         super().__init__(limit=MAX_CONNECTIONS, keepalive_timeout=LONGEST_SECONDS)
+        self._seconds = seconds
+
+    async def _create_connection(
+        self, req: "ClientRequest", traces: "list[Trace]", timeout: "ClientTimeout"
+    ) -> "ResponseHandler":
+        """A new one, within a deadline for name, TCP, HTTP proxy and TLS together: aiohttp's own is for TCP alone, and
+        one that is for more counts the wait for a free place, too."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await super()._create_connection(req, traces, timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"no connection within {self._seconds:g} s") from error
 
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: "ClientTimeout") -> Connection:
         while True:

@@ -8,20 +8,31 @@ LASTING = frozenset({"no-way", "http-proxy-refuses", "own-entry"})
 """Reasons for which a call can't be delivered that only an administrator changes."""
 
 
+DEFAULT_SECONDS = 32.0
+"""See :class:`Policy`."""
+
+
+def told_of(left: float) -> float:
+    """Of the seconds that are left for a call, those that the servers are told: who is nearer to a fault can say more
+    of it, and so is to speak first."""
+    return left - min(left / 10, 2.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How long calls may take, and how often they are tried. Times in seconds.
 
     Attributes:
         timeout: of a call in all, repetitions too. A little more than an EPS server's own 30 s, so that its answer,
-            which says more, comes first.
+            which says more, comes first. Another one than this is told to the servers on the way, less a little, and
+            counts there, too.
         connect_timeout: of one attempt to reach the EPS server: name, TCP, HTTP proxy and TLS.
         attempts: at the most, the first one too; 1: nothing is ever repeated.
         pause: before the first repetition; twice as long before each further one.
         longest_pause: that a pause grows to. A server that is busy and asks for more gets more.
     """
 
-    timeout: float = 32.0
+    timeout: float = DEFAULT_SECONDS
     connect_timeout: float = 5.0
     attempts: int = 3
     pause: float = 0.1

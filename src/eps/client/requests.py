@@ -8,6 +8,7 @@ from typing import Any
 from eps.client.endpoint import Place
 from eps.client.errors import BadCall, Details
 from eps.core.host_port import render_host_port
+from eps.core.told_seconds import TIMEOUT
 
 MAX_METHOD_BYTES = 100
 """PROTOCOL.md section 5."""
@@ -39,6 +40,7 @@ class Call:
     Attributes:
         trace_id, traceparent: see ``telling``.
         own: our operator, where that is known.
+        timeout: seconds that the servers are told; empty: as many as their settings say.
         id: of the request; another one for each attempt, since servers refuse one that is in flight.
     """
 
@@ -48,6 +50,7 @@ class Call:
     traceparent: str
     id: str
     own: str = ""
+    timeout: str = ""
 
     def details(self, **more: Any) -> Details:
         """Of an error of this call."""
@@ -81,16 +84,18 @@ def _plain(error: Exception) -> str:
     return "a number is infinite or none" if "float values" in str(error) else str(error)
 
 
-def head_of(place: Place, length: int, traceparent: str, *, target: str = "", credentials: str = "") -> bytes:
+def head_of(place: Place, length: int, call: Call, *, target: str = "", credentials: str = "") -> bytes:
     """An HTTP request's head.
 
     Args:
+        length: of its body.
         target: what stands in its first line, where that is not the path.
         credentials: for an HTTP proxy that is spoken to directly.
     """
     host = render_host_port(place.host, place.port)
+    timeout = f"{TIMEOUT}: {call.timeout}\r\n" if call.timeout else ""
     proxy = f"Proxy-Authorization: Basic {credentials}\r\n" if credentials else ""
     return (
         f"POST {target or place.path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\ntraceparent: {traceparent}\r\n{proxy}\r\n"
+        f"Content-Length: {length}\r\ntraceparent: {call.traceparent}\r\n{timeout}{proxy}\r\n"
     ).encode("ascii")

@@ -35,7 +35,7 @@ http_proxy    which dials go through an HTTP proxy
 lifetime      how long tunnels live, learned                warn_rate      one warning a second
 recent        a bounded memory                             client         who calls
 overload      how many calls an application gets at once     latency       how late they are
-keep_alive    how long a server keeps an unused connection
+told_seconds  how long a server keeps an unused connection, how long a caller waits
 told          what another server tells of a failure, seen from here
 clienthello   the server name in a TLS client's first bytes  hello_shape    in what such bytes are alike
 announcement  which domain is whose, until when              chunks         the store ``file``'s pieces of entries

@@ -3,6 +3,10 @@
 CALL_SECONDS = 30.0
 """One call, in all. Peers in use set no deadline of their own, so somebody must."""
 
+MAX_CALL_SECONDS = 3600.0
+"""That a caller may give one call: what takes longer than an hour is a job, to be asked about again, and each call that
+waits takes memory on every server on its way."""
+
 TUNNEL_IDLE_SECONDS = 300.0
 """Without a call, after which a connection is closed. Longer than the pauses of a busy application; short enough that a
 proxy isn't left holding thousands of forgotten tunnels."""

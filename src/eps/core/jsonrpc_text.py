@@ -18,7 +18,7 @@ import orjson
 
 from eps.core.json_pieces import PIECE_BYTES, DeeperThan, is_heavy, parse_in_pieces, write_in_pieces
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING
-from eps.core.message import Error, Response, Wanted, always, unwrap
+from eps.core.message import Asker, Error, Response, unwrap
 from eps.core.minus_zero import show_minus_zeros
 from eps.core.names import Object
 from eps.core.place import place_below
@@ -70,14 +70,14 @@ class Call:
         params: the caller's object.
         id: in the form it has inside the network (:func:`network_id`), never empty; ``Response.id`` repeats it.
         client_names: names of the client's verified certificate, CN first; empty without one.
-        wanted: whether the client is still there.
+        asker: who waits for the answer.
     """
 
     method: str
     params: Object
     id: str
     client_names: tuple[str, ...] = ()
-    wanted: Wanted = field(default=always, compare=False, repr=False)
+    asker: Asker = field(default_factory=Asker, compare=False, repr=False)
 
 
 def strict_loads(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:

@@ -1,6 +1,6 @@
 """Requests and responses as they travel inside the network (PROTOCOL.md section 2)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,42 @@ from eps.core.names import Object
 CLIENT_KEY = "_client"
 """The key of ``params`` under which each receiving server puts the sender's name and directory entry."""
 
-Wanted = Callable[[], bool]
-"""See :class:`Request`."""
-
 
 def always() -> bool:
     """Of who can't go unnoticed."""
     return True
+
+
+class Asker:
+    """Whoever waits for a call's answer, and how far his call has come.
+
+    Args:
+        is_there: whether he still waits: a call that nobody waits for any more is not begun.
+
+    Attributes:
+        timeout: seconds that he gives it, from its arrival on; None: he doesn't say.
+        who: by what he is known among those who ask here: only he may withdraw what he has asked.
+        sent: whether it may have left us.
+    """
+
+    __slots__ = ("_is_there", "sent", "timeout", "who")
+
+    def __init__(
+        self, is_there: Callable[[], bool] = always, *, timeout: float | None = None, who: Hashable = None
+    ) -> None:
+        self._is_there = is_there
+        self.timeout = timeout
+        self.who = who
+        self.sent = False
+
+    def waits(self) -> bool:
+        """Whether he does, still."""
+        return self._is_there()
+
+    def begin(self) -> bool:
+        """Asked in the moment before the call leaves us: whether it shall. From then on it counts as sent."""
+        self.sent = self._is_there()
+        return self.sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +53,12 @@ class Request:
     """A request addressed to an operator. ``method`` and ``id`` on the wire both derive from the address.
 
     Attributes:
-        wanted: whether whoever asks still waits: a call that nobody waits for any more is not begun.
+        asker: who waits for its answer.
     """
 
     address: Address
     params: Object
-    wanted: Wanted = field(default=always, compare=False, repr=False)
+    asker: Asker = field(default_factory=Asker, compare=False, repr=False)
 
 
 class Unread:
@@ -40,20 +69,27 @@ class Unread:
         decode: the params that the bytes say; raises ``errors.BadRequest`` where they say none.
 
     Attributes:
-        address: as a :class:`Request`'s.
+        address, asker: as a :class:`Request`'s.
     """
 
-    __slots__ = ("_decode", "_encoded", "address")
+    __slots__ = ("_decode", "_encoded", "address", "asker")
 
-    def __init__(self, address: Address, encoded: bytes, decode: Callable[[bytes], Awaitable[Object]]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        encoded: bytes,
+        decode: Callable[[bytes], Awaitable[Object]],
+        asker: Asker | None = None,
+    ) -> None:
         self.address = address
+        self.asker = asker or Asker()
         self._encoded = encoded
         self._decode = decode
 
     async def read(self) -> Request:
         """The request; the bytes are let go."""
         encoded, self._encoded = self._encoded, b""
-        return Request(self.address, await self._decode(encoded))
+        return Request(self.address, await self._decode(encoded), self.asker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from h2.errors import ErrorCodes
 
 from eps.core.event import Emit, Level, Notice, Refused
 from eps.core.names import Fingerprint, Operator
+from eps.core.told_seconds import OF_CALLER, render_timeout
 from eps.core.trace import CURRENT, TOOK, TRACEPARENT, Trace, current_id
 from eps.errors import EpsError, TlsFailed
 from eps.grpc import eps_pb2 as pb
@@ -264,7 +265,7 @@ class Accepted:
             raise FramingError(Status.RESOURCE_EXHAUSTED, text) from None
         try:
             # Handed on without a name here: whoever has decoded the message can let go of it.
-            answering = self._serving.on_call(self.link.peer, pb.Request.FromString(await _only_message(stream)))
+            answering = self._serving.on_call(self.link.peer, _with_timeout(await _only_message(stream), stream))
             return frame((await answering).SerializeToString())
         finally:
             handled.add(-size)
@@ -384,6 +385,14 @@ def _problem(headers: Mapping[str, str]) -> tuple[Status, str] | None:
 def _deadline(stream: WireStream) -> float | None:
     value = (stream.headers or {}).get("grpc-timeout")
     return None if value is None else read_timeout(value)
+
+
+def _with_timeout(message: bytes, stream: WireStream) -> pb.Request:
+    """The request; how long its caller gives it stands in it as in one that comes down a stream."""
+    request, headers = pb.Request.FromString(message), stream.headers or {}
+    given = _deadline(stream) if OF_CALLER.items() <= headers.items() else None
+    request.timeout = "" if given is None else render_timeout(given)
+    return request
 
 
 async def _only_message(stream: WireStream) -> bytes:

@@ -11,6 +11,7 @@ from eps.core.address import Address, parse_address
 from eps.core.limits import MAX_MESSAGE_BYTES, MAX_NESTING, WIRE_NESTING
 from eps.core.message import CLIENT_KEY, Constant, Error, Request, Response, unwrap, wrap
 from eps.core.names import Object, Operator
+from eps.core.told_seconds import render_timeout
 from eps.core.travel import first_problem
 from eps.errors import BadParams, BadRequest, TooLarge
 from eps.grpc import eps_pb2 as pb
@@ -101,6 +102,12 @@ def tell_trace(message: pb.Request, parent: str) -> None:
     """Have a request say to which trace it belongs; unless it is so large that this might not fit."""
     if len(message.params) <= SURELY_FITS:
         message.traceparent = parent
+
+
+def tell_timeout(message: pb.Request, seconds: float) -> None:
+    """Have a request say how long its caller gives it; unless it is so large that this might not fit."""
+    if len(message.params) <= SURELY_FITS:
+        message.timeout = render_timeout(seconds)
 
 
 def tell_duration(message: pb.Response, duration: str) -> None:

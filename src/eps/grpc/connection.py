@@ -14,8 +14,9 @@ from typing import Self
 
 from google.protobuf.message import DecodeError
 
-from eps.core.message import Wanted, always
+from eps.core.message import Asker
 from eps.core.names import Operator
+from eps.core.told_seconds import OF_CALLER
 from eps.core.trace import CURRENT, TOOK, TRACEPARENT, current_id, seconds_in
 from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import eps_pb2 as pb
@@ -125,12 +126,12 @@ class ClientConnection:
         """Calls and reverse streams in flight."""
         return len(self.wire.streams)
 
-    async def call(self, request: pb.Request, timeout: float, wanted: Wanted = always) -> pb.Response:
+    async def call(self, request: pb.Request, timeout: float, asker: Asker | None = None) -> pb.Response:
         """One ``Call``.
 
         Args:
             timeout: seconds for everything; the peer is told.
-            wanted: asked once it can be sent, see :class:`eps.core.message.Request`.
+            asker: who waits for it; asked once it can be sent.
 
         Raises:
             NotSent: certainly not executed; may go out again on another connection.
@@ -138,30 +139,30 @@ class ClientConnection:
             DeliveryError: the peer answered with a gRPC status, or with something that is no answer.
             TooLarge: the request is over 4 MiB.
         """
-        body, deadline = framed(request), self.wire.clock() + timeout
+        body, deadline, asker = framed(request), self.wire.clock() + timeout, asker or Asker()
         service = self._spoken.current
         try:
-            return await self._call(service, body, timeout, wanted)
+            return await self._call(service, body, timeout, asker)
         except _NoSuchPath as unknown:
             if not self._spoken.refused(service):
                 raise
             # Certainly not executed: the peer has only looked for the service's name.
             try:
-                return await self._call(OTHER[service], body, deadline - self.wire.clock(), wanted)
+                return await self._call(OTHER[service], body, deadline - self.wire.clock(), asker)
             except _NoSuchPath as neither:
                 self._spoken.refused(OTHER[service])
                 raise unknown from neither
 
-    async def _call(self, service: str, body: bytes, timeout: float, wanted: Wanted) -> pb.Response:
+    async def _call(self, service: str, body: bytes, timeout: float, asker: Asker) -> pb.Response:
         if timeout <= 0:
             raise NotSent(f"no time was left to call {self.operator}")
         stream: WireStream | None = None
         try:
             async with asyncio.timeout(timeout):
                 await self._slot()
-                if not wanted():
+                if not asker.begin():
                     raise GivenUp
-                told = self._traced()
+                told = ({} if asker.timeout is None else OF_CALLER) | self._traced()
                 stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, told))
                 self._link.expect(stream)
                 return await self._exchange(stream, service, body)

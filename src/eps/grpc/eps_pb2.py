@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\teps.proto\"o\n\x07Request\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x13\n\x06params\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\n\n\x02id\x18\x03 \x01(\t\x12\x12\n\nclientName\x18\x04 \x01(\t\x12\x14\n\x0btraceparent\x18\x98u \x01(\tB\t\n\x07_params\"B\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x42\x07\n\x05_data\"\\\n\x08Response\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x06result\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x06.Error\x12\r\n\x04took\x18\x98u \x01(\tB\t\n\x07_result2M\n\x03\x45PS\x12\x1d\n\x04\x43\x61ll\x12\x08.Request\x1a\t.Response\"\x00\x12\'\n\nServerCall\x12\t.Response\x1a\x08.Request\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\teps.proto\"\x81\x01\n\x07Request\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x13\n\x06params\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\n\n\x02id\x18\x03 \x01(\t\x12\x12\n\nclientName\x18\x04 \x01(\t\x12\x14\n\x0btraceparent\x18\x98u \x01(\t\x12\x10\n\x07timeout\x18\x99u \x01(\tB\t\n\x07_params\"B\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x42\x07\n\x05_data\"\\\n\x08Response\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x06result\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x06.Error\x12\r\n\x04took\x18\x98u \x01(\tB\t\n\x07_result2M\n\x03\x45PS\x12\x1d\n\x04\x43\x61ll\x12\x08.Request\x1a\t.Response\"\x00\x12\'\n\nServerCall\x12\t.Response\x1a\x08.Request\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eps_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REQUEST']._serialized_start=13
-  _globals['_REQUEST']._serialized_end=124
-  _globals['_ERROR']._serialized_start=126
-  _globals['_ERROR']._serialized_end=192
-  _globals['_RESPONSE']._serialized_start=194
-  _globals['_RESPONSE']._serialized_end=286
-  _globals['_EPS']._serialized_start=288
-  _globals['_EPS']._serialized_end=365
+  _globals['_REQUEST']._serialized_start=14
+  _globals['_REQUEST']._serialized_end=143
+  _globals['_ERROR']._serialized_start=145
+  _globals['_ERROR']._serialized_end=211
+  _globals['_RESPONSE']._serialized_start=213
+  _globals['_RESPONSE']._serialized_end=305
+  _globals['_EPS']._serialized_start=307
+  _globals['_EPS']._serialized_end=384
 # @@protoc_insertion_point(module_scope)

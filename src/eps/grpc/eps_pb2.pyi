@@ -6,18 +6,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("method", "params", "id", "clientName", "traceparent")
+    __slots__ = ("method", "params", "id", "clientName", "traceparent", "timeout")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PARAMS_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CLIENTNAME_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     method: str
     params: bytes
     id: str
     clientName: str
     traceparent: str
-    def __init__(self, method: _Optional[str] = ..., params: _Optional[bytes] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    timeout: str
+    def __init__(self, method: _Optional[str] = ..., params: _Optional[bytes] = ..., id: _Optional[str] = ..., clientName: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeout: _Optional[str] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "data")

@@ -3,7 +3,7 @@
 A connection may stay open for days. A certificate that the directory no longer pins is refused at its next request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,11 +55,13 @@ class Caller:
     """Who is at the other end of one connection; both None and () without a certificate.
 
     Attributes:
+        who: by what it is known from one connection to the next: its certificate, or else its address.
         decided: the last decision, by whom it was made, and the state of the registry for which it holds.
     """
 
     names: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
+    who: Hashable = None
     decided: "tuple[Gate, object, Refusal | None] | None" = None
 
     @property

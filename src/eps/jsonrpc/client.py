@@ -22,11 +22,11 @@ import h11
 
 from eps.core.defaults import CALL_SECONDS
 from eps.core.jsonrpc_text import Load, render_request
-from eps.core.keep_alive import KEEP_ALIVE_SECONDS, kept_for
 from eps.core.limits import MAX_MESSAGE_BYTES, WRITE_BYTES
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.packed import coding_of
+from eps.core.told_seconds import KEEP_ALIVE_SECONDS, TIMEOUT, kept_for, render_timeout
 from eps.errors import AnswerTooLarge, DeliveryError, EpsError, NotSent, OutcomeUnknown, Side, TlsFailed, Unreachable
 from eps.http1.client import Connection, Connections, open_connection
 from eps.http1.exchange import Exchange
@@ -53,6 +53,7 @@ MAX_VALUES = 1_000_000
 _BROKEN_OFF = "the connection broke off before an answer came"
 _ENDPOINT_HINT = "check the endpoint, and that the server runs"
 _TLS_HINT = "check the tls settings and names"
+_TIMEOUT = TIMEOUT.encode()
 _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
@@ -174,7 +175,7 @@ class JsonRpcClient:
             try:
                 async with asyncio.timeout_at(until):
                     body = await written(partial(render_request, method, params, request_id), params)
-                    answer = await self._post(body, sent)
+                    answer = await self._post(body, sent, until)
             except TimeoutError:
                 raise self._too_slow(seconds, sent) from None
             except TlsFailed as error:
@@ -210,7 +211,7 @@ class JsonRpcClient:
 
     # One exchange
 
-    async def _post(self, body: bytes, sent: "_Sent") -> Answer:
+    async def _post(self, body: bytes, sent: "_Sent", until: float) -> Answer:
         connection = await self._connections.take()
         exchange: Exchange | None = None
         writing: asyncio.Task[None] | None = None
@@ -219,7 +220,7 @@ class JsonRpcClient:
                 raise ConnectionResetError("closed before anything was sent")
             exchange = Exchange.as_client(connection)
             sent.at_all, sent.on_a_fresh_one = True, connection.fresh
-            writing = self._write(exchange, connection, body)
+            writing = self._write(exchange, connection, body, until - asyncio.get_running_loop().time())
             return await self._answer(exchange)
         except (OSError, h11.RemoteProtocolError) as error:
             is_no_http = isinstance(error, h11.RemoteProtocolError) and exchange is not None and not exchange.at_end
@@ -229,9 +230,9 @@ class JsonRpcClient:
                 writing.cancel()
             self._connections.give_back(connection, exchange)
 
-    def _write(self, exchange: Exchange, connection: Connection, body: bytes) -> asyncio.Task[None] | None:
-        """Send the request: at once, or, if it is large, in a task."""
-        head = b"%b%d\r\n\r\n" % (self._head, len(body))
+    def _write(self, exchange: Exchange, connection: Connection, body: bytes, left: float) -> asyncio.Task[None] | None:
+        """Send the request, which is waited for so long: at once, or, if it is large, in a task."""
+        head = b"%b%d\r\n%b: %b\r\n\r\n" % (self._head, len(body), _TIMEOUT, render_timeout(left).encode())
         if len(body) > WRITE_BYTES:
             exchange.send_ready(head, is_last=False)
             return asyncio.create_task(_write_large(exchange, connection, body), name="JSON-RPC request")

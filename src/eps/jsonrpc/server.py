@@ -21,11 +21,12 @@ from eps.core.defaults import MAX_CALLS
 from eps.core.event import Emit, Level, Notice, Refused, ignore
 from eps.core.jsonrpc_text import Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
-from eps.core.message import Response
+from eps.core.message import Asker, Response
 from eps.core.told import error_response
+from eps.core.told_seconds import TIMEOUT, read_timeout
 from eps.core.trace import CURRENT, TRACEPARENT, Trace, trace_of
 from eps.core.warn_rate import sparing
-from eps.errors import Busy, EpsError, InternalError, NotJson
+from eps.errors import BadRequest, Busy, EpsError, InternalError, NotJson
 from eps.jsonrpc.callers import Caller, Callers, Gate
 from eps.jsonrpc.http_connection import HttpConnection, end_unused
 from eps.jsonrpc.in_hand import MAX_CALL_BYTES, Held, InHand
@@ -330,7 +331,7 @@ class JsonRpcServer:
             held.begin()
             if request.transport is None:
                 raise ConnectionResetError("the client has gone before its call began")
-            call = Call(call.method, call.params, call.id, call.client_names, lambda: request.transport is not None)
+            call = replace(call, asker=_asker(request, caller))
             response = await self._handler(call)
         except EpsError as error:
             if isinstance(error, Busy):
@@ -388,3 +389,12 @@ class JsonRpcServer:
         return error_response(
             call_id, InternalError("an error inside this server", hint="its log says more"), self._teller
         )
+
+
+def _asker(request: web.BaseRequest, caller: Caller) -> Asker:
+    """Who waits for the answer, and how long; raises BadRequest: that is no time."""
+    try:
+        timeout = read_timeout(request.headers.get(TIMEOUT))
+    except ValueError as error:
+        raise BadRequest(str(error), hint="or leave it out") from None
+    return Asker(lambda: request.transport is not None, timeout=timeout, who=caller.who)

@@ -155,6 +155,8 @@ class ServerConnection(HttpConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.caller = caller_at(transport.get_extra_info("ssl_object"))
+        peer = transport.get_extra_info("peername")
+        self.caller.who = self.caller.fingerprint or ("address", str(peer[0]) if peer else "")
         super().connection_made(transport)
 
     def trouble(self, status: int, error: BaseException | None) -> web.Response:

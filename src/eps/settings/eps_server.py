@@ -11,6 +11,7 @@ from eps.core.defaults import (
     DIRECTORY_SECONDS,
     DRAIN_SECONDS,
     MAX_ANSWER_BYTES,
+    MAX_CALL_SECONDS,
     PATIENCE_SECONDS,
     TUNNEL_IDLE_SECONDS,
 )
@@ -278,7 +279,7 @@ class EpsSettings(Model):
     """An EPS server."""
 
     alive: ClassVar[frozenset[str] | None] = frozenset(
-        {"call_timeout", "drain_timeout", "log_level", "signing", "tell_durations"}
+        {"call_timeout", "drain_timeout", "log_level", "max_call_timeout", "signing", "tell_durations"}
     )
 
     name: OperatorName = Field(examples=["hd-1"])
@@ -319,8 +320,12 @@ class EpsSettings(Model):
     such operator, too busy) is told at once. Nothing runs twice."""
 
     call_timeout: Seconds = Field(default=CALL_SECONDS, examples=[60])
-    """A call that has no answer by then fails with an unknown outcome. Up to 5 s of it may pass in asking the service
-    directory for news, if sender or recipient is not known yet."""
+    """A call that has no answer by then fails with an unknown outcome; its caller may give it another time (the HTTP
+    field `EPS-Timeout`). Up to 5 s of it may pass in asking the service directory for news, if sender or recipient is
+    not known yet."""
+
+    max_call_timeout: Seconds = Field(default=MAX_CALL_SECONDS, examples=[300])
+    """The longest time that a caller, of ours or of another operator, may give a call; who gives more gets this."""
 
     tell_durations: Flag = True
     """Tell other operators how long their calls took here, where they trace them (`traceparent`), for `eps trace`."""

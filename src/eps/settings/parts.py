@@ -15,7 +15,7 @@ from eps.core.defaults import (
 )
 from eps.core.endpoint import is_this_machine, normal_host
 from eps.core.host_port import parse_host_port
-from eps.core.keep_alive import KEEP_ALIVE_SECONDS
+from eps.core.told_seconds import KEEP_ALIVE_SECONDS
 from eps.settings.fields import (
     AsList,
     BindAddress,

@@ -252,7 +252,12 @@ def _told(why: Unheld | None) -> Object:
 
 
 def _broker_limits(settings: EpsSettings) -> BrokerLimits:
-    return BrokerLimits(settings.call_timeout, settings.patience, tells_durations=settings.tell_durations)
+    return BrokerLimits(
+        settings.call_timeout,
+        settings.patience,
+        max_call_timeout=settings.max_call_timeout,
+        tells_durations=settings.tell_durations,
+    )
 
 
 def _broker(

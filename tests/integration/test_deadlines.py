@@ -1,0 +1,155 @@
+"""How much time a caller gives a call, and how he withdraws it: from his client to the other operator's application."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from eps.channels.jsonrpc_server import JsonRpcServerChannel
+from eps.client import AsyncClient, CallReport, Client, OutcomeUnknown, Policy
+from eps.core.address import parse_address
+from eps.core.message import Asker, Request
+from eps.jsonrpc.client import JsonRpcClient
+from support.network import HD_1, HD_2, PROXY, Network, Node
+
+
+class Hanging:
+    """An application whose calls begin and never end.
+
+    Attributes:
+        begun, ended: set when one was begun, and when that was given up.
+    """
+
+    def __init__(self) -> None:
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, request: Request) -> Any:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[Network]:
+    async with Network() as made:
+        await made.node(HD_1)
+        await made.node(HD_2)
+        await made.proxy()
+        await made.ready()
+        yield made
+
+
+@pytest.fixture
+async def port(network: Network) -> AsyncIterator[str]:
+    """That of hd-1's applications."""
+    a = network.nodes[HD_1]
+    channel = JsonRpcServerChannel(a.name, "localhost:0")
+    await channel.start(a.broker.deliver)
+    yield f"http://localhost:{channel.port}"
+    await channel.close()
+
+
+def last_timeout(node: Node) -> float:
+    return node.application.timeouts[-1]
+
+
+async def test_a_callers_deadline_reaches_the_application(network: Network, port: str) -> None:
+    b = network.nodes[HD_2]
+    async with AsyncClient(port) as client:
+        await client.call("hd-2.echo", timeout=400)
+        assert 300 < last_timeout(b) <= 398, "what is left, less a little, so that servers can say more"
+        await client.call("hd-2.echo")
+        assert last_timeout(b) <= 10, "each server's own time, where nobody says another"
+        b.application.answer = Hanging()
+        with pytest.raises(OutcomeUnknown, match="hd-2 did not answer") as caught:
+            await client.call("hd-2.echo", timeout=3.0)
+    error = caught.value
+    assert (error.side, error.stage, error.told_by) == ("peer", "call", HD_1), "not the client's own"
+
+    def blocking() -> None:
+        with Client(port, policy=Policy(timeout=400)) as client:
+            client.call("hd-2.echo")
+
+    b.application.answer = lambda request: "done"
+    await asyncio.to_thread(blocking)
+    assert 300 < last_timeout(b) <= 398
+
+
+async def test_a_deadline_goes_down_a_stream(network: Network) -> None:
+    proxy, b = network.nodes[PROXY], network.nodes[HD_2]
+    for told, most in ((400.0, 400.0), (None, 10.0)):
+        request = Request(parse_address("hd-2.echo(1)"), {}, Asker(timeout=told))
+        answer = await proxy.broker.deliver(request, proxy.name)
+        assert answer.error is None
+        assert most * 0.7 < last_timeout(b) <= most
+
+
+async def test_more_than_a_servers_maximum_is_that(network: Network, port: str) -> None:
+    b = network.nodes[HD_2]
+    async with AsyncClient(port) as client:
+        await client.call("hd-2.echo", timeout=86_400)
+    assert last_timeout(b) <= 3600
+
+
+async def test_a_time_that_is_none_is_refused(network: Network, port: str) -> None:
+    reader, writer = await asyncio.open_connection("localhost", int(port.rpartition(":")[2]))
+    body = b'{"jsonrpc":"2.0","method":"hd-2.echo","params":{},"id":"1"}'
+    head = "POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nEPS-Timeout: soon\r\n"
+    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    async with asyncio.timeout(60):
+        answer = await reader.read()
+    writer.close()
+    assert b"400" in answer and b"-32600" in answer and b"EPS-Timeout must be a number of seconds" in answer
+    assert not network.nodes[HD_2].application.requests
+
+
+async def test_a_cancelled_call_is_withdrawn_at_the_other_operator(network: Network, port: str) -> None:
+    b, reports = network.nodes[HD_2], list[CallReport]()
+    b.application.answer = application = Hanging()
+    async with AsyncClient(port, on_call=reports.append) as client:
+        call = asyncio.create_task(client.call("hd-2.echo"))
+        async with asyncio.timeout(60):
+            await application.begun.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await application.ended.wait()
+    assert [type(report.error) for report in reports] == [OutcomeUnknown], "the hook hears of it"
+
+
+async def test_cancel_answers_the_call_and_who_withdraws_it(network: Network, port: str) -> None:
+    b = network.nodes[HD_2]
+    b.application.answer = application = Hanging()
+    client = JsonRpcClient(f"{port}/jsonrpc", tls=None)
+    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine"))
+    async with asyncio.timeout(60):
+        await application.begun.wait()
+        assert (await client.call("_cancel", {"id": "other"})).result == {"withdrawn": 0}
+        assert (await client.call("_cancel", {"id": "mine"})).result == {"withdrawn": 1}
+        error = (await call).error
+        await application.ended.wait()
+        refused = (await client.call("_cancel", {})).error
+    assert error is not None and refused is not None
+    assert error.data["outcome"] == "unknown" and "withdrawn by its caller after it was sent" in error.message
+    assert refused.code == -32602
+    await client.close()
+
+
+async def test_a_client_that_goes_away_stops_nothing(network: Network, port: str) -> None:
+    b = network.nodes[HD_2]
+    b.application.answer = application = Hanging()
+    client = JsonRpcClient(f"{port}/jsonrpc", tls=None)
+    call = asyncio.create_task(client.call("hd-2.echo", {}))
+    async with asyncio.timeout(60):
+        await application.begun.wait()
+        call.cancel()
+        await asyncio.wait({call})
+        await client.close()
+        other = JsonRpcClient(f"{port}/jsonrpc", tls=None)
+        b.application.answer = lambda request: "done"
+        assert (await other.call("hd-2.echo", {})).result == "done"
+        await other.close()
+    assert not application.ended.is_set()
