@@ -10,6 +10,7 @@ import pytest
 from eps.core.advice import SETTINGS_IN_USE, Surroundings, doubtful, unlike_before, wrong
 from eps.core.entries import Directory
 from eps.core.exact import known_settings
+from eps.core.permission import EVERYONE
 from eps.core.record import ChangeRecord, parse_change_record
 from eps.errors import BadParams
 from support.vectors import load
@@ -237,8 +238,23 @@ def test_who_is_named_must_exist(section: str, item: dict[str, Any], text: str) 
     assert list(doubtful(record(section, [item]), None, AROUND)) == ([text] if text else [])
 
 
+def test_a_group_that_gives_no_right() -> None:
+    service = {"name": "s", "permissions": [{"group": "members", "rights": ["call"]}, {"group": "odd", "rights": []}]}
+    directory = Directory.from_records([record("services", [service], "beta"), record("groups", ["members"], "beta")])
+    around = Surroundings.of(directory.after([record("groups", ["members", "member", "odd", EVERYONE])]))
+    assert list(doubtful(record("groups", ["members", "member", "odd", EVERYONE]), None, around)) == [
+        "data[1]: no service lets the group 'member' call it; did you mean members?",
+        "data[2]: no service lets the group 'odd' call it",
+    ]
+    before = Directory.from_records([record("groups", ["odd"])])
+    around = Surroundings.of(before.after([record("groups", ["odd", "new"])]), before)
+    assert list(doubtful(record("groups", ["odd", "new"]), None, around)) == [
+        "data[1]: no service lets the group 'new' call it"
+    ]
+
+
 def test_among_very_many_none_is_looked_for() -> None:
-    around = Surroundings(frozenset(f"acme-{i}" for i in range(3000)), frozenset())
+    around = Surroundings(frozenset(f"acme-{i}" for i in range(3000)), frozenset(), frozenset())
     proxied = {"type": "grpc_server", "settings": {"address": "a:1", "proxy": "acme"}}
     (text,) = doubtful(record("channels", [proxied]), None, around)
     assert text.endswith("there is no operator 'acme'")

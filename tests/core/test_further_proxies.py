@@ -96,7 +96,7 @@ def test_a_misspelt_key_is_not_signed() -> None:
 
 
 def test_operators_that_do_not_exist_are_told() -> None:
-    around = Surroundings(frozenset({"b", "proxy-2"}), frozenset())
+    around = Surroundings(frozenset({"b", "proxy-2"}), frozenset(), frozenset())
     (text,) = doubtful(change("b", "settings", [item(["proxy-2", "proxy-3"])]), None, around)
     assert text == "data[0].settings.alternatives[1]: there is no operator 'proxy-3'; did you mean proxy-2?"
 

@@ -8,7 +8,7 @@ No record that stands in a chain is refused for any of it, and nothing here says
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -202,15 +202,21 @@ class Surroundings:
     Attributes:
         names: of the operators.
         groups: that at least one of them has, and everybody's.
+        named: those that a service lets call it, and everybody's.
+        had: the groups that operators had before: what was meant then is meant now.
     """
 
     names: frozenset[str]
     groups: frozenset[str]
+    named: frozenset[str]
+    had: Directory = field(default_factory=Directory.empty)
 
     @classmethod
-    def of(cls, after: Directory) -> "Surroundings":
+    def of(cls, after: Directory, before: Directory | None = None) -> "Surroundings":
         groups = {group for entry in after.entries.values() for group in entry.groups}
-        return cls(frozenset(after.entries), frozenset(groups | {EVERYONE}))
+        had = before if before is not None else Directory.empty()
+        named = {group for entry in after.entries.values() for group in entry.named_groups}
+        return cls(frozenset(after.entries), frozenset(groups | {EVERYONE}), frozenset(named | {EVERYONE}), had)
 
 
 def doubtful(
@@ -240,9 +246,13 @@ def doubtful(
 
 def _strangers(record: ChangeRecord, around: Surroundings) -> Iterator[str]:
     """Groups and operators that are named, but that nobody has, and who don't exist."""
+    was = around.had.entry(record.name)
+    settled = around.named | set(was.groups if was is not None else ())
     for index, item in enumerate(record.data):
         place = f"data[{index}]"
-        if record.section == "services":
+        if record.section == "groups" and item not in settled:
+            yield f"{place}: no service lets the group {_quoted(item)} call it{_perhaps(item, around.named)}"
+        elif record.section == "services":
             yield from (f"{place}{where}" for where in _empty_groups(item, around))
         elif record.section == "channels":
             proxy = (item.get("settings") or {}).get("proxy") if item["type"] == "grpc_server" else None

@@ -191,6 +191,7 @@ async def test_what_would_change_is_known_before(sd: Sd, tmp_path: Path) -> None
         plan = await planned(sd, file, OwnServer(verified, trust=trust()))
         assert [line for change in plan.changes for line in change.lines] == ["+ new", "+ s: m, callable by h"]
         assert plan.doubts == [
+            f"{file}: records[0].data[1]: no service lets the group 'new' call it",
             f"{file}: records[1].data[0].permissions[0].group: nobody is in the group 'h'",
             f"{file}: records[1]: the name 'op-a' is new, and one letter from 'op-0'",
         ]

@@ -163,10 +163,10 @@ def test_what_is_not_shown_beside_a_signature_is_said(network: Network) -> None:
 def proposed(network: Network, *words: str, role: str = "hd-2") -> dict[str, Any]:
     """A slip in slip.json, in which hd-2 proposes to be in another group."""
     shown = network.eps("directory", "show", "hd-2", "--json").value
-    file = network.file(shown | {"groups": ["health-departments", "new"]})
+    file = network.file(shown | {"groups": ["health-departments", "proxy-users"]})
     done = network.eps("directory", "propose", file, "--output", "slip.json", *words, role=role)
     assert (done.code, done.out) == (0, ""), done
-    assert "    + new" in done.err and "the slip's code is " in done.err
+    assert "    + proxy-users" in done.err and "the slip's code is " in done.err
     slip: dict[str, Any] = json.loads((network.folder / "slip.json").read_text())
     return slip
 
@@ -188,10 +188,10 @@ def test_an_operator_proposes_and_an_administrator_signs(network: Network) -> No
     assert (signed.code, signed.out) == (0, "") and "signed 1 record" in signed.err
     assert network.groups("hd-2") == ("health-departments",), "nothing is submitted yet"
     dry = network.eps("directory", "submit", "--dry-run", "signed.json")
-    assert (dry.code, dry.out) == (0, "hd-2\n  groups\n    + new\n")
+    assert (dry.code, dry.out) == (0, "hd-2\n  groups\n    + proxy-users\n")
     submitted = network.eps("directory", "submit", "signed.json", role="hd-2")
     assert submitted.code == 0 and submitted.out.startswith("submitted 1 record; the directory's tip is now ")
-    assert network.groups("hd-2") == ("health-departments", "new")
+    assert network.groups("hd-2") == ("health-departments", "proxy-users")
     again = network.eps("directory", "submit", "signed.json")
     assert again.code == 1 and "was submitted already" in again.err
 
@@ -230,7 +230,7 @@ def test_a_slip_that_nobody_has_signed(network: Network) -> None:
     assert strict.code == 1 and network.groups("hd-2") == ("health-departments",)
     warned = network.eps("directory", "submit", "slip.json")
     assert warned.code == 0 and "warning: nobody has signed the slip" in warned.err
-    assert network.groups("hd-2") == ("health-departments", "new")
+    assert network.groups("hd-2") == ("health-departments", "proxy-users")
 
 
 def test_a_slip_that_was_altered(network: Network) -> None:

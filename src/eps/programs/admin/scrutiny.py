@@ -61,7 +61,7 @@ def doubts(found: Sequence[FileRecord], before: Directory | None, after: Directo
         before: the directory as it is; None: that isn't known.
         after: as it is to be.
     """
-    around = advice.Surroundings.of(after) if before is not None else None
+    around = advice.Surroundings.of(after, before) if before is not None else None
     told = [_at(item, text) for item in found for text in _doubts_in(item, around)]
     return [*told, *(_of_whole(found, before, after) if before is not None else ())]
 
