@@ -374,7 +374,7 @@ def _check_signature(
         raise RecordError(
             f"it is dated {instant.text}, {ahead_by} ahead of the clock of whoever checks it here, which is more than "
             f"{CLOCK_TOLERANCE.seconds // 60} minutes in the future",
-            hint="set the clock of the machine that signed, and sign anew; or else it is ours that is wrong",
+            hint="set the clock of the machine that signed, and sign anew, unless the checker's own clock is wrong",
             reason=Reason.RECORD_AHEAD,
         )
     signer = trust.leaf(signed.signature.c).subject if is_sound else None

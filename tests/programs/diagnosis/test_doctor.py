@@ -190,6 +190,16 @@ def test_our_pin(settings: EpsSettings, local: Local) -> None:
     assert [one.reason for one in wrong(nobody) if one.group == "our pin"] == ["own-entry"]
 
 
+def test_an_empty_directory(settings: EpsSettings, local: Local) -> None:
+    """Begin with it: whoever is in it, and what it pins, is asked for in vain."""
+    nobody = Followed((Answered(URL),), Directory.empty(), 0, fresh=True, copy_failure=GONE)
+    facts = replace(fine(settings, local), followed=nobody, proxies=(), relays=(), taken=None, served=None)
+    found = judge(facts, datetime.now(UTC))
+    (one,) = [one for one in found if one.mark is Mark.WRONG]
+    assert (one.group, one.side, one.reason) == ("service directory", "directory", "no-directory")
+    assert {one.group for one in found if one.mark is Mark.UNKNOWN} == {"our pin", "the way to hd-2"}
+
+
 def test_no_directory_at_all(settings: EpsSettings, local: Local) -> None:
     facts = replace(fine(settings, local), followed=Followed(()), reached=(), proxies=(), relays=())
     found = judge(facts, datetime.now(UTC))

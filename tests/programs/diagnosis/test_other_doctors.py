@@ -51,6 +51,14 @@ def test_a_service_directory(
     assert told == says
 
 
+def test_an_empty_service_directory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine.folder)
+    facts = replace(sd_facts(machine), records=0, operators=0)
+    (one,) = [one for one in sd_doctor.judge(facts, datetime.now(UTC)) if one.mark is not Mark.WELL]
+    assert (one.mark, one.side, one.reason) == (Mark.DOUBTFUL, "ours", "no-directory")
+    assert "--reset" in one.fix
+
+
 def reached(address: str, failure: Failure | None = None) -> Reached:
     return Reached(Target(address, "it"), (("TCP", 0.001),), failure)
 
@@ -60,6 +68,7 @@ def reached(address: str, failure: Failure | None = None) -> Reached:
     [
         ({}, []),
         ({"eps_failure": GONE}, ["does not answer: nobody can ask for a tunnel"]),
+        ({"eps_failure": replace(GONE, side="peer")}, ["does not answer: nobody can ask for a tunnel"]),
         ({"relay": reached("r:1", GONE)}, ["is not reached from here"]),
         ({"refusals": ("not listed",)}, ["operators refuse to dial"]),
         ({"refusals": ("not listed", "")}, []),
@@ -67,7 +76,7 @@ def reached(address: str, failure: Failure | None = None) -> Reached:
         ({"refusals": ()}, []),
         ({"port": GONE}, ["does not answer as our server"]),
     ],
-    ids=["well", "eps", "relay", "refused", "half", "unknown", "no address", "port"],
+    ids=["well", "eps", "eps as another", "relay", "refused", "half", "unknown", "no address", "port"],
 )
 def test_a_public_proxy(
     change: dict[str, Any], says: list[str], machine: Machine, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +92,18 @@ def test_a_public_proxy(
     for one, text in zip(found, says, strict=True):
         assert text in one.what
         assert one.side == "ours" and one.fix
+
+
+def test_a_proxy_whose_eps_server_waits_for_the_directory(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine.folder)
+    at = datetime.now(UTC)
+    local = look("proxy", {"PROXY_SETTINGS": "settings/dev/roles/public-proxy-1"}, machine.folder, at)
+    assert isinstance(local.settings, ProxySettings) and local.settings.public is not None
+    waits = Failure("it has no verified directory yet", "start it", "directory", reason="no-directory")
+    facts = ProxyFacts("public", local.settings.public, RUNS, reached("e:1"), eps_failure=waits, relay=reached("r:1"))
+    (one,) = wrong(proxy_doctor.judge(local, [facts], at))
+    assert (one.side, one.reason) == ("directory", "no-directory")
+    assert "has no directory: nobody can ask for a tunnel" in one.what
 
 
 def test_a_private_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

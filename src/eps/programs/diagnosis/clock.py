@@ -37,8 +37,7 @@ def judge_clock(reached: Sequence[Reached]) -> list[Finding]:
 
 def _off(who: str, ahead: float, others: int) -> Finding:
     why = "certificates seem expired, or not valid yet, and records seem of the future, when they are not"
-    if others:
-        why += "; but other clocks agree with ours, so it may be theirs"
+    why += "; but other clocks agree with ours, so it may be theirs" if others else "; a third clock tells whose it is"
     fix = "set the clock (timedatectl, chronyc tracking), then run this again: until then, believe no date below"
     what = f"our clock is {how_far(ahead)} that of {who}"
     return Finding(CLOCK, Mark.WRONG, what, why, "ours", fix, Reason.OWN_CLOCK)

@@ -93,7 +93,7 @@ def doctor(peer: str, as_json: bool) -> int:
         return _tell("eps", judge_settings(local), as_json) and EXIT_CANNOT_START
     facts = run(diagnosis.gather(local.settings, local, peer))
     directory = facts.followed.directory
-    if peer and directory is not None and directory.entry(peer) is None:
+    if peer and directory is not None and directory.entries and directory.entry(peer) is None:
         fail(unknown_operator(Known(directory, "as far as it is known here"), peer))
         return EXIT_CANNOT_START
     return _tell(local.settings.name, diagnosis.judge(facts, now()), as_json)

@@ -85,11 +85,15 @@ def judge(local: Local, facts: Sequence[ProxyFacts], at: datetime) -> list[Findi
 def _eps_server(facts: ProxyFacts) -> Finding:
     if facts.eps_failure is not None:
         lost = "ask for a tunnel" if facts.kind == "public" else "be called in"
-        what = f"{facts.section.name}'s EPS server does not answer: nobody can {lost}"
         failure = facts.eps_failure
+        is_directory = failure.side == "directory"  # which our EPS server, too, waits for
+        how = "has no directory" if is_directory else "does not answer"
+        what = f"{facts.section.name}'s EPS server {how}: nobody can {lost}"
         endpoint = facts.section.jsonrpc_client.endpoint
         fix = failure.hint or f"start it, or correct jsonrpc_client: is {endpoint} that of our EPS server?"
-        return Finding(EPS, Mark.WRONG, what, failure.text, "ours", fix, failure.reason)
+        return Finding(
+            EPS, Mark.WRONG, what, failure.text, failure.side if is_directory else "ours", fix, failure.reason
+        )
     return well(EPS, f"{facts.section.name} answers: version {facts.version or 'not told'}", facts.eps.times())
 
 

@@ -19,7 +19,7 @@ from eps.programs.diagnosis.finding import Failure, Finding, Mark, unknown, well
 from eps.programs.diagnosis.lately import Seen, ask_lately, judge_lately
 from eps.programs.diagnosis.local import Local, judge_certificates, judge_modes, judge_settings
 from eps.programs.diagnosis.own_server import Asked, judge_server
-from eps.programs.diagnosis.service_directory import DIRECTORY
+from eps.programs.diagnosis.service_directory import DIRECTORY, empty
 from eps.programs.wiring.credentials import directory_trust
 from eps.programs.wiring.parts import now
 from eps.programs.wiring.sd import high_water_file
@@ -64,6 +64,8 @@ def judge(facts: SdFacts, at: datetime) -> list[Finding]:
         found.append(facts.doubt.found(DIRECTORY, "the records are not believed"))
     elif facts.records is None:
         found.append(unknown(DIRECTORY, "not looked at: it does not answer"))
+    elif not facts.records:
+        found.append(empty("ours", Mark.DOUBTFUL))
     else:
         size = f"{counted(facts.records, 'record')} about {counted(facts.operators, 'operator')}"
         found.append(well(DIRECTORY, f"verified: {size}"))

@@ -68,6 +68,11 @@ class Followed:
     age: float | None = None
     copy_failure: Failure | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that nothing was submitted yet."""
+        return self.fresh and self.doubt is None and not self.records and any(not one.failure for one in self.answers)
+
 
 async def ask_endpoint(clients: ServiceDirectoryClients, index: int) -> Answered:
     """Its tip; never raises but for cancellation."""
@@ -144,10 +149,19 @@ def judge_directory(facts: Followed, reached: Sequence[Reached], given: models.A
     found = [_endpoint(answer, way) for answer, way in zip(facts.answers, reached, strict=True)]
     if facts.doubt is not None:
         found.append(facts.doubt.found(DIRECTORY, "what it shows is not believed, or less than we verified"))
+    elif facts.is_empty:
+        return [*found, empty("directory", Mark.WRONG)]
     elif facts.fresh and facts.directory is not None:
         size = f"{counted(facts.records, 'record')} about {counted(len(facts.directory.entries), 'operator')}"
         found.append(well(DIRECTORY, f"verified: {size}"))
     return [*found, *_age(facts, given)]
+
+
+def empty(side: str, mark: Mark) -> Finding:
+    """Of a service directory without records."""
+    what = "it holds no records yet: nobody is in the directory, and no call passes"
+    fix = "submit the first ones: eps sd submit-records --reset FILE (development network: make sd-setup)"
+    return Finding(DIRECTORY, mark, what, "", side, fix, Reason.NO_DIRECTORY)
 
 
 def _endpoint(answer: Answered, reached: Reached) -> Finding:
@@ -198,9 +212,9 @@ def _age(facts: Followed, given: models.ApiDirectorySettings) -> Iterator[Findin
 
 def judge_pins(directory: Directory | None, own: str, shown: Sequence[Shown]) -> list[Finding]:
     """Whether the directory pins what we show, and with what we sign."""
-    entry = directory.entry(own) if directory is not None else None
-    if directory is None:
-        return [unknown(PIN, "not looked at: no directory is known")]
+    if directory is None or not directory.entries:
+        return [unknown(PIN, f"not looked at: {'no directory is known' if directory is None else 'nobody is in it'}")]
+    entry = directory.entry(own)
     if entry is None:
         fix = "have our records submitted (eps sd submit-records), and check «name» in the settings"
         return [Finding(PIN, Mark.WRONG, f"the directory has no entry of {own}", "", "ours", fix, Reason.OWN_ENTRY)]

@@ -280,8 +280,8 @@ def judge_peer(
         served: what came of a ping by our running server; None: none runs.
     """
     group = f"the way to {peer}"
-    if directory is None:
-        return [unknown(group, UNLOOKED)]
+    if directory is None or not directory.entries:
+        return [unknown(group, UNLOOKED if directory is None else "not looked at: nobody is in the directory")]
     found = [*_on_paper(group, directory, own, peer), *_in_fact(group, peer, taken)]
     return [*found, *_by_server(group, peer, served, taken.failure if taken is not None else None)]
 
