@@ -79,6 +79,7 @@ _ANCHORS = {
     "MutualTlsSettings": "[TLS](#tls)",
     "ServerTlsSettings": "[TLS](#tls)",
     "TlsSettings": "[TLS](#tls)",
+    "AuditSettings": "[audit log](#audit-log)",
     "CorsSettings": "[CORS](#cors)",
     "KeepaliveSettings": "[keepalive](#keepalive)",
     "MetricsSettings": "[metrics](#metrics)",

@@ -36,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
     {"programs.cli"},
     {"programs.completion"},
     {"programs.manual"},
-    {"programs.stores", "programs.joining", "programs.changing", "programs.shared"},
+    {"programs.stores", "programs.joining", "programs.changing", "programs.auditing", "programs.shared"},
     {"programs.eps", "programs.sd", "programs.proxy"},
     {"__main__"},
 )

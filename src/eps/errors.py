@@ -25,6 +25,7 @@
     └─ DeliveryError                 500  call        peer       failed    the peer had it and it went wrong
        ├─ NotSent                    500  call        peer       not_sent  certainly not executed
        │  ├─ Busy                    500  call        peer       not_sent  too many calls already: later
+       │  ├─ NotAudited              500  call        ours       not_sent  its line in the audit log can't be written
        │  ├─ GivenUp                 500  call        ours       not_sent  whoever asked had gone: final
        │  ├─ NoRoute                 500  broker      peer       not_sent  no channel leads there now
        │  │  └─ NoWay                                                       nor will one, as things are set up: final
@@ -353,6 +354,13 @@ class Busy(NotSent):
 
     def data(self) -> dict[str, str | int]:
         return super().data() | {"retry_after": self.retry_after}
+
+
+class NotAudited(NotSent):
+    """No line can be written into the audit log now, and no call is to be without one. The file is for our own log."""
+
+    reason = Reason.AUDIT_FAILED
+    side = Side.OURS
 
 
 class GivenUp(NotSent):

@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
+from eps.broker.audited import AuditedCall
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.ending import WITHHELD, ending
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.core.address import parse_address
+from eps.core.audit import LineKeys
 from eps.core.entries import Directory
 from eps.core.event import CallFinished, Event, Level
 from eps.core.message import Asker, Error, Request, Response, Unread
 from eps.core.names import Operator
 from eps.core.trace import CURRENT
-from eps.errors import BadRequest, NoRoute, NotSent, OutcomeUnknown, Side, Unreachable
+from eps.errors import BadRequest, NoRoute, NotAudited, NotSent, OutcomeUnknown, Side, Unreachable
 from eps.reasons import Reason
 from support.fakes import FakeSource, RecordingTunnel, network_directory, removed_from
 
@@ -66,8 +68,30 @@ class Brokered:
         return self.proxies.count(proxy)
 
 
+class Audit:
+    """An audit log that keeps what it is told, or refuses all."""
+
+    def __init__(self, refusal: NotAudited | None = None) -> None:
+        self.refusal = refusal
+        self.ends: list[tuple[set[str], CallFinished, str]] = []
+
+    def begin(self) -> AuditedCall:
+        if self.refusal is not None:
+            raise self.refusal
+        return AuditedCall(LineKeys(b""))
+
+    def ended(self, call: AuditedCall, event: CallFinished, call_id: str) -> None:
+        self.ends.append((set(call.macs), event, call_id))
+
+
 class Setup:
-    def __init__(self, *channels: Channel, own: Operator = HD_1, limits: BrokerLimits | None = None) -> None:
+    def __init__(
+        self,
+        *channels: Channel,
+        own: Operator = HD_1,
+        limits: BrokerLimits | None = None,
+        audit: Audit | None = None,
+    ) -> None:
         self.source = FakeSource(network_directory(op_1=[]))
         self.tunnel = RecordingTunnel()
         self.events: list[Event] = []
@@ -79,7 +103,7 @@ class Setup:
             now=lambda: datetime(2026, 11, 22, tzinfo=UTC),
             brokered=[self.brokered],
         )
-        self.broker = Broker(own, self.source, channels, internal, emit=self.events.append, limits=limits)
+        self.broker = Broker(own, self.source, channels, internal, emit=self.events.append, limits=limits, audit=audit)
 
     async def call(self, address: str, sender: Operator = HD_1, params: dict[str, Any] | None = None) -> Response:
         return await self.broker.deliver(Request(parse_address(address), params or {}), sender)
@@ -94,6 +118,46 @@ async def test_a_held_call_whose_caller_goes_is_not_tried_again() -> None:
     assert "the caller has gone before its call was sent" in error.message
     assert (error.data["outcome"], error.data["side"]) == ("not_sent", "ours")
     assert len(channel.requests) == 1
+
+
+async def test_each_call_has_one_line_in_the_audit_log() -> None:
+    audit = Audit()
+    channel = Channel(HD_2, answer=Response("x", error=Error(5, "no")))
+    setup = Setup(channel, audit=audit)
+    await setup.call("hd-1._ping(1)", HD_2)
+    await setup.call("hd-2._ping(2)")
+    await setup.call("hd-1.none(3)", HD_2)  # no right: nobody read the params
+    assert [(macs, call_id) for macs, _, call_id in audit.ends] == [
+        ({"params", "result"}, "1"),
+        ({"params", "error"}, "2"),
+        (set(), "3"),
+    ]
+    assert [event for _, event, _ in audit.ends] == [one for one in setup.events if isinstance(one, CallFinished)]
+
+
+async def test_large_params_and_answers_are_in_it_too() -> None:
+    audit = Audit()
+    await Setup(Channel(HD_2), audit=audit).call("hd-2._ping(1)", params={"n": list(range(20_000))})
+    assert [macs for macs, _, _ in audit.ends] == [{"params", "result"}]
+
+
+async def test_a_call_whose_caller_goes_has_its_line() -> None:
+    audit, channel = Audit(), Channel(HD_2)
+    channel.gate = asyncio.Event()
+    task = asyncio.create_task(Setup(channel, audit=audit).call("hd-2._ping(1)"))
+    while not channel.requests:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(macs, event.outcome) for macs, event, _ in audit.ends] == [({"params"}, "caller_gone")]
+
+
+async def test_without_a_line_no_call_is_begun_where_that_is_wanted() -> None:
+    audit, channel = Audit(NotAudited("no room")), Channel(HD_2)
+    error = await error_of(await Setup(channel, audit=audit).call("hd-2._ping(1)"))
+    assert (error.data["outcome"], error.data["reason"]) == ("not_sent", "audit-failed")
+    assert (channel.requests, audit.ends) == ([], [])
 
 
 async def error_of(answer: Response) -> Error:

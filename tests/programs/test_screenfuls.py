@@ -18,16 +18,18 @@ WITHOUT = {
         "eps explain", "eps directory export", "eps sd submit-records", "eps directory submit", "eps directory remove",
     ],
     "every line may be what is looked for": [
-        *(f"{program} {name}" for program in APPS for name in ("doctor", "status", "config check")),
+        "eps audit verify", *(f"{program} {name}" for program in APPS for name in ("doctor", "status", "config check")),
     ],
     "others take it as it is": [
         "eps sd sign", "eps directory propose", "eps directory sign", "eps operator records",
+        "eps audit head", "eps audit reveal",
         *(f"{program} {name}" for program in APPS for name in ("completion", "man")),
     ],
     "some lines, or steps one by one": [
         "eps ping", "eps demo", "eps mock", "eps server run", "sd run", "proxy run public", "proxy run private",
         "eps server drain", "proxy drain", "eps sd trust-root", "eps sd verify", "eps operator init",
         "eps cert request", "eps cert fingerprint", "eps cert inspect", "eps cert renew", "sd store import",
+        "eps audit key", "eps audit check",
         *(f"eps dev {name}" for name in ("certs", "add-operator", "sign", "internal-server")),
         *(f"{program} version" for program in APPS),
         *(f"{program} store {name}" for program in APPS for name in ("copy", "verify", "backup", "restore")),

@@ -26,6 +26,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
 
 ELSEWHERE = {
+    "howto-audit.md": "integration/test_howto_audit.py",
     "howto-change-directory.md": "programs/directory/test_howto_change_directory.py",
     "howto-move.md": "integration/test_howto_move.py",
     "howto-recover-directory.md": "integration/test_howto_recover_directory.py",
@@ -53,14 +54,14 @@ TYPED = {
 
 PROGRAMS = frozenset(
     ["eps", "sd", "proxy", "make", "python", "python3", "curl", "openssl", "docker", "systemctl", "journalctl", "jq",
-     "cat", "cp", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"]
+     "cat", "cp", "mv", "echo", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"]
 )  # fmt: skip
 """What a command begins with."""
 
 SERVERS = re.compile(r"(?:^| )(?:eps server run|sd run|proxy run|python examples/locations\.py)\b")
 """What goes on running, in a shell of its own."""
 
-SETTLES = re.compile(r"\b(?:eps (?:ping|call|methods|doctor)|curl)\b")
+SETTLES = re.compile(r"\b(?:eps (?:ping|call|methods|doctor|audit (?:head|reveal|verify))|curl)\b")
 """What is tried again for a while: servers ask for news of the directory every few seconds, and pages say so."""
 
 SETTLE_SECONDS = 120.0

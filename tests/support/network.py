@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
+from eps.broker.audited import Audit
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
@@ -68,7 +69,13 @@ class Node:
     """One EPS server of ours."""
 
     def __init__(
-        self, name: str, certs: Certificates, *, call_timeout: float = 10.0, idle_timeout: float = 300.0
+        self,
+        name: str,
+        certs: Certificates,
+        *,
+        call_timeout: float = 10.0,
+        idle_timeout: float = 300.0,
+        audit: Audit | None = None,
     ) -> None:
         self.name = Operator(name)
         self.events = Events()
@@ -89,9 +96,8 @@ class Node:
             brokered=[self.client, self.server],
         )
         channels = [self.client, self.server, self.application]
-        self.broker = Broker(
-            self.name, self.source, channels, internal, emit=self.events, limits=BrokerLimits(call_timeout)
-        )
+        limits = BrokerLimits(call_timeout)
+        self.broker = Broker(self.name, self.source, channels, internal, emit=self.events, limits=limits, audit=audit)
 
     async def start(self) -> None:
         await self.server.start(self.broker.deliver)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from eps.broker.audited import Audit, AuditedCall
 from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
 from eps.broker.internal_methods import InternalMethods, proxies_of
 from eps.broker.patience import Patience
@@ -97,6 +98,7 @@ class Broker:
         source: the directory.
         outbound: the channels that can deliver, in their configured order; the first that can, does.
         internal: the methods that this server answers itself.
+        audit: where each call has its line; None: nowhere.
     """
 
     def __init__(
@@ -108,12 +110,14 @@ class Broker:
         *,
         emit: Emit,
         limits: BrokerLimits | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._outbound = tuple(outbound)
         self._internal = internal
         self._emit = emit
+        self._audit = audit
         self._limits = limits = limits or BrokerLimits()
         self._patience = Patience(limits.patience)
         self._second_look = SecondLook(source)
@@ -160,9 +164,14 @@ class Broker:
         brokering = request.address.id if request.address.method in TUNNEL_METHODS else ""
         begin(brokering, is_ours=sender == self._name, tells=self._limits.tells_durations)
         failure: EpsError | None = None
+        audited: AuditedCall | None = None
         try:
+            if self._audit is not None:
+                audited = self._audit.begin()
             seconds = self._limits.seconds_for(request.asker.timeout)
-            response = await self._deliver(request, sender, started + seconds)
+            response = await self._deliver(request, sender, started + seconds, audited)
+            if audited is not None and (work := audited.answered(response)) is not None:
+                await work
         except EpsError as error:
             failure = error.with_traceback(None)  # whose frames hold the params, this one, and so each other
             response = error_response(str(request.address), error, self._name, abroad=sender != self._name)
@@ -174,12 +183,19 @@ class Broker:
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
             response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
         except asyncio.CancelledError:
-            self._tell_finished(request, sender, CALLER_GONE, time.monotonic() - started)
+            self._note(audited, request, self._tell_finished(request, sender, CALLER_GONE, time.monotonic() - started))
             raise
-        self._report(request, sender, response, failure, time.monotonic() - started)
+        self._note(audited, request, self._report(request, sender, response, failure, time.monotonic() - started))
         return response
 
-    async def _deliver(self, request: Request | Unread, sender: Operator, deadline: float) -> Response:
+    def _note(self, audited: AuditedCall | None, request: Request | Unread, event: CallFinished) -> None:
+        """Write the call's line into the audit log, if it has begun there."""
+        if audited is not None and self._audit is not None:
+            self._audit.ended(audited, event, request.address.id)
+
+    async def _deliver(
+        self, request: Request | Unread, sender: Operator, deadline: float, audited: AuditedCall | None
+    ) -> Response:
         recipient = request.address.operator
         if sender != self._name and recipient != self._name:
             raise NotPermitted(
@@ -197,6 +213,8 @@ class Broker:
             self._check_right(sender_entry, recipient_entry, request.address.method)
         if isinstance(request, Unread):
             request = await request.read()
+        if audited is not None and (work := audited.asked(request.params)) is not None:
+            await work
         if recipient != self._name:
             return await self._send_out(request, recipient_entry, deadline)
         ours = with_client(request, sender_entry)  # request stays: transport.large_values is to have the last of it
@@ -340,7 +358,7 @@ class Broker:
 
     def _report(
         self, request: Request | Unread, sender: Operator, response: Response, failure: EpsError | None, seconds: float
-    ) -> None:
+    ) -> CallFinished:
         trace, error = CURRENT.get() or NO_TRACE, response.error
         end = ending(error, failure, request.address.operator if trace.of_our_kind else "")
         if failure is None and response.error is not None and request.address.operator == self._name:
@@ -352,34 +370,34 @@ class Broker:
         if end.level is Level.WARN:
             level, left_out = self._warnings.judge(time.monotonic(), sender)
             end = end._replace(level=level, left_out=left_out)
-        self._tell_finished(request, sender, end, seconds, error)
+        return self._tell_finished(request, sender, end, seconds, error)
 
     def _tell_finished(
         self, request: Request | Unread, sender: Operator, end: Ending, seconds: float, error: Error | None = None
-    ) -> None:
+    ) -> CallFinished:
         trace = CURRENT.get() or NO_TRACE
-        self._emit(
-            CallFinished(
-                level=end.level,
-                left_out=end.left_out,
-                direction="local" if sender == self._name else "incoming",
-                sender=sender,
-                recipient=request.address.operator,
-                method=request.address.method,
-                outcome=end.outcome,
-                seconds=seconds,
-                trace=trace.id,
-                opened_by=trace.opened_by if trace.opened_by != trace.id else "",
-                there=trace.there,
-                stage=end.stage,
-                side=end.side,
-                code=error.code if error is not None else 0,
-                fault=end.fault,
-                reason=end.reason,
-                detail=end.detail,
-                call_id=quoted(request.address.id) if error is not None else "",
-            )
+        event = CallFinished(
+            level=end.level,
+            left_out=end.left_out,
+            direction="local" if sender == self._name else "incoming",
+            sender=sender,
+            recipient=request.address.operator,
+            method=request.address.method,
+            outcome=end.outcome,
+            seconds=seconds,
+            trace=trace.id,
+            opened_by=trace.opened_by if trace.opened_by != trace.id else "",
+            there=trace.there,
+            stage=end.stage,
+            side=end.side,
+            code=error.code if error is not None else 0,
+            fault=end.fault,
+            reason=end.reason,
+            detail=end.detail,
+            call_id=quoted(request.address.id) if error is not None else "",
         )
+        self._emit(event)
+        return event
 
 
 def with_client(request: Request, sender: Entry) -> Request:

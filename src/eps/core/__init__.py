@@ -15,6 +15,8 @@ age           how old what is known of the directory is      clock          ours
 high_water    how far a directory had come, and whether what is there now is less
 soundness     what of a record can be verified by itself     cache_seal     what was verified need not be again
 canonical     canonical JSON (RFC 8785)                     canonical_use  who signs it, where that is demanded
+quick_canonical  the same of what calls carry, quickly
+audit         the audit log's lines → audit_reading (is a log whole?), audit_evidence (what one call was), audit_key
 second_reading  free-form values that could be read in another way
 new_root      which root may replace a chain               shared_records  the records of one, shared as it grows
 pem           PEM files                                     certificate    what one says and is good for

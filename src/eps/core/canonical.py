@@ -23,10 +23,10 @@ _PLAIN_ZEROS = 6
 def canonical_json(value: Any) -> bytes:
     """The canonical text of ``value``, which is one that ``record_text.loads`` or ``free_form.copy_value`` gave:
     finite numbers, no lone surrogates."""
-    return record_text.dumps(_ordered(value))
+    return record_text.dumps(ordered(value))
 
 
-def _ordered(value: Any) -> Any:
+def ordered(value: Any) -> Any:
     """A copy whose keys are in the order of their UTF-16 code units, and whose numbers are written the one way."""
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(value, holder, 0)]

@@ -90,6 +90,22 @@ class LogLinesLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLinesLost(Event):
+    """Calls have no line in the audit log, since it could not be written for so long that there was no more room.
+
+    Attributes:
+        lines: how many, since that was told last.
+    """
+
+    lines: int
+    level: Level = Level.ERROR
+    kind: ClassVar[str] = "audit_lines_lost"
+
+    def message(self) -> str:
+        return f"{counted(self.lines, 'call has', 'calls have')} no line in the audit log: it could not be written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
     """A server is up: everything that it opens is open.
 

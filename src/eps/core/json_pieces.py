@@ -186,8 +186,10 @@ def has_few(value: Any, most: int = FEW_VALUES) -> bool:
     return True
 
 
-def write_in_pieces(value: Any, *, most: int = PIECE_VALUES, batch_items: int = BATCH_ITEMS) -> Iterator[bytes]:
-    """The pieces of a value's JSON text, as ``orjson.dumps`` writes it.
+def write_in_pieces(
+    value: Any, *, most: int = PIECE_VALUES, batch_items: int = BATCH_ITEMS, dump: Callable[[Any], bytes] = orjson.dumps
+) -> Iterator[bytes]:
+    """The pieces of a value's JSON text, as ``dump`` writes it.
 
     Args:
         most: values that are written at once.
@@ -197,17 +199,17 @@ def write_in_pieces(value: Any, *, most: int = PIECE_VALUES, batch_items: int = 
         orjson.JSONEncodeError: it can't be written as JSON.
     """
     if has_few(value, most):
-        yield orjson.dumps(value)
+        yield dump(value)
         return
     begin, end = (b"{", b"}") if isinstance(value, dict) else (b"[", b"]")
     before = begin
     for batch in _batches(value, batch_items):
         if has_few(batch, most):
-            yield before + orjson.dumps(batch)[1:-1]
+            yield before + dump(batch)[1:-1]
         else:
             for key, item in _elements(batch):
                 yield before + key
-                yield from write_in_pieces(item, most=most, batch_items=batch_items)
+                yield from write_in_pieces(item, most=most, batch_items=batch_items, dump=dump)
                 before = b","
         before = b","
     yield end

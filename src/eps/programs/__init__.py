@@ -5,7 +5,7 @@ direct            runs a server without what reads command lines, where the comm
 eps, sd, proxy    the commands; cli has what they share (options), guard how their work ends, spelling how else they
                   may be written, serving a server that takes over what changes in its settings
 stores, shared    commands of all three: ``store …``; ``config check``, ``completion`` and ``man`` (manual)
-joining           ``eps operator …`` and ``eps cert …``; changing ``eps directory …``
+joining           ``eps operator …`` and ``eps cert …``; changing ``eps directory …``; auditing ``eps audit …``
 dev/              the development network: certificates, demo, child processes, an internal server
 admin/            the administrator's commands: eps call, eps sd …, config check, store …
 directory/        the directory as people read it, and change slips: eps directory …

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eps.programs.auditing import add_audit_commands
 from eps.programs.changing import Foreign, add_directory_commands
 from eps.programs.cli import (
     All,
@@ -342,6 +343,7 @@ def demo(
 
 add_store_commands(app, "eps")
 add_joining_commands(app)
+add_audit_commands(app)
 add_shared_commands(app, "eps")
 
 

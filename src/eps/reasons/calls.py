@@ -94,6 +94,13 @@ CALLS: dict[Reason, Explanation] = {
         Whose.PEER,
         "its administrators read in its log what is wrong; try again later",
     ),
+    Reason.AUDIT_FAILED: Explanation(
+        "it can't write its audit log at present, and takes no calls without",
+        "The server's settings say that no call is to be without its line in the audit log (`audit.when_failing: "
+        "refuse`), and the log can't be written: the disk is full, or too slow for so many calls.",
+        Whose.PEER,
+        "its administrators read in its log what is wrong with the audit log's file; try again later",
+    ),
     Reason.SETTINGS: Explanation(
         "the settings can't be used",
         "A settings file has a wrong type, an unknown key or an undefined variable; the message names file, line "

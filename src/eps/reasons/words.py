@@ -78,6 +78,7 @@ class Reason(StrEnum):
     # a server's own matters
     INTERNAL = "internal"
     STORE_FAILED = "store-failed"
+    AUDIT_FAILED = "audit-failed"
     SETTINGS = "settings"
     CANT_START = "cant-start"
     PORT_TAKEN = "port-taken"

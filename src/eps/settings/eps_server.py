@@ -31,6 +31,7 @@ from eps.settings.fields import (
     OperatorName,
     Seconds,
     SecondsOrNone,
+    StateFile,
     Url,
     bad,
 )
@@ -275,6 +276,28 @@ class SigningSettings(Model):
     """Authorities below it."""
 
 
+class AuditSettings(Model):
+    """One line for each call, chained and signed: evidence of who asked whom for what. No params, no results."""
+
+    file: StateFile = Field(examples=["/var/log/eps/audit.log"])
+    """The log, seen from `state_path`; made if it is missing. Moved away (log rotation), it goes on in a new file. What
+    a process that is being replaced (`--take-over`) still answers goes into `FILE.PID`, as a log of its own."""
+
+    secret_file: ExistingFile = Field(examples=["/etc/eps/audit.secret"])
+    """32 random bytes in hex, which hide what calls say. `eps audit key` makes it; only the program's user may read
+    it."""
+
+    key_file: ExistingFile = Field(examples=["/etc/eps/audit.key"])
+    """The key (ECDSA P-256) that signs the log's heads, each second. `eps audit key` makes it, too; likewise."""
+
+    certified_file: ExistingFile | None = Field(default=None, examples=["/etc/eps/audit-key.signed.json"])
+    """What `eps sd sign` has made of `audit-key.json`: it says that the key is our operator's. Commands use it."""
+
+    when_failing: Literal["warn", "refuse"] = "warn"
+    """While lines can't be written: `warn`: calls go on, and the log says how many have none. `refuse`: they are
+    refused before they are sent, or begun."""
+
+
 class EpsSettings(Model):
     """An EPS server."""
 
@@ -296,6 +319,9 @@ class EpsSettings(Model):
 
     status: StatusSettings | None = None
     """Where the status page is; without it there is none."""
+
+    audit: AuditSettings | None = None
+    """Where the audit log is; without it there is none."""
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""

@@ -12,5 +12,6 @@ operators  what ``eps operator …`` does: own_settings are written, own_records
 own_certificates   requests, and what is in a certificate's file; renewal: ``eps cert renew``, step by step
 screen     results as people read them at a terminal
 drain      a running server is told to come to its end
+audit      what ``eps audit …`` does
 check      all that is wrong or doubtful in settings
 """

@@ -17,7 +17,7 @@ from eps.core.jsonrpc_text import strict_loads
 from eps.core.message import Error
 from eps.core.names import Fingerprint, Object, RecordHash
 from eps.core.new_root import TrustedRoot
-from eps.core.signature import Signer, load_signer
+from eps.core.signature import Signer, TrustStore, load_signer
 from eps.core.told import error_response
 from eps.core.wording import counted
 from eps.directory import trusted_roots
@@ -93,7 +93,7 @@ def api_settings(settings: EpsSettings) -> models.ApiDirectorySettings:
 
 def signer_of(settings: EpsSettings) -> Signer:
     """Our signing key; raises StartError naming the files if they are unfit."""
-    given = _signing(settings)
+    given = signing_of(settings)
     certificate, key = given.certificate_file, given.key_file
     return load_signer(
         read_file(certificate, "signing.certificate_file"),
@@ -103,7 +103,8 @@ def signer_of(settings: EpsSettings) -> Signer:
     )
 
 
-def _signing(settings: EpsSettings) -> models.SigningSettings:
+def signing_of(settings: EpsSettings) -> models.SigningSettings:
+    """The section «signing»; raises SettingsError if there is none."""
     if settings.signing is None:
         raise SettingsError(
             "the settings have no section «signing»", hint="add signing with certificate_file and key_file"
@@ -266,6 +267,12 @@ async def trust_root(record_hash: str, signer: str, settings: EpsSettings | None
     )
 
 
+def signers_trust(given: models.SigningSettings) -> TrustStore:
+    """What signatures are checked against on the command line."""
+    roots = [given.ca_certificate_file] if given.ca_certificate_file else []
+    return trust_store(roots, given.ca_intermediate_certificate_files)
+
+
 def sign(file: Path) -> None:
     """``eps sd sign``."""
     print_json(directory_commands.sign_file(file, signer_of(own_settings())))
@@ -273,10 +280,8 @@ def sign(file: Path) -> None:
 
 def verify(file: Path, name: str) -> None:
     """``eps sd verify``: says who signed, or fails with the reason."""
-    given = _signing(own_settings())
-    roots = [given.ca_certificate_file] if given.ca_certificate_file else []
-    trust = trust_store(roots, given.ca_intermediate_certificate_files)
-    directory_commands.verify_file(file, name, trust, now())
+    given = signing_of(own_settings())
+    directory_commands.verify_file(file, name, signers_trust(given), now())
     print(f"{file}: signed by {name}", file=sys.stderr)
 
 

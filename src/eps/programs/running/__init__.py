@@ -2,6 +2,7 @@
 
 runtime    event loop, signals, file limit, profiles
 logs       events as lines, which leave through log_queue: nobody waits for a reader
+audit_log  one line for each call, chained and signed, for those who settle what was asked and answered
 tally      events as numbers
 families   what is measured: metrics, labels, the series that are there from the start
 metrics    both in Prometheus' format

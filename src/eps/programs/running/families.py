@@ -242,11 +242,23 @@ COUNTED = (
         ("operation",),
         _each(OPERATIONS),
     ),
+    Family(
+        "eps_audit_lines_lost",
+        Kind.COUNTER,
+        "calls that have no line in the audit log, since it could not be written",
+        programs=_EPS,
+    ),
     Family("eps_log_lines_lost", Kind.COUNTER, "log lines dropped, since what takes the log was too slow or full"),
 )
 """What events count."""
 
 STANDING = (
+    Family(
+        "eps_audit_failing",
+        Kind.GAUGE,
+        "1: the audit log can't be written now; 0: it can, or there is none",
+        programs=_EPS,
+    ),
     Family("eps_calls_in_flight", Kind.GAUGE, "calls that have no answer yet", programs=_EPS),
     Family(
         "eps_calls_held",

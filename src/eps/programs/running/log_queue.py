@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
+from eps.datastores.private import open_private
+
 MAX_WAITING_CHARS = 4 * 1024 * 1024
 """Some 20,000 lines: what a busy server writes while a disk pauses for seconds. Beyond it lines are lost."""
 
@@ -25,6 +27,9 @@ PIECE_CHARS = 64 * 1024
 GATHER_SECONDS = 0.01
 """Until the next look for lines. For each line by itself the thread would wake, and take the interpreter's lock from
 the event loop: of a proxy that makes a thousand tunnels a second that was a fifth of its work."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether a file was moved away, while nothing is to be written."""
 
 RETRY_SECONDS = 1.0
 """Until the next try after a write that failed: a full disk may have room again."""
@@ -45,26 +50,40 @@ class LineQueue:
     Args:
         target: where the lines go: an open stream, or the path of a file that is appended to.
         lost_line: how a number of lost lines is told, as a line with its end.
+        moved: the file is its owner's alone, and opened anew as soon as it was moved away; then this is called, in the
+            thread.
+        most: characters that wait at the most; None: :data:`MAX_WAITING_CHARS`.
 
     Attributes:
         waiting: characters that nobody has taken yet.
         lost: lines that found no room, in all.
+        trouble: why the last write failed; "" if it did not.
 
     Raises:
         OSError: the file can't be opened.
     """
 
-    def __init__(self, target: IO[str] | str, lost_line: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        target: IO[str] | str,
+        lost_line: Callable[[int], str],
+        moved: Callable[[], None] | None = None,
+        most: int | None = None,
+    ) -> None:
         self._target = target
         self._lost_line = lost_line
+        self._moved = moved
+        self._most = most
         self._lines: deque[str] = deque()
         self.waiting = 0
         self.lost = 0
+        self.trouble = ""
         self._untold = 0
         self._changed = threading.Condition()
         self._reopen = False
         self._ending = False
-        self._descriptor = _descriptor(target)
+        self._amid = False  # the last write ended within a line
+        self._descriptor = _descriptor(target, private=moved is not None)
         # A daemon: one that hangs in a write must not keep the program from ending.
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
 
@@ -88,7 +107,7 @@ class LineQueue:
     def write(self, line: str) -> int:
         """Take a line, or count it as lost if too many wait."""
         with self._changed:
-            if self.waiting + len(line) > MAX_WAITING_CHARS:
+            if self.waiting + len(line) > (self._most or MAX_WAITING_CHARS):
                 self.lost += 1
                 self._untold += 1
             else:
@@ -133,7 +152,7 @@ class LineQueue:
                 self._take_new_file()
                 if self._lines or self._untold or self._ending:
                     break
-                self._changed.wait()
+                self._changed.wait(LOOK_SECONDS if self._moved is not None else None)
             if not self._lines:
                 self._tell_lost()
             taken: list[str] = []
@@ -151,11 +170,14 @@ class LineQueue:
             return b""
         while piece:
             try:
-                piece = piece[os.write(self._descriptor, piece) :]
+                written = os.write(self._descriptor, piece)
+                self._amid, self.trouble = piece[written - 1 : written] != b"\n", ""
+                piece = piece[written:]
             except BlockingIOError:  # whoever shares it has made it a non-blocking one
                 if not select.select([], [self._descriptor], [], RETRY_SECONDS)[1]:
                     return piece
             except OSError as error:
+                self.trouble = os.strerror(error.errno or 0)
                 return b"" if error.errno in _GONE and not isinstance(self._target, str) else piece
         return b""
 
@@ -174,21 +196,39 @@ class LineQueue:
 
     def _take_new_file(self) -> None:
         wanted, self._reopen = self._reopen, False
-        if wanted and isinstance(self._target, str) and self._descriptor is not None:
+        if not isinstance(self._target, str) or self._descriptor is None:
+            return
+        if self._moved is not None:
+            wanted = not self._amid and _is_elsewhere(self._target, self._descriptor)
+        if wanted:
             with suppress(OSError):  # the old file is better than none
-                opened = _opened(self._target)
+                opened = _opened(self._target, private=self._moved is not None)
                 os.close(self._descriptor)
                 self._descriptor = opened
+                if self._moved is not None:
+                    self._moved()
 
 
-def _descriptor(target: IO[str] | str) -> int | None:
+def _is_elsewhere(path: str, descriptor: int) -> bool:
+    """Whether the path leads to another file than the one that is open, or to none."""
+    try:
+        found, ours = os.stat(path, follow_symlinks=False), os.fstat(descriptor)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino)
+
+
+def _descriptor(target: IO[str] | str, *, private: bool) -> int | None:
     if isinstance(target, str):
-        return _opened(target)
+        return _opened(target, private=private)
     try:
         return target.fileno()
     except (OSError, ValueError):
         return None
 
 
-def _opened(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+def _opened(path: str, *, private: bool) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    return open_private(path, flags) if private else os.open(path, flags, FILE_MODE)

@@ -9,6 +9,7 @@ from typing import Any
 
 from eps.core.event import (
     Announced,
+    AuditLinesLost,
     CallFinished,
     DirectoryChanged,
     DirectoryConfirmed,
@@ -100,6 +101,7 @@ class Tally:
             DirectoryConfirmed: self._confirmed,
             DirectoryFailed: lambda event: count["eps_directory_failures"](()),
             DirectoryStillFailing: lambda event: count["eps_directory_failures"](()),
+            AuditLinesLost: lambda event: count["eps_audit_lines_lost"]((), event.lines),
             StoreError: lambda event: count["eps_store_errors"]((event.operation,)),
         }
 

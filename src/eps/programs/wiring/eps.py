@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,7 @@ from eps.programs.running.metrics import Metrics
 from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.running.tally import Numbers
 from eps.programs.status.pictures import peers_of, with_streams
+from eps.programs.wiring.audit import audit_log
 from eps.programs.wiring.composite import Apply, Composite, apply_all
 from eps.programs.wiring.credentials import (
     content_digest,
@@ -92,9 +93,12 @@ class EpsServer(Composite):
         self.source = _directory_source(settings, emit)
         self.own_pin = OwnPin(self.name, self.source, shown_to_operators(settings), emit)
         self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
-        self._broker = _broker(self.name, self.source, self.channels, settings, emit)
+        self.audit = audit_log(settings, emit)
+        self._broker = _broker(self, settings, emit)
         self._drain_timeout = settings.drain_timeout
         self._shown_peers: tuple[Directory | None, list[Object]] = (None, [])
+        if self.audit is not None:
+            self.add(self.audit)
         self.add(self.source)
         self.add(self.own_pin)
         add_metrics(self, settings.metrics, metrics, emit)
@@ -128,6 +132,7 @@ class EpsServer(Composite):
 
     def numbers(self) -> Numbers:
         return {
+            "eps_audit_failing": {(): float(self.audit is not None and self.audit.failing)},
             "eps_calls_in_flight": {(): self._broker.running},
             "eps_calls_held": {(): self._broker.held},
             "eps_stream_up": {(peer,): float(why is None) for peer, why in self._streams.items()},
@@ -152,6 +157,8 @@ class EpsServer(Composite):
                 channel.take_over()
 
     async def let_go(self) -> None:
+        if self.audit is not None:
+            await self.audit.let_go()
         if isinstance(self.source, ApiDirectory):
             await self.source.let_go()
         for channel in self.channels:
@@ -161,6 +168,8 @@ class EpsServer(Composite):
                 channel.let_go()
 
     async def take_back(self) -> None:
+        if self.audit is not None:
+            await self.audit.take_back()
         if isinstance(self.source, ApiDirectory):
             self.source.take_back()
         for channel in self.channels:
@@ -260,17 +269,17 @@ def _broker_limits(settings: EpsSettings) -> BrokerLimits:
     )
 
 
-def _broker(
-    name: Operator, source: DirectorySource, channels: Sequence[Channel], settings: EpsSettings, emit: Emit
-) -> Broker:
+def _broker(server: EpsServer, settings: EpsSettings, emit: Emit) -> Broker:
     tunnels: dict[str, TunnelAcceptor] = {}
+    channels = server.channels
     for channel in channels:
         if isinstance(channel, GrpcServerChannel):
             tunnels[SERVER_CHANNEL] = channel
     brokered = [channel for channel in channels if isinstance(channel, GrpcClientChannel | GrpcServerChannel)]
-    internal = InternalMethods(name, version=__version__, tunnels=tunnels, now=now, brokered=brokered)
+    internal = InternalMethods(server.name, version=__version__, tunnels=tunnels, now=now, brokered=brokered)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
-    return Broker(name, source, outbound, internal, emit=emit, limits=_broker_limits(settings))
+    limits = _broker_limits(settings)
+    return Broker(server.name, server.source, outbound, internal, emit=emit, limits=limits, audit=server.audit)
 
 
 def _channel(
