@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from eps.client import AsyncClient, BadCall, Busy, CallError, Client, OutcomeUnknown, Policy, ServiceError, Unreachable
+from eps.client import (
+    AsyncClient,
+    BadCall,
+    Busy,
+    CallError,
+    Client,
+    MethodDescription,
+    OutcomeUnknown,
+    Policy,
+    ServiceError,
+    UnknownOperator,
+    Unreachable,
+)
 from eps.service import Caller, Refused, Service
 from eps.testing import CallSeen, Network
 from eps.testing.faults import FAULTS
@@ -162,3 +174,31 @@ def test_its_end_is_the_end() -> None:
     with Client(endpoint, policy=ONCE) as late, pytest.raises(Unreachable) as caught:
         late.call("hd-1._ping")
     assert facts(caught.value) == FACTS["our server is down"]
+
+
+def test_what_may_be_called(network: Network) -> None:
+    """The service describes itself to its caller's client, who sees what it may call, and nothing else."""
+    network.operator("hd-3")
+    client = network.client("hd-1", policy=ONCE)
+    number = next(one for one in client.methods("hd-2") if one.name == "number")
+    assert number.params == {
+        "type": "object",
+        "properties": {"value": {"title": "Value", "type": "integer"}},
+        "required": ["value"],
+    }
+    assert (number.operator, number.service, number.described_by) == ("hd-2", "things", "application")
+    assert number.result == {"type": "integer"} and not network.calls, "to be asked is no call"
+    assert {one.operator for one in client.methods()} >= {"hd-2"}
+    assert [one.name for one in network.client("hd-2").methods("hd-2") if one.described_by == "application"] == [
+        "who",
+        "number",
+    ]
+
+    async def later() -> list[MethodDescription]:
+        async with network.async_client("hd-1") as client:
+            return await client.methods("hd-2")
+
+    assert asyncio.run(later()) == client.methods("hd-2")
+    assert {one.name for one in network.client("hd-3").methods("hd-2")} == {"_ping", "_directory"}
+    with pytest.raises(UnknownOperator, match="hd-22"):
+        client.methods("hd-22")

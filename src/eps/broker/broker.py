@@ -15,21 +15,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from eps.broker.audited import Audit, AuditedCall
+from eps.broker.discovery import Discovery
 from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
 from eps.broker.internal_methods import InternalMethods, proxies_of
 from eps.broker.patience import Patience
+from eps.broker.refusals import no_directory, unknown_method
 from eps.broker.second_look import SecondLook
 from eps.channels import Outbound, Way
 from eps.core.address import Address
 from eps.core.age import TOO_OLD_HINT
 from eps.core.brokering import CONNECTION_REQUEST, TUNNEL_METHODS
 from eps.core.defaults import CALL_SECONDS, MAX_CALL_SECONDS
+from eps.core.descriptions import DESCRIBE
 from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.likeness import meant
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
 from eps.core.names import Operator
-from eps.core.permission import Denied, callable_by, may_call
+from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
 from eps.core.removal import is_removed
 from eps.core.renewal import RENEW_CONNECTIONS
@@ -53,9 +56,6 @@ from eps.errors import (
 from eps.reasons import Reason
 
 RECIPIENT = "recipient"
-
-MAX_LISTED = 12
-"""Methods that an error lists: a line or two."""
 
 DOUBT_SECONDS = 600.0
 """How long an id is not used again after a call under it was given up: servers in use set no deadlines, refuse an id
@@ -120,6 +120,7 @@ class Broker:
         self._audit = audit
         self._limits = limits = limits or BrokerLimits()
         self._patience = Patience(limits.patience)
+        self._discovery = Discovery(name, self._ask)
         self._second_look = SecondLook(source)
         self._outstanding: set[Address] = set()
         self._doubtful: Recent[Address, float] = Recent(limits.max_doubtful)  # until when
@@ -209,6 +210,8 @@ class Broker:
         recipient_entry = self._entry(directory, recipient, RECIPIENT)
         if request.address.method == RENEW_CONNECTIONS and recipient == self._name:
             self._internal.check_broker(sender)  # it needs no right in the directory
+        elif sender != self._name and request.address.method == DESCRIBE and recipient == self._name:
+            self._discovery.check(sender_entry, recipient_entry)
         elif sender != self._name:
             self._check_right(sender_entry, recipient_entry, request.address.method)
         if isinstance(request, Unread):
@@ -218,10 +221,21 @@ class Broker:
         if recipient != self._name:
             return await self._send_out(request, recipient_entry, deadline)
         ours = with_client(request, sender_entry)  # request stays: transport.large_values is to have the last of it
+        if ours.address.method == DESCRIBE:
+            return Response(str(ours.address), await self._discovery.describe(ours.params, sender_entry, directory))
         if self._internal.handles(ours.address.method):
             result = await self._internal.handle(ours, sender, directory)
             return Response(str(ours.address), result)
         return await self._through_channel(ours, recipient_entry, sender, deadline)
+
+    async def _ask(self, request: Request, seconds: float) -> Response:
+        """A question of our own, to our application or to another operator."""
+        directory, deadline = self._source.current, time.monotonic() + seconds
+        own = self._entry(directory, self._name, "sender")
+        recipient = self._entry(directory, request.address.operator, RECIPIENT)
+        if recipient is own:
+            return await self._try_channels(with_client(request, own), own, self._name, deadline)
+        return await self._send_out(request, recipient, deadline)
 
     async def _directory_with(self, *operators: Operator) -> Directory:
         """The directory; asked for news once if it lacks one of ``operators``."""
@@ -403,29 +417,3 @@ class Broker:
 def with_client(request: Request, sender: Entry) -> Request:
     """``request`` with ``params._client`` = the sender as this server knows it, whatever the caller had put there."""
     return Request(request.address, {**request.params, CLIENT_KEY: sender.as_client}, request.asker)
-
-
-def no_directory(own: Operator, operator: Operator, failing: EpsError | None) -> DirectoryUnavailable:
-    """Nothing is known yet; where that lies with ourselves, with our authorities say, as what it is."""
-    text = f"{own} has no verified directory yet, so it knows no operator, not even {operator}"
-    if failing is not None:
-        text += f": {failing.message}"
-        if failing.side is Side.OURS:
-            return DirectoryUnavailable(text, hint=failing.hint, side=Side.OURS, reason=failing.reason)
-    return DirectoryUnavailable(
-        text,
-        hint="start the service directory, or check directory.settings.endpoints, and that records were submitted "
-        "(development network: make sd-setup)",
-    )
-
-
-def unknown_method(sender: Entry, recipient: Entry, method: str, denied: Denied) -> NotPermitted:
-    """No service of ``recipient`` has ``method``; what ``sender`` may call there is told, and nothing else."""
-    allowed = sorted(callable_by(sender, recipient))
-    listed = ", ".join(allowed[:MAX_LISTED]) + (f" and {len(allowed) - MAX_LISTED} more" * (len(allowed) > MAX_LISTED))
-    similar = meant(method, allowed)
-    return NotPermitted(
-        f"{denied.reason}; {sender.name} may call there: {listed or 'nothing'}",
-        hint=f"did you mean {similar}?" if similar else "check the method's name",
-        reason=Reason.METHOD_UNKNOWN,
-    )

@@ -79,7 +79,12 @@ class JsonRpcClientChannel:
     async def _post(self, request: Request, timeout: float) -> Response:
         address = request.address
         return await self._client.call(
-            address.method, request.params, request_id=str(address), timeout=max(timeout, 0.0), tolerate=self._tolerate
+            address.method,
+            request.params,
+            request_id=str(address),
+            timeout=max(timeout, 0.0),
+            tolerate=self._tolerate,
+            tell_timeout=True,
         )
 
     def become(self, client: Client) -> None:

@@ -3,12 +3,16 @@
 from eps.channels import Deliver
 from eps.channels.under_way import CANCEL, UnderWay
 from eps.core.address import Address, parse_address
+from eps.core.descriptions import DESCRIBE, EVERYBODY
 from eps.core.event import Emit, ignore
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError
 from eps.jsonrpc.server import JsonRpcServer, Serving
+
+METHODS = "_methods"
+"""A local method: what we may call, of all others or of one ``operator``."""
 
 
 class JsonRpcServerChannel:
@@ -50,7 +54,7 @@ class JsonRpcServerChannel:
         await self._server.close()
 
     async def handle(self, call: Call) -> Response:
-        """One local call, through the broker, to its answer; or ``_cancel``, which withdraws others.
+        """One local call, through the broker, to its answer; or of a local method: ``_cancel``, ``_methods``.
 
         Raises:
             AddressError: the method and id make no address; the server answers it with code 1.
@@ -58,7 +62,11 @@ class JsonRpcServerChannel:
         assert self._deliver is not None, "the server accepts nothing before start"
         if call.method == CANCEL:
             return Response(call.id, self._under_way.cancel(call))
-        request = Request(address_of(call), call.params, call.asker)
+        if call.method == METHODS:
+            asked = {"operator": call.params.get("operator", EVERYBODY)}
+            request = Request(Address(self._own, DESCRIBE, call.id), asked, call.asker)
+        else:
+            request = Request(address_of(call), call.params, call.asker)
         return await self._under_way.run(call, self._deliver(request, self._own))
 
 

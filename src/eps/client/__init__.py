@@ -12,6 +12,7 @@ What decides is plain functions and values; ``blocking`` and ``asynchronous`` do
     requests      a call as bytes                                    answers    what came back: a result, or an error
     errors        their tree                                         failures   those between us and our EPS server
     policy        deadlines and repetitions                          course     a call, however often it is sent
+    described     what may be called
     models        dataclasses and pydantic models                    telling    log lines, hook, trace
     given         what both clients are made of                      credentials   TLS contexts, new when a file changes
     fate          could a lost request be read?
@@ -45,6 +46,7 @@ from eps.client.telling import CallReport
 
 if TYPE_CHECKING:
     from eps.client.asynchronous import AsyncClient, AsyncOperator
+    from eps.client.described import MethodDescription
 
 __all__ = [
     "AnswerRefused",
@@ -57,6 +59,7 @@ __all__ = [
     "Client",
     "Details",
     "Endpoint",
+    "MethodDescription",
     "NotPermitted",
     "Operator",
     "OutcomeUnknown",
@@ -69,10 +72,17 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "AsyncClient": "eps.client.asynchronous",
+    "AsyncOperator": "eps.client.asynchronous",
+    "MethodDescription": "eps.client.described",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """The asynchronous client, which needs asyncio and aiohttp, only where it is asked for."""
-    if name not in ("AsyncClient", "AsyncOperator"):
+    """The asynchronous client, which needs asyncio and aiohttp, and what few need, only where it is asked for."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("eps.client.asynchronous"), name)
+    return getattr(import_module(_LATER[name]), name)

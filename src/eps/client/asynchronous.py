@@ -16,6 +16,7 @@ from yarl import URL
 from eps.client.answers import MAX_ANSWER_BYTES
 from eps.client.connection import Answer, keep_seconds
 from eps.client.course import Course
+from eps.client.described import METHODS, MethodDescription, asked, methods_in
 from eps.client.dialling import ProxyRefused
 from eps.client.endpoint import Endpoint
 from eps.client.errors import CallError
@@ -102,6 +103,10 @@ class AsyncClient(Given):
             raise
         course.ended(None, self._on_call)
         return value
+
+    async def methods(self, operator: str = "") -> list[MethodDescription]:
+        """What our operator may call. See ``Client.methods``."""
+        return methods_in(await self.call(METHODS, asked(operator), idempotent=True))
 
     def operator(self, name: str) -> "AsyncOperator":
         """An operator's methods as Python's: ``await client.operator("hd-2").lookup(name="office")``."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eps.client.connection import Answer, Connection
 from eps.client.course import Course
@@ -12,6 +12,9 @@ from eps.client.given import Given
 from eps.client.policy import Policy
 from eps.client.pool import Pool
 from eps.client.telling import OnCall
+
+if TYPE_CHECKING:
+    from eps.client.described import MethodDescription
 
 T = TypeVar("T")
 
@@ -79,6 +82,16 @@ class Client(Given):
             raise
         course.ended(None, self._on_call)
         return value
+
+    def methods(self, operator: str = "") -> "list[MethodDescription]":
+        """What our operator may call, of one operator, who is asked, or of all others, as the directory describes it.
+
+        Raises:
+            CallError: as ``call``; our EPS server is one that does not know this.
+        """
+        from eps.client.described import METHODS, asked, methods_in
+
+        return methods_in(self.call(METHODS, asked(operator), idempotent=True))
 
     def operator(self, name: str) -> "Operator":
         """An operator's methods as Python's: ``client.operator("hd-2").lookup(name="office")``."""

@@ -24,6 +24,7 @@ instant       points in time as records write them
 entries       the directory: entries from records, and what others ask about them
 sections      what an entry's sections hold, typed
 permission    may X call m on Y?                             callers        who may call a JSON-RPC port?
+descriptions  what may be called, with params and results
 ways          how X reaches Y                                trace          which call something belongs to
 brokering     what the parties of a brokered connection tell each other   renewal   when its proxy stops
 rendezvous    the proxy's tokens: who may meet whom, as a table

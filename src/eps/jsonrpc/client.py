@@ -53,7 +53,6 @@ MAX_VALUES = 1_000_000
 _BROKEN_OFF = "the connection broke off before an answer came"
 _ENDPOINT_HINT = "check the endpoint, and that the server runs"
 _TLS_HINT = "check the tls settings and names"
-_TIMEOUT = TIMEOUT.encode()
 _WITHOUT_BODY = (204, 304)
 _MAYBE = "it may have been executed: find out before repeating it"
 D = TypeVar("D", bound=DeliveryError)
@@ -148,6 +147,7 @@ class JsonRpcClient:
         request_id: str = "",
         timeout: float | None = None,
         tolerate: Tolerate | None = None,
+        tell_timeout: bool = False,
     ) -> Response:
         """Call and wait for the answer. An error that the other side answers is a ``Response`` with ``error``.
 
@@ -156,6 +156,7 @@ class JsonRpcClient:
             timeout: seconds for everything, from connecting to the answer's last byte.
             tolerate: take also answers that follow JSON-RPC loosely (``core.loose_answers``), or are compressed though
                 nobody asked for that, and call this with each looseness; None: such are no answers.
+            tell_timeout: say in ``EPS-Timeout`` how long we wait: an EPS server takes that for the caller's wish.
 
         Raises:
             Unreachable, TlsFailed, NotSent: no byte of the request was sent.
@@ -165,7 +166,9 @@ class JsonRpcClient:
             InternalError: ``params`` can't be written as JSON.
         """
         if self._successor is not None:
-            return await self._successor.call(method, params, request_id=request_id, timeout=timeout, tolerate=tolerate)
+            return await self._successor.call(
+                method, params, request_id=request_id, timeout=timeout, tolerate=tolerate, tell_timeout=tell_timeout
+            )
         request_id = request_id or secrets.token_hex(16)
         if self._closed:
             raise self._error(NotSent, "is not called any more: this client is closed", "")
@@ -175,7 +178,7 @@ class JsonRpcClient:
             try:
                 async with asyncio.timeout_at(until):
                     body = await written(partial(render_request, method, params, request_id), params)
-                    answer = await self._post(body, sent, until)
+                    answer = await self._post(body, sent, until if tell_timeout else None)
             except TimeoutError:
                 raise self._too_slow(seconds, sent) from None
             except TlsFailed as error:
@@ -211,7 +214,7 @@ class JsonRpcClient:
 
     # One exchange
 
-    async def _post(self, body: bytes, sent: "_Sent", until: float) -> Answer:
+    async def _post(self, body: bytes, sent: "_Sent", until: float | None) -> Answer:
         connection = await self._connections.take()
         exchange: Exchange | None = None
         writing: asyncio.Task[None] | None = None
@@ -220,7 +223,7 @@ class JsonRpcClient:
                 raise ConnectionResetError("closed before anything was sent")
             exchange = Exchange.as_client(connection)
             sent.at_all, sent.on_a_fresh_one = True, connection.fresh
-            writing = self._write(exchange, connection, body, until - asyncio.get_running_loop().time())
+            writing = self._write(exchange, connection, body, until)
             return await self._answer(exchange)
         except (OSError, h11.RemoteProtocolError) as error:
             is_no_http = isinstance(error, h11.RemoteProtocolError) and exchange is not None and not exchange.at_end
@@ -230,9 +233,16 @@ class JsonRpcClient:
                 writing.cancel()
             self._connections.give_back(connection, exchange)
 
-    def _write(self, exchange: Exchange, connection: Connection, body: bytes, left: float) -> asyncio.Task[None] | None:
-        """Send the request, which is waited for so long: at once, or, if it is large, in a task."""
-        head = b"%b%d\r\n%b: %b\r\n\r\n" % (self._head, len(body), _TIMEOUT, render_timeout(left).encode())
+    def _write(
+        self, exchange: Exchange, connection: Connection, body: bytes, until: float | None
+    ) -> asyncio.Task[None] | None:
+        """Send the request: at once, or, if it is large, in a task.
+
+        Args:
+            until: what its server is told of how long we wait, by the event loop's clock; None: nothing.
+        """
+        told = b"" if until is None else _told(until - asyncio.get_running_loop().time())
+        head = b"%b%d\r\n%b\r\n" % (self._head, len(body), told)
         if len(body) > WRITE_BYTES:
             exchange.send_ready(head, is_last=False)
             return asyncio.create_task(_write_large(exchange, connection, body), name="JSON-RPC request")
@@ -369,6 +379,10 @@ class JsonRpcClient:
 
     def _error(self, kind: type[D], text: str, hint: str, reason: Reason | None = None) -> D:
         return kind(f"{self.label}: {text}", hint=hint, side=self._side, reason=reason)
+
+
+def _told(left: float) -> bytes:
+    return f"{TIMEOUT}: {render_timeout(left)}\r\n".encode()
 
 
 @dataclass(slots=True)

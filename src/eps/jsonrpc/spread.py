@@ -9,7 +9,7 @@ One that was put off is asked when all others fail, too: that it is down may be 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from eps.core.event import Emit, Level, Notice
@@ -74,6 +74,7 @@ class SpreadClient:
         request_id: str = "",
         timeout: float,
         tolerate: Tolerate | None = None,
+        tell_timeout: bool = False,
     ) -> Response:
         """As :meth:`JsonRpcClient.call`; if none takes it, the first one's failure is raised, or its refusal returned.
 
@@ -81,11 +82,17 @@ class SpreadClient:
             timeout: seconds for everything, all endpoints together.
         """
         until = _now() + timeout
+
+        def how(client: JsonRpcClient, left: float) -> Awaitable[Response]:
+            return client.call(
+                method, params, request_id=request_id, timeout=left, tolerate=tolerate, tell_timeout=tell_timeout
+            )
+
         failures: list[NotSent] = []
         refusal: Response | None = None
         for one in self._in_order():
             try:
-                answer = await self._ask(one, method, params, request_id, until - _now(), tolerate)
+                answer = await self._ask(one, how, until - _now())
             except GivenUp:
                 raise
             except NotSent as error:
@@ -104,12 +111,12 @@ class SpreadClient:
         raise failures[0]
 
     async def _ask(
-        self, one: _One, method: str, params: Object, request_id: str, timeout: float, tolerate: Tolerate | None
+        self, one: _One, how: Callable[[JsonRpcClient, float], Awaitable[Response]], left: float
     ) -> Response:
         self._turn += 1
         one.turn, one.calls = self._turn, one.calls + 1
         try:
-            return await one.client.call(method, params, request_id=request_id, timeout=timeout, tolerate=tolerate)
+            return await how(one.client, left)
         finally:
             one.calls -= 1
 

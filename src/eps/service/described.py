@@ -5,9 +5,6 @@ from typing import Any
 
 from eps.service.method import Method
 
-DISCOVER = "rpc.discover"
-"""OpenRPC's method. It has a dot, so nobody in the network can call it: the EPS server beside the service asks."""
-
 OPENRPC = "1.3.2"
 
 

@@ -9,10 +9,11 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from typing import Any, TypeVar, overload
 
+from eps.core.descriptions import DISCOVER
 from eps.core.jsonrpc_text import Call
 from eps.core.message import CLIENT_KEY, Error, Response
 from eps.service.asgi import respond
-from eps.service.described import DISCOVER, openrpc, schemas
+from eps.service.described import openrpc, schemas
 from eps.service.method import Function, Method
 from eps.service.refusals import Answered, Defect, NoMethod
 

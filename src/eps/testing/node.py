@@ -10,6 +10,7 @@ from eps.broker.internal_methods import InternalMethods
 from eps.channels import Way
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.peers import from_peer
+from eps.core.descriptions import DISCOVER
 from eps.core.event import ignore
 from eps.core.jsonrpc_text import Call, parse_response, render_response
 from eps.core.message import Request, Response, unwrap
@@ -111,7 +112,8 @@ class Node:
         assert service is not None, "there is a way only where there is a service"
         if fault is not None and fault.at_service and not fault.ran:
             raise fault.made(self.name)
-        self._seen(sender, request)
+        if request.address.method != DISCOVER:
+            self._seen(sender, request)
         call_id = str(request.address)
         answer = await service.answer(Call(request.address.method, request.params, call_id))
         if fault is not None and fault.at_service:

@@ -5,7 +5,7 @@ import pytest
 from eps.core.entries import Directory, Entry
 from eps.core.names import Operator
 from eps.errors import UnknownOperator
-from eps.programs.diagnosis.explain import BUILT_IN, explain, explained, listed, offers
+from eps.programs.diagnosis.explain import BUILT_IN, explain, explained, listed, offers, with_descriptions
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import Paper
 from support.fakes import network_directory
@@ -109,6 +109,26 @@ def test_params_that_the_directory_names() -> None:
     assert "hd-2.lookup (name, zip)\n    service s; granted to everybody" in text
     assert "hd-2.tell (no params)" in text
     assert text.count("hd-2.lookup") == 1
+
+
+def test_what_an_operator_says_of_its_methods() -> None:
+    methods = [{"name": name, "permissions": [EVERYONE]} for name in ("lookup", "add", "none")]
+    directory = network_directory(services={"hd-2": [{"name": "s", "permissions": [], "methods": methods}]})
+    found = offers(directory, KNOWN.entry("hd-1"), "hd-2")
+    schema = {"properties": {"name": {"type": "string"}, "at\x1b": {}}, "required": ["name"]}
+    lookup = {
+        "name": "lookup",
+        "description": "Where\x1b it\nis.\n\nMore.",
+        "params": schema,
+        "described_by": "application",
+    }
+    told = {"methods": [lookup, {"name": "add", "description": ""}]}
+    text = listed(with_descriptions(found, told), Paper(80))
+    assert "hd-2.lookup (name: string, at" in text and "\x1b" not in text and "More" not in text
+    assert "\n    Where" in text and "hd-2.none\n" in text
+    assert with_descriptions(found, {}) == found
+    (first, *_) = with_descriptions(found, told)
+    assert first.to_json()["params"] == schema and first.described_by == "application"
 
 
 EVERYONE = {"group": "*", "rights": ["call"]}

@@ -344,6 +344,27 @@ DIRECTORY = (
 
 PEERS = (
     Guard(
+        "who may call nothing is told of no method",
+        "broker/discovery.py",
+        "        if not callable_by(sender, own):\n            raise",
+        "        if False:\n            raise",
+        "broker/test_discovery.py::test_who_may_not",
+    ),
+    Guard(
+        "a caller is told of what it may call, and of nothing else",
+        "broker/discovery.py",
+        "        names = callable_by(sender, own)\n",
+        "        names = list(own.callers)\n",
+        "broker/test_discovery.py::test_a_caller_is_told_what_it_may_call",
+    ),
+    Guard(
+        "only who has made a call withdraws it",
+        "channels/under_way.py",
+        "self._calls.get((asked.asker.who, call_id), ())",
+        "[one for (_, known), all_ in self._calls.items() if known == call_id for one in all_]",
+        "channels/test_under_way.py::test_only_who_called_withdraws",
+    ),
+    Guard(
         "TLS is 1.2 or newer",
         "transport/tls.py",
         "context.minimum_version = ssl.TLSVersion.TLSv1_2",

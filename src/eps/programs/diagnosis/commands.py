@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eps.channels.jsonrpc_server import METHODS
+from eps.core.names import Object
 from eps.errors import BadParams, EpsError, SettingsError, StartError, UnknownOperator
 from eps.programs.admin import commands as admin
 from eps.programs.admin.screen import PIPE, show_lines
@@ -27,6 +29,9 @@ from eps.programs.wiring.parts import now
 from eps.settings import EpsSettings, ProxySettings, SdSettings, load_proxy, load_sd
 
 WELL = 0
+
+DESCRIBE_SECONDS = 15.0
+"""For our server to ask another operator what a method takes: it gives it 10 s."""
 
 
 def with_settings(work: Callable[[EpsSettings], Coroutine[Any, Any, int]]) -> int:
@@ -54,6 +59,8 @@ async def methods(operator: str, as_json: bool, whole: bool, settings: EpsSettin
     known = await known_directory(settings)
     own = known.entry(settings.name)
     found = why.offers(known.directory, own, known.entry(operator).name if operator else "")
+    if operator and found:
+        found = why.with_descriptions(found, await _described(operator, settings))
     if as_json:
         admin.print_json([one.to_json() for one in found])
     elif found:
@@ -62,6 +69,21 @@ async def methods(operator: str, as_json: bool, whole: bool, settings: EpsSettin
         whose = f"of {operator}" if operator else "of any other operator"
         print(f"{settings.name} may call no method {whose} ({known.source})", file=sys.stderr)
     return WELL if found else EXIT_FAILED
+
+
+async def _described(operator: str, settings: EpsSettings) -> Object:
+    """What our running server learns of an operator's methods; nothing, where it does not run."""
+    try:
+        client = admin.own_server_client(settings)
+    except EpsError:
+        return {}
+    try:
+        answer = await client.call(METHODS, {"operator": operator}, timeout=DESCRIBE_SECONDS)
+    except EpsError:
+        return {}
+    finally:
+        await client.close()
+    return answer.result if answer.error is None and isinstance(answer.result, dict) else {}
 
 
 async def ping(peer: str, times: int, timeout: float, as_json: bool, settings: EpsSettings) -> int:

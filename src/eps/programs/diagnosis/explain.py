@@ -3,12 +3,13 @@ follows from it out; each server decides so with its own copy (PROTOCOL.md secti
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cryptography import x509
 
 from eps.core.certificate import subject_of
+from eps.core.descriptions import told_by_operator
 from eps.core.entries import Directory, Entry
 from eps.core.likeness import meant
 from eps.core.names import Object, Operator
@@ -16,6 +17,7 @@ from eps.core.pem import UNREADABLE
 from eps.core.permission import EVERYONE, Denied, callable_by, may_call
 from eps.core.record import SignedRecord
 from eps.core.sections import Method, Service
+from eps.core.told import quoted
 from eps.core.ways import Kind, Way, way_between
 from eps.programs.diagnosis.known import Known
 from eps.programs.diagnosis.paper import Paper
@@ -200,6 +202,9 @@ class Offer:
     Attributes:
         parameters: their names; None where the directory says nothing of them.
         grants: by which permissions.
+        description: what its operator says of it.
+        params, result: JSON Schemas; None where nothing is known.
+        described_by: ``application``, ``directory`` or ``server``.
     """
 
     operator: str
@@ -207,6 +212,10 @@ class Offer:
     service: str
     parameters: tuple[str, ...] | None
     grants: tuple[Grant, ...]
+    description: str = ""
+    params: Object | None = None
+    result: Object | None = None
+    described_by: str = "directory"
 
     def to_json(self) -> Object:
         """For ``--json``."""
@@ -217,6 +226,31 @@ def offers(directory: Directory, caller: Entry, operator: str = "") -> list[Offe
     """What ``caller`` may call, of one operator or of all but itself, in the directory's order."""
     return [found for entry in directory.entries.values() if _wanted(entry, caller.name, operator)
             for found in _of_one(entry, caller)]  # fmt: skip
+
+
+def with_descriptions(found: Sequence[Offer], told: Object) -> list[Offer]:
+    """With what our server has learnt of the operator itself.
+
+    Args:
+        told: its answer to ``_methods`` (``core.descriptions``).
+    """
+    described = {one["name"]: one for one in told_by_operator(told, "") or ()}
+    return [_described(one, described.get(one.method)) for one in found]
+
+
+def _described(offer: Offer, told: Object | None) -> Offer:
+    if told is None:
+        return offer
+    params = told["params"]
+    properties = params.get("properties") if params is not None else None
+    return replace(
+        offer,
+        description=told["description"],
+        params=params,
+        result=told["result"],
+        described_by=str(told["described_by"]),
+        parameters=tuple(properties) if isinstance(properties, dict) else offer.parameters,
+    )
 
 
 def _wanted(entry: Entry, own: Operator, operator: str) -> bool:
@@ -240,14 +274,27 @@ def _parameters(given: Any) -> tuple[str, ...] | None:
     return tuple(str(one["name"]) for one in given if isinstance(one, dict) and "name" in one)
 
 
+def _params(offer: Offer) -> Iterator[str]:
+    """Each with its type, and a question mark where it may be left out; in another operator's words."""
+    params = offer.params or {}
+    required = params.get("required")
+    for name in offer.parameters or ():
+        schema = params.get("properties", {}).get(name)
+        kind = schema.get("type") if isinstance(schema, dict) else None
+        optional = "?" if isinstance(required, list) and name not in required else ""
+        yield quoted(f"{name}{optional}: {kind}" if isinstance(kind, str) else f"{name}{optional}")
+
+
 def listed(found: Sequence[Offer], paper: Paper) -> str:
     """For people: one line each, as ``eps call`` takes it, and under it who grants it."""
     lines = []
     for one in found:
-        params = "" if one.parameters is None else f" ({', '.join(one.parameters) or 'no params'})"
+        params = "" if one.parameters is None else f" ({', '.join(_params(one)) or 'no params'})"
         head = paper.styled(f"{one.operator}.{one.method}", "bold")
         groups = dict.fromkeys("everybody" if grant.group == EVERYONE else grant.group for grant in one.grants)
         by = f"granted to {', '.join(groups)}" if groups else "ours: our applications need no right"
         lines.append(head + params)
+        if one.description:
+            lines.append(paper.folded(quoted(one.description.partition("\n\n")[0]), 4))
         lines.append(paper.folded(f"service {one.service}; {by}", 4, styles=("dim",)))
     return "\n".join(lines)
