@@ -24,6 +24,7 @@ async def both(at: Endpoint) -> list[str]:
         reveal_type(client.call("hd-2.lookup"))
         reveal_type(client.operator("hd-2").call("list", into=list[Place]))
         reveal_type(Client.from_profile("x"))
+        reveal_type(client.call("hd-2.lookup", into=Place | None))
     try:
         async with AsyncClient(at) as later:
             reveal_type(await later.call("hd-2.lookup", into=Place, idempotent=True))
@@ -33,7 +34,7 @@ async def both(at: Endpoint) -> list[str]:
     return [here.adress]
 """
 
-KNOWN = ["Place", "Any", "list[", "Client", "Place", "Literal['yes']"]
+KNOWN = ["Place", "Any", "list[", "Client", "Any", "Place", "Literal['yes']"]
 
 
 def test_mypy_strict(tmp_path: Path) -> None:

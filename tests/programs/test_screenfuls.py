@@ -22,7 +22,7 @@ WITHOUT = {
     ],
     "others take it as it is": [
         "eps sd sign", "eps directory propose", "eps directory sign", "eps operator records",
-        "eps audit head", "eps audit reveal",
+        "eps client generate", "eps audit head", "eps audit reveal",
         *(f"{program} {name}" for program in APPS for name in ("completion", "man")),
     ],
     "some lines, or steps one by one": [

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from secrets import token_hex
+from types import UnionType
 from typing import Any, TypeVar, overload
 
 import aiohttp
@@ -77,7 +78,7 @@ class AsyncClient(Given):
 
     @overload
     async def call(
-        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        self, method: str, params: object = None, *, into: UnionType | None = None, timeout: float | None = None,
         idempotent: bool = ...,
     ) -> Any: ...  # fmt: skip
 
@@ -86,7 +87,7 @@ class AsyncClient(Given):
         method: str,
         params: object = None,
         *,
-        into: type[T] | None = None,
+        into: type[T] | UnionType | None = None,
         timeout: float | None = None,
         idempotent: bool = False,
     ) -> Any:
@@ -104,9 +105,9 @@ class AsyncClient(Given):
         course.ended(None, self._on_call)
         return value
 
-    async def methods(self, operator: str = "") -> list[MethodDescription]:
+    async def methods(self, operator: str = "", *, timeout: float | None = None) -> list[MethodDescription]:
         """What our operator may call. See ``Client.methods``."""
-        return methods_in(await self.call(METHODS, asked(operator), idempotent=True))
+        return methods_in(await self.call(METHODS, asked(operator), timeout=timeout, idempotent=True))
 
     def operator(self, name: str) -> "AsyncOperator":
         """An operator's methods as Python's: ``await client.operator("hd-2").lookup(name="office")``."""
@@ -291,7 +292,7 @@ class AsyncOperator:
 
     @overload
     async def call(
-        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        self, method: str, params: object = None, *, into: UnionType | None = None, timeout: float | None = None,
         idempotent: bool = ...,
     ) -> Any: ...  # fmt: skip
 
@@ -300,7 +301,7 @@ class AsyncOperator:
         method: str,
         params: object = None,
         *,
-        into: type[T] | None = None,
+        into: type[T] | UnionType | None = None,
         timeout: float | None = None,
         idempotent: bool = False,
     ) -> Any:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eps.client.connection import Answer, Connection
@@ -45,7 +46,7 @@ class Client(Given):
 
     @overload
     def call(
-        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        self, method: str, params: object = None, *, into: UnionType | None = None, timeout: float | None = None,
         idempotent: bool = ...,
     ) -> Any: ...  # fmt: skip
 
@@ -54,7 +55,7 @@ class Client(Given):
         method: str,
         params: object = None,
         *,
-        into: type[T] | None = None,
+        into: type[T] | UnionType | None = None,
         timeout: float | None = None,
         idempotent: bool = False,
     ) -> Any:
@@ -83,7 +84,7 @@ class Client(Given):
         course.ended(None, self._on_call)
         return value
 
-    def methods(self, operator: str = "") -> "list[MethodDescription]":
+    def methods(self, operator: str = "", *, timeout: float | None = None) -> "list[MethodDescription]":
         """What our operator may call, of one operator, who is asked, or of all others, as the directory describes it.
 
         Raises:
@@ -91,7 +92,7 @@ class Client(Given):
         """
         from eps.client.described import METHODS, asked, methods_in
 
-        return methods_in(self.call(METHODS, asked(operator), idempotent=True))
+        return methods_in(self.call(METHODS, asked(operator), timeout=timeout, idempotent=True))
 
     def operator(self, name: str) -> "Operator":
         """An operator's methods as Python's: ``client.operator("hd-2").lookup(name="office")``."""
@@ -150,7 +151,7 @@ class Operator:
 
     @overload
     def call(
-        self, method: str, params: object = None, *, into: None = None, timeout: float | None = None,
+        self, method: str, params: object = None, *, into: UnionType | None = None, timeout: float | None = None,
         idempotent: bool = ...,
     ) -> Any: ...  # fmt: skip
 
@@ -159,7 +160,7 @@ class Operator:
         method: str,
         params: object = None,
         *,
-        into: type[T] | None = None,
+        into: type[T] | UnionType | None = None,
         timeout: float | None = None,
         idempotent: bool = False,
     ) -> Any:

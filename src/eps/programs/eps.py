@@ -38,6 +38,7 @@ app = make_app(
 server = add_group(app, "server", "The EPS server.")
 sd = add_group(app, "sd", "The service directory: submit, look up, sign, verify.")
 add_directory_commands(app)
+client = add_group(app, "client", "For applications that call.")
 dev = add_group(app, "dev", "The development network.")
 
 MAX_PINGS = 1_000
@@ -288,6 +289,24 @@ def methods(
     from eps.programs.diagnosis import commands as looking
 
     guarded(lambda: looking.with_settings(partial(looking.methods, operator, as_json, whole)))
+
+
+@client.command("generate", short_help="Print a typed Python client of an operator.")
+def client_generate(
+    operator: Annotated[str, typer.Argument(metavar="OPERATOR", help="Whose methods, for example hd-2.")],
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="Ask the EPS server there; default: that of our settings.")
+    ] = "",
+    is_async: Annotated[bool, typer.Option("--async", help="For AsyncClient.")] = False,
+) -> None:
+    """Print a Python module with a class for OPERATOR: a method for each that we may call, with types.
+
+    Our running server asks OPERATOR's, which asks its application; what it doesn't describe has no types. Redirect it
+    into a file: eps client generate hd-2 > hd_2.py
+    """
+    from eps.programs.diagnosis.generating import generate
+
+    guarded(lambda: generate(operator, url, is_async=is_async))
 
 
 @app.command("doctor", short_help="Look at everything and say what is wrong, whose it is, and what to do.")
