@@ -283,6 +283,16 @@ async def test_no_channel_says_why(address: str, own: Operator, words: str) -> N
     assert answer.error.data["outcome"] == "not_sent"
 
 
+async def test_a_proxy_that_may_not_ask_says_so() -> None:
+    """A callee that doesn't let it holds no stream to it: nobody is to look whether its server runs."""
+    setup = Setup(own=PROXY)
+    setup.source.current = network_directory(records=[{"name": "hd-2", "section": "services", "data": []}])
+    error = await error_of(await setup.call("hd-2._connectionRequest(1)", PROXY))
+    assert "hd-2 lets public-proxy-1.ga not ask it for connections" in error.message
+    assert (error.data["side"], error.data["reason"]) == ("peer", "no-way")
+    assert "administrators: let a group of public-proxy-1.ga call" in error.data["hint"]
+
+
 async def test_who_was_removed_is_said_to_be() -> None:
     setup = Setup()
     setup.source.current = removed_from(setup.source.current, "hd-2")

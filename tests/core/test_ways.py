@@ -55,6 +55,18 @@ def test_a_proxy_without_an_address() -> None:
     assert "without a proxy" in empty.fix and empty.fix == chained.fix
 
 
+def test_a_proxy_that_may_not_ask() -> None:
+    """The callee holds no stream to it, either: whoever looks for a server that is off looks in vain."""
+    internals = {"name": "i", "permissions": [{"group": "*", "rights": ["call"]}], "methods": [{"name": "_ping"}]}
+    record = {"name": "hd-2", "section": "services", "data": [internals]}
+    directory = network_directory(records=[record])
+    way = way_between(directory, Operator("hd-1"), Operator("hd-2"))
+    assert (way.kind, way.proxy) == (Kind.PROXY, PROXY)
+    assert way.why == f"hd-2 lets {PROXY} not ask it for connections (_connectionRequest)"
+    assert way.fix.startswith("hd-2's administrators: let a group of public-proxy-1.ga call")
+    assert way_between(network_directory(), Operator("hd-1"), Operator("hd-2")).why == ""
+
+
 def test_a_misspelt_proxy() -> None:
     misspelt = network_directory(hd_2=server(proxy="public-proxy-1.gq"))
     way = way_between(misspelt, Operator("hd-1"), Operator("hd-2"))

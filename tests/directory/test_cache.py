@@ -157,7 +157,7 @@ async def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(tmp_pat
     assert [notice.text for notice in events.of(Notice)] == [
         "the directory cache can't be written: database or disk is full"
     ]
-    assert "trying again every" in events.of(Notice)[0].hint
+    assert "tries again every" in events.of(Notice)[0].hint
     disk.full = False
     await told(events, "is written again, whole")
     await cache.close()

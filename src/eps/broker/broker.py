@@ -39,6 +39,7 @@ from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import error_response, quoted
 from eps.core.trace import CURRENT, NO_TRACE, begin
 from eps.core.warn_rate import WarnRate
+from eps.core.ways import unasked
 from eps.directory import DirectorySource
 from eps.errors import (
     DirectoryUnavailable,
@@ -358,6 +359,10 @@ class Broker:
             why = "its directory entry has no gRPC server that others may dial"
             hint = f"{recipient.name} must hold a stream to us; check that its server runs and may call or be called"
         elif self._name in recipient.proxies:
+            unwanted, hint = unasked(self._source.current, recipient.name, self._name)
+            if unwanted:
+                text = f"{recipient.name} is not connected: {unwanted}"
+                return NoRoute(text, hint=hint, side=Side.PEER, reason=Reason.NO_WAY)
             why = f"it is reached through {self._name}, but holds no stream to it now"
             hint = (
                 f"check that the server of {recipient.name} runs and what its log says of {self._name}; "

@@ -81,7 +81,8 @@ class Unheld(NamedTuple):
             return cls(text)
         if f"{own} {NEWER}" in text:
             return cls(text, "stop one of the two", Side.OURS, Reason.SECOND_SERVER)
-        return cls(text, "", Side.PEER, Reason.BROKE_OFF)
+        hint = "it is opened again by itself; if it ends again and again, look into that server's log"
+        return cls(text, hint, Side.PEER, Reason.BROKE_OFF)
 
 
 _End = tuple[Unheld, bool]

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from eps.core.brokering import CONNECTION_REQUEST
 from eps.core.entries import Directory
 from eps.core.likeness import meant
 from eps.core.names import Operator
+from eps.core.permission import Allowed, may_call
 from eps.core.removal import is_removed
 
 
@@ -29,7 +31,7 @@ class Way:
     Attributes:
         address: HOST:PORT that the caller dials: the callee's, or that of the proxy's EPS server.
         proxy: the operator that brokers a tunnel.
-        why: where there is none, or its proxy can't be dialled.
+        why: where there is none, or its proxy can't be dialled, or can't ask the callee.
         fix: what to do then, where that is known.
         others: ways through further proxies, which are tried where the first fails.
     """
@@ -62,7 +64,8 @@ def way_between(directory: Directory, caller: Operator, callee: Operator) -> Way
 def _through(directory: Directory, callee: Operator, proxy: Operator) -> Way:
     entry = directory.entry(proxy)
     address = entry.grpc_server.address if entry is not None and entry.grpc_server is not None else ""
-    return Way(Kind.PROXY, address, proxy, *undialable(directory, callee, proxy))
+    why, fix = undialable(directory, callee, proxy)
+    return Way(Kind.PROXY, address, proxy, *((why, fix) if why else unasked(directory, callee, proxy)))
 
 
 def undialable(directory: Directory, callee: Operator, proxy: Operator) -> tuple[str, str]:
@@ -78,6 +81,18 @@ def undialable(directory: Directory, callee: Operator, proxy: Operator) -> tuple
     before = f"a proxy before it ({server.proxy})" if server is not None else "no gRPC server of it"
     fix = f"the directory entry of {proxy} needs a grpc_server channel with an address, without a proxy"
     return f"the directory names {before}", fix
+
+
+def unasked(directory: Directory, callee: Operator, proxy: Operator) -> tuple[str, str]:
+    """Why ``proxy`` can't ask ``callee`` for connections, and what to do; empty texts: it can.
+
+    Without that right ``callee`` doesn't hold a stream to it, either (PROTOCOL.md section 3).
+    """
+    asking, asked = directory.entry(proxy), directory.entry(callee)
+    if asking is None or asked is None or isinstance(may_call(asking, asked, CONNECTION_REQUEST), Allowed):
+        return "", ""
+    fix = f"{callee}'s administrators: let a group of {proxy} call {CONNECTION_REQUEST} in the section «services»"
+    return f"{callee} lets {proxy} not ask it for connections ({CONNECTION_REQUEST})", fix
 
 
 def _why_not(directory: Directory, caller: Operator, callee: Operator) -> str:

@@ -170,8 +170,8 @@ class ChainCache:
         if self._complained:
             return
         self._complained = True
-        hint = f"going on without it, and trying again every {AGAIN_SECONDS:.0f} s: until then, a restart begins with "
-        hint += "the directory as it was"
+        hint = "if the file is damaged, move it away: it is made anew. Until then the server goes on without it, tries "
+        hint += f"again every {AGAIN_SECONDS:.0f} s, and would begin with the directory as it was"
         reason, side = error.reason.value, Side.OURS.value
         self._emit(Notice(text=text, hint=hint, level=Level.WARN, reason=reason, side=side))
 

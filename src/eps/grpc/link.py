@@ -417,7 +417,7 @@ class Link(asyncio.Protocol):
         was_sure = not pulse.doubtful
         match pulse.judge(now, self._sent(now - pulse.since)):
             case Diagnosis.DEAD:
-                self.abort(f"{self.peer_name} did not answer a ping within {now - pulse.since:.1f} s")
+                self.abort(f"{self.peer_name} did not answer a ping within {now - pulse.since:.1f} s, so it was cut")
                 return
             case Diagnosis.ASK:
                 self._ask(now)

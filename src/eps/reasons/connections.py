@@ -24,7 +24,7 @@ CONNECTIONS: dict[Reason, Explanation] = {
         "As settings and directory are, this server can't reach the callee, or its own application, and trying "
         "again changes nothing.",
         Whose.OURS,
-        "add the channel that the message names to the settings",
+        "add the channel that the message names to the settings, or the right to the directory",
     ),
     Reason.UNREACHABLE: Explanation(
         "a connection is refused",

@@ -154,6 +154,18 @@ def test_the_service_directory(change: dict[str, Any], says: str, settings: EpsS
     assert says in finding.what
 
 
+def test_a_service_directory_that_hangs(settings: EpsSettings, local: Local) -> None:
+    """Its kernel takes connections: no firewall stands in between."""
+    facts = fine(settings, local)
+    silent = Answered(URL, failure=Failure("no answer within 6 s", "check", "directory", reason="silent"))
+    (one,) = wrong(replace(facts, followed=replace(facts.followed, answers=(silent,), fresh=False)))
+    assert (one.side, one.reason) == ("directory", "silent")
+    assert "though it takes connections" in one.why and "it hangs" in one.fix
+    unreached = replace(facts, reached=(Reached(Target("sd:1", "the service directory"), ()),))
+    (one,) = wrong(replace(unreached, followed=replace(facts.followed, answers=(silent,), fresh=False)))
+    assert one.fix == "check"
+
+
 def test_an_old_directory(settings: EpsSettings, local: Local) -> None:
     facts = fine(settings, local)
     old = replace(facts, followed=replace(facts.followed, age=9e5, fresh=False))

@@ -70,13 +70,14 @@ def reached(address: str, failure: Failure | None = None) -> Reached:
         ({"eps_failure": GONE}, ["does not answer: nobody can ask for a tunnel"]),
         ({"eps_failure": replace(GONE, side="peer")}, ["does not answer: nobody can ask for a tunnel"]),
         ({"relay": reached("r:1", GONE)}, ["is not reached from here"]),
+        ({"relay_owner": "nginx (process 7)"}, ["which operators are told to dial, is taken by nginx (process 7)"]),
         ({"refusals": ("not listed",)}, ["operators refuse to dial"]),
         ({"refusals": ("not listed", "")}, []),
         ({"entry": None}, []),
         ({"refusals": ()}, []),
         ({"port": GONE}, ["does not answer as our server"]),
     ],
-    ids=["well", "eps", "eps as another", "relay", "refused", "half", "unknown", "no address", "port"],
+    ids=["well", "eps", "eps as another", "relay", "taken", "refused", "half", "unknown", "no address", "port"],
 )
 def test_a_public_proxy(
     change: dict[str, Any], says: list[str], machine: Machine, monkeypatch: pytest.MonkeyPatch

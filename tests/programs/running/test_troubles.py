@@ -139,8 +139,9 @@ async def test_bounds(troubles: Troubles, clock: FakeClock) -> None:
 
 
 async def test_a_stream_that_is_up_again_is_no_trouble(troubles: Troubles) -> None:
+    troubles.keep(Notice(level=Level.WARN, text="no stream to p-2", reason="broke-off", peer="p-2"))
     for peer in ("p-1", "p-2"):
         troubles.keep(Notice(level=Level.WARN, text=f"no stream to {peer}", reason="unreachable", peer=peer))
     troubles.keep(PeerChanged(link="stream", peer="p-1", up=True))
     troubles.keep(PeerChanged(link="stream", peer="p-2", up=False))
-    assert [one["what"] for one in await told(troubles)] == ["no stream to p-2"]
+    assert [(one["what"], one["reason"]) for one in await told(troubles)] == [("no stream to p-2", "unreachable")]

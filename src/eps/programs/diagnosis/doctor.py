@@ -46,6 +46,7 @@ from eps.programs.diagnosis.way import Taken
 from eps.programs.wiring.credentials import directory_trust, own_fingerprints, tls_files
 from eps.programs.wiring.eps import ALPN
 from eps.programs.wiring.parts import directory_clients, now
+from eps.reasons import Reason
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context
 from eps.transport.tunnel import RelaySettings
@@ -244,10 +245,8 @@ async def _answer(clients: ServiceDirectoryClients, index: int) -> Answered:
         async with asyncio.timeout(SD_SECONDS):
             return await ask_endpoint(clients, index)
     except TimeoutError:
-        text = f"no answer within {SD_SECONDS:g} s; does a firewall stand in between?"
-        return Answered(
-            clients.names[index], failure=Failure(text, "check the endpoint and the firewalls", "directory")
-        )
+        text, fix = f"no answer within {SD_SECONDS:g} s", "check the endpoint and the firewalls"
+        return Answered(clients.names[index], failure=Failure(text, fix, "directory", reason=Reason.SILENT))
 
 
 async def _in_time(work: Awaitable[Followed], answers: Sequence[Answered], copy: Chain | Failure) -> Followed:

@@ -70,7 +70,8 @@ async def _asked(folder: Path, socket: str) -> Asked:
         return Asked(failure=Failure.of(error))
     except OSError as error:
         text = "it does not answer" if isinstance(error, TimeoutError) else f"it does not answer: {error}"
-        return Asked(failure=Failure(text, "it hangs: look into its log, then restart it", "ours"))
+        fix = "it hangs: look into its log, then restart it"
+        return Asked(failure=Failure(text, fix, "ours", reason=Reason.SILENT))
     return Asked(answer) if "pid" in answer else Asked({"pid": 0})
 
 

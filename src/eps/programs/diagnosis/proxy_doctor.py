@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from eps.reasons import Reason
 from eps.settings import ProxySettings
 from eps.settings.proxies import PrivateProxySettings, PublicProxySettings
 from eps.transport.dial import resolve
+from eps.transport.port_owner import owner_of
 
 SECONDS = 5.0
 """For each question to our own programs, which are near."""
@@ -48,6 +49,7 @@ class ProxyFacts:
         version: of it.
         entry: our entry in the directory, as our EPS server has it; None: it isn't known, empty: there is none.
         relay: how far what operators are told to dial was reached (public).
+        relay_owner: what takes connections there while the proxy doesn't run: ``nginx (process 123)``; "" elsewhere.
         refusals: why the addresses of that may not be dialled by others; "" each where they may; none: it has none.
         behind: how far what is forwarded to was reached (private).
         lately: what the proxy has seen go wrong.
@@ -65,6 +67,7 @@ class ProxyFacts:
     refusals: Sequence[str] = field(default=())
     behind: Reached | None = None
     lately: tuple[Seen, ...] = ()
+    relay_owner: str = ""
 
 
 def judge(local: Local, facts: Sequence[ProxyFacts], at: datetime) -> list[Finding]:
@@ -100,7 +103,11 @@ def _eps_server(facts: ProxyFacts) -> Finding:
 def _relay(facts: ProxyFacts) -> Iterator[Finding]:
     assert isinstance(facts.section, PublicProxySettings) and facts.relay is not None, "of a public one"
     endpoint = facts.section.internal_endpoint
-    if facts.relay.failure is None:
+    if facts.relay_owner:
+        what = f"{endpoint}, which operators are told to dial, is taken by {facts.relay_owner}"
+        fix = "stop it, or set another internal_bind_address"
+        yield Finding(RELAY, Mark.WRONG, what, "the proxy does not run", "ours", fix, Reason.PORT_TAKEN)
+    elif facts.relay.failure is None:
         yield well(RELAY, f"{endpoint}, which operators are told to dial, takes connections", facts.relay.times())
     else:
         fix = "check that the proxy runs, internal_bind_address, and the firewall before it"
@@ -159,7 +166,12 @@ async def _one(kind: str, section: Section, settings: ProxySettings) -> ProxyFac
     if isinstance(section, PrivateProxySettings):
         return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, behind=outside, lately=lately)
     refusals = await _refusals(section, entry) if entry is not None else ()
-    return ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals, lately=lately)
+    facts = ProxyFacts(kind, section, asked, eps, port, failure, version, entry, outside, refusals, lately=lately)
+    if asked.runs or asked.failure is not None or outside.failure is not None:
+        return facts
+    return replace(
+        facts, relay_owner=await asyncio.to_thread(owner_of, parse_host_port(section.internal_bind_address)[1])
+    )
 
 
 async def _ask_eps(section: Section) -> tuple[str, Object | None, Failure | None]:

@@ -174,6 +174,9 @@ def _endpoint(answer: Answered, reached: Reached) -> Finding:
         if failure.reason == Reason.TLS_FAILED and reached.target.server_name not in reached.shown.split(", "):
             fix = "it is somebody else: correct directory.settings.endpoints, or the name in server_names"
             failure = replace(failure, side="ours", hint=fix)
+    if failure.reason == Reason.SILENT and any(name == "TCP" for name, _ in reached.stages):
+        fix = "it hangs, or has too much to do: its administrators look into its log (sd doctor)"
+        failure = replace(failure, text=f"{failure.text}, though it takes connections", side="directory", hint=fix)
     if failure.reason == Reason.BROKE_OFF and answer.endpoint.startswith("http:"):
         fix = "it most likely speaks https: correct directory.settings.endpoints"
         failure = replace(failure, side="ours", hint=fix)

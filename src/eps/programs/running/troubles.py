@@ -79,6 +79,8 @@ class Troubles:
             case PeerChanged(link="stream", up=True):
                 self._kept.drop((Notice.kind, event.peer, ""))
             case Notice(level=Level.WARN | Level.ERROR) if event.reason:
+                if event.peer:  # why it failed before says nothing of now
+                    self._kept.drop((event.kind, event.peer, ""))
                 self._add(
                     (event.kind, event.peer, ""), Trouble(event.reason, event.side, event.text, "", 0.0, event.hint)
                 )
