@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,62 @@ class FakeClients:
 
     async def close(self) -> None:
         self.closed += 1
+
+
+class FakeLeases:
+    """Leases that the test gives and takes; see channels.siblings.Leases."""
+
+    def __init__(self) -> None:
+        self.instance = "hd-2-a"
+        self.siblings: Mapping[str, tuple[str, str]] = {}
+        self.holders: Mapping[str, str] = {}
+        self.failing = ""
+        self.died: list[str] = []
+        self.over: list[str] = []
+        self.let_go: list[str] = []
+        self._held: set[str] = set()
+        self._again: dict[str, Callable[[], None]] = {}
+        self._news = asyncio.Event()
+
+    def grant(self, peer: str) -> None:
+        self._held.add(peer)
+        self._tell()
+
+    def take(self, peer: str) -> None:
+        self._held.discard(peer)
+        self._tell()
+
+    def again(self, peer: str) -> None:
+        self._again[peer]()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def holds(self, peer: str) -> bool:
+        return peer in self._held
+
+    async def acquire(self, peer: str, again: Callable[[], None]) -> None:
+        self._again[peer] = again
+        while peer not in self._held:
+            await self._news.wait()
+
+    async def lost(self, peer: str) -> None:
+        while peer in self._held:
+            await self._news.wait()
+
+    def ended(self, peer: str) -> None:
+        self.over.append(peer)
+
+    def release(self, peer: str) -> None:
+        self.let_go.append(peer)
+        self.take(peer)
+
+    def dead(self, boot: str) -> None:
+        self.died.append(boot)

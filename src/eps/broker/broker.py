@@ -77,6 +77,7 @@ class BrokerLimits:
         doubt: see :data:`DOUBT_SECONDS`.
         max_doubtful: see :data:`MAX_DOUBTFUL`.
         tells_durations: whether other operators who trace their calls are told how long those took here.
+        makes_ids: whether each call that leaves gets an id of ours: other servers of our operator have calls, too.
     """
 
     call_timeout: float = CALL_SECONDS
@@ -85,6 +86,7 @@ class BrokerLimits:
     max_doubtful: int = MAX_DOUBTFUL
     tells_durations: bool = True
     max_call_timeout: float = MAX_CALL_SECONDS
+    makes_ids: bool = False
 
     def seconds_for(self, told: float | None) -> float:
         """That a call may take of which its caller told so much."""
@@ -293,9 +295,11 @@ class Broker:
             )
 
     async def _send_out(self, request: Request, recipient: Entry, deadline: float) -> Response:
-        """To another operator, under an id that no other call of ours in flight has (PROTOCOL.md section 9)."""
+        """To another operator, under an id that no other call of ours in flight has (PROTOCOL.md section 9): of none
+        of our operator's servers. Ids of questions about tunnels are made, and nobody else's, already."""
         address = request.address
-        if address in self._outstanding or self._is_doubtful(address):
+        makes = self._limits.makes_ids and address.method not in TUNNEL_METHODS
+        if makes or address in self._outstanding or self._is_doubtful(address):
             address = replace(address, id=secrets.token_hex(16))
         self._outstanding.add(address)
         try:

@@ -9,6 +9,8 @@ jsonrpc_server   our applications call           jsonrpc_client   calls our appl
 grpc_client      calls other operators: pool keeps the connections in slots; held_streams keeps our streams to
                  others (lessons remembers how long each proxy's tunnels live; alternatives: which of several proxies)
 grpc_server      other operators call: connected calls those that hold a stream to us
+siblings         the other servers of our operator, where it has several: what is passed on to each other (passed_on
+                 takes it; lone_streams: of which streams there can be only one for all of us)
 absences         why an operator holds no stream to us, as far as we have seen
 own_pin          whether the directory pins the certificate that we show to others
 under_way        calls of our applications, which they may withdraw

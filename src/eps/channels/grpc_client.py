@@ -17,8 +17,16 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.held_streams import HeldStreams, Unheld
+from eps.channels.lone_streams import LoneStreams
 from eps.channels.own_pin import OwnPin
-from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
+from eps.channels.peers import (
+    DirectoryPins,
+    answer_request,
+    encode_request,
+    read_answer,
+    relay_trust_of,
+    sender_of,
+)
 from eps.channels.pool import Pool
 from eps.channels.slots import Keeping, Route
 from eps.core.address import Address
@@ -120,12 +128,16 @@ class GrpcClientChannel:
         self._routes: dict[Operator, Route] = {}
         self._routes_from: Directory | None = None
         self._pool = Pool(source, self._route, self._open, emit=emit, keeping=keeping)
-        self._streams = HeldStreams(name, source, self._pool.connection, self._answer, emit)
+        self._siblings = keeping.siblings if keeping is not None else None
+        lone = LoneStreams(self._siblings.leases) if self._siblings is not None else None
+        self._streams = HeldStreams(name, source, self._pool.connection, self._answer, emit, lone)
 
     async def start(self, deliver: Deliver) -> None:
         """Begin to hold streams. Nothing is dialled before the directory names somebody."""
         self._deliver = deliver
         await self._pool.start()
+        if self._siblings is not None:
+            await self._siblings.start(self._dial_sibling)
         self._streams.start()
 
     def take_over(self) -> None:
@@ -169,6 +181,8 @@ class GrpcClientChannel:
     async def close(self) -> None:
         """End streams and connections."""
         await self._streams.close()
+        if self._siblings is not None:
+            await self._siblings.close()
         await self._pool.close()
 
     def way_to(self, operator: Operator) -> Way | None:
@@ -304,7 +318,15 @@ class GrpcClientChannel:
 
     async def _answer(self, connection: ClientConnection, message: pb.Request) -> pb.Response:
         assert self._deliver is not None
-        return await answer_request(self._name, self._deliver, connection.peer, message, self._pins)
+        here = partial(answer_request, self._name, self._deliver, connection.peer, message, self._pins)
+        if self._siblings is None or not self._streams.is_alone(connection.operator):
+            return await here()
+        sender = sender_of(connection.peer, message.clientName, self._pins)
+        return await self._siblings.spread(message, sender, None if self._streams.is_stopping else here)
+
+    async def _dial_sibling(self, address: str) -> ClientConnection:
+        """Another server of our own operator."""
+        return await self._secure(await connect(address, CONNECT_TIMEOUT, name=self._name), self._name)
 
     def _step(self, step: int, peer: Operator, text: str, seconds: float | None = None) -> None:
         trace = current_id()

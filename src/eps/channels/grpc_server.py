@@ -214,20 +214,19 @@ async def _send_down(stream: ConnectedStream, request: Request, sender: Operator
     message = await encode_request(request, sender)
     answer = await read_answer(await stream.call(message, timeout, request.asker), request)
     if answer.error is not None:
-        try:
-            _check_begun(answer.error, stream.operator)
-        except NotSent:
-            stream.is_stopping = True  # the next attempt takes another, where there is one
-            raise
+        check_begun(answer.error, stream)
     return answer
 
 
-def _check_begun(error: Error, operator: Operator) -> None:
-    """Raises NotSent if it says that the server stops and has not begun the call: over its next stream it may be sent
-    again. (Servers that are dialled say so by GOAWAY; down a stream there is nothing but answers.) Only the server
-    itself knows that: an application may answer with what somebody else told it, amid a call that it has begun."""
+def check_begun(error: Error, stream: ConnectedStream) -> None:
+    """Raises NotSent if it says that the server stops and has not begun the call: over its next stream, or another
+    server's, it may be sent again. (Servers that are dialled say so by GOAWAY; down a stream there is nothing but
+    answers.) Only the server itself knows that: an application may answer with what somebody else told it, amid a call
+    that it has begun."""
+    operator = stream.operator
     data = error.data if isinstance(error.data, dict) else {}
     is_its_own = data.get(TOLD_BY) == operator
     if is_its_own and data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
+        stream.is_stopping = True  # the next attempt takes another, where there is one
         hint = f"try again when the server of {operator} runs again"
         raise NotSent(error.message, hint=hint, side=Side.PEER, reason=Reason.STOPPING)

@@ -6,15 +6,18 @@ server like ours while the old one still answers, to others when nothing is unde
 How answers go back depends on who asks (section 9): a server like ours says in its metadata
 that it takes answers in any order, so a slow call delays no other; any other server takes the next message as the
 answer to its last request, so each request is answered exactly once and in the order received.
+Where our operator has several servers, ``lone_streams`` says when ours may be opened.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from eps.channels.absences import NEWER, Absences, two_servers
+from eps.channels.lone_streams import ANEW, ASKED, LOST, LoneStreams
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import Response
 from eps.core.names import Operator
@@ -26,7 +29,7 @@ from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.admission import Budget
 from eps.grpc.connection import ClientConnection, ReverseStream
-from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA, answers_unordered, framed
+from eps.grpc.streams import BESIDE_METADATA, STREAM_METADATA, answers_unordered, framed, of_instance
 from eps.reasons import Reason
 from eps.transport.tasks import Tasks
 
@@ -77,7 +80,7 @@ class Unheld(NamedTuple):
     @classmethod
     def ended(cls, text: str, own: Operator) -> "Unheld":
         """It was over for a reason that its other end has said, or the connection's loss."""
-        if text == MOVES:
+        if text in (MOVES, ANEW, LOST):
             return cls(text)
         if f"{own} {NEWER}" in text:
             return cls(text, "stop one of the two", Side.OURS, Reason.SECOND_SERVER)
@@ -107,7 +110,15 @@ class HeldStreams:
         state: why there is none to each of them now; None where there is one.
     """
 
-    def __init__(self, name: Operator, source: DirectorySource, connect: Connect, answer: Answer, emit: Emit) -> None:
+    def __init__(
+        self,
+        name: Operator,
+        source: DirectorySource,
+        connect: Connect,
+        answer: Answer,
+        emit: Emit,
+        lone: LoneStreams | None = None,
+    ) -> None:
         self._name = name
         self._source = source
         self._connect = connect
@@ -119,6 +130,8 @@ class HeldStreams:
         self._hands: set[Budget] = set()
         self._older = Tasks()
         self._stopping = False
+        self._lone = lone
+        self._introduction = of_instance(lone.instance) if lone is not None else STREAM_METADATA
         self._absences = Absences()
         self._first_is_beside = False
         self._ours = asyncio.Event()  # to open, and not another process's
@@ -144,6 +157,15 @@ class HeldStreams:
         """Refuse the calls that come from now on; the others are answered."""
         self._stopping = True
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more calls are taken here."""
+        return self._stopping
+
+    def is_alone(self, operator: Operator) -> bool:
+        """Whether our stream to ``operator`` is the only one of several servers of ours."""
+        return self._lone is not None and self._lone.is_alone(operator)
+
     async def close(self) -> None:
         """End every stream, once the answers to calls that have ended are sent."""
         self._stopping = True
@@ -166,6 +188,8 @@ class HeldStreams:
                 self.state.pop(operator, None)
                 holder.cancel()
                 await asyncio.gather(holder, return_exceptions=True)
+                if self._lone is not None:
+                    self._lone.leave(operator)
             await self._source.changed(seen)
 
     async def _hold(self, operator: Operator) -> None:
@@ -176,6 +200,8 @@ class HeldStreams:
         first = self._first_is_beside
         while True:
             await self._ours.wait()
+            if self._lone is not None:
+                await self._lone.turn(operator, partial(self._waits, operator))
             started = asyncio.get_running_loop().time()
             held = _Held(beside=first or (older is not None and not older.done()))
             first = False
@@ -188,18 +214,28 @@ class HeldStreams:
             else:
                 why, other_name = serving.result()
                 reason = why.text
+                if self._lone is not None:
+                    self._lone.ended(operator)
                 if f"{self._name} {NEWER}" in reason and self._absences.replaced(operator):
                     self._emit(two_servers(self._name, f"to {operator}", Side.OURS))
                 self.state[operator] = why
                 renamed = other_name and not renamed
                 if renamed:
                     continue  # at once, but once only: the next stream asks for the service by its other name
-                if reason not in (reported, MOVES) and self._ours.is_set():
+                if reason not in (reported, MOVES, ANEW, LOST) and self._ours.is_set():
                     reported = reason
                     self._emit(_no_stream(operator, why))
             if serving.done() or pause > FIRST_PAUSE:
                 await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _waits(self, operator: Operator, why: str) -> None:
+        if not why:
+            self.state.pop(operator, None)
+        elif why == ASKED:
+            self.state[operator] = Unheld(why)
+        else:
+            self.state[operator] = Unheld(why, "bring Redis back (siblings.redis)", Side.OURS, Reason.STORE_FAILED)
 
     @staticmethod
     async def _until_over_or_left(serving: "asyncio.Task[_End]", held: "_Held") -> None:
@@ -217,7 +253,7 @@ class HeldStreams:
         try:
             connection = await self._connect(operator, CONNECT_TIMEOUT)
             beside = BESIDE_METADATA if held.beside else {}
-            async with connection.open_stream({**STREAM_METADATA, **beside}) as stream:
+            async with connection.open_stream({**self._introduction, **beside}) as stream:
                 await stream.send(announcement(self._name))
                 up = True
                 self.state[operator] = None
@@ -259,6 +295,8 @@ class HeldStreams:
                 await hand.take(hand.limit)  # nothing is under way, as far as we know
                 stream.abort(MOVES)
 
+        if self._lone is not None:
+            self._lone.serve(connection.operator, stream, tasks)
         tasks.start(watch(), "stream: end")
         tasks.start(move(), "stream: move")
         self._hands.add(hand)
@@ -286,7 +324,7 @@ class HeldStreams:
         """Every request gets an answer: in-order servers wait for each without a deadline."""
         trace, began = Trace.told(request.traceparent, connection.opened_by), time.monotonic()
         CURRENT.set(trace)  # of this request's task
-        if self._stopping:
+        if self._stopping and not self.is_alone(connection.operator):
             stopping = NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
             return framed(codec.encode_response(error_response("", stopping, self._name), request.id))
         try:
@@ -294,6 +332,8 @@ class HeldStreams:
             if trace is not None:
                 codec.tell_duration(answer, trace.duration(time.monotonic() - began))
             return framed(answer)
+        except NotSent as error:  # none of our servers takes it
+            return framed(codec.encode_response(error_response("", error, self._name), request.id))
         except Exception as error:  # noqa: BLE001 - one call's failure is one call's answer
             text = f"a call of {connection.peer.names[0]} failed here: {error!r}"
             self._emit(Notice(level=Level.ERROR, text=text, hint="this is a defect of this server"))

@@ -25,13 +25,23 @@ async def answer_request(
     own: Operator, deliver: Deliver, peer: PeerIdentity, message: pb.Request, pins: Pins
 ) -> pb.Response:
     """Who sends is decided by the certificate, what is asked by the one parsed address; failures are answers."""
-    message_id = message.id
     try:
         sender = sender_of(peer, message.clientName, pins)
-        unread = Unread(codec.decode_address(message), message.params, _params, _asker(message.timeout))
+    except EpsError as error:
+        return codec.encode_response(error_response(message.id, error, own), message.id)
+    answering = answer_request_of(own, deliver, sender, message)
+    del message  # its bytes are let go as soon as they are read, and the call may be slow
+    return await answering
+
+
+async def answer_request_of(own: Operator, deliver: Deliver, sender: Operator, message: pb.Request) -> pb.Response:
+    """The same, where it is known who sends."""
+    message_id = message.id
+    try:
+        unread = Unread(codec.decode_address(message), message.params, _params, asker_of(message))
     except EpsError as error:
         return codec.encode_response(error_response(message_id, error, own), message_id)
-    del message  # its bytes are let go as soon as they are read, and the call may be slow
+    del message
     response = await deliver(unread, sender)
     try:
         return await encode_response(response, message_id)
@@ -39,9 +49,10 @@ async def answer_request(
         return codec.encode_response(error_response(message_id, _executed(error), own), message_id)
 
 
-def _asker(timeout: str) -> Asker:
+def asker_of(message: pb.Request) -> Asker:
+    """Who waits for its answer, and how long, as far as the message says that; raises BadRequest."""
     try:
-        return Asker(timeout=read_timeout(timeout or None))
+        return Asker(timeout=read_timeout(message.timeout or None))
     except ValueError as error:
         raise BadRequest(f"field timeout: {error}") from None
 
@@ -114,6 +125,11 @@ class DirectoryPins:
 
     def too_old(self) -> str:
         return self._source.too_old()
+
+
+def is_of(peer: PeerIdentity, operator: Operator, pins: Pins) -> bool:
+    """Whether the peer is a server of ``operator``, as the directory has it now."""
+    return operator in peer.names and peer.fingerprint in pins(operator)
 
 
 def sender_of(peer: PeerIdentity, client_name: str, pins: Pins) -> Operator:

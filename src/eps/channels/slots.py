@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eps.channels.siblings import Siblings
 from eps.core.defaults import TUNNEL_IDLE_SECONDS
 from eps.core.event import Level, Notice
 from eps.core.names import Fingerprint, Operator
@@ -68,10 +69,12 @@ class Keeping:
     Attributes:
         idle_timeout: seconds without a call after which one is closed.
         lessons: the file that remembers how long each proxy's tunnels live; None: it is learned anew each time.
+        siblings: the other servers of our operator, where it has several.
     """
 
     idle_timeout: float = TUNNEL_IDLE_SECONDS
     lessons: Path | None = None
+    siblings: Siblings | None = None
 
 
 async def outlasts(connection: ClientConnection, opening: "asyncio.Task[ClientConnection]", doubt: float) -> bool:

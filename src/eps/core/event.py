@@ -208,7 +208,8 @@ class PeerChanged(Event):
 
     Attributes:
         link: ``direct`` or ``tunnel`` (a kept gRPC connection), ``stream`` (a ServerCall we hold),
-            ``incoming`` (a gRPC connection accepted), ``connected`` (a ServerCall held to us).
+            ``incoming`` (a gRPC connection accepted), ``connected`` (a ServerCall held to us), ``sibling`` (another
+            server of our own operator, which is ``peer``).
     """
 
     link: str

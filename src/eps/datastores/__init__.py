@@ -10,6 +10,7 @@ local is what sqlite and file share; redis and redis_shared have redis_link (the
 become of the list, what the server's settings mean) and redis_errors (its refusals, in words).
 
 A store is a growing list of entries {type, id, data} (PROTOCOL.md section 6) and knows nothing of what they mean.
+``redis_leases`` is no store: which of several servers of one operator may hold what only one can.
 ``watched`` reports what fails.
 ``private`` makes files that only we may read. ``state_file`` is for what is no list: small files of JSON that are put
 in place whole.

@@ -52,6 +52,16 @@ def instance_of(metadata: Mapping[str, str]) -> str:
     return instance if _INSTANCE.fullmatch(instance) else ""
 
 
+def of_instance(instance: str) -> Mapping[str, str]:
+    """What one of several servers of an operator says when it opens a stream."""
+    return {**STREAM_METADATA, INSTANCE_KEY: instance}
+
+
+def keeps_instances(metadata: Mapping[str, str]) -> bool:
+    """Whether a server keeps the streams of all instances of one operator; those in use know one stream per name."""
+    return metadata.get(INSTANCES_KEY) == INSTANCES_KEPT
+
+
 def is_beside_another(metadata: Mapping[str, str]) -> bool:
     """Whether the peer answers, on the older stream that it holds, what came down there."""
     return metadata.get(BESIDE_KEY) == BESIDE_MARK

@@ -27,6 +27,7 @@ from eps.settings.fields import (
     ExistingPath,
     Flag,
     FolderPath,
+    InstanceName,
     Model,
     OperatorName,
     Seconds,
@@ -45,6 +46,7 @@ from eps.settings.parts import (
     MetricsSettings,
     MutualTlsSettings,
     RateLimits,
+    RedisSettings,
     StatusSettings,
 )
 
@@ -298,6 +300,22 @@ class AuditSettings(Model):
     refused before they are sent, or begun."""
 
 
+class SiblingsSettings(Model):
+    """Other EPS servers of the same operator, which share a Redis with this one."""
+
+    instance: InstanceName = Field(examples=["hd-1-a"])
+    """This server's name among them; no other one's. Others see it."""
+
+    address: Endpoint | None = Field(default=None, examples=["10.0.0.8:4444"])
+    """Where the others reach this server's `grpc_server` channel. None: they pass nothing on to it."""
+
+    redis: RedisSettings
+    """The same for all. Kept there is who runs, and who holds which stream: a hash, `KEY:siblings:NAME`.
+
+    An ACL user needs `+hgetall +hset +hdel` besides, for that key.
+    """
+
+
 class EpsSettings(Model):
     """An EPS server."""
 
@@ -325,6 +343,9 @@ class EpsSettings(Model):
 
     log_level: LogLevel | None = Field(default=None, examples=["debug"])
     """The least severe messages that a server logs, where its command line says none (`--level`). Default: `info`."""
+
+    siblings: SiblingsSettings | None = None
+    """Given: this is one of several EPS servers of the operator. All of them have it."""
 
     keepalive: KeepaliveSettings = KeepaliveSettings()
     """When the kernel gives up TCP connections on which nothing comes."""
@@ -355,6 +376,15 @@ class EpsSettings(Model):
 
     tell_durations: Flag = True
     """Tell other operators how long their calls took here, where they trace them (`traceparent`), for `eps trace`."""
+
+    @model_validator(mode="after")
+    def _among_siblings(self) -> "EpsSettings":
+        if self.siblings is not None and self.grpc_client is None:
+            raise bad("siblings needs a grpc_client channel", "it dials them, and holds the streams", ("siblings",))
+        if self.siblings is not None and self.siblings.address is not None and self.grpc_server is None:
+            text = "an address for siblings needs a grpc_server channel"
+            raise bad(text, "add one, or leave the address out", ("siblings", "address"))
+        return self
 
     @property
     def grpc_server(self) -> GrpcServerSettings | None:

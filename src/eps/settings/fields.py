@@ -202,6 +202,16 @@ OperatorName = Annotated[str, AfterValidator(_operator)]
 """An operator's name."""
 
 
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text, re.ASCII):
+        raise bad("must be a name of 1 to 100 letters, digits, dots, - and _", "as in hd-1-a")
+    return text
+
+
+InstanceName = Annotated[str, AfterValidator(_instance)]
+"""Which of several servers of one operator a server is."""
+
+
 def _fingerprint(text: str) -> str:
     found = text.replace(":", "").lower()
     if not is_fingerprint(found):

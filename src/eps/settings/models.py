@@ -28,6 +28,7 @@ from eps.settings.eps_server import (
     JsonDirectorySettings,
     JsonRpcClientChannel,
     JsonRpcServerChannel,
+    SiblingsSettings,
     SigningSettings,
     StdoutChannel,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "SdJsonRpcServerSettings",
     "SdSettings",
     "ServerTlsSettings",
+    "SiblingsSettings",
     "SigningSettings",
     "SqliteDatastore",
     "SqliteSettings",

@@ -407,6 +407,13 @@ PEERS = (
         "integration/test_hostile_peers.py::test_nobody_sends_in_the_name_of_another",
     ),
     Guard(
+        "only a sibling passes on what others send",
+        "channels/peers.py",
+        "return operator in peer.names and peer.fingerprint in pins(operator)",
+        "return True",
+        "channels/test_passed_on.py::test_nobody_else_sends_in_anothers_name",
+    ),
+    Guard(
         "a connection ends when its certificate's pin is gone",
         "channels/grpc_server.py",
         "if not all(peer.fingerprint in seen.pins(name) for name in peer.names):",

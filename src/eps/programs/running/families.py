@@ -78,7 +78,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """From a call on a kept connection to the usual deadline."""
 
 DIRECTIONS = ("local", "incoming")
-LINKS = ("direct", "tunnel", "stream", "incoming", "connected")
+LINKS = ("direct", "tunnel", "stream", "incoming", "connected", "sibling")
 """The kinds of links (core.event.PeerChanged)."""
 
 STEPS = tuple("123456")

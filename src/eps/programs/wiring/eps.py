@@ -11,13 +11,15 @@ from typing import Any
 from eps import __version__
 from eps.broker.broker import Broker, BrokerLimits
 from eps.broker.internal_methods import InternalMethods
-from eps.channels import Deliver, Inbound, Outbound, TunnelAcceptor
+from eps.channels import Brokered, Deliver, Inbound, Outbound, TunnelAcceptor
 from eps.channels.grpc_client import Dialling, GrpcClientChannel
 from eps.channels.grpc_server import GrpcServerChannel
 from eps.channels.held_streams import Unheld
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.own_pin import OwnPin
+from eps.channels.passed_on import OneOfSeveralServers
+from eps.channels.siblings import Siblings
 from eps.channels.slots import Keeping
 from eps.channels.stdout import StdoutChannel
 from eps.core.brokering import SERVER_CHANNEL
@@ -61,6 +63,7 @@ from eps.programs.wiring.parts import (
     jsonrpc_client,
     now,
     rate_limits,
+    redis_place,
     renewed_jsonrpc_server,
     serving_of,
     use_keepalive,
@@ -91,8 +94,10 @@ class EpsServer(Composite):
         self.name = Operator(settings.name)
         self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)
+        self.siblings = _siblings(settings, emit)
         self.own_pin = OwnPin(self.name, self.source, shown_to_operators(settings), emit)
-        self.channels = [_channel(channel, self.own_pin, self.source, settings, emit) for channel in settings.channels]
+        made = partial(_channel, own_pin=self.own_pin, source=self.source, settings=settings, siblings=self.siblings)
+        self.channels = [made(channel, emit=emit) for channel in settings.channels]
         self.audit = audit_log(settings, emit)
         self._broker = _broker(self, settings, emit)
         self._drain_timeout = settings.drain_timeout
@@ -103,6 +108,8 @@ class EpsServer(Composite):
         self.add(self.own_pin)
         add_metrics(self, settings.metrics, metrics, emit)
         add_status(self, settings.status, metrics, _callers(settings, self.name, self.source), emit)
+        if self.siblings is not None:
+            self.add(self.siblings.leases)
         self._renewal = Renewal(self._stale, emit)
         self.add_open(self._renewal.close)
         for channel, given in zip(self.channels, settings.channels, strict=True):
@@ -146,7 +153,12 @@ class EpsServer(Composite):
 
     def status(self) -> Object:
         told = islice(self._streams.items(), MAX_STREAMS)
-        return super().status() | {"streams": {name: _told(why) for name, why in told}}
+        return super().status() | {"streams": {name: _told(why) for name, why in told}} | self._among_siblings()
+
+    def _among_siblings(self) -> Object:
+        """Which of its operator's servers this is, and whether it reaches the others."""
+        siblings = self.siblings
+        return {} if siblings is None else {"instance": siblings.leases.instance, "siblings": dict(siblings.up)}
 
     def work(self) -> Work:
         return Work(self._broker.running, "call", self._drain_timeout)
@@ -266,7 +278,20 @@ def _broker_limits(settings: EpsSettings) -> BrokerLimits:
         settings.patience,
         max_call_timeout=settings.max_call_timeout,
         tells_durations=settings.tell_durations,
+        makes_ids=settings.siblings is not None,
     )
+
+
+def _siblings(settings: EpsSettings, emit: Emit) -> Siblings | None:
+    given, name = settings.siblings, Operator(settings.name)
+    if given is None:
+        return None
+    from eps.datastores.redis_leases import RedisLeases  # here: who has no siblings needs none of it
+
+    key = f"{given.redis.key}:siblings:{name}"
+    address = given.address or ""
+    leases = RedisLeases(redis_place(given.redis), key, instance=given.instance, address=address, emit=emit)
+    return Siblings(name, leases, emit)
 
 
 def _broker(server: EpsServer, settings: EpsSettings, emit: Emit) -> Broker:
@@ -275,15 +300,30 @@ def _broker(server: EpsServer, settings: EpsSettings, emit: Emit) -> Broker:
     for channel in channels:
         if isinstance(channel, GrpcServerChannel):
             tunnels[SERVER_CHANNEL] = channel
-    brokered = [channel for channel in channels if isinstance(channel, GrpcClientChannel | GrpcServerChannel)]
+    others = [server.siblings] if server.siblings is not None else []
+    ours = [channel for channel in channels if isinstance(channel, GrpcClientChannel | GrpcServerChannel)]
+    brokered: list[Brokered] = [*ours, *others]
     internal = InternalMethods(server.name, version=__version__, tunnels=tunnels, now=now, brokered=brokered)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
-    limits = _broker_limits(settings)
-    return Broker(server.name, server.source, outbound, internal, emit=emit, limits=limits, audit=server.audit)
+    outbound += others
+    return Broker(
+        server.name,
+        server.source,
+        outbound,
+        internal,
+        emit=emit,
+        limits=_broker_limits(settings),
+        audit=server.audit,
+    )
 
 
 def _channel(
-    channel: models.Channel, own_pin: OwnPin, source: DirectorySource, settings: EpsSettings, emit: Emit
+    channel: models.Channel,
+    own_pin: OwnPin,
+    source: DirectorySource,
+    settings: EpsSettings,
+    siblings: Siblings | None,
+    emit: Emit,
 ) -> Channel:
     name = own_pin.name
     match channel:
@@ -294,11 +334,12 @@ def _channel(
                 client_context(tls_files(given.tls), ALPN),
                 emit=emit,
                 dialling=Dialling(_relays(settings, given.proxy_url), given.use_proxy),
-                keeping=Keeping(given.idle_timeout, Path(settings.state_path) / LESSONS_FILE),
+                keeping=Keeping(given.idle_timeout, Path(settings.state_path) / LESSONS_FILE, siblings),
                 own_pin=own_pin,
             )
         case models.GrpcServerChannel(settings=given):
-            return GrpcServerChannel(
+            kind = GrpcServerChannel if siblings is None else OneOfSeveralServers
+            return kind(
                 name,
                 source,
                 server_context(tls_files(given.tls), ALPN),
@@ -345,6 +386,7 @@ def _renewed_channel(
 _TYPES: Mapping[type[Any], str] = {
     GrpcClientChannel: "grpc_client",
     GrpcServerChannel: "grpc_server",
+    OneOfSeveralServers: "grpc_server",
     JsonRpcServerChannel: "jsonrpc_server",
     JsonRpcClientChannel: "jsonrpc_client",
     StdoutChannel: "stdout",

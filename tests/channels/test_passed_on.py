@@ -1,0 +1,112 @@
+"""What siblings pass on to one of several servers: taken from nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from eps.channels.connected import Connected
+from eps.channels.passed_on import OneOfSeveralServers
+from eps.channels.siblings import PASSED_ON
+from eps.core.message import Asker, Request, Response, Unread
+from eps.core.names import Fingerprint, Operator
+from eps.core.told import error_response
+from eps.errors import NotSent
+from eps.grpc import codec
+from eps.grpc import eps_pb2 as pb
+from eps.reasons import Reason
+from eps.transport.tls import PeerIdentity, server_context
+from support.fakes import FakeSource, network_directory
+from support.testing import Events, certificates
+
+HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
+
+PINS = {HD_1: "a" * 64, HD_2: "b" * 64}
+
+
+class Setup:
+    """hd-2's server, as one of several."""
+
+    def __init__(self) -> None:
+        self.source = FakeSource(network_directory(pins={name: [PINS[name]] for name in PINS}))
+        self.delivered: list[tuple[str, bool]] = []
+        context = server_context(certificates().tls_files(HD_2), ["h2"])
+        self.channel = OneOfSeveralServers(HD_2, self.source, context, bind_address="127.0.0.1:0", emit=Events())
+
+    async def deliver(self, request: Request | Unread, sender: Operator) -> Response:
+        self.delivered.append((sender, PASSED_ON.get()))
+        return Response(str(request.address), {"sender": sender})
+
+    def peer(self, name: Operator, *, pinned: bool = True) -> PeerIdentity:
+        return PeerIdentity((name,), Fingerprint(PINS[name] if pinned else "c" * 64))
+
+    async def ask(self, peer: PeerIdentity, to: str, client_name: str) -> Response:
+        message = pb.Request(method=f"{to}.f", id=f"{to}.f(1)", clientName=client_name)
+        answer = await asyncio.create_task(_awaited(self.channel, peer, message))
+        assert answer.id == message.id
+        return codec.decode_response(answer, answer.id)
+
+
+async def _awaited(channel: OneOfSeveralServers, peer: PeerIdentity, message: pb.Request) -> pb.Response:
+    return await channel.answer(peer, message)
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    made = Setup()
+    await made.channel.start(made.deliver)
+    yield made
+    await made.channel.close()
+
+
+async def test_a_sibling_says_for_whom_it_passes_on(setup: Setup) -> None:
+    answer = await setup.ask(setup.peer(HD_2), HD_2, HD_1)
+    assert answer.result == {"sender": HD_1}
+    assert setup.delivered == [(HD_1, True)]
+
+
+async def test_nobody_else_sends_in_anothers_name(setup: Setup) -> None:
+    for peer in (setup.peer(HD_1), setup.peer(HD_2, pinned=False)):
+        answer = await setup.ask(peer, HD_2, PROXY)
+        assert answer.error is not None
+        assert answer.error.code == 404
+    assert (await setup.ask(setup.peer(HD_1), HD_2, HD_1)).result == {"sender": HD_1}
+    assert setup.delivered == [(HD_1, False)]
+
+
+async def test_what_is_for_an_operator_that_is_not_connected_here_goes_nowhere(setup: Setup) -> None:
+    answer = await setup.ask(setup.peer(HD_2), PROXY, HD_2)
+    assert answer.error is not None
+    assert (answer.error.data["told_by"], answer.error.data["outcome"]) == (HD_2, "not_sent")
+    assert setup.delivered == []
+
+
+async def test_what_no_address_can_be_read_of_is_refused(setup: Setup) -> None:
+    answer = await setup.ask(setup.peer(HD_2), "", HD_2)
+    assert answer.error is not None
+    assert setup.delivered == []
+
+
+class FakeStream:
+    """A stream that is held to us, with one answer."""
+
+    def __init__(self, answer: pb.Response) -> None:
+        self.operator, self.is_stopping, self._answer = PROXY, False, answer
+
+    async def call(self, message: pb.Request, timeout: float, asker: Asker) -> pb.Response:
+        return self._answer
+
+
+async def test_what_is_for_one_that_is_connected_here_goes_down_its_stream(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = f"{PROXY}.f(1)"
+    stream = FakeStream(codec.encode_response(Response("", {"x": 1}), given))
+    monkeypatch.setattr(Connected, "get", lambda connected, operator: stream)
+    assert (await setup.ask(setup.peer(HD_2), PROXY, HD_2)).result == {"x": 1}
+    stopping = error_response("", NotSent("it stops", reason=Reason.STOPPING), PROXY)
+    stream = FakeStream(codec.encode_response(stopping, given))
+    answer = await setup.ask(setup.peer(HD_2), PROXY, HD_2)
+    assert answer.error is not None
+    assert (answer.error.data["told_by"], answer.error.data["outcome"]) == (HD_2, "not_sent")
+    assert stream.is_stopping
