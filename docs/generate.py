@@ -56,6 +56,7 @@ _WORDS = (
     (fields.BindAddress, "HOST:PORT to listen on", ""),
     (fields.Endpoint, "HOST:PORT", "HOST:PORT"),
     (fields.Url, "URL", "URLs"),
+    (fields.Origin, "origin", "origins"),
     (fields.RegularExpression, "regular expression", "regular expressions"),
     (fields.UrlPath, "path in a URL", ""),
     (fields.InstanceName, "letters, digits, `.-_`", "letters, digits, `.-_`"),

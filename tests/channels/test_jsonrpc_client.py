@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eps.channels.jsonrpc_client import JsonRpcClientChannel
+from eps.channels.jsonrpc_client import JsonRpcClientChannel, shortened
 from eps.core.address import Address
 from eps.core.event import Emit, Level, Notice, ignore
 from eps.core.jsonrpc_text import Call
@@ -138,3 +138,28 @@ async def test_an_application_that_is_down_is_a_delivery_error() -> None:
     with pytest.raises(Unreachable, match="connection refused"):
         await leading.deliver(Request(Address(LS_1, "add", "1"), {}), HD_1, 5)
     await leading.close()
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+async def test_a_short_entry_has_no_records(is_short: bool) -> None:
+    seen: list[Call] = []
+
+    async def application(call: Call) -> Response:
+        seen.append(call)
+        return Response(call.id, {})
+
+    entry = {"name": "hd-1", "groups": ["g"], "channels": [], "records": [{"hash": "x"}]}
+    params = {"a": 1, "_client": {"name": "hd-1", "entry": entry}}
+    async with jsonrpc_server(application) as server:
+        client = JsonRpcClient(f"http://localhost:{server.port}/jsonrpc", tls=None)
+        leading = JsonRpcClientChannel(LS_1, client, Fixed(8), ignore, is_short=is_short)
+        await leading.deliver(Request(Address(LS_1, "add", "7"), params), HD_1, 5)
+        await leading.close()
+    got = seen[0].params["_client"]
+    assert (got["name"], got["entry"]["groups"], seen[0].params["a"]) == ("hd-1", ["g"], 1)
+    assert ("records" in got["entry"]) is not is_short and "records" in entry, "nobody else's entry is changed"
+
+
+@pytest.mark.parametrize("params", [{}, {"_client": 1}, {"_client": {"name": "x"}}, {"_client": {"entry": 1}}], ids=str)
+def test_what_can_not_be_shortened_stays(params: dict[str, Any]) -> None:
+    assert shortened(params) is params

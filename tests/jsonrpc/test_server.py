@@ -660,6 +660,19 @@ async def test_close_before_start_is_harmless() -> None:
         (Cors((r".",), (), ("POST",)), "x", "", {"Access-Control-Allow-Methods": "POST", "Vary": "Origin"}),
         (Cors((r"^https://app\.",)), "http://app.example", "", None),
         (Cors(()), "x", "", None),
+        (
+            Cors(allowed_origins=("https://app.example",)),
+            "https://app.example",
+            "content-type, x-other",
+            {
+                "Access-Control-Allow-Headers": "content-type, eps-timeout, traceparent",
+                "Access-Control-Allow-Methods": "POST",
+            },
+        ),
+        (Cors(allowed_origins=("https://app.example",)), "https://app.example.org", "", None),
+        (Cors(allowed_origins=("https://app.example",)), "https://app.exampl", "", None),
+        (Cors(allowed_origins=("https://app.example",)), "http://app.example", "", None),
+        (Cors(allowed_origins=("https://app.example",)), "null", "", None),
         (Cors((r".*",)), "", "", None),
     ],
 )

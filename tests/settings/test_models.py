@@ -764,3 +764,17 @@ def test_what_a_variable_holds_is_never_shown(folder: Path, change: Callable[[An
 def test_the_status_page_is_for_this_machine_or_has_tls(folder: Path, status: dict[str, Any], problem: str) -> None:
     found = report("eps", folder, {**EPS, "status": status})
     assert found == [] if not problem else problem in found[0], found
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.org", "http://localhost:8008", "http://[::1]:81"])
+def test_an_origin(origin: str, folder: Path) -> None:
+    server = eps(folder, changed(EPS, _channel(2, cors={"allowed_origins": [origin]}))).settings.jsonrpc_server
+    assert server is not None and server.cors is not None and server.cors.allowed_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://app.example.org/", "https://App.example.org", "https://a:443", "ftp://a", "a", ""]
+)
+def test_what_no_browser_writes_as_an_origin(origin: str, folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"origin|URL"):
+        eps(folder, changed(EPS, _channel(2, cors={"allowed_origins": [origin]})))

@@ -9,8 +9,8 @@ from eps.channels import Way
 from eps.channels.turns import Turns
 from eps.core.brokering import TUNNEL_METHODS
 from eps.core.event import Emit
-from eps.core.message import Error, Request, Response, unwrap
-from eps.core.names import Operator
+from eps.core.message import CLIENT_KEY, Error, Request, Response, unwrap
+from eps.core.names import Object, Operator
 from eps.core.overload import Limit
 from eps.core.told import TOLD_BY
 from eps.errors import AnswerRefused, GivenUp, OutcomeUnknown
@@ -29,11 +29,13 @@ class JsonRpcClientChannel:
         client: calls the application's endpoint, or several; closed by :meth:`close`.
         limit: how many calls it gets at once.
         emit: told once of each looseness of the application's answers.
+        is_short: the application gets callers' directory entries without their signed records.
     """
 
-    def __init__(self, own: Operator, client: Client, limit: Limit, emit: Emit) -> None:
+    def __init__(self, own: Operator, client: Client, limit: Limit, emit: Emit, *, is_short: bool = False) -> None:
         self._own = own
         self._client = client
+        self._is_short = is_short
         self._turns = Turns(limit, f"the application of {own}")
         self._tolerate = Tolerance(client.label, emit)
 
@@ -80,15 +82,16 @@ class JsonRpcClientChannel:
         address = request.address
         return await self._client.call(
             address.method,
-            request.params,
+            shortened(request.params) if self._is_short else request.params,
             request_id=str(address),
             timeout=max(timeout, 0.0),
             tolerate=self._tolerate,
             tell_timeout=True,
         )
 
-    def become(self, client: Client) -> None:
+    def become(self, client: Client, *, is_short: bool = False) -> None:
         """Deliver by ``client`` from now on, which belongs to this channel; to as many endpoints as before."""
+        self._is_short = is_short
         if isinstance(self._client, SpreadClient):
             assert isinstance(client, SpreadClient), "how many there are does not change while a program runs"
             self._client.become(client)
@@ -99,6 +102,17 @@ class JsonRpcClientChannel:
     async def close(self) -> None:
         """End the connections to the application."""
         await self._client.close()
+
+
+def shortened(params: Object) -> Object:
+    """``params`` whose ``_client`` has no signed records: what an application learns of a caller without them is the
+    same."""
+    client = params.get(CLIENT_KEY)
+    entry = client.get("entry") if isinstance(client, dict) else None
+    if not isinstance(client, dict) or not isinstance(entry, dict):
+        return params
+    short = {key: value for key, value in entry.items() if key != "records"}
+    return {**params, CLIENT_KEY: {**client, "entry": short}}
 
 
 def _in_its_own_name(error: Error, method: str) -> Error:

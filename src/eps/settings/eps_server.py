@@ -211,6 +211,8 @@ class JsonRpcServerChannel(Model):
 class ApplicationSettings(JsonRpcClientSettings):
     """Our application, which others call."""
 
+    alive: ClassVar[frozenset[str] | None] = (JsonRpcClientSettings.alive or frozenset()) | {"client_entry"}
+
     further_endpoints: Annotated[tuple[Url, ...], AsList] = Field(
         default=(), examples=[["https://proxy-2.example.org:6655/jsonrpc"]]
     )
@@ -222,6 +224,10 @@ class ApplicationSettings(JsonRpcClientSettings):
 
     Default: found out by itself, from how long calls take, between 8 and 512. A number: exactly that many.
     """
+
+    client_entry: Literal["full", "short"] = Field(default="full", examples=["short"])
+    """How much of a caller's directory entry stands in `params._client`: `full`, with the signed records that it was
+    built from, some 10 kB; `short`, without them. Name, groups and services are in both."""
 
 
 class JsonRpcClientChannel(Model):

@@ -179,6 +179,18 @@ def _regular_expression(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    """As browsers write it (RFC 6454, section 6.2): in small letters, the usual port left out."""
+    parts = urlsplit(_url(text))
+    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if text != f"{parts.scheme}://{host}{port}" or not text.isascii():
+        raise bad("must be an origin as browsers write it", f"without a path: {parts.scheme}://{host}{port}")
+    return text
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+
 RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
 
 

@@ -27,6 +27,7 @@ from eps.settings.fields import (
     Flag,
     KeptFile,
     Model,
+    Origin,
     RegularExpression,
     Seconds,
     StateFile,
@@ -143,7 +144,13 @@ RateLimits = Annotated[tuple[RateLimitSettings, ...], AsList]
 class CorsSettings(Model):
     """Which web pages may call. ``allowed_hosts`` are regular expressions, searched in the Origin header."""
 
-    alive: ClassVar[frozenset[str] | None] = frozenset({"allowed_headers", "allowed_hosts", "allowed_methods"})
+    alive: ClassVar[frozenset[str] | None] = frozenset(
+        {"allowed_headers", "allowed_hosts", "allowed_methods", "allowed_origins"}
+    )
+
+    allowed_origins: Annotated[tuple[Origin, ...], AsList] = Field(default=(), examples=[["https://app.example.org"]])
+    """Pages from exactly there may call: scheme, host and port, as browsers say them in `Origin`. They may send what a
+    call needs, by POST, and nothing else."""
 
     allowed_hosts: Annotated[tuple[RegularExpression, ...], AsList] = Field(
         default=(), examples=[[r"^https://app\.example$"]]

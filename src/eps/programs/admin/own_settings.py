@@ -94,7 +94,8 @@ def _signing(plan: Plan) -> str:
 def _service(endpoint: str) -> str:
     return f"""  - type: jsonrpc_client  # our service
     settings:
-      endpoint: {endpoint}"""
+      endpoint: {endpoint}
+      client_entry: short  # who calls, without the signed records of its directory entry"""
 
 
 def _tls(plan: Plan, indent: int) -> str:

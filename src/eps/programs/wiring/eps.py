@@ -353,7 +353,9 @@ def _channel(
             return JsonRpcServerChannel(name, given.bind_address, serving, emit)
         case models.JsonRpcClientChannel(settings=given):
             limit = Fixed(given.max_concurrent) if given.max_concurrent is not None else Adaptive(time.monotonic())
-            return JsonRpcClientChannel(name, _application_client(given, name, emit), limit, emit)
+            return JsonRpcClientChannel(
+                name, _application_client(given, name, emit), limit, emit, is_short=given.client_entry == "short"
+            )
         case models.StdoutChannel():
             return StdoutChannel(name)
 
@@ -378,7 +380,8 @@ def _renewed_channel(
         case JsonRpcServerChannel(), models.JsonRpcServerChannel(settings=new):
             return [renewed_jsonrpc_server(channel.server, new, callers)]
         case JsonRpcClientChannel(), models.JsonRpcClientChannel(settings=new):
-            return [partial(channel.become, _application_client(new, Operator(settings.name), ignore))]
+            application = _application_client(new, Operator(settings.name), ignore)
+            return [partial(channel.become, application, is_short=new.client_entry == "short")]
         case _:
             return []
 
