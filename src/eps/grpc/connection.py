@@ -63,6 +63,7 @@ class ClientConnection:
         self._link = link
         self._slots = dialled.slots
         self._spoken = spoken
+        self._introduction: Mapping[str, str] = STREAM_METADATA
         self.operator = operator
         self.opened_by = current_id()
         self.peer: PeerIdentity = link.peer
@@ -162,7 +163,7 @@ class ClientConnection:
                 await self._slot()
                 if not asker.begin():
                     raise GivenUp
-                told = ({} if asker.timeout is None else OF_CALLER) | self._traced()
+                told = {**self._introduction, **({} if asker.timeout is None else OF_CALLER), **self._traced()}
                 stream = self.wire.open_stream(request_headers(path(service, CALL), self.operator, timeout, told))
                 self._link.expect(stream)
                 return await self._exchange(stream, service, body)
@@ -257,6 +258,7 @@ class ClientConnection:
         if sending_lost is not None and stream.trailers is None and "grpc-status" not in headers:
             raise sending_lost
         status = read_status(stream.trailers or headers)
+        self._introduction = {}  # the peer has it
         trace = CURRENT.get()
         if trace is not None:
             trace.of_our_kind = self._link.pulse.ours

@@ -69,7 +69,7 @@ class GuardLimits:
     window: float = 10.0
     rapid_resets: int = 500  # of streams opened within the last second (CVE-2023-44487); few deadlines are that short
     resets: int = 5_000  # all: a client with a thousand calls in flight resets them all when their deadline passes
-    pings: int = 100  # plus one for each DATA or HEADERS frame: gRPC peers estimate bandwidth with pings
+    pings: int = 100  # plus one for each DATA or HEADERS frame, and each of ours: gRPC peers estimate bandwidth so
     settings: int = 50  # gRPC peers change their window size now and then
     priorities: int = 100  # gRPC peers send none
     goaways: int = 20  # RFC 9113 section 6.8: a warning, then the last stream, an error perhaps
@@ -217,6 +217,10 @@ class FrameGuard:
     def sent_data(self) -> None:
         """We sent a DATA frame: the peer answers with WINDOW_UPDATEs."""
         self._window_bucket.earn(4.0)
+
+    def sent_ping(self) -> None:
+        """We sent a PING: the peer answers with one."""
+        self._ping_bucket.earn(1.0)
 
     def messages_completed(self, number: int) -> None:
         """The data so far completed messages: it was no dribble."""

@@ -1,10 +1,10 @@
 """One HTTP/2 connection over a link: what client and server have in common.
 
 Theory of operation. A wire has a :class:`~eps.grpc.link.Link`, over which it speaks, and belongs to somebody with
-opinions (:class:`Owner`: the client's side in ``dialled``, the server's in ``accepted``), who learns what a stream or a
-GOAWAY means for it. Bytes come in through :class:`~eps.grpc.guard.FrameGuard`, whole frames go to h2, h2's
-events go to the :class:`WireStream` that they concern. Each stream has one holder (a call, a handler), which waits on
-it and releases it. When the connection ends, every stream learns it at once, with the reason.
+opinions (:class:`~eps.grpc.owner.Owner`: the client's side in ``dialled``, the server's in ``accepted``), who learns
+what a stream or a GOAWAY means for it. Bytes come in through :class:`~eps.grpc.guard.FrameGuard`, whole frames go to
+h2, h2's events go to the :class:`WireStream` that they concern. Each stream has one holder (a call, a handler), which
+waits on it and releases it. When the connection ends, every stream learns it at once, with the reason.
 
 Memory that a peer can make us hold. Per connection: the frame that is coming in (16 KiB), and twice 64 KiB for each of
 its streams. Per peer, which is a connection where we are the client, and all connections with one certificate where we
@@ -22,7 +22,6 @@ somebody else's task would have needed a dozen hooks into its private parts. The
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import h2.events
 from h2.errors import ErrorCodes
@@ -34,6 +33,8 @@ from eps.grpc.framing import FramingError, Headers, headers_map
 from eps.grpc.guard import FrameGuard, GoAway, Violation
 from eps.grpc.http2 import HEADER_TABLE_BYTES, forgotten, http2
 from eps.grpc.link import CLOSE_GRACE, Link, WireLimits, never_up
+from eps.grpc.owner import Owner
+from eps.grpc.pace import Pace
 from eps.grpc.streams import STREAMS_KEY
 from eps.grpc.wire_stream import STREAM_WINDOW_BYTES, StreamLost, WireStream
 from eps.transport.tls import PeerIdentity
@@ -44,37 +45,6 @@ CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 PIECE_BYTES = 16_384
 """What a stream may write at a time while others wait: the largest frame of RFC 9113's default, and a TLS record. It is
 also what is handed to the transport at once: what waits below TLS is late for everybody."""
-
-
-class Owner(Protocol):
-    """Whose wire it is: says what a new stream, a GOAWAY and a tick mean."""
-
-    def on_request(self, stream: WireStream) -> None:
-        """The peer opened a stream; its headers are there. A client never gets here: h2 refuses pushed streams."""
-
-    def on_refused(self, stream: WireStream, error: FramingError) -> None:
-        """A message on this stream is refused: end it before anything is buffered."""
-
-    def on_released(self) -> None:
-        """A stream is gone: there is room for another."""
-
-    def on_writable(self) -> None:
-        """The peer, or the socket, takes more again."""
-
-    def on_doubt(self) -> None:
-        """The peer may be gone; streams of which nothing has been sent have ended."""
-
-    def on_goaway(self) -> None:
-        """The peer said GOAWAY; its refused streams have learnt it."""
-
-    def on_ping_ack(self, payload: bytes) -> None:
-        """The peer answered a ping of ours."""
-
-    def on_cut(self, reason: str) -> None:
-        """The connection is about to end because of what the peer sent."""
-
-    def on_tick(self, now: float) -> None:
-        """Every ``limits.tick`` seconds."""
 
 
 class Wire:
@@ -111,6 +81,7 @@ class Wire:
         self.blocked: dict[WireStream, None] = {}
         self._turns: dict[WireStream, None] = {}  # those of them that wait for the socket only, whoever is next first
         self.admission = Admission()
+        self._pace = Pace()
         self._owner = owner
         self._flush_planned = False
         self._pending = 0
@@ -277,7 +248,12 @@ class Wire:
             stream.wake()
 
     def _on_ping_ack(self, event: h2.events.PingAckReceived) -> None:
-        self._owner.on_ping_ack(event.ping_data or b"")
+        payload = event.ping_data or b""
+        if self._pace.answered(payload, self.clock()):
+            self._ask_what_arrived()
+            self._next_turns()
+        else:
+            self._owner.on_ping_ack(payload)
 
     def _on_settings(self, event: h2.events.RemoteSettingsChanged) -> None:
         self.link.came_up()
@@ -322,17 +298,19 @@ class Wire:
             self._plan_flush()
 
     def write_data(self, stream: WireStream, data: memoryview, *, end: bool) -> int:
-        """Write as much of ``data`` as windows and the socket allow now, but one piece if others wait for the socket;
-        how much that was."""
+        """Write as much of ``data`` as windows, the socket and the line's pace allow now, but one piece if others wait
+        for the socket; how much that was."""
+        paced = len(data) > PIECE_BYTES and self.link.pulse.ours  # peers in use take few questions
+        allowed = min(len(data), self._pace.room(self.clock())) if paced else len(data)
         sent, room = 0, 1
         others = len(self._turns) > (stream in self._turns)
-        while self.link.writable and not (sent and others):
+        while self.link.writable and sent < allowed and not (sent and others):
             try:
                 room = min(
                     self.h2.local_flow_control_window(stream.id),
                     self.h2.max_outbound_frame_size,
                     PIECE_BYTES,
-                    len(data) - sent,
+                    allowed - sent,
                 )
                 if room <= 0:
                     break
@@ -349,9 +327,19 @@ class Wire:
                 break
             if self._pending >= PIECE_BYTES:
                 self.flush()
+        if paced and sent:
+            self._pace.wrote(sent, self.clock())
+            self._ask_what_arrived()
         self._wait_for_turn(stream, sent, waits=room > 0 and sent < len(data))
         self._plan_flush()
         return sent
+
+    def _ask_what_arrived(self) -> None:
+        now = self.clock()
+        if self._pace.is_question_due(now):
+            self.h2.ping(self._pace.ask(now))
+            self.guard.sent_ping()
+            self._plan_flush()
 
     def _wait_for_turn(self, stream: WireStream, sent: int, *, waits: bool) -> None:
         """Whoever wrote something goes to the end of those that wait, whoever came in vain keeps its place."""
@@ -359,7 +347,7 @@ class Wire:
             self._turns.pop(stream, None)
         if waits:
             self._turns.setdefault(stream)
-            if self.link.writable:
+            if self.link.writable and not self._pace.is_full:
                 self.loop.call_soon(self._next_turns)
 
     def write_reset(self, stream_id: int, code: ErrorCodes) -> None:

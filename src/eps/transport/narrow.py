@@ -5,7 +5,7 @@ What its kernels have promised to take they may take all the same. To bound that
 every far line to some 90 kB/s: few bytes on their way are slow wherever the way is long, and a socket that is given a
 small buffer before it is connected never has a large window (RFC 7323, section 2). In seconds of the sink's work far
 lines were as quick as ever, but small messages took four to five seconds all the same: as much waits at the caller and
-in the line's own queue.
+in the line's own queue. So the two ends bound what is on its way between them (``grpc.pace``): two to three seconds.
 """
 
 from eps.transport.pipes import PIPE_BYTES
