@@ -5,6 +5,7 @@ nothing of either is kept for the log. Whoever has no audit log has none of this
 """
 
 import hmac
+import itertools
 import secrets
 from collections.abc import Awaitable
 from typing import Protocol
@@ -18,6 +19,11 @@ from eps.core.message import Response
 from eps.core.names import Object
 from eps.core.quick_canonical import Holds, canonical_pieces, holds, quick_canonical
 from eps.transport.aside import aside
+
+_SALTS = secrets.token_bytes(SALT_BYTES - 8)
+"""What this process's salts begin with: no other has it."""
+
+_count = itertools.count()
 
 
 class AuditedCall:
@@ -34,7 +40,7 @@ class AuditedCall:
     __slots__ = ("_key", "macs", "salt")
 
     def __init__(self, keys: LineKeys) -> None:
-        salt = secrets.token_bytes(SALT_BYTES)
+        salt = _SALTS + next(_count).to_bytes(8, "big")
         self.salt = salt.hex()
         self._key = keys.of(salt)
         self.macs: dict[str, str] = {}

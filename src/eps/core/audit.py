@@ -31,7 +31,7 @@ KEY_BYTES = 32
 """Of the audit secret, and of a line's key: as much as SHA-256 has."""
 
 SALT_BYTES = 16
-"""Random: two lines never have the same."""
+"""Two lines never have the same: half of it is random, once for each process, which counts the rest up."""
 
 HEAD_LINES = 100
 """Behind so many lines the head is signed, and a second after a line at the latest: a signature takes some 50 µs."""

@@ -20,8 +20,6 @@ from eps.core.taking_apart import forget
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
-_PLAIN = frozenset({str, int, bool, type(None)})
-
 _OTHER_NUMBER = re.compile(rb"(?:\A|[:,\[])-?[0-9]+(?:\.0(?![0-9])|(?:\.[0-9]+)?e)")
 """A number that canonical JSON writes differently, or might: ``1.0``, ``1e16``, ``-0.0``; also where a text looks
 so."""
@@ -43,15 +41,15 @@ def holds(value: Any, most: int = PIECE_VALUES) -> Holds:
     layer, left, doubles = [value], most - 1, False
     for item in layer:  # which grows
         kind = type(item)
-        if kind in _PLAIN:
+        if kind is str or kind is int or item is None:
             continue
-        if isinstance(item, float):
+        if isinstance(item, dict | list):
+            left -= len(item)
+            if left < 0:
+                return Holds.MUCH
+            layer += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, float):
             doubles = True
-            continue
-        left -= len(item)
-        if left < 0:
-            return Holds.MUCH
-        layer += item.values() if isinstance(item, dict) else item
     return Holds.DOUBLES if doubles else Holds.PLAIN
 
 

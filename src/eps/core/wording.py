@@ -21,6 +21,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def plain(text: str) -> str:
     """``text`` without what could move a terminal's cursor or break a line: it may be strangers' words."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 

@@ -1,5 +1,6 @@
 """The guards that ``make mutants`` removes, one after the other: without each, the test named beside it must fail."""
 
+from support.attacks.audit import GUARDS as AUDIT
 from support.attacks.kinds import Guard
 
 DIRECTORY = (
@@ -1163,4 +1164,4 @@ PASSTHROUGH = (
 )
 """At the proxies' relay, and where TLS clients connect."""
 
-GUARDS = (*DIRECTORY, *PEERS, *WIRES, *FILES, *SETTINGS, *PASSTHROUGH)
+GUARDS = (*DIRECTORY, *PEERS, *WIRES, *FILES, *SETTINGS, *PASSTHROUGH, *AUDIT)

@@ -1,5 +1,6 @@
 """The attacks that were tried, one line each: what docs/reference-security.md prints."""
 
+from support.attacks.audit import ATTACKS as AUDIT
 from support.attacks.kinds import Attack
 
 NOTHING = "–"
@@ -755,5 +756,6 @@ GROUPS: dict[str, tuple[Attack, ...]] = {
     "Wires": WIRES,
     "TLS passthrough": PASSTHROUGH,
     "Files": FILES,
+    "The audit log": AUDIT,
 }
 """By headings."""
