@@ -23,7 +23,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests")]
 
-import core_targets  # noqa: E402 - the path comes first
+import audit_targets  # noqa: E402 - the path comes first
+import core_targets  # noqa: E402
 import hello_targets  # noqa: E402
 import http_targets  # noqa: E402
 import proxy_targets  # noqa: E402
@@ -37,6 +38,7 @@ from engine import Fuzzer, Tally, Target, read_input  # noqa: E402
 TARGETS: dict[str, Target] = {
     target.name: target
     for module in (
+        audit_targets,
         hello_targets,
         http_targets,
         core_targets,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -342,6 +343,16 @@ def test_other_evidence_is_refused(key: str, value: Any, said: str) -> None:
     told = evidence(make_log(20), 5)
     with pytest.raises(BadParams, match=said):
         read_evidence({**told, key: value})
+
+
+def test_what_is_said_of_a_call_moves_no_cursor() -> None:
+    told = evidence(make_log(3), 1)
+    line = read_evidence(told)
+    said = audit_evidence.described(line, "hd-1")
+    assert said[1:] == ["  hd-1 → hd-2.f: ok", "  id 0, trace none", "  covered: params, result"]
+    hostile = replace(line, line=replace(line.line, at="\x1b[2J", what={"caller": "\r\n", "reason": "\x07", "id": [1]}))
+    assert all(text.isprintable() for text in audit_evidence.described(hostile, "hd-1"))
+    assert audit_evidence.described(hostile, "hd-1")[3] == "  covered: neither params nor answer"
 
 
 def test_evidence_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from eps.core.event import Event, Refused, Step
+from eps.core.audit import LineKeys
+from eps.core.audit_key import sign_head
+from eps.core.event import CallFinished, Event, Refused, Step
 from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.datastores import RECORD, DataEntry, new_id
@@ -30,6 +33,7 @@ from eps.directory.service import ServiceDirectory
 from eps.errors import StoreFailed
 from eps.jsonrpc.server import ServerLimits
 from eps.pki import Authority
+from eps.programs.running.audit_log import AuditFile, AuditLog
 from eps.programs.running.families import Program
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.metrics import Metrics
@@ -37,6 +41,7 @@ from eps.programs.wiring.certificates import expiries
 from eps.programs.wiring.proxy import relay_numbers
 from eps.settings import load_sd
 from eps.transport.listener import Listener, RateLimit
+from support.full_disk import Disk
 from support.machine import Machine
 from support.network import Network
 from support.promtool import Recording, needs_promtool, promtool, samples, unit_tests_of
@@ -223,6 +228,7 @@ async def test_faults_of_parts(tmp_path: Path) -> None:
     """Those that a whole network is too much for, or that it comes to too slowly."""
     found = {
         "a store that another program has changed": await a_changed_store(tmp_path),
+        "a full disk of the audit log": await a_full_disk_of_the_audit_log(tmp_path),
         "a reader of the log that has stopped": lost_lines(),
         "a flood of connections": await a_flood(),
         "health checks": await health_checks(),
@@ -244,6 +250,27 @@ async def a_changed_store(folder: Path) -> Recording:
         await store.append([DataEntry(RECORD, new_id(), b"{}")])
     await store.close()
     return of_events(events.all, Program.SD, {"EpsStoreFails"})
+
+
+async def a_full_disk_of_the_audit_log(folder: Path) -> Recording:
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = AuditFile(str(folder / "audit.log"), "hd-1", LineKeys(b""), lambda head: sign_head(key, head), refuse=False)
+    log = AuditLog(file, lambda event: None)
+    await log.start()
+    metrics = Metrics()
+    metrics.belongs_to(Program.EPS, lambda: {"eps_audit_failing": {(): float(log.failing)}})
+    metrics.tally.series["eps_directory_confirmed_timestamp_seconds"].values[()] = time.time()
+    calm, at = told(metrics)
+    with pytest.MonkeyPatch.context() as patch:
+        Disk(patch).full = True
+        log.ended(log.begin(), CallFinished(direction="local", sender="a", recipient="b", method="f", outcome="ok",
+                                            seconds=0.1), "1")  # fmt: skip
+        async with asyncio.timeout(30):
+            while not log.failing:
+                await asyncio.sleep(0.01)
+        fault, later = told(metrics)
+    await log.close()
+    return Recording({"EpsAuditLogFails"}, calm, fault, (at, later))
 
 
 def lost_lines() -> Recording:

@@ -14,6 +14,7 @@ from eps.core.audit import KEY_BYTES, START, Head, Line, following, mac, read_en
 from eps.core.canonical import canonical_json
 from eps.core.message import wrap
 from eps.core.names import Object
+from eps.core.told import quoted
 from eps.errors import BadParams
 
 FORMAT = 1
@@ -123,6 +124,20 @@ def read_evidence(value: Any) -> Evidence:
         )
     certified = found.get("certified")
     return Evidence(line, key, head, signature, dict(certified) if isinstance(certified, Mapping) else {})
+
+
+def described(evidence: Evidence, operator: str) -> list[str]:
+    """What a call's line says, for a terminal: whoever shows evidence has chosen its words."""
+    call, line = evidence.call, evidence.line
+    told = {key: quoted(str(value)) for key, value in call.items()}
+    reason = f" ({told['reason']})" if call.get("reason") else ""
+    covered = ", ".join(kind for kind in ("params", *ANSWERS) if kind in call)
+    return [
+        f"{operator}'s audit log, line {line.number}, at {quoted(line.at)}; signed for at {quoted(evidence.head.at)}",
+        f"  {told.get('caller')} → {told.get('callee')}.{told.get('method')}: {told.get('outcome')}{reason}",
+        f"  id {told.get('id')}, trace {told.get('trace') or 'none'}",
+        f"  covered: {covered or 'neither params nor answer'}",
+    ]
 
 
 def asked_covered(params: Any) -> Any:

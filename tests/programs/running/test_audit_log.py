@@ -19,36 +19,19 @@ from eps.core.canonical import canonical_json
 from eps.core.event import AuditLinesLost, CallFinished, Event, Notice
 from eps.core.message import Error, Response
 from eps.errors import NotAudited, StartError
-from eps.programs.running import audit_log, log_queue
+from eps.programs.running import audit_log
 from eps.programs.running.audit_log import AuditFile, AuditLog
+from support.full_disk import Disk
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 KEYS = LineKeys(b"s" * 32)
 ENDED = CallFinished(direction="local", sender="hd-1", recipient="hd-2", method="f", outcome="ok", seconds=0.1)
 
 
-class Disk:
-    """A disk that is full, or slow, when told so; of files that this test's queues write."""
-
-    def __init__(self) -> None:
-        self.full = False
-
-    def write(self, descriptor: int, piece: bytes) -> int:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        return os.write(descriptor, piece)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
-
-
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk()
-    monkeypatch.setattr(log_queue, "os", disk)
-    monkeypatch.setattr(log_queue, "RETRY_SECONDS", 0.02)
     monkeypatch.setattr(audit_log, "HEAD_SECONDS", 0.02)
-    return disk
+    return Disk(monkeypatch)
 
 
 @asynccontextmanager
@@ -156,6 +139,9 @@ async def test_a_file_that_cant_be_opened_ends_the_start(tmp_path: Path) -> None
     (tmp_path / "audit.log").mkdir()
     with pytest.raises(StartError, match="can't be opened"):
         async with log_in(tmp_path / "audit.log"):
+            pass
+    with pytest.raises(StartError, match="is no audit log"):
+        async with log_in(Path("/dev/full")):
             pass
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StartError, match="can't be opened"):

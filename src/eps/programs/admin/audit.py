@@ -17,6 +17,7 @@ from eps.core.audit_evidence import (
     Evidence,
     answer_covered,
     asked_covered,
+    described,
     head_from,
     head_json,
     read_evidence,
@@ -27,6 +28,7 @@ from eps.core.audit_reading import Reading, head_in
 from eps.core.instant import instant_of
 from eps.core.message import CLIENT_KEY
 from eps.core.names import Object
+from eps.core.told import quoted
 from eps.core.wording import counted
 from eps.directory.json_files import read_json
 from eps.errors import BadParams, SettingsError
@@ -139,7 +141,7 @@ def _print(reading: Reading, operator: str, by: str) -> None:
         print(f"  the lines before {reading.first} are not in these files; name them first, if they are to be checked")
     if reading.head is not None:
         head, _ = reading.head
-        print(f"  signed up to line {head.count} at {head.at}, with the key that {by}")
+        print(f"  signed up to line {head.count} at {quoted(head.at)}, with the key that {by}")
     if reading.uncovered:
         print(f"  {counted(reading.uncovered, 'line')} at the end, which no signed head covers")
     if reading.lost:
@@ -247,24 +249,13 @@ def check(evidence: Path, asked: Asked) -> int:
         raise SettingsError(f"{evidence}: the head is not signed with {operator}'s key", hint="don't believe it")
     if operator not in (shown_.call.get("caller"), shown_.call.get("callee")):
         raise SettingsError(f"{evidence}: {operator} had no part in that call", hint="don't believe it")
-    _print_call(shown_, operator)
+    print(*described(shown_, operator), sep="\n")
     told = list(_compared(shown_, asked))
     for kind, is_so in told:
         print(f"  {kind}: {'as given' if is_so else 'NOT as given'}")
     if not told:
         print("  nothing was compared: give --params, --result or --error", file=sys.stderr)
     return 0 if all(is_so for _, is_so in told) else FAILED
-
-
-def _print_call(evidence: Evidence, operator: str) -> None:
-    call, line = evidence.call, evidence.line
-    print(f"{operator}'s audit log, line {line.number}, at {line.at}; signed for at {evidence.head.at}")
-    reason = f" ({call['reason']})" if call.get("reason") else ""
-    print(f"  {call.get('caller')} → {call.get('callee')}.{call.get('method')}: {call.get('outcome')}{reason}")
-    print(f"  id {call.get('id')}, trace {call.get('trace') or 'none'}")
-    print(
-        f"  covered: {', '.join(kind for kind in ('params', *ANSWERS) if kind in call) or 'neither params nor answer'}"
-    )
 
 
 def _compared(evidence: Evidence, asked: Asked) -> Iterator[tuple[str, bool]]:

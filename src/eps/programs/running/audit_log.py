@@ -12,6 +12,7 @@ head.
 import asyncio
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -271,9 +272,12 @@ def _end_of(path: str) -> _End:
     except FileNotFoundError:
         return _End(Chain())
     with os.fdopen(file, "rb") as opened:
-        size = os.fstat(file).st_size
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_audit_log(path)
+        size = found.st_size
         opened.seek(max(size - TAIL_BYTES, 0))
-        text = opened.read()
+        text = opened.read(TAIL_BYTES)
     whole, _, torn = text.rpartition(b"\n")
     if not whole and len(torn) == size:  # it is empty, or not even its first line was written
         if torn and not torn.startswith(BEGINS):
