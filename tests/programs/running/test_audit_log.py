@@ -187,7 +187,9 @@ async def test_calls_go_on_while_the_disk_is_full_and_are_counted(
         await call(log)
         await until(lambda: calls_in(path))
         disk.full = True
-        for number in range(100):
+        await call(log)
+        await until(lambda: log.failing)
+        for number in range(99):
             await call(log, number)
         assert log.lost > 0
         await until(lambda: any(isinstance(event, AuditLinesLost) for event in events))

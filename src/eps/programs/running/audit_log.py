@@ -90,7 +90,7 @@ class AuditLog:
         self._signed_at = 0
         self._under_way = 0
         self._untold = 0
-        self._told_trouble = ""
+        self._is_told = False
         self._told_lost = 0
         self.lost = 0
 
@@ -228,8 +228,8 @@ class AuditLog:
         trouble = self._queue.trouble if self._queue is not None else ""
         if not trouble and not self._has_room(0):
             trouble = "the disk is too slow for so many calls"
-        if trouble != self._told_trouble:
-            self._told_trouble = trouble
+        if bool(trouble) is not self._is_told:
+            self._is_told = bool(trouble)
             path, hint = self._file.path, REFUSE_HINT if self._file.refuse else HINT
             if trouble:
                 text = f"the audit log {path} can't be written: {trouble}"
