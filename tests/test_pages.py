@@ -34,7 +34,7 @@ def kind_of(block: Block, before: Block | None) -> str:
         return "not run" if "not run" in block.marks else "typed"
     if block.kind in ("yaml", "json", "ini"):
         return block.kind
-    if block.kind in ("python", "toml"):
+    if block.kind in ("python", "toml", "js"):
         return "typed" if "file" in block.marks else ""
     if block.page in GENERATED or block.kind in PICTURES:
         return "generated or drawn"

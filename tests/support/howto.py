@@ -27,6 +27,7 @@ PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
 
 ELSEWHERE = {
     "howto-audit.md": "integration/test_howto_audit.py",
+    "howto-call-web.md": "testing/test_mock.py",
     "howto-change-directory.md": "programs/directory/test_howto_change_directory.py",
     "howto-move.md": "integration/test_howto_move.py",
     "howto-recover-directory.md": "integration/test_howto_recover_directory.py",
@@ -53,7 +54,8 @@ TYPED = {
 """By page: the test that types its commands."""
 
 PROGRAMS = frozenset(
-    ["eps", "sd", "proxy", "make", "python", "python3", "curl", "openssl", "docker", "systemctl", "journalctl", "jq",
+    ["eps", "sd", "proxy", "make", "python", "python3", "curl", "node", "openssl", "docker", "systemctl", "journalctl",
+     "jq",
      "cat", "cp", "mv", "echo", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"]
 )  # fmt: skip
 """What a command begins with."""

@@ -11,22 +11,24 @@ from support.machine import BIN, ROOT
 from support.ports import PortBlock
 
 PAGE = ROOT / "docs" / "tutorial-service.md"
+WEB_PAGE = ROOT / "docs" / "howto-call-web.md"
 
 SECONDS = 120.0
 """For a program to start, on a loaded machine."""
 
 
-async def follow(folder: Path, programs: Path = BIN, *, tests: bool = True) -> None:
-    """Do what the page says, and see what it shows.
+async def follow(folder: Path, programs: Path = BIN, *, tests: bool = True, page: Path = PAGE) -> None:
+    """Do what a page says, and see what it shows.
 
     Args:
         programs: where ``eps`` and ``python`` are.
         tests: whether pytest is there, too.
+        page: this one, or another that begins with ``eps mock``.
     """
     ports = PortBlock()
-    reader = Reader(folder, {"5566": str(ports.numbers[0])})
+    reader = Reader(folder, dict.fromkeys(("5566", "5577"), str(ports.numbers[0])))
     reader.come_from(programs)
-    blocks = [block for block in blocks_of(PAGE) if tests or "pytest" not in block.text]
+    blocks = [block for block in blocks_of(page) if tests or "pytest" not in block.text]
     mock: asyncio.subprocess.Process | None = None
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     try:

@@ -2,17 +2,27 @@
 
 import re
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from eps.errors import StartError
 from eps.programs.dev.mock import example, service_in
 from eps.testing.faults import FAULTS
-from support.service_tutorial import PAGE, follow
+from support.howto import blocks_of
+from support.service_tutorial import PAGE, WEB_PAGE, follow
 
 
 async def test_the_tutorial_in_an_empty_folder(tmp_path: Path) -> None:
     await follow(tmp_path)
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(not which("node") or not which("curl"), reason="apt could install no node")
+async def test_curl_node_and_what_a_web_page_asks(tmp_path: Path) -> None:
+    (places,) = [one for one in blocks_of(PAGE) if one.marks.get("file") == "places.py"]
+    (tmp_path / "places.py").write_text(places.text + "\n")
+    await follow(tmp_path, page=WEB_PAGE)
 
 
 def test_the_tutorial_lists_what_can_fail() -> None:

@@ -214,14 +214,20 @@ def mock(
         typer.Option(metavar="GROUP", help="The caller is in it, and only its members may call; may be repeated."),
     ] = None,
     port: Annotated[int, typer.Option(metavar="PORT", help="For the caller; 0: a free one.", min=0, max=65535)] = 0,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web pages from there may call; may be repeated."),
+    ] = None,
 ) -> None:
     """Serve the methods of SERVICE.PY in a network of this process, without certificates, and say where to call them.
 
     Permissions, errors and limits are the real network's; the same file runs behind a real EPS server.
     """
     from eps.programs.dev.mock import mock as serve
+    from eps.testing.node import Entrance
 
-    guarded(lambda: serve(file, operator, caller, group or (), port, typer.echo))
+    entrance = Entrance(port, tuple(origin or ()))
+    guarded(lambda: serve(file, operator, caller, group or (), entrance, typer.echo))
 
 
 @app.command("call", short_help="Call a method of any operator, through our running server.")

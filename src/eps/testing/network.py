@@ -12,7 +12,7 @@ from eps.core.message import CLIENT_KEY, Request
 from eps.service import Service
 from eps.testing.directory import Known, Member, directory_of
 from eps.testing.faults import FAULTS
-from eps.testing.node import Node
+from eps.testing.node import Entrance, Node
 
 T = TypeVar("T")
 
@@ -60,13 +60,15 @@ class Network:
         groups: Iterable[str] = (),
         callers: Iterable[str] = ("*",),
         port: int = 0,
+        origins: Iterable[str] = (),
     ) -> Endpoint:
         """Add an operator, or say anew what it offers and who may call that.
 
         Args:
             groups: that it is in.
             callers: groups that may call its service's methods; ``*``: everybody.
-            port: for its applications; 0: a free one.
+            port: for its applications; 0: a free one. It stays what it was first.
+            origins: of web pages that may call there; the same.
 
         Returns:
             Where its applications call.
@@ -78,7 +80,7 @@ class Network:
         member = Member(name, tuple(groups), service.name if service is not None else "", methods, tuple(callers))
         self._members[name] = member
         try:
-            self._do(self._settle(name, service, port))
+            self._do(self._settle(name, service, Entrance(port, tuple(origins))))
         except BaseException:
             del self._members[name]
             raise
@@ -140,11 +142,11 @@ class Network:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _settle(self, name: str, service: Service | None, port: int) -> None:
+    async def _settle(self, name: str, service: Service | None, entrance: Entrance) -> None:
         if name in self._nodes:
             self._nodes[name].service = service
         else:
-            node = Node(name, service, self._nodes, self._known, self._seen, port)
+            node = Node(name, service, self._nodes, self._known, self._seen, entrance)
             await node.start()
             self._nodes[name] = node
         self._known.become(directory_of(self._members.values()))

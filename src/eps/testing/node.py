@@ -1,7 +1,8 @@
 """One operator of a network for tests: a real broker; ways to others and to its service that are plain functions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import eps
@@ -17,6 +18,8 @@ from eps.core.message import Request, Response, unwrap
 from eps.core.names import Operator
 from eps.errors import OutcomeUnknown, Side
 from eps.jsonrpc.callers import Callers
+from eps.jsonrpc.cors import Cors
+from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import Serving
 from eps.reasons import Reason
 from eps.service import Service
@@ -40,6 +43,19 @@ class Conditions:
         self.delay = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Of an operator's applications.
+
+    Attributes:
+        port: 0: a free one.
+        origins: of web pages that may call.
+    """
+
+    port: int = 0
+    origins: Sequence[str] = ()
+
+
 class Node:
     """One EPS server in memory, with a port for its applications.
 
@@ -47,6 +63,7 @@ class Node:
         service: answers calls to it; None: it offers nothing.
         others: the nodes of the network by name.
         seen: told of each call that its service is to run: who calls, and what.
+        entrance: see there.
     """
 
     def __init__(
@@ -56,8 +73,9 @@ class Node:
         others: "dict[str, Node]",
         known: Known,
         seen: Callable[[str, Request], None],
-        port: int = 0,
+        entrance: "Entrance | None" = None,
     ) -> None:
+        entrance = entrance or Entrance()
         self.name = Operator(name)
         self.service = service
         self.conditions = Conditions()
@@ -66,8 +84,9 @@ class Node:
         internal = InternalMethods(self.name, version=eps.__version__, tunnels={}, now=lambda: datetime.now(UTC))
         limits = BrokerLimits(CALL_SECONDS)
         self._broker = Broker(self.name, known, [self], internal, emit=ignore, limits=limits)
+        requests = Requests(cors=Cors(allowed_origins=tuple(entrance.origins)))
         self._entrance = JsonRpcServerChannel(
-            self.name, f"localhost:{port}", Serving(callers=Callers(operator=self.name))
+            self.name, f"localhost:{entrance.port}", Serving(requests, callers=Callers(operator=self.name))
         )
 
     @property

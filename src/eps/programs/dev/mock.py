@@ -15,16 +15,17 @@ from typing import Any
 from eps.errors import StartError
 from eps.service import Service
 from eps.testing.network import Network
+from eps.testing.node import Entrance
 
 Tell = Callable[[str], None]
 
 
-def mock(file: Path, operator: str, caller: str, groups: Sequence[str], port: int, tell: Tell) -> int:
+def mock(file: Path, operator: str, caller: str, groups: Sequence[str], entrance: Entrance, tell: Tell) -> int:
     """Serve what ``file`` offers as ``operator``, and give ``caller``'s applications a port; the exit code.
 
     Args:
         groups: of the caller; if there are any, only their members may call.
-        port: for the caller's applications; 0: a free one.
+        entrance: of the caller's applications.
 
     Raises:
         StartError: the file holds no service, or can't be run; or the port is taken.
@@ -34,7 +35,7 @@ def mock(file: Path, operator: str, caller: str, groups: Sequence[str], port: in
         logging.basicConfig(format="%(message)s", level=logging.INFO)
     with until_stopped() as stopped, Network() as network:
         network.operator(operator, service, callers=groups or ("*",))
-        url = network.operator(caller, groups=groups, port=port).url
+        url = network.operator(caller, groups=groups, port=entrance.port, origins=entrance.origins).url
         tell(f"{operator} offers {', '.join(service.methods) or 'nothing'}; {caller}'s applications call at {url}")
         if service.methods:
             tell(f"for example: {example(url, operator, service)}")
