@@ -29,6 +29,7 @@ from eps.programs.running.families import FAMILIES, Kind, Program
 from eps.reasons import TABLE as REASONS
 from eps.settings import PROGRAMS, eps_server, fields, models, parts, proxies, service_directory
 from eps.settings.fields import Model
+from support import python_api
 from support.attacks.guards import GUARDS
 from support.attacks.table import GROUPS
 from support.promises import GROUPS as FAULTS
@@ -444,6 +445,7 @@ WHOLE = {
     **{f"screen_{name}_{width}": partial(render_screen, name, width) for name in SCREENS for width in WIDTHS},
     "limits": render_limits,
     "metrics": render_metrics,
+    **{f"api_{package.removeprefix('eps.')}": partial(python_api.render, package) for package in python_api.PACKAGES},
     "attacks": render_attacks,
     "guards": render_guards,
     "promises": render_promises,

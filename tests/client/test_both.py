@@ -113,12 +113,13 @@ def test_what_is_no_answer(kind: str) -> None:
     def serve(line: Line) -> None:
         for body in bodies:
             line.request()
-            line.respond(body, 200)
+            line.respond(body, 502)
 
     with Scripted(serve) as server, Caller(kind, server.url) as caller:
-        for number, _ in enumerate(bodies, 1):
+        for number, body in enumerate(bodies, 1):
             with pytest.raises(OutcomeUnknown) as caught:
                 caller.call()
+            assert caught.value.http_status == (None if b'"result"' in body else 502)
             assert caught.value.reason == "bad-answer" and len(server.requests) == number
 
 

@@ -72,7 +72,8 @@ def result_of(status: int, body: bytes, call: Call) -> Any:
 def _no_answer(status: int, body: bytes, call: Call) -> OutcomeUnknown:
     text = f"what came back to {call.method} is no JSON-RPC answer: HTTP status {status}, {len(body)} bytes"
     hint = "check the URL, with its path: it must be that of an EPS server's jsonrpc_server"
-    return OutcomeUnknown(text, call.details(reason="bad-answer", stage="call", side="ours", hint=hint))
+    details = call.details(reason="bad-answer", stage="call", side="ours", hint=hint, http_status=status)
+    return OutcomeUnknown(text, details)
 
 
 def error_of(error: Mapping[str, Any], call: Call) -> CallError:

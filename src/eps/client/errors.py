@@ -39,6 +39,7 @@ class Details:
         told_by: the operator whose server says so; may be empty.
         trace_id: 32 hex digits, by which ``eps trace`` and the servers' logs know the call.
         retry_after: seconds after which another attempt is worth it; None: nobody said.
+        http_status: of an HTTP answer that was none in JSON-RPC, a web page say; None: there was none, or it was one.
     """
 
     method: str = ""
@@ -52,6 +53,7 @@ class Details:
     told_by: str = ""
     trace_id: str = ""
     retry_after: float | None = None
+    http_status: int | None = None
 
 
 class CallError(Exception):
@@ -117,6 +119,10 @@ class CallError(Exception):
     @property
     def retry_after(self) -> float | None:
         return self.details.retry_after
+
+    @property
+    def http_status(self) -> int | None:
+        return self.details.http_status
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
