@@ -25,6 +25,7 @@ from eps.core.certificate import (
     tls_key_flaw,
     weakness,
 )
+from eps.core.names import shown
 from support import certs
 from support.certs import END, HD_1, HD_2, INTERMEDIATE, NOW, ROOT, START, Made, authority, make, minutes, signing
 from support.odd_certs import of_version_1, signed_with, with_curve_written_out
@@ -43,6 +44,14 @@ def test_names_for_tls_are_the_common_name_then_the_dns_names() -> None:
     assert subject_of(both.certificate).tls_names == ("a", "b")
     bare = subject_of(make("").certificate)
     assert (bare.common_name, bare.tls_names, bare.name) == ("", (), "")
+
+
+def test_in_a_message_a_name_is_one_line_whatever_an_authority_has_signed() -> None:
+    made = make("inte\nmediate\x1b[2J" + "x" * 40)
+    assert str(subject_of(made.certificate)) == "inte\\nmediate\\x1b[2J" + "x" * 40
+    assert shown(subject_of(made.certificate).tls_names) == str(subject_of(made.certificate))
+    assert [doubt for doubt in own(made, HD_1) if "\n" in doubt or "\x1b" in doubt] == []
+    assert any("inte\\nmediate" in doubt for doubt in own(made, HD_1))
 
 
 # Paths

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from eps.core.names import Fingerprint, Operator
+from eps.core.names import Fingerprint, Operator, shown_name
 from eps.core.pem import UNREADABLE
 from eps.core.wording import counted
 from eps.reasons import Reason
@@ -76,7 +76,7 @@ class Subject:
     fingerprint: Fingerprint
 
     def __str__(self) -> str:
-        return self.name or self.common_name or f"certificate {self.fingerprint[:12]}"
+        return shown_name(self.name or self.common_name) or f"certificate {self.fingerprint[:12]}"
 
     @property
     def tls_names(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _who(certificate: x509.Certificate) -> str:
     """Its holder, for a message."""
     try:
         subject = subject_of(certificate)
-        return subject.name or subject.common_name or certificate.subject.rfc4514_string() or str(subject)
+        return shown_name(subject.name or subject.common_name or certificate.subject.rfc4514_string()) or str(subject)
     except UNREADABLE:
         return f"certificate {fingerprint_of(certificate)[:12]}"
 

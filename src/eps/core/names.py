@@ -6,6 +6,8 @@
 from collections.abc import Sequence
 from typing import Any, NewType
 
+from eps.core.wording import plain
+
 Operator = NewType("Operator", str)
 """An operator's name, as in the directory and in certificates (``hd-1``); dots are allowed."""
 
@@ -25,6 +27,11 @@ Object = dict[str, Any]
 """A JSON object as Python's json-like values: str, int, float, bool, None, list, dict."""
 
 
+def shown_name(name: str) -> str:
+    """A name for a message, which is one line: shortened, and without what could end that line."""
+    return plain(name[:80])
+
+
 def shown(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message: a certificate may carry hundreds."""
-    return ", ".join(name[:80] for name in names[:most]) + (", …" if len(names) > most else "") or "no name"
+    """Names for a message: a certificate may carry hundreds, and whatever an authority has signed."""
+    return ", ".join(shown_name(name) for name in names[:most]) + (", …" if len(names) > most else "") or "no name"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from eps.core.certificate import fingerprint_of
 from eps.errors import BadParams, StartError
-from eps.pki import Authority, new_key
+from eps.pki import Authority, new_key, request_tls
 from eps.programs.admin.own_certificates import Request, fingerprints, inspect, make_request
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -39,6 +39,12 @@ def test_a_request_to_sign_with_names_operator_and_groups(tmp_path: Path) -> Non
 def test_one_for_connections_has_a_key_that_servers_in_use_have(tmp_path: Path) -> None:
     _, request = make_request(Request("acme"), tmp_path)
     assert dict(inspect(request, NOW).lines)["key"] == "RSA, 2048 bits"
+
+
+def test_strangers_words_in_a_request_move_no_cursor(tmp_path: Path) -> None:
+    (tmp_path / "x.csr").write_bytes(request_tls("a\x1b[2J\nb", new_key(fast=True)))
+    told = dict(inspect(tmp_path / "x.csr", NOW).lines)
+    assert told["of"] == "a\\x1b[2J\\nb" and "\x1b" not in told["names"]
 
 
 @pytest.mark.parametrize("there", ["acme.key", "acme.csr"])

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from eps.core.certificate import Subject, fingerprint_of, fits, signing_flaw, subject_of, tls_key_flaw
 from eps.core.exact import is_operator
 from eps.core.pem import UNREADABLE, certificates_in, key_in
-from eps.core.wording import counted
+from eps.core.wording import counted, plain
 from eps.errors import BadParams, EpsError, StartError
 from eps.pki import key_pem_of, new_key, request_signing, request_tls, write_key
 from eps.transport.credentials import about_key_file, read_file
@@ -158,7 +158,7 @@ def inspect(file: Path, now: datetime) -> Inspected:
         ("key file", key_line),
         *([("but", flaw)] if flaw else []),
     ]
-    return Inspected(str(file), fingerprint_of(leaf), tuple(lines), in_time and key_well and not flaw)
+    return Inspected(str(file), fingerprint_of(leaf), _told(lines), in_time and key_well and not flaw)
 
 
 def _inspect_request(file: Path, content: bytes) -> Inspected:
@@ -173,13 +173,17 @@ def _inspect_request(file: Path, content: bytes) -> Inspected:
         raise StartError(f"{file}: the request can't be read: {error}") from None
     who = _common_name(request.subject)
     what = "a request; have the network's authority sign it"
-    lines = (("is", what), ("of", who), ("names", asked), ("key", key))
-    return Inspected(str(file), "", lines, True)
+    return Inspected(str(file), "", _told([("is", what), ("of", who), ("names", asked), ("key", key)]), True)
+
+
+def _told(lines: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Each in one line: whoever made the certificate or request chose its words."""
+    return tuple((what, plain(text)) for what, text in lines)
 
 
 def _names(leaf: x509.Certificate) -> str:
     subject = subject_of(leaf)
-    others = [name for name in subject.tls_names if name != str(subject)]
+    others = [name for name in subject.tls_names if name != (subject.name or subject.common_name)]
     return str(subject) + (f" (also {', '.join(others)})" if others else "")
 
 
