@@ -329,6 +329,36 @@ async def test_a_call_whose_caller_has_gone_is_told_of_too() -> None:
     assert (told.direction, told.outcome, told.stage, told.fault, told.reason) == ("local", "caller_gone", "", "", "")
 
 
+@pytest.mark.parametrize(
+    ("own", "method", "seconds", "reason"),
+    [
+        (HD_2, "work", 10.5, "application-silent"),
+        (HD_2, "work", 9.5, ""),
+        (HD_1, "work", 10.5, ""),  # it is hd-2's that is slow, and our own application that has gone
+    ],
+    ids=["ours", "soon", "another's"],
+)
+async def test_an_application_that_never_answers_is_told_of_where_it_is(
+    own: Operator, method: str, seconds: float, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its callers give up before its own server does, and their administrators can't look into its log."""
+    now = 100.0
+    channel = Channel(HD_2)
+    channel.gate = asyncio.Event()
+    setup = Setup(channel, own=own)
+    monkeypatch.setattr("eps.broker.broker.time.monotonic", lambda: now)
+    call = asyncio.create_task(setup.call(f"hd-2.{method}(1)", own))
+    while not channel.requests:
+        await asyncio.sleep(0)
+    now += seconds
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    (told,) = [event for event in setup.events if isinstance(event, CallFinished)]
+    assert (told.outcome, told.reason, told.stage, told.fault) == ("caller_gone", reason, "", "")
+    assert (told.level, told.side) == ((Level.WARN, "ours") if reason else (Level.DEBUG, ""))
+    assert ("had not answered within 10.5 s" in told.message()) == bool(reason)
+
+
 async def test_two_calls_with_one_id_both_succeed_under_different_ids() -> None:
     channel = Channel("hd-2")
     channel.gate = asyncio.Event()

@@ -8,6 +8,7 @@ import pytest
 from eps.core import event
 from eps.core.event import (
     Announced,
+    AuditLinesLost,
     CallFinished,
     DirectoryChanged,
     DirectoryConfirmed,
@@ -40,6 +41,7 @@ LINES = [
     (Notice(text="hello", hint="wave"), "hello (wave)"),
     (LogLinesLost(lines=1), "1 log line is lost here: what takes the log was too slow, or had no room"),
     (LogLinesLost(lines=20), "20 log lines are lost here: what takes the log was too slow, or had no room"),
+    (AuditLinesLost(lines=1), "1 call has no line in the audit log: it could not be written"),
     (Started(name="hd-1"), "hd-1 is running"),
     (
         Started(name="hd-1", listening=("gRPC localhost:8888", "metrics localhost:2112")),

@@ -16,7 +16,7 @@ from functools import partial
 
 from eps.broker.audited import Audit, AuditedCall
 from eps.broker.discovery import Discovery
-from eps.broker.ending import APPLICATION, CALLER_GONE, WITHHELD, Ending, ending
+from eps.broker.ending import APPLICATION, CALLER_GONE, LONG_SECONDS, WITHHELD, Ending, ending, given_up
 from eps.broker.internal_methods import InternalMethods, proxies_of
 from eps.broker.patience import Patience
 from eps.broker.refusals import no_directory, unknown_method
@@ -187,7 +187,7 @@ class Broker:
             self._emit(Notice(level=Level.ERROR, text=f"unexpected {error!r} in {request.address.target}"))
             response = error_response(str(request.address), failure, self._name, abroad=sender != self._name)
         except asyncio.CancelledError:
-            self._note(audited, request, self._tell_finished(request, sender, CALLER_GONE, time.monotonic() - started))
+            self._note(audited, request, self._left(request, sender, time.monotonic() - started))
             raise
         self._note(audited, request, self._report(request, sender, response, failure, time.monotonic() - started))
         return response
@@ -391,9 +391,21 @@ class Broker:
             words = f"{request.address.target} was answered: {quoted(error.message)}"
             self._emit(Notice(level=Level.DEBUG, text=words))
         if end.level is Level.WARN:
-            level, left_out = self._warnings.judge(time.monotonic(), sender)
-            end = end._replace(level=level, left_out=left_out)
+            end = self._sparing(end, sender)
         return self._tell_finished(request, sender, end, seconds, error)
+
+    def _left(self, request: Request | Unread, sender: Operator, seconds: float) -> CallFinished:
+        """Nobody waits for the answer any more."""
+        is_ours = request.address.operator == self._name and not self._internal.handles(request.address.method)
+        end = (
+            self._sparing(given_up(self._name, seconds), sender) if is_ours and seconds >= LONG_SECONDS else CALLER_GONE
+        )
+        return self._tell_finished(request, sender, end, seconds)
+
+    def _sparing(self, end: Ending, sender: Operator) -> Ending:
+        """What one sender's failures make us warn of has a rate."""
+        level, left_out = self._warnings.judge(time.monotonic(), sender)
+        return end._replace(level=level, left_out=left_out)
 
     def _tell_finished(
         self, request: Request | Unread, sender: Operator, end: Ending, seconds: float, error: Error | None = None

@@ -7,7 +7,7 @@ from eps.core.message import Error
 from eps.core.names import Object
 from eps.core.told import TOLD_BY, quoted
 from eps.errors import EpsError, Outcome, Side, Stage
-from eps.reasons import reason_of
+from eps.reasons import Reason, reason_of
 
 WITHHELD = "whether an EPS server says so or an application can't be told; its words are logged at level debug"
 """In the place of words that may be an application's: what patients are called, say."""
@@ -75,3 +75,14 @@ def _is_told_by_a_server(data: Object, teller: str) -> bool:
 CALLER_GONE = Ending("caller_gone")
 """Nobody waits for its answer any more: who asked has hung up, or this server is being stopped. Whether it was
 executed, nobody will tell."""
+
+LONG_SECONDS = 10.0
+"""After so long without an answer whoever hangs up has not changed his mind: the administrator is to read it. Callers
+give their calls 30 s, unless they are told otherwise."""
+
+
+def given_up(own: str, seconds: float) -> Ending:
+    """Our own application has not answered for so long that nobody waits for it any more."""
+    detail = f"the application of {own} had not answered within {seconds:.1f} s, when whoever asked stopped waiting"
+    reason, side = Reason.APPLICATION_SILENT.value, Side.OURS.value
+    return Ending("caller_gone", reason=reason, detail=detail, level=Level.WARN, side=side)

@@ -193,7 +193,7 @@ class CallFinished(Event):
     def message(self) -> str:
         text = f"{self.what()} in {self.seconds * 1000:.1f} ms"
         if not self.code:
-            return text
+            return f"{text}: {self.detail} [{self.reason}]" if self.detail else text
         words = [f"code {self.code}", f"stage {self.stage}", self.reason, self.call_id and f"id {self.call_id}"]
         return f"{text}: {self.detail} [{', '.join(filter(None, words))}]"
 

@@ -25,7 +25,7 @@ from eps.programs.diagnosis.report import report
 from eps.programs.diagnosis.service_directory import Answered, Followed
 from eps.programs.diagnosis.way import MAX_RELAYS, Stage, Taken, proxies_of_interest, relays_of
 from eps.settings import EpsSettings
-from support.fakes import network_directory
+from support.fakes import network_directory, removed_from
 from support.machine import Machine
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -200,6 +200,18 @@ def test_our_pin(settings: EpsSettings, local: Local) -> None:
     assert "may sign" in finding.what
     nobody = replace(facts, followed=replace(facts.followed, directory=network_directory(without="hd-1")), peer="")
     assert [one.reason for one in wrong(nobody) if one.group == "our pin"] == ["own-entry"]
+
+
+def test_who_was_removed(settings: EpsSettings, local: Local) -> None:
+    """That, and not what follows: pins, rights and ways that are no more."""
+    facts = fine(settings, local)
+    gone = replace(facts.followed, directory=removed_from(pinned(local), "hd-2"))
+    none = replace(facts, followed=gone, taken=None, served=None)
+    assert [(one.what, one.side) for one in wrong(none)] == [
+        ("hd-2 was removed from the directory: nobody can call it", "peer")
+    ]
+    ours = replace(facts, followed=replace(gone, directory=removed_from(pinned(local), "hd-1")), peer="")
+    assert [(one.reason, one.group) for one in wrong(ours)] == [("own-entry", "our pin")]
 
 
 def test_an_empty_directory(settings: EpsSettings, local: Local) -> None:

@@ -138,6 +138,12 @@ async def test_bounds(troubles: Troubles, clock: FakeClock) -> None:
     assert f"hd-{2 * MAX_KEPT - 2}x" in (await told(troubles))[0]["what"]
 
 
+async def test_an_application_for_which_nobody_waits_any_more_is_one(troubles: Troubles) -> None:
+    for reason in ("", "application-silent"):
+        troubles.keep(replace(call(reason), outcome="caller_gone"))
+    assert [one["reason"] for one in await told(troubles)] == ["application-silent"]
+
+
 async def test_a_stream_that_is_up_again_is_no_trouble(troubles: Troubles) -> None:
     troubles.keep(Notice(level=Level.WARN, text="no stream to p-2", reason="broke-off", peer="p-2"))
     for peer in ("p-1", "p-2"):

@@ -10,6 +10,7 @@ from eps.core.age import spoken
 from eps.core.chain import Chain
 from eps.core.entries import Directory, Entry
 from eps.core.names import RecordHash
+from eps.core.removal import is_removed
 from eps.core.signature import TrustStore
 from eps.core.told import quoted
 from eps.core.wording import counted
@@ -221,6 +222,10 @@ def judge_pins(directory: Directory | None, own: str, shown: Sequence[Shown]) ->
     if entry is None:
         fix = "have our records submitted (eps sd submit-records), and check «name» in the settings"
         return [Finding(PIN, Mark.WRONG, f"the directory has no entry of {own}", "", "ours", fix, Reason.OWN_ENTRY)]
+    if is_removed(entry):
+        what = f"{own} was removed from the directory: other operators refuse us"
+        fix = "eps directory log says when, and by whom; to come back, have our records submitted again"
+        return [Finding(PIN, Mark.WRONG, what, "", "ours", fix, Reason.OWN_ENTRY)]
     return [_signing_pin(one, entry) if one.signing else _pin(one, entry) for one in shown]
 
 

@@ -21,6 +21,7 @@ from eps.core.host_port import render_host_port
 from eps.core.message import Error, Request
 from eps.core.names import Fingerprint, Operator
 from eps.core.permission import callable_by
+from eps.core.removal import is_removed
 from eps.core.told import TOLD_BY
 from eps.core.ways import NOBODY, Way, way_between
 from eps.errors import EpsError
@@ -290,6 +291,11 @@ def _on_paper(group: str, directory: Directory, own: str, peer: str) -> Iterator
     mine, entry = directory.entry(own), directory.entry(peer)
     if mine is None or entry is None:
         return  # told elsewhere
+    if is_removed(entry):
+        fix = "eps directory log says when, and by whom"
+        what = f"{peer} was removed from the directory: nobody can call it"
+        yield Finding(group, Mark.WRONG, what, "", "peer", fix, Reason.OPERATOR_UNKNOWN)
+        return
     way = way_between(directory, Operator(own), Operator(peer))
     if _leads_nowhere(way):
         fix = way.fix or f"the channels of {own} and of {peer} in the directory"

@@ -86,7 +86,7 @@ class Troubles:
                 )
 
     def _call(self, key: _Key, event: CallFinished) -> None:
-        if event.fault == "network":
+        if event.fault == "network" or (event.outcome == "caller_gone" and event.reason):
             what = f"{event.direction} call {event.sender} → {event.recipient}.{event.method} failed"
             trouble = Trouble(event.reason, event.side, what, event.detail, 0.0)
             trouble.method, trouble.trace = event.method[:MAX_TEXT], event.trace
