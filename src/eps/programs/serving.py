@@ -26,6 +26,7 @@ from eps.programs.running.draining import COMMAND as DRAIN
 from eps.programs.running.draining import Draining, Work
 from eps.programs.running.families import Program
 from eps.programs.running.handover import COMMAND, HandOver, Predecessor, Yields, ask_to_hand_over
+from eps.programs.running.health import Part
 from eps.programs.running.logs import LogWriter
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.remembered import TRACE, Remembered
@@ -88,6 +89,14 @@ class Renewable(Server, Yields, Protocol[C]):
 
     def picture(self) -> Object:
         """What it shows of itself besides, for the status page."""
+        ...
+
+    def health(self) -> list[Part]:
+        """Whether it can serve calls, by its parts."""
+        ...
+
+    def stopping(self) -> None:
+        """It is about to be closed."""
         ...
 
     def take_over(self) -> None:
@@ -200,6 +209,7 @@ class _Living(Generic[S]):
         self._spans = spans_from(os.environ, lambda: self._server.short, emit)
         self._server = self._made(fan_out([emit, remembered.keep, troubles.keep, self._spans.keep]), metrics)
         self._metrics = metrics
+        metrics.health = self._server.health
         metrics.belongs_to(Program(self._kind), self._server.numbers)
         metrics.standing.belongs_to(self._kind, self._server.picture)
         metrics.expire(expiries(self._settings))
@@ -270,6 +280,7 @@ class _Living(Generic[S]):
 
     async def close(self) -> None:
         systemd.tell_stopping(os.environ)
+        self._server.stopping()
         await self._hand_over.end()
         self._draining.stopping()
         self._following.cancel()

@@ -34,6 +34,17 @@ async def test_parts_start_in_order_and_close_in_the_reverse() -> None:
     assert len(story) == 6
 
 
+async def test_it_is_ready_from_its_start_until_it_is_told_to_stop() -> None:
+    whole = Composite("it")
+    whole.add(Part("a", []))
+    assert [part.why for part in whole.health()] == ["it is being started"]
+    await whole.start()
+    assert [part.why for part in whole.health()] == [""]
+    whole.stopping()
+    assert [part.why for part in whole.health()] == ["it is being stopped"]
+    await whole.close()
+
+
 async def test_what_had_started_is_closed_when_a_later_part_fails() -> None:
     story: list[str] = []
     whole = Composite("it")

@@ -12,6 +12,7 @@ from eps.core.jsonrpc_text import Call
 from eps.core.message import Response
 from eps.errors import StartError
 from eps.jsonrpc.client import JsonRpcClient
+from eps.programs.running.health import is_well
 from eps.programs.running.metrics import Metrics
 from eps.programs.wiring.eps import EpsServer
 from eps.settings import EpsSettings, load_eps
@@ -32,6 +33,8 @@ async def test_an_eps_server_from_the_settings(machine: Machine) -> None:
             f"hd-1 is running: gRPC localhost:{ports[8888]}, JSON-RPC localhost:{ports[5555]}, "
             f"metrics localhost:{ports[2112]}, status localhost:{ports[2132]}"
         )
+        program, directory = server.health()
+        assert (program.why, directory.name, is_well(server.health())) == ("", "directory", False)
         response = await machine.call("hd-2._ping")
         assert response.error is not None
         assert "no verified directory" in response.error.message

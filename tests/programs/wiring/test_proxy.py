@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,15 @@ async def test_a_public_proxy_answers_its_methods(tmp_path: Path) -> None:
     await server.start()
     try:
         ports = [server.rpc.port, server.proxy.addresses[0][1], server.passthrough.addresses[0][1]]
+        assert [(part.name, part.why) for part in server.health()] == [("program", ""), ("room for tunnels", "")]
         assert server.started().listening == tuple(
             f"{what} localhost:{port}" for what, port in zip(("JSON-RPC", "relay", "TLS"), ports, strict=True)
         )
         assert await call(ports[0], "getAnnouncements") == []
         assert await call(ports[0], "announceConnections") == -32602
         assert await call(ports[0], "requestConnection") == -32602
+        server.proxy.limits = replace(server.proxy.limits, max_tunnels=0)
+        assert [part.why for part in server.health()] == ["", "proxy-full"]
     finally:
         await server.close()
 

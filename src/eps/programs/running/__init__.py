@@ -6,6 +6,7 @@ audit_log  one line for each call, chained and signed, for those who settle what
 tally      events as numbers
 families   what is measured: metrics, labels, the series that are there from the start
 metrics    both in Prometheus' format
+health     whether the process lives, and is ready for calls
 standing   the same, and what the process is at, as one value
 collector  when Python looks for cycles: not into the values of large calls
 quiet      memory goes back when there is nothing to do

@@ -100,6 +100,11 @@ class LineQueue:
         if isinstance(self._target, str) and self._descriptor is not None and not self._thread.is_alive():
             os.close(self._descriptor)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether somebody takes the lines."""
+        return self._thread.is_alive()
+
     def isatty(self) -> bool:
         """Whether people read the lines as they come."""
         return not isinstance(self._target, str) and self._target.isatty()

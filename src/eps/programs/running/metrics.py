@@ -1,8 +1,8 @@
-"""What is counted and what stands, in Prometheus' text format, and the endpoint that serves it."""
+"""What is counted and what stands, in Prometheus' text format, and the port that serves it, and health besides."""
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 
 from prometheus_client import (
@@ -19,6 +19,7 @@ from eps import __version__
 from eps.core.event import Emit, Event
 from eps.jsonrpc.aiohttp_parts import web
 from eps.programs.running.families import FAMILIES, Family, Kind, Labels, Program
+from eps.programs.running.health import LIVE, READY, Part, is_well, rendered, to_json
 from eps.programs.running.log_queue import LineQueue
 from eps.programs.running.standing import Standing
 from eps.programs.running.tally import Numbers, Tally
@@ -44,11 +45,13 @@ class Metrics(Collector):
         log: whose lost and waiting lines are told.
 
     Attributes:
+        health: whether the program is ready for calls, by its parts.
         tally: what was counted.
         standing: makes one value of it, and of what the process is at.
     """
 
     def __init__(self, log: LineQueue | None = None) -> None:
+        self.health: Callable[[], Sequence[Part]] = _starting
         self.tally = Tally()
         self._log = log
         self._program: Program | None = None
@@ -73,6 +76,11 @@ class Metrics(Collector):
     def expire(self, expiries: Mapping[str, float]) -> None:
         """When which setting's certificate ends, in seconds since 1970."""
         self._expiries = expiries
+
+    def life(self) -> list[Part]:
+        """Whether the process lives: of one that doesn't, a restart is the cure."""
+        is_written = self._log is None or self._log.is_written
+        return [Part("event loop"), Part("log", "" if is_written else "nothing writes its lines any more")]
 
     def numbers(self) -> Numbers:
         """All but the histograms: what was counted, what of it goes on, and what stands now."""
@@ -128,8 +136,12 @@ def _shown(family: Family, found: Mapping[Labels, float]) -> dict[Labels, float]
     return dict(islice(found.items(), MAX_PEERS))
 
 
+def _starting() -> Sequence[Part]:
+    return [Part("program", "it is being started")]
+
+
 class MetricsServer:
-    """``GET /metrics`` over plain HTTP."""
+    """``GET /metrics``, ``/livez`` and ``/readyz`` over plain HTTP."""
 
     def __init__(self, bind_address: str, metrics: Metrics, emit: Emit) -> None:
         self._metrics = metrics
@@ -157,6 +169,17 @@ class MetricsServer:
         await asyncio.get_running_loop().connect_accepted_socket(self._server, sock)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if request.path != "/metrics" or request.method not in ("GET", "HEAD"):
-            return web.Response(status=404, text="metrics are at /metrics\n")
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        path = request.path if request.method in ("GET", "HEAD") else ""
+        if path == "/metrics":
+            return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        if path in (LIVE, READY):
+            parts = self._metrics.life() if path == LIVE else self._metrics.health()
+            return _told(parts, as_json="application/json" in request.headers.get("Accept", ""))
+        return web.Response(status=404, text=f"metrics are at /metrics, health is at {LIVE} and {READY}\n")
+
+
+def _told(parts: Sequence[Part], *, as_json: bool) -> web.Response:
+    status, headers = 200 if is_well(parts) else 503, {"Cache-Control": "no-store"}
+    if as_json:
+        return web.json_response(to_json(parts), status=status, headers=headers)
+    return web.Response(text=rendered(parts), status=status, headers=headers)

@@ -8,10 +8,11 @@ from eps.core.event import Started
 from eps.core.host_port import parse_host_port, render_host_port
 from eps.core.names import Object
 from eps.programs.running.draining import Work
+from eps.programs.running.health import Part
 from eps.programs.running.tally import Numbers
 
 
-class Part(Protocol):
+class Startable(Protocol):
     """What can be started and closed."""
 
     async def start(self) -> None: ...
@@ -53,8 +54,9 @@ class Composite:
         self._stack = AsyncExitStack()
         self._up = False
         self._started: Started | None = None
+        self._stops = False
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Startable) -> None:
         """Another part, started behind those that are here."""
         self.add_steps(part.start, part.close)
 
@@ -90,6 +92,15 @@ class Composite:
     def picture(self) -> Object:
         """What it shows of itself besides, for the status page; see ``status.pictures``."""
         return {}
+
+    def stopping(self) -> None:
+        """It is about to be closed: what runs ends, and nothing new should come."""
+        self._stops = True
+
+    def health(self) -> list[Part]:
+        """Whether it can serve calls, by its parts; see ``running.health``."""
+        why = "it is being stopped" if self._stops else "" if self._up else "it is being started"
+        return [Part("program", why)]
 
     @property
     def is_up(self) -> bool:

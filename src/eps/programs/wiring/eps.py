@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +38,9 @@ from eps.jsonrpc.callee import OF_AN_APPLICATION
 from eps.jsonrpc.callers import Callers
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.spread import SpreadClient
-from eps.programs.running.control import fitting
 from eps.programs.running.draining import Work
+from eps.programs.running.health import Part
 from eps.programs.running.metrics import Metrics
-from eps.programs.running.status import MAX_STREAMS, MAX_TEXT
 from eps.programs.running.tally import Numbers
 from eps.programs.status.pictures import peers_of, with_streams
 from eps.programs.wiring.audit import audit_log
@@ -69,6 +67,7 @@ from eps.programs.wiring.parts import (
     use_keepalive,
 )
 from eps.programs.wiring.renewal import Renewal
+from eps.programs.wiring.told import health_of, streams_told
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context, server_context
 from eps.transport.tunnel import RelaySettings
@@ -99,6 +98,7 @@ class EpsServer(Composite):
         made = partial(_channel, own_pin=self.own_pin, source=self.source, settings=settings, siblings=self.siblings)
         self.channels = [made(channel, emit=emit) for channel in settings.channels]
         self.audit = audit_log(settings, emit)
+        self._needs_audit = settings.audit is not None and settings.audit.when_failing == "refuse"
         self._broker = _broker(self, settings, emit)
         self._drain_timeout = settings.drain_timeout
         self._shown_peers: tuple[Directory | None, list[Object]] = (None, [])
@@ -145,6 +145,12 @@ class EpsServer(Composite):
             "eps_stream_up": {(peer,): float(why is None) for peer, why in self._streams.items()},
         }
 
+    def health(self) -> list[Part]:
+        parts = [*super().health(), *health_of(self.name, self.source, self._streams)]
+        if self.audit is not None and self.audit.failing:
+            parts.append(Part("audit log", "it can't be written", self._needs_audit))
+        return parts
+
     def picture(self) -> Object:
         directory = self.source.verified
         if self._shown_peers[0] is not directory:
@@ -152,8 +158,7 @@ class EpsServer(Composite):
         return {"peers": with_streams(self._shown_peers[1], self._streams)}
 
     def status(self) -> Object:
-        told = islice(self._streams.items(), MAX_STREAMS)
-        return super().status() | {"streams": {name: _told(why) for name, why in told}} | self._among_siblings()
+        return super().status() | {"streams": streams_told(self._streams)} | self._among_siblings()
 
     def _among_siblings(self) -> Object:
         """Which of its operator's servers this is, and whether it reaches the others."""
@@ -262,14 +267,6 @@ class EpsServer(Composite):
                 self.listens("gRPC", given.settings.bind_address, lambda: channel.addresses[0][1])
             case JsonRpcServerChannel(), models.JsonRpcServerChannel():
                 self.listens("JSON-RPC", given.settings.bind_address, lambda: channel.port)
-
-
-def _told(why: Unheld | None) -> Object:
-    """Why a stream is not up, to whoever looks; nothing where it is."""
-    if why is None:
-        return {}
-    words = {"why": fitting(why.text, MAX_TEXT), "fix": fitting(why.hint, MAX_TEXT)}
-    return words | {"side": why.side or "", "reason": why.reason or ""}
 
 
 def _broker_limits(settings: EpsSettings) -> BrokerLimits:

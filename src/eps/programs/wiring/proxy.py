@@ -21,6 +21,7 @@ from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.requests import Requests
 from eps.jsonrpc.server import HTTP_ALPN, JsonRpcServer, Serving
 from eps.programs.running.draining import Work
+from eps.programs.running.health import Part
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.tally import Numbers
 from eps.programs.status.pictures import announcements_of, tunnels_of
@@ -48,6 +49,7 @@ from eps.proxy.passthrough import Passthrough
 from eps.proxy.private import PrivateProxy
 from eps.proxy.public import PublicProxy
 from eps.proxy.relay_limits import RelayLimits
+from eps.reasons import Reason
 from eps.settings import ProxySettings, models
 from eps.transport.own_clock import ClockNews
 from eps.transport.splice import sum_of
@@ -208,6 +210,10 @@ class PublicProxyServer(_ProxyServer):
 
     def numbers(self) -> Numbers:
         return relay_numbers(self.proxy)
+
+    def health(self) -> list[Part]:
+        is_full = self.proxy.tunnels >= self.proxy.limits.max_tunnels
+        return [*super().health(), Part("room for tunnels", Reason.PROXY_FULL.value if is_full else "")]
 
     def picture(self) -> Object:
         return super().picture() | {"tunnels": tunnels_of(self.proxy, asyncio.get_running_loop().time())}
