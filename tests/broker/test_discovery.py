@@ -70,6 +70,19 @@ async def test_many_who_ask_at_once_cause_one_question(directory: Directory, mon
     assert await names(made, directory, "hd-2") == [("hd-1", "lookup", "application")]
 
 
+async def test_who_asks_and_goes_away_causes_no_further_question(directory: Directory) -> None:
+    asked = Asked(hd_1_rpc_discover=DOCUMENT)
+    made = Discovery(HD_1, asked)
+    for _ in range(5):
+        asking = asyncio.create_task(names(made, directory, "hd-2"))
+        while not asked.requests:
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+    assert await names(made, directory, "hd-2") == [("hd-1", "lookup", "application")]
+    assert len(asked.requests) == 1
+
+
 async def test_an_application_that_is_not_there_is_described_by_the_directory(directory: Directory) -> None:
     made = Discovery(HD_1, Asked(hd_1_rpc_discover=Unreachable("it is down")))
     assert await names(made, directory, "hd-2") == [("hd-1", "lookup", "directory")]

@@ -52,7 +52,7 @@ class Discovery:
         self._deliver = deliver
         self._told: dict[str, Object] = {}
         self._asked_at: float | None = None
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
 
     def check(self, sender: Entry, own: Entry) -> None:
         """Who may ask: whoever may call at least one method.
@@ -118,17 +118,20 @@ class Discovery:
         return told if told is not None else methods_of(entry, callable_by(own, entry))
 
     async def _application(self) -> dict[str, Object]:
-        """What our application says of itself; empty where it says nothing. Asked once for all who ask meanwhile."""
-        async with self._asking:
-            if self._asked_at is None or time.monotonic() - self._asked_at >= KEPT_SECONDS:
-                self._told = await self._discover()
-                self._asked_at = time.monotonic()
-            return self._told
+        """What our application says of itself; empty where it says nothing. Asked once for all who ask meanwhile, in a
+        task of its own: whoever asks and goes away must not have it asked again and again."""
+        if self._asked_at is None or time.monotonic() - self._asked_at >= KEPT_SECONDS:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._discover(), name="describe: the application")
+            await asyncio.shield(self._asking)
+        return self._told
 
-    async def _discover(self) -> dict[str, Object]:
+    async def _discover(self) -> None:
         request = Request(Address(self._own, DISCOVER, secrets.token_hex(16)), {})
         try:
             answer = await self._deliver(request, DISCOVER_SECONDS)
+            self._told = offered(answer.result) if answer.error is None else {}
         except EpsError:  # whoever calls it learns what is wrong with it
-            return {}
-        return offered(answer.result) if answer.error is None else {}
+            self._told = {}
+        finally:
+            self._asked_at, self._asking = time.monotonic(), None

@@ -187,7 +187,7 @@ class AsyncClient(Given):
 
     async def _cancel(self, call_id: str) -> None:
         cancel = {"jsonrpc": "2.0", "method": "_cancel", "params": {"id": call_id}, "id": token_hex(16)}
-        with suppress(aiohttp.ClientError, OSError, ValueError), Attempt():
+        with suppress(aiohttp.ClientError, OSError, RuntimeError, ValueError), Attempt():
             async with asyncio.timeout(WITHDRAW_SECONDS):
                 body = json.dumps(cancel).encode()
                 async with self._request(body, {"Content-Type": "application/json"}) as response:

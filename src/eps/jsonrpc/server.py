@@ -331,7 +331,7 @@ class JsonRpcServer:
             held.begin()
             if request.transport is None:
                 raise ConnectionResetError("the client has gone before its call began")
-            call = replace(call, asker=_asker(request, caller))
+            call = Call(call.method, call.params, call.id, call.client_names, _asker(request, caller))
             response = await self._handler(call)
         except EpsError as error:
             if isinstance(error, Busy):
