@@ -46,7 +46,7 @@ def directory() -> Directory:
 async def names(made: Discovery, directory: Directory, sender: str, **params: Any) -> list[tuple[str, str, str]]:
     entry = directory.entry(Operator(sender))
     assert entry is not None
-    answer = await made.describe(params, entry, directory)
+    answer = await made.describe(params, entry, directory, 60.0)
     return [(one["operator"], one["name"], one["described_by"]) for one in answer["methods"]]
 
 
@@ -81,6 +81,27 @@ async def test_who_asks_and_goes_away_causes_no_further_question(directory: Dire
         await asyncio.wait({asking})
     assert await names(made, directory, "hd-2") == [("hd-1", "lookup", "application")]
     assert len(asked.requests) == 1
+
+
+async def test_who_has_little_time_is_told_by_the_directory(directory: Directory) -> None:
+    may_answer = asyncio.Event()
+
+    async def slow(request: Request, seconds: float) -> Response:
+        given.append(seconds)
+        await may_answer.wait()
+        return Response(str(request.address), DOCUMENT)
+
+    given: list[float] = []
+    made, hd_2 = Discovery(HD_1, slow), directory.entry(HD_2)
+    assert hd_2 is not None
+    answer = await made.describe({}, hd_2, directory, 0.05)
+    assert [one["described_by"] for one in answer["methods"]] == ["directory"]
+    may_answer.set()
+    assert await names(made, directory, "hd-2") == [("hd-1", "lookup", "application")]
+    hd_1 = directory.entry(HD_1)
+    assert hd_1 is not None
+    await made.describe({"operator": "hd-2"}, hd_1, directory, 1.0)
+    assert given[-1] <= 1.0 and len(given) == 2
 
 
 async def test_an_application_that_is_not_there_is_described_by_the_directory(directory: Directory) -> None:

@@ -62,6 +62,18 @@ async def test_all_calls_with_the_id_are_withdrawn() -> None:
     assert all(isinstance(task.exception(), GivenUp) for task in tasks)
 
 
+async def test_who_has_no_name_withdraws_no_other_ones_call() -> None:
+    under_way = UnderWay()
+    tasks = [await begun(under_way, called(), sent=False) for _ in range(2)]
+    nameless = Call(CANCEL, {"id": "1"}, "c", asker=Asker(who="app", is_shared=True))
+    with pytest.raises(BadParams, match="2 calls have the id '1'"):
+        under_way.cancel(nameless)
+    tasks[0].cancel()
+    await asyncio.wait(tasks[:1])
+    assert under_way.cancel(nameless) == {"withdrawn": 1}
+    await asyncio.wait(tasks)
+
+
 async def test_a_call_that_ends_is_not_under_way() -> None:
     under_way = UnderWay()
 

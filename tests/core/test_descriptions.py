@@ -97,6 +97,9 @@ def test_what_is_not_said(method: dict[str, Any]) -> None:
 
 
 def test_definitions_that_are_none() -> None:
+    place = {"$defs": 5, "$ref": "#/components/schemas/x"}
+    document = {"methods": [{"name": "f", "result": {"schema": place}}], "components": {"schemas": {"x": {}}}}
+    assert offered(document)["f"]["result"] == {"$ref": "#/$defs/x", "$defs": {"x": {}}}
     method = {"name": "f", "params": [{"name": "a", "schema": {"$defs": 1}}]}
     assert offered({"methods": [method], "components": 1})["f"]["params"] == {"type": "object", "properties": {"a": {}}}
 
@@ -141,8 +144,9 @@ def test_another_operators_answer() -> None:
 @pytest.mark.parametrize(
     "answer",
     [None, {}, {"methods": 1}, {"methods": [1]}, {"methods": [{"name": "f"}]}, {"methods": [{"description": "f"}]},
-     {"methods": [{"name": "f", "description": "", "params": 1}]}],
-    ids=["null", "empty", "number", "no object", "no description", "no name", "params"],
+     {"methods": [{"name": "f", "description": "", "params": 1}]},
+     {"methods": [{"name": "f", "description": ""}] * (MAX_METHODS + 1)}],
+    ids=["null", "empty", "number", "no object", "no description", "no name", "params", "many"],
 )  # fmt: skip
 def test_what_is_no_answer(answer: Any) -> None:
     assert told_by_operator(answer, "ls-1") is None

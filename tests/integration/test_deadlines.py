@@ -98,11 +98,12 @@ async def test_more_than_a_servers_maximum_is_that(network: Network, port: str) 
     assert last_timeout(b) <= 3600
 
 
-async def test_a_time_that_is_none_is_refused(network: Network, port: str) -> None:
+@pytest.mark.parametrize("field", ["EPS-Timeout: soon", "EPS-Timeout: 5\r\nEPS-Timeout: 50"], ids=["word", "two"])
+async def test_a_time_that_is_none_is_refused(network: Network, port: str, field: str) -> None:
     reader, writer = await asyncio.open_connection("localhost", int(port.rpartition(":")[2]))
     body = b'{"jsonrpc":"2.0","method":"hd-2.echo","params":{},"id":"1"}'
-    head = "POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nEPS-Timeout: soon\r\n"
-    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    head = "POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}{field}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
     async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()

@@ -31,7 +31,7 @@ from eps.core.entries import Directory, Entry
 from eps.core.event import CallFinished, Emit, Level, Notice
 from eps.core.likeness import meant
 from eps.core.message import CLIENT_KEY, Error, Request, Response, Unread
-from eps.core.names import Operator
+from eps.core.names import Object, Operator
 from eps.core.permission import Denied, may_call
 from eps.core.recent import Recent
 from eps.core.removal import is_removed
@@ -225,11 +225,14 @@ class Broker:
             return await self._send_out(request, recipient_entry, deadline)
         ours = with_client(request, sender_entry)  # request stays: transport.large_values is to have the last of it
         if ours.address.method == DESCRIBE:
-            return Response(str(ours.address), await self._discovery.describe(ours.params, sender_entry, directory))
+            return Response(str(ours.address), await self._describe(ours, sender_entry, directory, deadline))
         if self._internal.handles(ours.address.method):
             result = await self._internal.handle(ours, sender, directory)
             return Response(str(ours.address), result)
         return await self._through_channel(ours, recipient_entry, sender, deadline)
+
+    async def _describe(self, request: Request, sender: Entry, directory: Directory, deadline: float) -> Object:
+        return await self._discovery.describe(request.params, sender, directory, deadline - time.monotonic())
 
     async def _ask(self, request: Request, seconds: float) -> Response:
         """A question of our own, to our application or to another operator."""

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from eps.core.address import Address
 from eps.core.descriptions import DESCRIBE, DISCOVER, EVERYBODY, methods_of, offered, told_by_operator
@@ -28,6 +29,9 @@ DISCOVER_SECONDS = 5.0
 
 DESCRIBE_SECONDS = 10.0
 """For another operator: that, and the way there."""
+
+FOR_OTHERS = 0.8
+"""Of the time that an asker has, what others get to answer: the rest is for the answer's way back."""
 
 MAX_LISTED = 10_000
 """Methods of all others together: a few MB."""
@@ -66,8 +70,11 @@ class Discovery:
                 hint=f"the operator of {own.name} grants rights in the section «services» of its directory entry",
             )
 
-    async def describe(self, params: Object, sender: Entry, directory: Directory) -> Object:
+    async def describe(self, params: Object, sender: Entry, directory: Directory, seconds: float) -> Object:
         """The answer: {``methods``: a list, see ``core.descriptions``}.
+
+        Args:
+            seconds: that are left for it; who has not described itself by then is described by the directory.
 
         Raises:
             BadParams: ``operator`` is none, or not for the sender to ask of us.
@@ -77,7 +84,7 @@ class Discovery:
         own = directory.entry(self._own)
         assert own is not None, "a call is delivered only where there is one"
         if operator is None or operator == self._own:
-            return {"methods": await self._of_ours(sender, own)}
+            return {"methods": await self._of_ours(sender, own, seconds)}
         if sender.name != self._own or not isinstance(operator, str):
             raise BadParams("invalid params: operator: leave it out; ask that operator's own server")
         if operator == EVERYBODY:
@@ -87,10 +94,10 @@ class Discovery:
             similar = meant(operator, directory.entries)
             hint = f"did you mean {similar}?" if similar else "list the operators with: eps directory show"
             raise UnknownOperator(f"{operator[:80]} is not in the directory that {self._own} has", hint=hint)
-        return {"methods": await self._of_another(own, entry)}
+        return {"methods": await self._of_another(own, entry, seconds)}
 
-    async def _of_ours(self, sender: Entry, own: Entry) -> list[Object]:
-        told = await self._application()
+    async def _of_ours(self, sender: Entry, own: Entry, seconds: float) -> list[Object]:
+        told = await self._application(seconds * FOR_OTHERS)
         names = callable_by(sender, own)
         if sender.name == self._own:  # its applications need no right
             names = list(dict.fromkeys([*own.callers, *told]))
@@ -108,22 +115,24 @@ class Discovery:
                 await asyncio.sleep(0)
         return found
 
-    async def _of_another(self, own: Entry, entry: Entry) -> list[Object]:
+    async def _of_another(self, own: Entry, entry: Entry, seconds: float) -> list[Object]:
         request = Request(Address(entry.name, DESCRIBE, secrets.token_hex(16)), {})
         try:
-            answer = await self._deliver(request, DESCRIBE_SECONDS)
+            answer = await self._deliver(request, min(DESCRIBE_SECONDS, seconds * FOR_OTHERS))
         except EpsError:
             answer = None  # it can't be asked now
         told = told_by_operator(answer.result, entry.name) if answer is not None and answer.error is None else None
         return told if told is not None else methods_of(entry, callable_by(own, entry))
 
-    async def _application(self) -> dict[str, Object]:
+    async def _application(self, seconds: float) -> dict[str, Object]:
         """What our application says of itself; empty where it says nothing. Asked once for all who ask meanwhile, in a
         task of its own: whoever asks and goes away must not have it asked again and again."""
         if self._asked_at is None or time.monotonic() - self._asked_at >= KEPT_SECONDS:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._discover(), name="describe: the application")
-            await asyncio.shield(self._asking)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await asyncio.shield(self._asking)
         return self._told
 
     async def _discover(self) -> None:

@@ -13,6 +13,7 @@ from eps.core.jsonrpc_text import Call, network_id
 from eps.core.message import Response
 from eps.core.names import Object
 from eps.errors import BadParams, GivenUp, OutcomeUnknown, Side
+from eps.reasons import Reason
 
 CANCEL = "_cancel"
 """The local method; a name without a dot is no operator's."""
@@ -62,10 +63,15 @@ class UnderWay:
         """Withdraw the calls with ``params.id`` of who asks for that: {``withdrawn``: how many there were}.
 
         Raises:
-            BadParams: no id is given.
+            BadParams: no id is given, or it is not known whose call is meant.
         """
         call_id = _id_in(asked)
         found = [one for one in self._calls.get((asked.asker.who, call_id), ()) if not one.withdrawn]
+        if len(found) > 1 and asked.asker.is_shared:
+            text = (
+                f"{len(found)} calls have the id {call_id[:80]!r}, and without certificates nobody knows whose they are"
+            )
+            raise BadParams(text, hint="give calls ids that nobody else gives, such as random ones")
         for one in found:
             one.withdrawn = True
             one.task.cancel()
@@ -84,4 +90,5 @@ def _withdrawn(call: Call) -> GivenUp | OutcomeUnknown:
     if not call.asker.sent:
         return GivenUp(f"{call.method} was withdrawn by its caller before it was sent")
     text = f"{call.method} was withdrawn by its caller after it was sent"
-    return OutcomeUnknown(text, hint="it may have been executed: look there before repeating it", side=Side.OURS)
+    hint = "it may have been executed: look there before repeating it"
+    return OutcomeUnknown(text, hint=hint, side=Side.OURS, reason=Reason.NO_ANSWER)

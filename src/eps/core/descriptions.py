@@ -23,7 +23,7 @@ EVERYBODY = "*"
 """In the place of an operator, where our own applications ask: all others."""
 
 MAX_METHODS = 1_000
-"""Of one application: a description is read by people, or made into one file of code."""
+"""Of one operator: a description is read by people, or made into one file of code."""
 
 MAX_CHARS = 256 * 1024
 """Of one application's description, as JSON: a thousand methods with some lines each. It is kept in memory, and sent to
@@ -148,10 +148,12 @@ def _with_shared(schema: Object, shared: Object) -> Object:
     needed: Object = {}
     looked_at: list[Any] = [schema]
     while shared and looked_at:
-        for name in set(_references(looked_at.pop())) & (shared.keys() - needed.keys()):
-            needed[name] = shared[name]
-            looked_at.append(shared[name])
-    return schema | {"$defs": needed | schema.get("$defs", {})} if needed else schema
+        for name in _references(looked_at.pop()):
+            if name in shared and name not in needed:
+                needed[name] = shared[name]
+                looked_at.append(shared[name])
+    own = schema.get("$defs")
+    return schema | {"$defs": needed | (own if isinstance(own, dict) else {})} if needed else schema
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -181,7 +183,7 @@ def _moved(value: Any) -> Any:
 def told_by_operator(answer: Any, operator: str) -> list[Object] | None:
     """The methods in another operator's answer to ``_describe``; None: it is none."""
     methods = answer.get("methods") if isinstance(answer, dict) else None
-    if not isinstance(methods, list) or not all(_is_method(one) for one in methods):
+    if not isinstance(methods, list) or len(methods) > MAX_METHODS or not all(_is_method(one) for one in methods):
         return None
     keys = ("name", "service", "description", "params", "result", "described_by")
     return [{"operator": operator, **{key: one.get(key) for key in keys}} for one in methods]

@@ -25,17 +25,24 @@ class Asker:
     Attributes:
         timeout: seconds that he gives it, from its arrival on; None: he doesn't say.
         who: by what he is known among those who ask here: only he may withdraw what he has asked.
+        is_shared: others may be known by the same: who shows no certificate has an address, no name.
         sent: whether it may have left us.
     """
 
-    __slots__ = ("_is_there", "sent", "timeout", "who")
+    __slots__ = ("_is_there", "is_shared", "sent", "timeout", "who")
 
     def __init__(
-        self, is_there: Callable[[], bool] = always, *, timeout: float | None = None, who: Hashable = None
+        self,
+        is_there: Callable[[], bool] = always,
+        *,
+        timeout: float | None = None,
+        who: Hashable = None,
+        is_shared: bool = False,
     ) -> None:
         self._is_there = is_there
         self.timeout = timeout
         self.who = who
+        self.is_shared = is_shared
         self.sent = False
 
     def waits(self) -> bool:

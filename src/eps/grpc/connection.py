@@ -18,7 +18,7 @@ from eps.core.message import Asker
 from eps.core.names import Operator
 from eps.core.told_seconds import OF_CALLER
 from eps.core.trace import CURRENT, TOOK, TRACEPARENT, current_id, seconds_in
-from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown
+from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown, Side
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.dialled import Dialled
 from eps.grpc.framing import (
@@ -156,7 +156,7 @@ class ClientConnection:
 
     async def _call(self, service: str, body: bytes, timeout: float, asker: Asker) -> pb.Response:
         if timeout <= 0:
-            raise NotSent(f"no time was left to call {self.operator}")
+            raise NotSent(f"no time was left to call {self.operator}", side=Side.OURS)
         stream: WireStream | None = None
         try:
             async with asyncio.timeout(timeout):

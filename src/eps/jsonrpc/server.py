@@ -394,7 +394,10 @@ class JsonRpcServer:
 def _asker(request: web.BaseRequest, caller: Caller) -> Asker:
     """Who waits for the answer, and how long; raises BadRequest: that is no time."""
     try:
-        timeout = read_timeout(request.headers.get(TIMEOUT))
+        told = request.headers.getall(TIMEOUT, ())
+        timeout = read_timeout(", ".join(told) if told else None)  # two are none: nobody knows which one counts
     except ValueError as error:
         raise BadRequest(str(error), hint="or leave it out") from None
-    return Asker(lambda: request.transport is not None, timeout=timeout, who=caller.who)
+    return Asker(
+        lambda: request.transport is not None, timeout=timeout, who=caller.who, is_shared=caller.fingerprint is None
+    )
