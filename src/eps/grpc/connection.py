@@ -298,6 +298,11 @@ class ClientConnection:
         return OutcomeUnknown(f"{lost} before the answer came", hint="the call may have been executed")
 
 
+_SAYS_NOT_WHETHER_IT_RAN = (Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.UNAVAILABLE)
+"""UNAVAILABLE is also what gRPC's libraries answer for a connection that ends while a call runs; the C library even in
+place of a refusal, where its idle connection ends in the very moment in which a call comes."""
+
+
 def _past(reason: str) -> str:
     return f"the connection was over: {reason}"
 
@@ -315,6 +320,6 @@ def _require_grpc(operator: Operator, headers: Mapping[str, str]) -> None:
 
 def _status_error(operator: Operator, line: StatusLine) -> DeliveryError:
     text = f"{operator} answered {line.status.name}: {line.text or 'no reason given'}"
-    if line.status in (Status.DEADLINE_EXCEEDED, Status.CANCELLED):
+    if line.status in _SAYS_NOT_WHETHER_IT_RAN:
         return OutcomeUnknown(text, hint="the call may have been executed in part")
     return DeliveryError(text)
