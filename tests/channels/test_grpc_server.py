@@ -5,11 +5,12 @@ from typing import cast
 import pytest
 
 from eps.channels.connected import ConnectedStream
-from eps.channels.grpc_server import _send_down
+from eps.channels.grpc_server import _send_down, check_begun
 from eps.core.address import Address
 from eps.core.message import Asker, Request, Response
 from eps.core.names import Operator
 from eps.core.told import error_response
+from eps.core.trace import CURRENT, Trace
 from eps.errors import NotSent
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
@@ -23,7 +24,8 @@ class Holder:
 
     operator = B
 
-    def __init__(self, teller: str) -> None:
+    def __init__(self, teller: str, *, is_ours: bool) -> None:
+        self.is_ours = self.is_stopping = is_ours
         error = NotSent("it is stopping", reason=Reason.STOPPING)
         self.answer = error_response("hd-2.f(1)", error, teller)
 
@@ -31,15 +33,27 @@ class Holder:
         return codec.encode_response(self.answer, request.id)
 
 
-async def call(teller: str) -> Response:
+async def call(teller: str, *, is_ours: bool = True) -> Response:
     request = Request(Address(B, "f", "1"), {})
-    return await _send_down(cast(ConnectedStream, Holder(teller)), request, A, 5.0)
+    trace = Trace("1" * 32)
+    trace.of_our_kind = is_ours  # as the stream's call sets it
+    before = CURRENT.set(trace)
+    try:
+        return await _send_down(cast(ConnectedStream, Holder(teller, is_ours=is_ours)), request, A, 5.0)
+    finally:
+        CURRENT.reset(before)
 
 
 async def test_a_server_that_stops_has_not_begun_the_call() -> None:
     with pytest.raises(NotSent, match="is stopping") as raised:
         await call(B)
     assert raised.value.reason is Reason.STOPPING
+
+
+async def test_behind_a_server_in_use_only_an_application_can_have_said_so() -> None:
+    answer = await call(B, is_ours=False)
+    assert answer.error is not None and "told_by" not in answer.error.data
+    check_begun(error_response("", NotSent("", reason=Reason.STOPPING), B).error, Holder(B, is_ours=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("teller", ["", "hd-3"])

@@ -14,6 +14,7 @@ from eps.core.message import Asker, Error, Request, Response
 from eps.core.names import Operator
 from eps.core.overload import Fixed
 from eps.errors import GivenUp, Unreachable
+from eps.grpc import codec
 from eps.jsonrpc.client import JsonRpcClient
 from support.testing import Events, jsonrpc_server
 
@@ -104,6 +105,27 @@ async def test_an_application_does_not_speak_as_a_server(method: str, passes: bo
         answer = await leading.deliver(Request(Address(LS_1, method, "7"), {}), HD_1, 5)
         await leading.close()
     assert answer.error == Error(500, "text", data if passes else {"outcome": "not_sent", "own": 1})
+
+
+@pytest.mark.parametrize("beside", [{}, {"told_by": 1}], ids=["below", "below and beside"])
+async def test_nor_below_what_is_unwrapped_on_the_way(beside: dict[str, int]) -> None:
+    """Each server on the way takes one ``_`` away: whoever stands behind them must not find a server's words there."""
+    data: dict[str, Any] = {"outcome": "not_sent", "told_by": "ls-1", "reason": "stopping"}
+    for _ in range(4):
+        data = {"_": data, **beside}
+
+    async def application(call: Call) -> Response:
+        return Response(call.id, error=Error(500, "text", data))
+
+    async with jsonrpc_server(application) as server:
+        leading = channel(server.port)
+        answer = await leading.deliver(Request(Address(LS_1, "add", "7"), {}), HD_1, 5)
+        await leading.close()
+    for _ in range(4):
+        answer = codec.decode_response(codec.encode_response(answer, "7"), "7")
+        assert answer.error is not None
+    assert answer.error is not None
+    assert answer.error.data == {"outcome": "not_sent", "reason": "stopping"}
 
 
 async def test_loose_answers_are_understood_and_each_looseness_is_told_once() -> None:

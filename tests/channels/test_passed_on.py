@@ -90,8 +90,8 @@ async def test_what_no_address_can_be_read_of_is_refused(setup: Setup) -> None:
 class FakeStream:
     """A stream that is held to us, with one answer."""
 
-    def __init__(self, answer: pb.Response) -> None:
-        self.operator, self.is_stopping, self._answer = PROXY, False, answer
+    def __init__(self, answer: pb.Response, *, is_ours: bool = True) -> None:
+        self.operator, self.is_stopping, self._answer, self.is_ours = PROXY, False, answer, is_ours
 
     async def call(self, message: pb.Request, timeout: float, asker: Asker) -> pb.Response:
         return self._answer
@@ -110,3 +110,14 @@ async def test_what_is_for_one_that_is_connected_here_goes_down_its_stream(
     assert answer.error is not None
     assert (answer.error.data["told_by"], answer.error.data["outcome"]) == (HD_2, "not_sent")
     assert stream.is_stopping
+
+
+async def test_what_a_server_in_use_passes_on_is_no_server_s(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sibling that gets it believes us, who let no application speak as a server."""
+    said = error_response("", NotSent("it stops", reason=Reason.STOPPING), PROXY)
+    stream = FakeStream(codec.encode_response(said, f"{PROXY}.f(1)"), is_ours=False)
+    monkeypatch.setattr(Connected, "get", lambda connected, operator: stream)
+    answer = await setup.ask(setup.peer(HD_2), PROXY, HD_2)
+    assert answer.error is not None
+    assert (answer.error.data["reason"], answer.error.data["outcome"]) == ("stopping", "not_sent")
+    assert "told_by" not in answer.error.data and not stream.is_stopping

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from eps.channels.peers import DirectoryPins, answer_request, from_peer, sender_of
+from eps.channels.peers import DirectoryPins, answer_request, from_peer, read_answer, sender_of
+from eps.core.address import parse_address
 from eps.core.message import Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Operator
+from eps.core.trace import CURRENT, Trace
 from eps.errors import EpsError, NotFound, TlsFailed
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
@@ -42,6 +44,31 @@ def test_what_a_server_says_for_itself_is_quoted_with_its_name_and_reasons_are_s
     odd = {"told_by": "hd-2", "reason": "their word", "hint": 7}
     error = from_peer(Response("1", error=Error(500, "no", odd)), Operator("hd-2")).error
     assert error is not None and error.data == {**odd, "hint": ""}
+
+
+@pytest.mark.parametrize(
+    ("of_our_kind", "teller", "is_believed"),
+    [(True, "hd-2", True), (True, "hd-1", False), (False, "hd-2", False), (None, "hd-2", False)],
+    ids=["its own", "another's", "in use", "nobody knows"],
+)
+async def test_who_speaks_as_a_server(of_our_kind: bool | None, teller: str, is_believed: bool) -> None:
+    """Servers in use pass on what their applications say, and nobody speaks for another operator."""
+    data = {"stage": "call", "side": "ours", "outcome": "not_sent", "hint": "", "told_by": teller}
+    message = codec.encode_response(Response("", error=Error(500, "no", data)), "hd-2.f(1)")
+    trace = None if of_our_kind is None else Trace("1" * 32)
+    if trace is not None:
+        trace.of_our_kind = bool(of_our_kind)
+    before = CURRENT.set(trace)
+    try:
+        answer = await read_answer(message, Request(parse_address("hd-2.f(1)"), {}))
+        tunnel = await read_answer(message, Request(parse_address("hd-2._connectionRequest(1)"), {}))
+    finally:
+        CURRENT.reset(before)
+    assert answer.error is not None and tunnel.error is not None
+    assert (answer.error.message, "told_by" in answer.error.data) == (
+        ("hd-2 reports: no", True) if is_believed else ("no", False)
+    )
+    assert tunnel.error.data["told_by"] == teller, "questions for tunnels pass several servers"
 
 
 def test_what_others_say_is_nobody_s_to_quote() -> None:

@@ -26,6 +26,8 @@ def test_where_the_system_does_not_tell_nobody_is_named(tmp_path: Path) -> None:
     (tmp_path / "7" / "comm").write_text("nginx\n")
     assert owner_of(80, tmp_path) == "nginx (process 7)"
     assert owner_of(81, tmp_path) == ""
+    (tmp_path / "7" / "comm").write_bytes(b"x\x1b[2J\nok\xff\n")  # a program calls itself what it likes
+    assert owner_of(80, tmp_path) == "x\\x1b[2J\\nok\N{REPLACEMENT CHARACTER} (process 7)"
 
 
 def test_not_every_process_is_looked_at(tmp_path: Path) -> None:

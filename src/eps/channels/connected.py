@@ -56,8 +56,8 @@ class ConnectedStream:
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
         self._ended = ""
         self._leaving = ""
-        self._is_ours = answers_unordered(stream.client_metadata)
-        self._back_within = "seconds" if self._is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
+        self.is_ours = answers_unordered(stream.client_metadata)
+        self._back_within = "seconds" if self.is_ours else "a minute"  # PROTOCOL.md section 9, «Streams»
 
     @property
     def burden(self) -> tuple[bool, int, int]:
@@ -77,8 +77,8 @@ class ConnectedStream:
         asker = asker or Asker()
         trace = CURRENT.get()
         if trace is not None:
-            trace.of_our_kind = self._is_ours
-        if trace is not None and self._is_ours:
+            trace.of_our_kind = self.is_ours
+        if trace is not None and self.is_ours:
             codec.tell_trace(request, trace.parent())
         answer: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
@@ -89,7 +89,7 @@ class ConnectedStream:
                 if not asker.begin():
                     raise GivenUp
                 sent = True
-                if self._is_ours and asker.timeout is not None:
+                if self.is_ours and asker.timeout is not None:
                     codec.tell_timeout(request, until - time.monotonic())
                 self._stream.expect(answer)
                 await self._stream.send(request)
@@ -107,7 +107,7 @@ class ConnectedStream:
                 reason=Reason.NO_ANSWER,
             ) from None
         else:
-            if trace is not None and trace.given and self._is_ours:
+            if trace is not None and trace.given and self.is_ours:
                 trace.there = seconds_in(response.took)
             return response
         finally:

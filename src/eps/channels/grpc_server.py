@@ -225,7 +225,7 @@ def check_begun(error: Error, stream: ConnectedStream) -> None:
     that it has begun."""
     operator = stream.operator
     data = error.data if isinstance(error.data, dict) else {}
-    is_its_own = data.get(TOLD_BY) == operator
+    is_its_own = stream.is_ours and data.get(TOLD_BY) == operator
     if is_its_own and data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
         stream.is_stopping = True  # the next attempt takes another, where there is one
         hint = f"try again when the server of {operator} runs again"

@@ -12,7 +12,7 @@ from eps.core.event import Emit
 from eps.core.message import CLIENT_KEY, Error, Request, Response, unwrap
 from eps.core.names import Object, Operator
 from eps.core.overload import Limit
-from eps.core.told import TOLD_BY
+from eps.core.told import anonymous
 from eps.errors import AnswerRefused, GivenUp, OutcomeUnknown
 from eps.jsonrpc.client import JsonRpcClient
 from eps.jsonrpc.spread import SpreadClient
@@ -118,7 +118,4 @@ def shortened(params: Object) -> Object:
 def _in_its_own_name(error: Error, method: str) -> Error:
     """An application's error, which says no longer that a server has made it: callers believe a server that says that a
     call was never begun. A public proxy is asked for tunnels, and answers for its operator."""
-    data = error.data
-    if method in TUNNEL_METHODS or not isinstance(data, dict) or TOLD_BY not in data:
-        return error
-    return replace(error, data={key: value for key, value in data.items() if key != TOLD_BY})
+    return error if method in TUNNEL_METHODS else replace(error, data=anonymous(error.data))

@@ -5,12 +5,14 @@ if its sender had come here; what it has for another operator goes down the stre
 """
 
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from eps.channels.grpc_server import GrpcServerChannel, check_begun
 from eps.channels.peers import answer_request_of, asker_of, is_of
 from eps.channels.siblings import PASSED_ON, seconds_of
+from eps.core.message import Response
 from eps.core.names import Operator
-from eps.core.told import error_response
+from eps.core.told import anonymous, error_response
 from eps.errors import EpsError, NoRoute
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
@@ -44,6 +46,10 @@ class OneOfSeveralServers(GrpcServerChannel):
         asker = asker_of(message)
         answer = await stream.call(message, seconds_of(asker), asker)
         told = codec.decode_response(answer, "").error if answer.HasField("error") else None
-        if told is not None:
-            check_begun(told, stream)
-        return answer
+        if told is None:
+            return answer
+        check_begun(told, stream)
+        if stream.is_ours:
+            return answer
+        named = replace(told, data=anonymous(told.data))  # whoever gets it takes us for one who lets nobody else say so
+        return codec.encode_response(Response("", error=named), answer.id)

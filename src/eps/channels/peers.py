@@ -1,6 +1,7 @@
 """What the two gRPC channels share: a peer's request to its answer, a peer's errors, and whose relays we dial."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from eps.channels import Deliver
@@ -9,8 +10,9 @@ from eps.core.endpoint import RelayTrust, relay_trust
 from eps.core.json_pieces import has_few
 from eps.core.message import Asker, Error, Request, Response, Unread
 from eps.core.names import Fingerprint, Object, Operator, shown
-from eps.core.told import TOLD_BY, error_response, quoted, reported
+from eps.core.told import TOLD_BY, anonymous, error_response, quoted, reported
 from eps.core.told_seconds import read_timeout
+from eps.core.trace import CURRENT
 from eps.directory import DirectorySource
 from eps.errors import AnswerRefused, BadRequest, EpsError, NotFound, NotPermitted, Outcome, Side, Stage, TooLarge
 from eps.grpc import codec
@@ -86,9 +88,13 @@ async def _decode_response(message: pb.Response, request_id: str) -> Response:
     return await LARGE_VALUES.decoded(size, decode, lambda response: response.value)
 
 
-async def read_answer(message: pb.Response, request: Request) -> Response:
+async def read_answer(message: pb.Response, request: Request, tellers: Collection[str] | None = None) -> Response:
     """The answer of the operator that ``request`` went to, its error told from our side; but for questions for a
     tunnel, which pass several servers: who asks first makes out whose a failure is (``core.told``).
+
+    Args:
+        tellers: whose servers are believed that they have made an error. By default the operator's own, if it is of our
+            kind: those in use pass on whatever their applications say, also that a call was never begun.
 
     Raises:
         AnswerRefused: it holds what JSON can't express, or is nested too deep.
@@ -101,7 +107,19 @@ async def read_answer(message: pb.Response, request: Request) -> Response:
             f"{operator} executed the call, but its answer can't be passed on: {error.message}",
             hint=f"look there before repeating it; what {operator} answers with must change",
         ) from error
-    return from_peer(response, operator, translated=request.address.method not in TUNNEL_METHODS)
+    if request.address.method in TUNNEL_METHODS:
+        return from_peer(response, operator, translated=False)
+    if tellers is None:
+        trace = CURRENT.get()
+        tellers = (operator,) if trace is not None and trace.of_our_kind else ()
+    return from_peer(_in_its_own_name(response, tellers), operator)
+
+
+def _in_its_own_name(response: Response, tellers: Collection[str]) -> Response:
+    error = response.error
+    if error is None or not isinstance(error.data, dict) or error.data.get(TOLD_BY) in (*tellers,):
+        return response
+    return replace(response, error=replace(error, data=anonymous(error.data)))
 
 
 def _executed(error: BadRequest) -> AnswerRefused:

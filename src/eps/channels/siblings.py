@@ -180,7 +180,8 @@ class Siblings:
         operator, failure = request.address.operator, None
         for sibling in self._in_turn():
             try:
-                answer = await read_answer(await sibling.call(message, timeout, request.asker), request)
+                message_back = await sibling.call(message, timeout, request.asker)
+                answer = await read_answer(message_back, request, (operator, self._name))
                 if answer.error is not None:
                     check_told(answer.error, self._name)
                 return answer

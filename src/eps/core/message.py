@@ -7,6 +7,9 @@ from typing import Any
 from eps.core.address import Address
 from eps.core.names import Object
 
+WRAPPER = "_"
+"""The lone key of an object in which a value that is none travels (PROTOCOL.md section 3)."""
+
 CLIENT_KEY = "_client"
 """The key of ``params`` under which each receiving server puts the sender's name and directory entry."""
 
@@ -131,15 +134,15 @@ def wrap(value: Any) -> Object:
         return {}
     if isinstance(value, dict):
         return value
-    return {"_": value}
+    return {WRAPPER: value}
 
 
 def unwrap(value: Object | None) -> Any:
     """The reverse of :func:`wrap`; an absent object is ``{}``."""
     if value is None:
         return {}
-    if len(value) == 1 and "_" in value:
-        return value["_"]
+    if len(value) == 1 and WRAPPER in value:
+        return value[WRAPPER]
     return value
 
 

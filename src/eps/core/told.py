@@ -6,9 +6,9 @@ operator is quoted, short, and in characters that do no harm; it never decides w
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from eps.core.message import Error, Response
+from eps.core.message import WRAPPER, Error, Response
 from eps.core.wording import plain
 from eps.errors import EpsError, Side, Stage
 from eps.reasons import FROM_ELSEWHERE, TABLE, Reason, reason_of
@@ -113,6 +113,18 @@ class Failure:
         """What an EPS server answered, ours or the callee's."""
         known = reason_of(error.data.get("reason")) if isinstance(error.data, dict) else None
         return cls(known.value if known is not None else "", quoted(error.message), quoted(call_id))
+
+
+def anonymous(data: Any) -> Any:
+    """``data`` of an application's error, which no longer says that a server has made it (:data:`TOLD_BY`). On its way
+    it may be unwrapped more than once (``core.message.unwrap``): so what lies below lone ``_`` is looked at, too."""
+    if not isinstance(data, dict):
+        return data
+    kept = {key: value for key, value in data.items() if key != TOLD_BY} if TOLD_BY in data else data
+    if len(kept) == 1 and WRAPPER in kept:
+        inner = anonymous(kept[WRAPPER])
+        return kept if inner is kept[WRAPPER] else {WRAPPER: inner}
+    return kept
 
 
 def error_response(request_id: str, error: EpsError, teller: str = "", *, abroad: bool = False) -> Response:

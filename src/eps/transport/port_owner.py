@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from eps.core.wording import plain
+
 PROC = Path("/proc")
 
 LISTEN = "0A"
@@ -23,7 +25,8 @@ def owner_of(port: int, proc: Path = PROC, most: int = MAX_PROCESSES) -> str:
             break
         if _has_one_of(process, sockets):
             with suppress(OSError):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+                name = (process / "comm").read_bytes().strip().decode(errors="replace")  # whatever it has called itself
+                return f"{plain(name)} (process {process.name})"
     return ""
 
 

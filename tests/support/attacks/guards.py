@@ -345,6 +345,20 @@ DIRECTORY = (
 
 PEERS = (
     Guard(
+        "an application's error does not say that a server has made it, however deep",
+        "core/told.py",
+        "    if len(kept) == 1 and WRAPPER in kept:",
+        "    if False:",
+        "channels/test_jsonrpc_client.py::test_nor_below_what_is_unwrapped_on_the_way",
+    ),
+    Guard(
+        "servers in use are not believed that a call was never begun",
+        "channels/peers.py",
+        "if trace is not None and trace.of_our_kind else ()",
+        "if True else ()",
+        "channels/test_peers.py::test_who_speaks_as_a_server",
+    ),
+    Guard(
         "who may call nothing is told of no method",
         "broker/discovery.py",
         "        if not callable_by(sender, own):\n            raise",

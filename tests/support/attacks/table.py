@@ -208,6 +208,18 @@ CALLS = (
         ),
     ),
     Attack(
+        "An application answers with words of a server: that a call was never begun, so that it is sent again",
+        "the key that says whose server made an error is taken out of what applications say, however deep it is "
+        "wrapped; of servers in use it is not believed",
+        "`call`: as any error of that application",
+        (
+            "channels/test_jsonrpc_client.py::test_nor_below_what_is_unwrapped_on_the_way",
+            "channels/test_peers.py::test_who_speaks_as_a_server",
+            "channels/test_grpc_server.py::test_behind_a_server_in_use_only_an_application_can_have_said_so",
+            "broker/test_broker.py::test_an_application_cannot_pass_for_the_network",
+        ),
+    ),
+    Attack(
         "Calls that make an application fail, to learn where it is and what it says",
         "that it failed, and nothing of the answer or of an internal URL",
         "`call`, with the URL, in our own log alone",
