@@ -432,7 +432,7 @@ class Broker:
             fault=end.fault,
             reason=end.reason,
             detail=end.detail,
-            call_id=quoted(request.address.id) if error is not None else "",
+            call_id=quoted(request.address.id),
         )
         self._emit(event)
         return event

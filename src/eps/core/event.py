@@ -197,6 +197,11 @@ class CallFinished(Event):
         words = [f"code {self.code}", f"stage {self.stage}", self.reason, self.call_id and f"id {self.call_id}"]
         return f"{text}: {self.detail} [{', '.join(filter(None, words))}]"
 
+    @property
+    def peer(self) -> str:
+        """The other of the two."""
+        return self.recipient if self.direction == "local" else self.sender
+
     def what(self) -> str:
         """Without the time that it took, and why it failed."""
         return f"{self.direction} call {self.sender} → {self.recipient}.{self.method}: {self.outcome}"

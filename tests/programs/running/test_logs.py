@@ -5,13 +5,22 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from eps.core.event import CallFinished, Event, Level, Notice, Step
-from eps.programs.running.logs import SEVERITY, Format, LibraryLogs, LogWriter, adopt_library_logs, one_line
+from eps.programs.running.logs import (
+    SEVERITY,
+    Format,
+    LibraryLogs,
+    LogWriter,
+    adopt_library_logs,
+    one_line,
+    terminal_columns,
+)
 from support.testing import Terminal
 
 NOON = datetime(2026, 11, 22, 12, 0, 1, 234567, tzinfo=UTC)
@@ -27,6 +36,40 @@ def test_text_for_people() -> None:
     local = NOON.astimezone().strftime("%H:%M:%S")
     assert line(Notice(text="hello", hint="wave"), Format.TEXT) == f"{local}.234 info  hello (wave)\n"
     assert line(Notice(text="hello", level=Level.PANIC), Format.TEXT) == f"{local}.234 panic hello\n"
+
+
+LONG = Notice(text=f"a peer's certificate is not pinned: {'ab' * 32} is what it shows, and nobody here knows it")
+
+
+def at_terminal(event: Event, columns: int) -> list[str]:
+    shown = Terminal()
+    LogWriter("EPS", Level.TRACE, Format.TEXT, stream=shown, now=lambda: NOON, columns=lambda: columns)(event)
+    return shown.getvalue().splitlines()
+
+
+def test_at_a_terminal_long_lines_are_broken_between_words() -> None:
+    whole = line(LONG, Format.TEXT)
+    assert whole.count("\n") == 1, "in a file each event has one line"
+    for columns in (80, 100):
+        first, *others = lines = at_terminal(LONG, columns)
+        assert others and all(len(one) <= columns for one in lines)
+        assert all(one.startswith(" " * 13) and one[13] != " " for one in others)
+        assert " ".join([first, *(one.strip() for one in others)]) == whole.rstrip()
+        assert any("ab" * 32 in one for one in lines), "what is copied stays whole"
+    assert len(at_terminal(LONG, 300)) == len(at_terminal(LONG, 20)) == 1
+
+
+def test_how_wide_a_terminal_is() -> None:
+    assert terminal_columns() == 80 or os.isatty(sys.stderr.fileno())
+
+
+def test_calls_in_json_say_who_the_other_is_and_numbers_are_rounded() -> None:
+    call = {"sender": "hd-1", "recipient": "hd-2", "method": "m", "outcome": "ok", "call_id": "7", "trace": "1" * 32}
+    for direction, peer in (("local", "hd-2"), ("incoming", "hd-1")):
+        event = CallFinished(direction=direction, seconds=0.00123456789, there=1 / 3, **call)
+        told = json.loads(line(event, Format.JSON))
+        assert (told["peer"], told["seconds"], told["there"]) == (peer, 0.001235, 0.333333)
+        assert (told["call_id"], told["trace"], told["stage"], told["reason"]) == ("7", "1" * 32, "", "")
 
 
 @pytest.mark.parametrize(("level", "code"), [(Level.ERROR, 31), (Level.WARN, 33), (Level.DEBUG, 2), (Level.INFO, None)])

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -18,7 +19,7 @@ from typing import Protocol
 
 import orjson
 
-from eps.core.event import Event, Level, Notice
+from eps.core.event import CallFinished, Event, Level, Notice
 from eps.core.warn_rate import WarnRate
 
 SEVERITY = {level: rank for rank, level in enumerate(Level)}
@@ -26,6 +27,24 @@ SEVERITY = {level: rank for rank, level in enumerate(Level)}
 
 COLOURS = {Level.PANIC: 31, Level.FATAL: 31, Level.ERROR: 31, Level.WARN: 33, Level.DEBUG: 2, Level.TRACE: 2}
 """ANSI codes, on terminals only."""
+
+
+HANG = len("12:00:01.234 ")
+"""Where further lines of an event begin at a terminal: below its level, so that a fingerprint fits into 80 columns."""
+
+LEAST_COLUMNS = 40
+"""A terminal that is narrower breaks lines as it likes."""
+
+DIGITS = 6
+"""Behind the point in JSON: microseconds. What a float has beyond is no measurement."""
+
+
+def terminal_columns() -> int:
+    """Of the terminal that standard error leads to; it may be another size by the next line."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):  # it has been closed, say
+        return 80
 
 
 class Format(StrEnum):
@@ -53,6 +72,7 @@ class LogWriter:
         service: ``EPS``, ``PRO`` or ``SD_`` (PROTOCOL.md section 1).
         level: the least severe level that is written.
         style: how.
+        columns: of the terminal, if the log is read at one.
     """
 
     def __init__(
@@ -63,12 +83,14 @@ class LogWriter:
         *,
         stream: Stream | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        columns: Callable[[], int] = terminal_columns,
     ) -> None:
         self._service = service
         self._least = SEVERITY[level]
         self._stream: Stream = stream if stream is not None else sys.stderr
         self._now = now
-        self._colour = style is Format.TEXT and self._stream.isatty()
+        self._columns = columns
+        self._is_read = style is Format.TEXT and self._stream.isatty()
         self._render = {Format.TEXT: self._text, Format.IRIS: self._iris, Format.JSON: self._json}[style]
 
     def __call__(self, event: Event) -> None:
@@ -92,8 +114,10 @@ class LogWriter:
     def _text(self, event: Event) -> str:
         time = self._now().astimezone().strftime("%H:%M:%S.%f")[:-3]
         line = f"{time} {event.level.value:<5} {one_line(event.line())}"
-        code = COLOURS.get(event.level)
-        return f"\x1b[{code}m{line}\x1b[0m" if self._colour and code else line
+        if not self._is_read:
+            return line  # one for each event: who searches a file finds it whole
+        code, folded = COLOURS.get(event.level), _folded(line, self._columns())
+        return f"\x1b[{code}m{folded}\x1b[0m" if code else folded
 
     def _iris(self, event: Event) -> str:
         time = self._now().isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -101,7 +125,7 @@ class LogWriter:
         return f"{head} : {one_line(event.line())}"
 
     def _json(self, event: Event) -> str:
-        values = {name: getattr(event, name) for name in _field_names(type(event))}
+        values = {name: _rounded(getattr(event, name)) for name in _field_names(type(event))}
         line = {
             "time": self._now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "pid": os.getpid(),
@@ -112,12 +136,27 @@ class LogWriter:
         }
         if not event.left_out:
             del line["left_out"]
+        if isinstance(event, CallFinished):
+            line["peer"] = event.peer
         try:
             written = orjson.dumps(line)
         except orjson.JSONEncodeError:  # half a surrogate pair, say
             return json.dumps(line)
         # In ASCII: no character that some reader takes for the end of a line.
         return written.decode().encode("ascii", _ESCAPE).decode()
+
+
+def _folded(line: str, columns: int) -> str:
+    """``line`` broken at spaces; words that are longer, which are copied, stay whole."""
+    if len(line) <= columns or columns < LEAST_COLUMNS:
+        return line
+    indent = " " * HANG
+    lines = textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _rounded(value: object) -> object:
+    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 _ESCAPE = "eps.json"
