@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants lock proto clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants lock proto docs clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
@@ -20,6 +20,7 @@ help:
 	@echo 'make chaos           every fault that the network is to survive, and all other slow tests; cut links need root'
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
 	@echo 'make mutants         each guard against attacks taken away in turn: a test must notice'
+	@echo 'make docs            the documentation as a site that can be searched: build/docs/index.html'
 	@echo 'make lock            renew the lock files from pyproject.toml'
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -87,6 +88,12 @@ mutants: $(VENV)/.dev
 bench: $(VENV)/.dev
 	tests/packages.sh haproxy:haproxy iperf3:iperf3 ab:apache2-utils openssl:openssl
 	$(BIN)/python bench/run.py
+
+docs: $(VENV)/.dev
+	tests/packages.sh chromium:chromium
+	rm -rf build/screens
+	EPS_PICTURES=build/screens $(BIN)/python -m pytest -n0 -k pictures tests/programs/status/test_page.py
+	$(BIN)/python docs/site/build.py build/docs build/screens
 
 # The generated protobuf code is committed, so that nobody needs a compiler to install.
 proto: $(VENV)/.dev

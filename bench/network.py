@@ -8,7 +8,7 @@ import base64
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,12 @@ def make_tree(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(folder: Path, made: Path, roles: Sequence[str] = (), **options: Any) -> AsyncIterator[Network]:
+async def running(
+    folder: Path, made: Path, roles: Sequence[str] = (), make: Callable[..., Network] = Network, **options: Any
+) -> AsyncIterator[Network]:
     """A network whose servers all run and have answered a first relayed call."""
     async with AsyncExitStack() as stack:
-        network = await stack.enter_async_context(Network(folder, made, **options))
+        network = await stack.enter_async_context(make(folder, made, **options))
         application = Worker("application.py", str(network.application_port))
         await stack.enter_async_context(application)
         await application.hear()

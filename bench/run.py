@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 
 import loopback
+from audit import audit_rows
 from calls import Effort, call_rows, cold_rows, operator_rows
 from clients import client_rows
 from network import make_tree
@@ -32,6 +33,7 @@ Section = Callable[[Path, Path, Effort, Callable[[Row], None]], Awaitable[None]]
 
 SECTIONS: dict[str, tuple[str, Section]] = {
     "calls": ("Calls", call_rows),
+    "audit": ("The audit log", audit_rows),
     "client": ("Applications' clients", client_rows),
     "cold": ("A cold call", cold_rows),
     "relay": ("The relay: throughput", relay_rows),

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import axe_core_python
 import pytest
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+
+AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 
 SECONDS = 60.0
 """For whatever a browser on a loaded machine does."""
@@ -131,3 +134,12 @@ async def _tab(session: aiohttp.ClientSession, folder: Path) -> str:
             if tabs:
                 return str(tabs[0]["webSocketDebuggerUrl"])
             await asyncio.sleep(0.02)
+
+
+async def axe(page: Page) -> list[object]:
+    """What axe finds wrong, each with where it is."""
+    await page.value(AXE + "; 1")
+    script = "axe.run().then(r => r.violations.map(v => [v.id, v.help, v.nodes.map(n => n.html.slice(0, 200))]))"
+    found = await page.value(script)
+    assert isinstance(found, list)
+    return found

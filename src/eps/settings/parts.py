@@ -348,6 +348,8 @@ class KeepaliveSettings(Model):
 class StatusSettings(Model):
     """Where administrators see how the program is."""
 
+    alive: ClassVar[frozenset[str] | None] = frozenset({"allowed_names"})
+
     bind_address: BindAddress = Field(examples=["localhost:2132"])
     """Where the status page is. Without `tls` on loopback only, for everybody on this machine."""
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from eps.core.event import CallFinished, ignore
+from eps.core.event import AuditLinesLost, CallFinished, ignore
 from eps.core.names import Object
 from eps.programs.diagnosis.finding import Finding, Mark, well
 from eps.programs.diagnosis.lately import LATELY_SECONDS, MAX_SHOWN, Seen, ask_lately, judge_lately
 from eps.programs.running.control import Control, Handler, Session
+from eps.programs.running.families import Program
+from eps.programs.running.metrics import Metrics
 from eps.programs.running.troubles import TROUBLES, Troubles
+from eps.programs.status.asking import STANDING, Telling
 
 SOCKET, TRACE = "eps.control", "1" * 32
 SEEN = Seen("peer-off", "peer", "local call hd-1 → hd-2.m failed", "it is not connected", "", TRACE, 3, 12.0)
@@ -76,3 +79,25 @@ async def test_servers_that_do_not_tell(tmp_path: Path, answer: Object | None) -
             session.send(answer)
 
     assert await asked(tmp_path, tell) == ()
+
+
+async def test_a_doctor_says_what_only_the_running_server_knows(tmp_path: Path) -> None:
+    metrics = Metrics()
+    standing = {"eps_audit_failing": {(): 1.0}, "eps_tunnels_limit": {(): 10.0}, "eps_tunnels_open": {(): 9.0}}
+    metrics.belongs_to(Program.EPS, lambda: standing)
+    metrics(CallFinished(direction="local", sender="a", recipient="b", method="m", outcome="unknown", seconds=1,
+                         stage="call", fault="network"))  # fmt: skip
+    metrics(AuditLinesLost(lines=3))
+    control = Control(tmp_path, SOCKET, {STANDING: Telling(metrics.standing)}, ignore)
+    control.start()
+    try:
+        found = judge_lately(await ask_lately(tmp_path, SOCKET), [Finding("x", Mark.WRONG, "y", "", "ours", "")])
+    finally:
+        await control.close()
+    assert [one.what for one in found] == [
+        "of 1 call nobody knows whether it was executed",
+        "the audit log can't be written: its disk may be full, or its folder may not be written to",
+        "3 calls have no line in the audit log",
+        "90% of the proxy's places are taken: beyond them no tunnel can be made",
+    ]
+    assert {(one.mark, one.side) for one in found} == {(Mark.DOUBTFUL, "ours")}

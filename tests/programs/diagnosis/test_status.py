@@ -130,3 +130,12 @@ async def test_it_is_asked_and_printed(tmp_path: Path, capsys: pytest.CaptureFix
         await asyncio.gather(watching, return_exceptions=True)
     finally:
         await control.close()
+
+
+def test_a_certificate_that_ends_soon_is_wrong() -> None:
+    metrics = made(Program.SD, {}, {})
+    for days, said in ((31, ""), (29, "a certificate ends within 30 days"), (-1, "a certificate has ended")):
+        metrics.expire({"tls": metrics.standing.value()["at"] + days * 86_400})
+        words = words_of(metrics)
+        assert ("a certificate" in words) is bool(said)
+        assert said in words

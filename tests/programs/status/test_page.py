@@ -1,11 +1,12 @@
 """The status page as people have it: in Debian's Chromium, at a phone's and at a desk's width, light and dark."""
 
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import axe_core_python
+import pytest
 
 from eps.core.event import (
     CallFinished,
@@ -21,12 +22,11 @@ from eps.jsonrpc.callers import Callers
 from eps.programs.running.metrics import Metrics
 from eps.programs.running.tally import Numbers
 from eps.programs.status.server import StatusServer
-from support.browser import Page, browser, needs_chromium
+from support.browser import Page, axe, browser, needs_chromium
 from support.testing import Events
 
 pytestmark = needs_chromium
 
-AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 SCREENS = [(width, dark) for width in (375, 1440) for dark in (False, True)]
 
 EPS: Object = {
@@ -111,15 +111,6 @@ async def a_page() -> AsyncIterator[Shown]:
             await made.end()
 
 
-async def axe(page: Page) -> list[object]:
-    """What axe finds wrong, each with where it is."""
-    await page.value(AXE + "; 1")
-    script = "axe.run().then(r => r.violations.map(v => [v.id, v.help, v.nodes.map(n => n.html.slice(0, 200))]))"
-    found = await page.value(script)
-    assert isinstance(found, list)
-    return found
-
-
 async def test_it_is_readable_for_everybody_on_every_screen() -> None:
     async with a_page() as shown:
         page = shown.page
@@ -180,3 +171,19 @@ async def test_a_call_appears_at_once_and_a_restart_is_noticed() -> None:
         print(f"\na call appeared after {appeared:.2f} s, the page was live {reconnected:.2f} s after the restart")
         assert appeared < 10 and reconnected < 50  # ten times what it takes; what is promised: 1 s and 5 s
         assert [one for one in page.complaints if "ERR_CONNECTION_REFUSED" not in one] == []
+
+
+@pytest.mark.skipif(not os.environ.get("EPS_PICTURES"), reason="make docs wants them")
+async def test_pictures_for_the_documentation() -> None:
+    folder = Path(os.environ["EPS_PICTURES"])
+    folder.mkdir(parents=True, exist_ok=True)
+    async with a_page() as shown:
+        await shown.serve("eps", EPS)
+        for event in EVENTS:
+            shown.metrics(event)
+        for width, dark in SCREENS:
+            await shown.page.show(width, dark=dark)
+            await shown.open()
+            await shown.page.until("document.querySelector('table')")
+            await shown.page.picture(folder / f"status-{width}-{'dark' if dark else 'light'}.png")
+    assert len(list(folder.glob("*.png"))) == len(SCREENS)

@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -153,3 +154,39 @@ async def test_with_tls_names_decide() -> None:
     async with a_page(Metrics(), tls, events) as (_, url), aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
             await session.get(url + "/", ssl=anybody)
+
+
+async def test_it_takes_over_certificates_and_names_while_it_runs() -> None:
+    metrics = Metrics()
+    tls = certificates().tls_files("hd-1", allowed_names=("hd-1",))
+    hd_2 = client("hd-2")
+    async with a_page(metrics, tls) as (server, url), aiohttp.ClientSession() as session:
+
+        async def status(context: ssl.SSLContext) -> int:
+            async with session.get(url + "/status.json", ssl=context) as answer:
+                return answer.status
+
+        assert (await status(client("hd-1")), await status(hd_2)) == (200, 403)
+        watching = await session.get(url + "/events", ssl=client("hd-1"))
+        assert (await watching.content.readline()).startswith(b"retry")
+        other = certificates().tls_files("hd-2", allowed_names=("hd-2",))
+        renew = server.renewed(other, Callers(Operator("hd-2")))
+        assert await status(hd_2) == 403  # not before it is taken over
+        renew()
+        with pytest.raises(aiohttp.ClientPayloadError):  # who watched is let go, and comes back by itself
+            async with asyncio.timeout(30):
+                await watching.content.read()
+        watching.close()
+        assert (await status(client("hd-1")), await status(hd_2)) == (403, 200)
+        shown = await asyncio.to_thread(ssl.get_server_certificate, ("localhost", server.addresses[0][1]))
+        assert shown.strip() in Path(other.certificate_file or "").read_text()
+
+
+async def test_whether_there_is_tls_stays_as_it_was() -> None:
+    async with a_page(Metrics()) as (server, url), aiohttp.ClientSession() as session:
+        server.renewed(certificates().tls_files("hd-1"), Callers())()
+        async with session.get(url + "/status.json") as answer:
+            assert answer.status == 200
+        server.renewed(None, Callers())()
+        async with session.get(url + "/status.json") as answer:
+            assert answer.status == 200

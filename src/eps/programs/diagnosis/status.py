@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eps.core.age import spoken
+from eps.core.certificate import SOON
 from eps.core.names import Object
 from eps.core.wording import counted
 from eps.errors import StartError
@@ -27,6 +28,9 @@ WATCH_SECONDS = 1.0
 
 CLEAR = "\x1b[H\x1b[2J"
 """Of ECMA-48: to the first line, and all of the screen away."""
+
+NEARLY_FULL = 0.8
+"""As the alert says it."""
 
 OLD_SECONDS = 900.0
 """Without a confirmation a directory is old, as for the alert ``EpsDirectoryOld``."""
@@ -83,9 +87,26 @@ def _wrong(value: Object, now: float) -> Iterator[tuple[str, str]]:
         if peer.get("stream") == "down":
             name = peer["name"]
             yield "wrong", f"no stream to {name}: who reaches us through it can't call us (eps doctor {name})"
+    for text in only_it_knows(value):
+        yield "wrong", text
+
+
+def only_it_knows(value: Object) -> Iterator[str]:
+    """What is wrong, and nobody sees who looks from outside: doctors say it, too."""
     unknown = _sum(value, "eps_calls", lambda words: words[:2] == ["local", "unknown"])
     if unknown:
-        yield "wrong", f"of {counted(int(unknown), 'call', 'calls')} nobody knows whether it was executed"
+        yield f"of {counted(int(unknown), 'call', 'calls')} nobody knows whether it was executed"
+    if _sum(value, "eps_audit_failing"):
+        yield "the audit log can't be written: its disk may be full, or its folder may not be written to"
+    lost = _sum(value, "eps_audit_lines_lost")
+    if lost:
+        yield f"{counted(int(lost), 'call has', 'calls have')} no line in the audit log"
+    limit, taken = (
+        _sum(value, "eps_tunnels_limit"),
+        _sum(value, "eps_tunnels_open") + _sum(value, "eps_tunnels_waiting"),
+    )
+    if limit and taken / limit > NEARLY_FULL:
+        yield f"{taken / limit:.0%} of the proxy's places are taken: beyond them no tunnel can be made"
 
 
 def _calls(value: Object, now: float) -> Iterator[tuple[str, str]]:
@@ -128,6 +149,9 @@ def _certificates(value: Object, now: float) -> Iterator[tuple[str, str]]:
     if ends:
         (setting,), at = min(ends, key=lambda item: item[1])
         yield "certificates", f"the first ends {'in' if at > now else 'since'} {spoken(abs(at - now))}: {setting}"
+        if at - now < SOON.total_seconds():
+            what = "ends within 30 days" if at > now else "has ended"
+            yield "wrong", f"a certificate {what}: have the next one made, and pinned (eps config check)"
 
 
 def _last_calls(value: Object) -> list[str]:

@@ -112,7 +112,7 @@ class AuditLog:
         Raises:
             StartError: it can't be opened, or is no audit log.
         """
-        await self._open(self._file.path)
+        await self._go_on(self._file.path)
         self._ticking = asyncio.create_task(self._tick())
 
     async def close(self) -> None:
@@ -121,19 +121,19 @@ class AuditLog:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
             self._ticking = None
-        await self._end()
+        queue, self._queue = self._queue, None
+        await self._end(queue)
 
     async def let_go(self) -> None:
         """Another process goes on with the file: what is still under way here has its lines in one beside it."""
-        await self._end()
-        await self._open(f"{self._file.path}.{os.getpid()}")
+        await self._go_on(f"{self._file.path}.{os.getpid()}")
 
     async def take_back(self) -> None:
         """It did not come: go on with the file."""
-        await self._end()
-        await self._open(self._file.path)
+        await self._go_on(self._file.path)
 
-    async def _open(self, path: str) -> None:
+    async def _go_on(self, path: str) -> None:
+        """In that file, behind its last line; no call ends in between. What was written to before is closed."""
         loop = asyncio.get_running_loop()
 
         def moved() -> None:
@@ -142,23 +142,25 @@ class AuditLog:
 
         try:
             end = await asyncio.to_thread(_end_of, path)
-            self._queue = LineQueue(path, _never, moved, MAX_WAITING_CHARS)
+            queue = LineQueue(path, _never, moved, MAX_WAITING_CHARS)
         except OSError as error:
             hint = "see audit.file; the program's user must be able to write there"
             raise StartError(f"the audit log {path} can't be opened: {error.strerror or error}", hint=hint) from None
-        self._queue.__enter__()
-        self._chain, self._signed_at = end.chain, end.chain.count
+        queue.__enter__()
+        before, at_its_end = self._queue, self._chain
+        self._queue, self._chain, self._signed_at = queue, end.chain, end.chain.count
         if end.torn:
-            self._queue.write("\n")
-        if not self._chain.count:
+            queue.write("\n")
+        if not end.chain.count:
             self._write("begin", {"format": FORMAT, "operator": self._file.operator, "nonce": secrets.token_hex(16)})
         if end.torn:
             self._write("torn", end.torn)
+        await self._end(before, at_its_end)
 
-    async def _end(self) -> None:
-        queue, self._queue = self._queue, None
+    async def _end(self, queue: LineQueue | None, chain: Chain | None = None) -> None:
+        """Sign the end of what was written there, and close it."""
         if queue is not None:
-            self._sign_into(queue)
+            self._sign_into(queue, chain or self._chain)
             await asyncio.to_thread(queue.__exit__)
 
     # Calls
@@ -208,13 +210,13 @@ class AuditLog:
 
     def _sign(self) -> None:
         if self._queue is not None:
-            self._sign_into(self._queue)
+            self._sign_into(self._queue, self._chain)
+            self._signed_at = self._chain.count
 
-    def _sign_into(self, queue: LineQueue) -> None:
+    def _sign_into(self, queue: LineQueue, chain: Chain) -> None:
         """A head; it says nothing new where nothing came since the last one, but in a new file."""
-        head = self._chain.head(self._now())
-        queue.write(self._chain.line(self._now(), "head", {"at": head.at, "signature": self._file.sign(head)}))
-        self._signed_at = self._chain.count
+        head = chain.head(self._now())
+        queue.write(chain.line(self._now(), "head", {"at": head.at, "signature": self._file.sign(head)}))
 
     async def _tick(self) -> None:
         while True:

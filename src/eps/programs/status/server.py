@@ -14,6 +14,8 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 
 import orjson
@@ -82,7 +84,8 @@ class StatusServer:
     ) -> None:
         self._standing = standing
         self._tls = tls
-        self._gate = Gate("status", tls, callers, sparing(emit, time.monotonic))
+        self._emit = sparing(emit, time.monotonic)
+        self._gate = Gate("status", tls, callers, self._emit)
         self._context: ssl.SSLContext | None = None
         self._files = {
             path: (resources.files("eps.programs.status").joinpath("assets", name).read_bytes(), kind)
@@ -92,6 +95,7 @@ class StatusServer:
         self._watchers: set[asyncio.Task[object]] = set()
         self._text = b""
         self._is_closing = False
+        self._generation = 0
         self._news = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._listener = Listener("status", bind_address, self._accept, emit=emit)
@@ -106,6 +110,27 @@ class StatusServer:
         self._context = server_context(self._tls, ["http/1.1"]) if self._tls is not None else None
         self._http = web.Server(self._answer, access_log=None)
         await self._listener.start()
+
+    def renewed(self, tls: TlsFiles | None, callers: Callers) -> Callable[[], None]:
+        """Make ready to show certificates, and to be seen, as other settings say; it takes effect with the result.
+
+        Who watches is let go, and comes back by itself, as far as it may. Whether there is TLS at all stays as it is.
+
+        Raises:
+            StartError: a certificate can't be used.
+        """
+        if (tls is None) is not (self._tls is None):
+            return _nothing
+        context = server_context(tls, ["http/1.1"]) if tls is not None else None
+        return partial(self._become, context, tls, callers)
+
+    def _become(self, context: ssl.SSLContext | None, tls: TlsFiles | None, callers: Callers) -> None:
+        self._context, self._tls = context, tls
+        self._gate = Gate("status", tls, callers, self._emit)
+        self._generation += 1
+        self._look()
+        for connection in list(self._http.connections) if self._http is not None else ():
+            connection.force_close()
 
     async def close(self) -> None:
         """Stop; who watches is let go."""
@@ -177,7 +202,8 @@ class StatusServer:
         if self._looking is None or self._looking.done():
             self._look()
             self._looking = asyncio.create_task(self._keep_looking(), name="status")
-        while not self._is_closing:
+        generation = self._generation
+        while not self._is_closing and generation == self._generation:
             text, news = self._text, self._news
             async with asyncio.timeout(SEND_SECONDS):
                 await response.write(b"retry: 1000\ndata: " + text + b"\n\n")
@@ -198,6 +224,10 @@ class StatusServer:
         self._text = orjson.dumps(self._standing.value())
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def _nothing() -> None:
+    """It takes effect at the next start."""
 
 
 def is_local(host: str) -> bool:

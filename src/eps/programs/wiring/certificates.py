@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from eps.core.certificate import OWN, Doubt, about_authority, subject_of
+from eps.core.certificate import OWN, Doubt, about_authority, about_dates, subject_of
 from eps.core.pem import UNREADABLE, certificates_in
+from eps.core.signature import signing_certificate
 from eps.errors import StartError
 from eps.programs.wiring.credentials import tls_files, tls_sections
 from eps.reasons import Reason
@@ -54,10 +55,9 @@ class Certificates:
         self._sections = {loc: server for loc, _, server in tls_sections(settings)}
 
     def findings(self) -> Iterator[Finding]:
-        """All of what a start uses."""
+        """All of what a start uses; and of a certificate to sign with, which no start uses, whether it ends soon."""
         for loc, model in walk(self._settings):
-            if not isinstance(model, SigningSettings):
-                yield from self.about(loc, model)
+            yield from self._about_signer(loc, model) if isinstance(model, SigningSettings) else self.about(loc, model)
 
     def about(self, loc: Loc, model: Model) -> Iterator[Finding]:
         """Of one section's own files."""
@@ -67,6 +67,13 @@ class Certificates:
         else:
             for key, name in authority_files(model):
                 yield from self._about_signers_authority((*loc, *key), name)
+
+    def _about_signer(self, loc: Loc, model: SigningSettings) -> Iterator[Finding]:
+        file = model.certificate_file
+        with suppress(StartError):  # config check says so
+            certificate, _ = signing_certificate(read_file(file, f"signing.{OWN}"), file)
+            for doubt in about_dates(certificate, file, self._now, OWN):
+                yield found(loc, model, doubt)
 
     def about_name(self, loc: Loc, model: Model) -> Iterator[Finding]:
         """Whether the certificate of a section is the operator's."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from eps.core.event import Started
 from eps.core.host_port import parse_host_port, render_host_port
@@ -10,6 +10,9 @@ from eps.core.names import Object
 from eps.programs.running.draining import Work
 from eps.programs.running.health import Part
 from eps.programs.running.tally import Numbers
+
+if TYPE_CHECKING:
+    from eps.programs.status.server import StatusServer
 
 
 class Startable(Protocol):
@@ -52,6 +55,7 @@ class Composite:
         self._listening: list[tuple[str, str, Callable[[], int]]] = []
         self._steps: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = []
         self._stack = AsyncExitStack()
+        self.page: StatusServer | None = None
         self._up = False
         self._started: Started | None = None
         self._stops = False

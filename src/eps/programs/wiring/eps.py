@@ -63,6 +63,7 @@ from eps.programs.wiring.parts import (
     rate_limits,
     redis_place,
     renewed_jsonrpc_server,
+    renewed_status,
     serving_of,
     use_keepalive,
 )
@@ -206,6 +207,7 @@ class EpsServer(Composite):
         given: dict[str, models.Channel] = {channel.type: channel for channel in settings.channels}
         for channel in self.channels:
             steps += _renewed_channel(channel, given, settings, callers, self._digests != digests)
+        steps += renewed_status(self, settings.status, callers)
         steps += await self._renewed_directory(settings)
         if self._digests != digests:
             steps.append(self._renewal.begin)

@@ -36,7 +36,7 @@ from eps.settings import EpsSettings, Loaded, Prompt, ProxySettings, SdSettings,
 from eps.settings.problems import Problem, Severity
 from eps.transport.listener import RateLimit
 from eps.transport.sockets import Keepalive, keep_alive
-from eps.transport.tls import server_context
+from eps.transport.tls import TlsFiles, server_context
 
 if TYPE_CHECKING:
     from eps.datastores.redis_link import RedisPlace
@@ -235,14 +235,33 @@ def add_status(
         return
     from eps.programs.status.server import StatusServer  # here: most have none
 
-    tls = tls_files(given.tls) if given.tls is not None else None
-    if tls is not None:
-        named = given.allowed_names if given.allowed_names is not None else tls.allowed_names
-        own = (callers.operator,) if callers.operator is not None else ()
-        tls = replace(tls, allowed_names=named if named is not None else own)
-    page = StatusServer(given.bind_address, metrics.standing, tls, callers, emit)
+    page = StatusServer(given.bind_address, metrics.standing, _seen_by(given, callers), callers, emit)
     server.add(page)
+    server.page = page
     server.listens("status", given.bind_address, lambda: page.addresses[0][1])
+
+
+def renewed_status(
+    server: Composite, given: models.StatusSettings | None, callers: Callers
+) -> list[Callable[[], object]]:
+    """What has a running status page take its new settings over; nothing if there is none, or is to be none.
+
+    Raises:
+        StartError: a certificate can't be used.
+    """
+    if server.page is None or given is None:
+        return []
+    return [server.page.renewed(_seen_by(given, callers), callers)]
+
+
+def _seen_by(given: models.StatusSettings, callers: Callers) -> TlsFiles | None:
+    """The status page's certificate, and whose may see it."""
+    if given.tls is None:
+        return None
+    tls = tls_files(given.tls)
+    named = given.allowed_names if given.allowed_names is not None else tls.allowed_names
+    own = (callers.operator,) if callers.operator is not None else ()
+    return replace(tls, allowed_names=named if named is not None else own)
 
 
 def add_jsonrpc_server(

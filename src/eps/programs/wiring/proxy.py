@@ -36,6 +36,7 @@ from eps.programs.wiring.parts import (
     open_datastore,
     rate_limits,
     renewed_jsonrpc_server,
+    renewed_status,
     serving_of,
     use_keepalive,
 )
@@ -269,7 +270,7 @@ class PublicProxyServer(_ProxyServer):
         if given is None:
             return partial(apply_all, ())
         limits = rate_limits(given.tcp_rate_limits)
-        steps = self._renewed(given)
+        steps = [*self._renewed(given), *renewed_status(self, settings.status, self._callers(given))]
         return partial(apply_all, [*steps, partial(self.proxy.limit, limits), partial(self.passthrough.limit, limits)])
 
 
@@ -344,6 +345,7 @@ class PrivateProxyServer(_ProxyServer):
             return partial(apply_all, ())
         relays, show = _relays(given), self._shown_to_clients.renewed(*_shown_inside(given))
         steps = [*self._renewed(given), *_renewed_forwarder(self.forwarder, given)]
+        steps += renewed_status(self, settings.status, self._callers(given))
         return partial(apply_all, [*steps, partial(self.proxy.renew, relays), show])
 
 

@@ -26,6 +26,7 @@ from eps.programs.wiring.parts import (
     now,
     open_datastore,
     renewed_jsonrpc_server,
+    renewed_status,
     serving_of,
     use_keepalive,
 )
@@ -90,12 +91,15 @@ class SdServer(Composite):
         trust = directory_trust(given)
         serve = renewed_jsonrpc_server(self.rpc, rpc, Callers(), self._reads(rpc))
         service, show = self._service, self._shown.renewed(rpc)
+        page = renewed_status(self, settings.status, Callers())
 
         async def apply() -> None:
             await service.renew(trust, foreign_peers=given.foreign_peers)
             self._trust, self._foreign_peers = trust, given.foreign_peers
             serve()
             show()
+            for renew in page:
+                renew()
 
         return apply
 
