@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Tests and benchmarks start some hundred programs: each would compile all of eps anew, for most of a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants lock proto docs clean
+.PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants deb lock proto docs clean
 
 help:
 	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz            random bytes for every parser of untrusted input'
 	@echo 'make mutants         each guard against attacks taken away in turn: a test must notice'
 	@echo 'make docs            the documentation as a site that can be searched: build/docs/index.html'
+	@echo 'make deb             a Debian package in dist/: all programs, with everything that they need'
 	@echo 'make lock            renew the lock files from pyproject.toml'
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -61,7 +62,7 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	tests/packages.sh curl:curl jq:jq openssl:openssl node:nodejs chromium:chromium redis-server:redis-server \
-		groff:groff-base promtool:prometheus
+		groff:groff-base promtool:prometheus systemd-analyze:systemd
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=
 	$(BIN)/coverage report --format=total --precision=2
@@ -75,7 +76,8 @@ soak: $(VENV)/.dev
 	EPS_SOAK_SECONDS=$${EPS_SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s tests/soak
 
 chaos: $(VENV)/.dev
-	tests/packages.sh faketime:faketime promtool:prometheus
+	tests/packages.sh faketime:faketime promtool:prometheus lintian:lintian mmdebstrap:mmdebstrap \
+		systemd-nspawn:systemd-container buildah:buildah
 	$(BIN)/python -m pytest -m 'chaos or not chaos' --timeout=600 tests/faults
 	$(BIN)/python -m pytest -m chaos --timeout=600 --ignore=tests/faults tests
 
@@ -94,6 +96,9 @@ docs: $(VENV)/.dev
 	rm -rf build/screens
 	EPS_PICTURES=build/screens $(BIN)/python -m pytest -n0 -k pictures tests/programs/status/test_page.py
 	$(BIN)/python docs/site/build.py build/docs build/screens
+
+deb: $(VENV)/.run
+	deploy/debian/build.sh dist
 
 # The generated protobuf code is committed, so that nobody needs a compiler to install.
 proto: $(VENV)/.dev

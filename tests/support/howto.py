@@ -28,6 +28,7 @@ PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
 ELSEWHERE = {
     "howto-audit.md": "integration/test_howto_audit.py",
     "howto-call-web.md": "testing/test_mock.py",
+    "howto-install.md": "deploy/test_debian_package.py",
     "howto-change-directory.md": "programs/directory/test_howto_change_directory.py",
     "howto-move.md": "integration/test_howto_move.py",
     "howto-recover-directory.md": "integration/test_howto_recover_directory.py",
@@ -54,9 +55,10 @@ TYPED = {
 """By page: the test that types its commands."""
 
 PROGRAMS = frozenset(
-    ["eps", "sd", "proxy", "make", "python", "python3", "curl", "node", "openssl", "docker", "systemctl", "journalctl",
-     "jq",
-     "cat", "cp", "mv", "echo", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown", "chmod"]
+    ["eps", "sd", "proxy", "eps-sd", "eps-proxy", "make", "python", "python3", "curl", "node", "openssl", "docker",
+     "systemctl", "journalctl", "jq",
+     "cat", "cp", "mv", "echo", "cd", "mkdir", "rm", "sed", "export", "source", "useradd", "install", "chown",
+     "chmod", "apt-get", "deluser", "find", "tar", "deploy/container/build.sh"]
 )  # fmt: skip
 """What a command begins with."""
 
