@@ -7,7 +7,7 @@ from typing import Any
 from core_targets import WORDS, texts
 from engine import Target
 
-from eps.core.audit import Chain, read_line
+from eps.core.audit import Chain, Head, key_mark, read_line
 from eps.core.audit_evidence import described, read_evidence
 from eps.core.audit_key import parts_of
 from eps.core.audit_reading import Reading
@@ -25,13 +25,13 @@ def log() -> list[str]:
     chain = Chain()
     return [
         chain.line(AT, "begin", {"format": 1}),
-        chain.line(AT, "call", {"caller": "hd-1", "salt": "00" * 16, "params": "00" * 32}),
+        chain.line(AT, "call", {"caller": "hd-1", "salt": "00" * 16, "key": key_mark(bytes(32)), "params": "00" * 32}),
         chain.line(AT, "head", {"at": "now", "signature": "00"}),
     ]
 
 
 def run_log(data: bytes) -> Hashable:
-    reading = Reading(lambda head, signature: signature == "00", {2: "00" * 32})
+    reading = Reading(lambda head, signature: signature == "00", [Head("", 2, "00" * 32, "now")])
     for number, text in enumerate(data.split(b"\n")):
         reading.take(text, f"log:{number}")
     reading.end()
@@ -56,7 +56,7 @@ def run_evidence(value: Any) -> Hashable:
 def evidence() -> list[Any]:
     line = read_line(log()[1].rstrip("\n").encode())
     assert line is not None
-    head = {"count": line.number, "hash": line.hash.hex(), "at": "now", "signature": "00"}
+    head = {"log": "", "count": line.number, "hash": line.hash.hex(), "at": "now", "signature": "00"}
     shown = {"format": 1, "previous": line.previous.hex(), "entry": line.entry.decode(), "key": "00" * 32}
     claim = {"audit_key": "00", "operator": "hd-1", "since": "2026-11-22T12:00:00Z"}
     return [{**shown, "then": [], "head": head, "certified": {"data": claim}}, {"data": claim}]

@@ -17,19 +17,21 @@ class Salted(AuditedCall):
     def __init__(self) -> None:
         super().__init__(LineKeys(b""))
         self._key = b"k" * 32
+        self.macs = {}
 
 
 class Kept:
     """An audit log that keeps what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "echo") -> None:
+        self._method = method
         self.lines: list[tuple[str, dict[str, str]]] = []
 
     def begin(self) -> AuditedCall:
         return Salted()
 
     def ended(self, call: AuditedCall, event: CallFinished, call_id: str) -> None:
-        if event.method == "echo":
+        if event.method == self._method:
             self.lines.append((event.trace, call.macs))
 
 
@@ -39,6 +41,12 @@ ANSWERS: list[Any] = [
     [],
     {},
     {"_": [1]},
+    {"_": {"_": {"a": 1}}},
+    {"_": None},
+    Error(403, "forbidden"),
+    Error(500, "no", {"side": "ours", "outcome": "failed", "stage": "call", "hint": ""}),
+    Error(7, "a list", [{"_": 1}]),
+    "x" * 200_000,
     5,
     "é\U0001f600",
     2.0**60,
@@ -62,6 +70,15 @@ async def test_both_ends_have_the_same() -> None:
     assert all(trace for trace, _ in here.lines)
     for number, (_, macs) in enumerate(here.lines):
         assert set(macs) == {"params", "error" if isinstance(ANSWERS[number], Error) else "result"}
+
+
+async def test_a_refusal_is_covered_at_both_ends() -> None:
+    there, here = Kept("none"), Kept("none")
+    async with Network(behind_proxy=()) as network:
+        caller, _ = await network.node(HD_1, audit=here), await network.node(HD_2, audit=there)
+        answer = await caller.call("hd-2.none", {"n": 1})
+    assert answer.error is not None
+    assert here.lines[0][1]["error"] == there.lines[0][1]["error"]
 
 
 async def test_they_are_those_that_a_check_makes() -> None:

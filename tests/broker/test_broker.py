@@ -128,9 +128,9 @@ async def test_each_call_has_one_line_in_the_audit_log() -> None:
     await setup.call("hd-2._ping(2)")
     await setup.call("hd-1.none(3)", HD_2)  # no right: nobody read the params
     assert [(macs, call_id) for macs, _, call_id in audit.ends] == [
-        ({"params", "result"}, "1"),
-        ({"params", "error"}, "2"),
-        (set(), "3"),
+        ({"key", "params", "result"}, "1"),
+        ({"key", "params", "error"}, "2"),
+        ({"key", "error"}, "3"),
     ]
     assert [event for _, event, _ in audit.ends] == [one for one in setup.events if isinstance(one, CallFinished)]
 
@@ -138,7 +138,7 @@ async def test_each_call_has_one_line_in_the_audit_log() -> None:
 async def test_large_params_and_answers_are_in_it_too() -> None:
     audit = Audit()
     await Setup(Channel(HD_2), audit=audit).call("hd-2._ping(1)", params={"n": list(range(20_000))})
-    assert [macs for macs, _, _ in audit.ends] == [{"params", "result"}]
+    assert [macs for macs, _, _ in audit.ends] == [{"key", "params", "result"}]
 
 
 async def test_a_call_whose_caller_goes_has_its_line() -> None:
@@ -150,7 +150,7 @@ async def test_a_call_whose_caller_goes_has_its_line() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [(macs, event.outcome) for macs, event, _ in audit.ends] == [({"params"}, "caller_gone")]
+    assert [(macs, event.outcome) for macs, event, _ in audit.ends] == [({"key", "params"}, "caller_gone")]
 
 
 async def test_without_a_line_no_call_is_begun_where_that_is_wanted() -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from eps.core.audit import (
     LineKeys,
     answered,
     asked,
+    key_mark,
     mac,
     read_entry,
     read_line,
@@ -49,7 +50,7 @@ def call_line(chain: Chain, number: int) -> str:
     what = {
         "caller": "hd-1", "callee": "hd-2", "method": "f", "outcome": "ok", "reason": "", "trace": "",
         "id": str(number),
-        "salt": salt.hex(), "params": params, "result": result,
+        "salt": salt.hex(), "key": key_mark(KEYS.of(salt)), "params": params, "result": result,
     }  # fmt: skip
     return chain.line(AT, "call", what)
 
@@ -60,7 +61,7 @@ def head_line(chain: Chain) -> str:
 
 
 def make_log(calls: int, *, ends_with_head: bool = True) -> list[bytes]:
-    chain = Chain()
+    chain = Chain(log="0" * 16)
     lines = [chain.line(AT, "begin", {"format": 1, "operator": "hd-1", "nonce": "0"})]
     for number in range(calls):
         lines.append(call_line(chain, number))
@@ -186,15 +187,16 @@ def test_who_writes_the_chain_anew_has_no_key_to_sign_it() -> None:
 def test_the_end_that_was_taken_away_shows_where_a_head_was_handed_out(log: list[bytes]) -> None:
     whole = read(log)
     assert whole.head is not None
-    handed_out = {whole.head[0].count: whole.head[0].hash}
+    handed_out = [whole.head[0]]
     assert read(log, known=handed_out).findings == []
-    assert read(log[:5_000]).findings == []  # nothing but the head says that there was more
-    assert "its end was taken away" in read(log[:5_000], known=handed_out).findings[0]
-    assert "its end was taken away" in read([], known=handed_out).findings[0]
+    cut = log[: 102 * 40 + 2]
+    assert read(cut).findings == []  # nothing but the head says that there was more
+    assert "its end is gone" in read(cut, known=handed_out).findings[0]
+    assert "its end is gone" in read([], known=handed_out).findings[0]
     other = make_log(CALLS - 1)
     other_head = read(other).head
     assert other_head is not None
-    again = read(log, known={other_head[0].count: other_head[0].hash})
+    again = read(log, known=[other_head[0]])
     assert "the log is another than when its head was handed out" in again.findings[0]
 
 
@@ -204,6 +206,34 @@ def test_lines_at_the_end_that_no_head_covers_are_counted() -> None:
     assert read([]).uncovered == 0
     later = make_log(7, ends_with_head=False)[3:]
     assert (read(later).first, read(later).uncovered) == (4, 5)
+
+
+def test_a_log_whose_heads_were_taken_out_proves_nothing() -> None:
+    """Whoever has no key writes it anew without them."""
+    chain = Chain(log="0" * 16)
+    forged = [chain.line(AT, "begin", {}), *(call_line(chain, number) for number in range(1_000))]
+    findings = read([line.rstrip("\n").encode() for line in forged]).findings
+    assert findings == ["no signed head covers the last 1001 lines, which may be forged: heads were taken out"]
+
+
+def test_a_head_of_what_is_not_given_is_told_and_that_of_another_log_is_not_taken_for_one() -> None:
+    lines = make_log(300)
+    heads = [head_in(line)[0] for line in map(read_line, lines) if line is not None and line.kind == "head"]  # type: ignore[index]
+    assert read(lines[150:], known=heads[:1]).findings == [
+        "a head of 101 lines was handed out, and these files begin behind it: name older ones"
+    ]
+    first = heads[0].count
+    assert read(lines[first:], known=heads[:1]).findings == []  # its hash is that before the first line
+    other = replace(heads[0], hash="00" * 32)
+    assert "the log is another" in read(lines[first:], known=[other]).findings[0]
+    assert "the log is another" in read(lines, known=[replace(heads[0], log="1" * 16)]).findings[0]
+
+
+def test_times_that_go_back_are_counted() -> None:
+    chain = Chain()
+    lines = [chain.line(AT, "begin", {}), chain.line(AT - timedelta(days=1), "lost", 1), chain.line(AT, "lost", 1)]
+    reading = read([line.rstrip("\n").encode() for line in lines])
+    assert (reading.back, reading.findings) == (1, [])
 
 
 def test_a_torn_last_line_is_named_and_is_no_fault() -> None:
@@ -257,16 +287,16 @@ def test_findings_without_end_are_counted() -> None:
     "text",
     [
         b"",
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":"x","call":{}}',
-        b'{"previous":"' + b"z" * 64 + b'","entry":{"line":1,"at":"x","call":{}}}',
-        b'{"previous":"' + b" " * 64 + b'","entry":{"line":1,"at":"x","call":{}}}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":"x","call":{}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":"x","call":}}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":[1,2,3]}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":"x"}}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":true,"at":"x","call":{}}}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":2,"call":{}}}',
-        b'{"previous":"' + b"0" * 64 + b'","entry":{"line":1,"at":"x","other":{}}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":"x","call":{}}',
+        b'{"previous":"' + b"z" * 64 + b'","entry":{"log":"","line":1,"at":"x","call":{}}}',
+        b'{"previous":"' + b" " * 64 + b'","entry":{"log":"","line":1,"at":"x","call":{}}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":"x","call":{}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":"x","call":}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":[1,2,3,4]}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":"x"}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":true,"at":"x","call":{}}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":2,"call":{}}}',
+        b'{"previous":"' + b"0" * 64 + b'","entry":{"log":"","line":1,"at":"x","other":{}}}',
     ],
     ids=range(11),
 )
@@ -284,7 +314,12 @@ def test_a_lines_key_is_hkdf_of_the_secret() -> None:
 def test_both_ends_cover_the_same() -> None:
     assert asked({"a": 1, "_client": {"name": "x"}}) == asked({"a": 1}) == asked_covered({"a": 1})
     assert answered(Response("", None)) == answered(Response("", {})) == answer_covered("result", None)
-    assert answered(Response("", {"_": 5})) == answered(Response("", 5)) == answer_covered("result", 5)
+    assert answered(Response("", {"_": {"_": 5}})) == answered(Response("", 5)) == answer_covered("result", 5)
+    assert answered(Response("", {"_": None})) == answered(Response("", {}))
+    came = Error(403, "no", {})
+    assert answered(Response("", error=Error(403, "hd-2 reports: no", {"side": "peer"}), came=came)) == answered(
+        Response("", error=came)
+    )
     error = {"code": 7, "message": "no", "data": [1]}
     assert answered(Response("", error=Error(7, "no", [1]))) == answer_covered("error", error)
     assert answer_covered("error", "x") == {"error": {"code": None, "message": None, "data": {}}}
@@ -326,8 +361,9 @@ def test_a_revealed_line_shows_its_call_and_leads_to_a_head() -> None:
         ("format", 2, "no evidence"),
         ("entry", None, "no call's"),
         ("entry", "{}", "no call's"),
-        ("entry", '{"line":6,"at":"x","call":1}', "no call's"),
-        ("entry", '{"line":6,"at":"x","call":{}}', "not one of those that the signed head covers"),
+        ("entry", '{"log":"","line":6,"at":"x","call":1}', "no call's"),
+        ("entry", '{"log":"","line":6,"at":"x","call":{}}', "not the line's key"),
+        ("key", "00" * 32, "not the line's key"),
         ("previous", "00", "where a hash has to stand"),
         ("previous", 5, "where a hash has to stand"),
         ("key", "xx", "where a hash has to stand"),
@@ -337,7 +373,7 @@ def test_a_revealed_line_shows_its_call_and_leads_to_a_head() -> None:
         ("then", [], "not one of those that the signed head covers"),
         ("then", ["00"], "where a hash has to stand"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_other_evidence_is_refused(key: str, value: Any, said: str) -> None:
     told = evidence(make_log(20), 5)
@@ -369,9 +405,9 @@ def test_nobody_certified_is_seen() -> None:
 
 
 def test_a_head_as_json() -> None:
-    head = Head(5, "00", "now")
+    head = Head("0", 5, "00", "now")
     assert head_from(head_json(head, "sig")) == (head, "sig")
-    assert head_in(Line(START, b"", 5, "", "call", {})) is None
+    assert head_in(Line(START, b"", "", 5, "", "call", {})) is None
     assert read_entry(START, b"[") is None
 
 

@@ -5,14 +5,13 @@ nothing of either is kept for the log. Whoever has no audit log has none of this
 """
 
 import hmac
-import itertools
 import secrets
 from collections.abc import Awaitable
 from typing import Protocol
 
 import orjson
 
-from eps.core.audit import SALT_BYTES, LineKeys, answered, asked, mac
+from eps.core.audit import SALT_BYTES, LineKeys, answered, asked, key_mark, mac
 from eps.core.event import CallFinished
 from eps.core.json_pieces import FEW_VALUES
 from eps.core.message import Response
@@ -20,10 +19,8 @@ from eps.core.names import Object
 from eps.core.quick_canonical import Holds, canonical_pieces, holds, quick_canonical
 from eps.transport.aside import aside
 
-_SALTS = secrets.token_bytes(SALT_BYTES - 8)
-"""What this process's salts begin with: no other has it."""
-
-_count = itertools.count()
+UNWRITABLE = (orjson.JSONEncodeError, ValueError, OverflowError, RecursionError)
+"""What is no JSON fails with one of these."""
 
 
 class AuditedCall:
@@ -34,16 +31,16 @@ class AuditedCall:
 
     Attributes:
         salt: of the line, in hex.
-        macs: what is covered, ``params``, ``result``, ``error``, and its HMAC.
+        macs: what is covered, ``params``, ``result``, ``error``, and its HMAC; and the key's mark.
     """
 
     __slots__ = ("_key", "macs", "salt")
 
     def __init__(self, keys: LineKeys) -> None:
-        salt = _SALTS + next(_count).to_bytes(8, "big")
+        salt = secrets.token_bytes(SALT_BYTES)
         self.salt = salt.hex()
         self._key = keys.of(salt)
-        self.macs: dict[str, str] = {}
+        self.macs: dict[str, str] = {"key": key_mark(self._key)}
 
     def asked(self, params: Object) -> Awaitable[None] | None:
         """Cover its params; what is left to be waited for, if they hold much."""
@@ -60,7 +57,7 @@ class AuditedCall:
             return self._cover_beside(kind, covered)
         try:
             self.macs[kind] = mac(self._key, quick_canonical(covered, inside))
-        except orjson.JSONEncodeError:  # no JSON in UTF-8: it can't travel, and the line says nothing of it
+        except UNWRITABLE:  # no JSON in UTF-8: it can't travel, and the line says nothing of it
             pass
         return None
 
@@ -76,7 +73,7 @@ class AuditedCall:
         try:
             for piece in canonical_pieces(covered) if inside is Holds.MUCH else (quick_canonical(covered, inside),):
                 made.update(piece)
-        except orjson.JSONEncodeError:
+        except UNWRITABLE:
             return ""
         return made.hexdigest()
 

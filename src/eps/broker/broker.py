@@ -189,6 +189,8 @@ class Broker:
         except asyncio.CancelledError:
             self._note(audited, request, self._left(request, sender, time.monotonic() - started))
             raise
+        if audited is not None and failure is not None:
+            audited.answered(response)  # which is short, as all that servers say
         self._note(audited, request, self._report(request, sender, response, failure, time.monotonic() - started))
         return response
 

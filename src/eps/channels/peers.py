@@ -185,8 +185,9 @@ def from_peer(response: Response, operator: Operator, *, translated: bool = True
     elif translated and isinstance(data, dict) and data.get("side") == Side.OURS.value and "outcome" in data:
         data = {**data, "side": Side.PEER.value}
     if translated and isinstance(data, dict) and data.get(TOLD_BY) == operator:
-        return Response(response.id, error=Error(error.code, reported(error.message, operator), _ours(data)))
-    return Response(response.id, error=Error(error.code, error.message, data))
+        said = Error(error.code, reported(error.message, operator), _ours(data))
+        return Response(response.id, error=said, came=error)
+    return Response(response.id, error=Error(error.code, error.message, data), came=error)
 
 
 def _ours(data: Object) -> Object:

@@ -1,6 +1,6 @@
 """The audit log's lines: what a call's line says, what it keeps to itself, and how lines hang together.
 
-    {"previous":"<hash>","entry":{"line":12,"at":"2026-11-28T21:15:16.123456Z","call":{…}}}
+    {"previous":"<hash>","entry":{"log":"…","line":12,"at":"2026-11-28T21:15:16.123456Z","call":{…}}}
 
 Theory of operation. The hash of a line is SHA-256 of the hash before it and the SHA-256 of its entry's bytes: so a line
 that is altered, taken out or moved shows, and that a line leads to a head can be shown by the others' entries' digests
@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from eps.core.message import CLIENT_KEY, Response, wrap
+from eps.core.message import CLIENT_KEY, Response, settled
 from eps.core.names import Object
 
 FORMAT = 1
@@ -31,7 +31,7 @@ KEY_BYTES = 32
 """Of the audit secret, and of a line's key: as much as SHA-256 has."""
 
 SALT_BYTES = 16
-"""Two lines never have the same: half of it is random, once for each process, which counts the rest up."""
+"""Random: nobody can guess what a line says by its digest, which evidence of another line shows."""
 
 HEAD_LINES = 100
 """Behind so many lines the head is signed, and a second after a line at the latest: a signature takes some 50 µs."""
@@ -75,10 +75,15 @@ def asked(params: Object) -> Object:
 
 def answered(response: Response) -> Object:
     """What the HMAC of its answer covers: the values as they travel, so that both ends have the same."""
-    if response.error is None:
-        return {"result": wrap(response.result)}
-    error = response.error
-    return {"error": {"code": error.code, "message": error.message, "data": wrap(error.data)}}
+    error = response.came or response.error
+    if error is None:
+        return {"result": settled(response.result)}
+    return {"error": {"code": error.code, "message": error.message, "data": settled(error.data)}}
+
+
+def key_mark(key: bytes) -> str:
+    """What a line tells of its key: whoever is shown another one notices. It helps nobody to find the key."""
+    return hmac.digest(key, b"eps audit key", "sha256").hex()
 
 
 def mac(key: bytes, covered: bytes) -> str:
@@ -96,10 +101,12 @@ class Chain:
     Attributes:
         count: lines so far.
         hash: of the last one.
+        log: 16 hex digits that no other log has.
     """
 
     count: int = 0
     hash: bytes = START
+    log: str = ""
 
     def line(self, at: datetime, kind: str, what: Any) -> str:
         """The next line, with its end.
@@ -108,7 +115,7 @@ class Chain:
             at: when, in UTC.
             kind, what: ``call``, ``begin``, ``head``, ``lost`` or ``torn``, and what the entry says of it.
         """
-        entry = orjson.dumps({"line": self.count + 1, "at": at, kind: what}, option=_OPTIONS)
+        entry = orjson.dumps({"log": self.log, "line": self.count + 1, "at": at, kind: what}, option=_OPTIONS)
         text = f"{_BEGIN}{self.hash.hex()}{_MIDDLE}{entry.decode()}{_END}\n"
         self.hash = following(self.hash, sha256(entry).digest())
         self.count += 1
@@ -116,7 +123,7 @@ class Chain:
 
     def head(self, at: datetime) -> "Head":
         """What is signed of the lines so far."""
-        return Head(self.count, self.hash.hex(), at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        return Head(self.log, self.count, self.hash.hex(), at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
 def following(before: bytes, digest: bytes) -> bytes:
@@ -129,18 +136,20 @@ class Head:
     """What a signature over a log says.
 
     Attributes:
+        log: which: an operator may have several.
         count: lines that it covers.
         hash: of the last of them, in hex.
         at: when it was signed, as text.
     """
 
+    log: str
     count: int
     hash: str
     at: str
 
     def signed_bytes(self) -> bytes:
         """What is signed: nothing else that is signed anywhere begins so."""
-        return f"eps audit head\n{self.count}\n{self.hash}\n{self.at}\n".encode()
+        return f"eps audit head\n{self.log}\n{self.count}\n{self.hash}\n{self.at}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +159,13 @@ class Line:
     Attributes:
         previous: the hash that it names.
         entry: its entry's bytes, as they stand there.
-        number, at: as the entry says.
+        log, number, at: as the entry says.
         kind, what: likewise.
     """
 
     previous: bytes
     entry: bytes
+    log: str
     number: int
     at: str
     kind: str
@@ -193,9 +203,9 @@ def read_entry(previous: bytes, text: bytes) -> Line | None:
         entry = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(entry, Mapping) or len(entry) != 3:
+    if not isinstance(entry, Mapping) or len(entry) != 4:
         return None
-    number, at, kind = entry.get("line"), entry.get("at"), next(iter(KINDS & entry.keys()), None)
-    if type(number) is not int or not isinstance(at, str) or kind is None:
+    log, number, at, kind = entry.get("log"), entry.get("line"), entry.get("at"), next(iter(KINDS & entry.keys()), None)
+    if not isinstance(log, str) or type(number) is not int or not isinstance(at, str) or kind is None:
         return None
-    return Line(previous, text, number, at, kind, entry[kind])
+    return Line(previous, text, log, number, at, kind, entry[kind])

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eps.core.audit import KEY_BYTES, START, Head, Line, following, mac, read_entry
+from eps.core.audit import KEY_BYTES, START, Head, Line, following, key_mark, mac, read_entry
 from eps.core.canonical import canonical_json
-from eps.core.message import wrap
+from eps.core.message import settled
 from eps.core.names import Object
 from eps.core.told import quoted
 from eps.errors import BadParams
@@ -78,7 +78,7 @@ def shown(line: Line, key: bytes, then: Sequence[bytes], head: tuple[Head, str],
 
 def head_json(head: Head, signature: str) -> Object:
     """A signed head, as JSON."""
-    return {"count": head.count, "hash": head.hash, "at": head.at, "signature": signature}
+    return {"log": head.log, "count": head.count, "hash": head.hash, "at": head.at, "signature": signature}
 
 
 def head_from(value: Any) -> tuple[Head, str]:
@@ -88,13 +88,13 @@ def head_from(value: Any) -> tuple[Head, str]:
         BadParams: it is none.
     """
     found = value if isinstance(value, Mapping) else {}
-    count, words = found.get("count"), [found.get(name) for name in ("hash", "at", "signature")]
+    count, words = found.get("count"), [found.get(name) for name in ("log", "hash", "at", "signature")]
     if type(count) is not int or not all(isinstance(word, str) for word in words):
         raise BadParams(
-            "this is no signed head: it has no count, hash, at and signature", hint="eps audit head prints one"
+            "this is no signed head: it has no log, count, hash, at and signature", hint="eps audit head prints one"
         )
-    hash_, at, signature = (str(word) for word in words)
-    return Head(count, hash_, at), signature
+    log, hash_, at, signature = (str(word) for word in words)
+    return Head(log, count, hash_, at), signature
 
 
 def read_evidence(value: Any) -> Evidence:
@@ -118,7 +118,9 @@ def read_evidence(value: Any) -> Evidence:
     reached = line.hash
     for digest in then:
         reached = following(reached, _bytes(digest, len(START)))
-    if reached.hex() != head.hash or line.number + len(then) != head.count:
+    if line.what.get("key") != key_mark(key):
+        raise BadParams("this is not the line's key, so nothing can be said of the call", hint="ask for the right one")
+    if reached.hex() != head.hash or line.number + len(then) != head.count or line.log != head.log:
         raise BadParams(
             "the line is not one of those that the signed head covers: it, or something behind it, was altered"
         )
@@ -148,9 +150,9 @@ def asked_covered(params: Any) -> Any:
 def answer_covered(kind: str, value: Any) -> Object:
     """What a line's ``result`` or ``error`` covers, for one that somebody gives as JSON-RPC has it."""
     if kind == "result":
-        return {"result": wrap(value)}
+        return {"result": settled(value)}
     error = value if isinstance(value, dict) else {}
-    return {"error": {"code": error.get("code"), "message": error.get("message"), "data": wrap(error.get("data"))}}
+    return {"error": {"code": error.get("code"), "message": error.get("message"), "data": settled(error.get("data"))}}
 
 
 def _bytes(value: Any, size: int) -> bytes:

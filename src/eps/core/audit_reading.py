@@ -6,11 +6,14 @@ next fault is found, too. A line that can't be read is one that was torn, by a c
 last, or where the next one says so and follows from the one before it; else it was altered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from eps.core.audit import START, Head, Line, read_line
+from eps.core.audit import HEAD_LINES, START, Head, Line, read_line
 from eps.core.wording import counted
+
+MAX_UNCOVERED = 2 * HEAD_LINES
+"""Lines at the end that no head covers: a server signs behind half as many, and a torn end may lack a head."""
 
 MAX_FINDINGS = 20
 """Told one by one; a log that was written over has as many as lines."""
@@ -25,21 +28,23 @@ class Reading:
 
     Args:
         signed: tells whether a signature over a head is of the key that it has to be.
-        known: heads that were handed to somebody: the log has to have them; counts and hashes.
+        known: heads that were handed to somebody: the log has to have them.
 
     Attributes:
         lines, calls, lost: how many; ``lost`` are calls whose lines could not be written.
         torn: where lines are that were torn.
+        back: lines whose time is before that of the line before them.
         findings: what is wrong, as sentences; ``more`` are those beyond :data:`MAX_FINDINGS`.
         first: the first line's number; 1 where the log is there from its beginning.
         head: the last one, and its signature.
     """
 
     signed: Signed
-    known: Mapping[int, str] = field(default_factory=dict)
+    known: Sequence[Head] = ()
     lines: int = 0
     calls: int = 0
     lost: int = 0
+    back: int = 0
     torn: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     more: int = 0
@@ -71,8 +76,17 @@ class Reading:
             self.torn.append(f"{self._unread[0]}: the last line is torn, and says nothing")
             self._unread = None
         last = self._last.number if self._last is not None else 0
-        for count in sorted(count for count in self.known if count > last):
-            self._find(f"the log ends at line {last}; a head of {count} lines was handed out: its end was taken away")
+        for head in self.known:
+            if head.count > last:
+                self._find(f"the log ends at line {last}, a head of {head.count} lines was handed out: its end is gone")
+            elif head.count < self.first - 1:
+                self._find(
+                    f"a head of {head.count} lines was handed out, and these files begin behind it: name older ones"
+                )
+        if self.uncovered > MAX_UNCOVERED:
+            self._find(
+                f"no signed head covers the last {self.uncovered} lines, which may be forged: heads were taken out"
+            )
 
     @property
     def uncovered(self) -> int:
@@ -104,11 +118,13 @@ class Reading:
 
     def _compare(self, line: Line, place: str) -> None:
         last = self._last
+        if last is not None and line.at < last.at:
+            self.back += 1
         if last is None:
             self.first = line.number
             if line.number == 1 and (line.previous != START or line.kind != "begin"):
                 self._find(f"{place}: line 1 is not how a log begins: it was altered")
-        elif line.kind == "begin" and line.number == 1:
+        elif line.log != last.log or (line.kind == "begin" and line.number == 1):
             self._find(f"{place}: another log begins here, which doesn't follow from line {last.number}")
         elif line.number > last.number + 1:
             self._find(f"{place}: {_missing(last.number + 1, line.number - 1)} before line {line.number}")
@@ -121,14 +137,21 @@ class Reading:
     def _keep(self, line: Line, place: str) -> None:
         self._last = line
         self.lines += 1
-        if self.known.get(line.number, line.hash.hex()) != line.hash.hex():
-            self._find(f"{place}: up to line {line.number} the log is another than when its head was handed out")
+        self._compare_known(line, place)
         if line.kind == "call":
             self.calls += 1
         elif line.kind == "lost":
             self.lost += line.what if type(line.what) is int else 0
         elif line.kind == "head":
             self._head(line, place)
+
+    def _compare_known(self, line: Line, place: str) -> None:
+        """With the heads that were handed out of the lines up to here; and, of a part of a log, up to its beginning."""
+        for head in self.known:
+            is_here = head.count == line.number and (head.log, head.hash) != (line.log, line.hash.hex())
+            is_before = self.lines == 1 and head.count == line.number - 1 and head.hash != line.previous.hex()
+            if is_here or is_before:
+                self._find(f"{place}: up to line {head.count} the log is another than when its head was handed out")
 
     def _head(self, line: Line, place: str) -> None:
         told = head_in(line)
@@ -152,7 +175,7 @@ def head_in(line: Line) -> tuple[Head, str] | None:
     at, signature = what.get("at"), what.get("signature")
     if not isinstance(at, str) or not isinstance(signature, str):
         return None
-    return Head(line.number - 1, line.previous.hex(), at), signature
+    return Head(line.log, line.number - 1, line.previous.hex(), at), signature
 
 
 def _missing(first: int, last: int) -> str:

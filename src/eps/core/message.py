@@ -116,16 +116,27 @@ class Response:
     """An answer: ``result`` (any JSON value, unwrapped) or ``error``, never both.
 
     ``id`` is the id of the request as the one who asked wrote it.
+
+    Attributes:
+        came: another server's error as it came, where ``error`` tells it from our side.
     """
 
     id: str
     result: Any = None
     error: Error | None = None
+    came: Error | None = field(default=None, compare=False, repr=False)
 
     @property
     def value(self) -> Any:
         """What it brings: the result, or the error's data."""
         return self.result if self.error is None else self.error.data
+
+
+def settled(value: Any) -> Any:
+    """``value`` without what it may be wrapped in, however often: the same for who sends it and for who gets it."""
+    while isinstance(value, dict) and len(value) == 1 and "_" in value:
+        value = value["_"]
+    return {} if value is None else value
 
 
 def wrap(value: Any) -> Object:

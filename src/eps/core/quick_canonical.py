@@ -24,6 +24,9 @@ _OTHER_NUMBER = re.compile(rb"(?:\A|[:,\[])-?[0-9]+(?:\.0(?![0-9])|(?:\.[0-9]+)?
 """A number that canonical JSON writes differently, or might: ``1.0``, ``1e16``, ``-0.0``; also where a text looks
 so."""
 
+VALUE_CHARS = 16
+"""Characters of texts that count as one value: they, too, are looked through."""
+
 _BEYOND = re.compile(rb"[\xf0-\xf4]")
 """The first byte of a character beyond the first 65,536, in UTF-8."""
 
@@ -41,15 +44,21 @@ def holds(value: Any, most: int = PIECE_VALUES) -> Holds:
     layer, left, doubles = [value], most - 1, False
     for item in layer:  # which grows
         kind = type(item)
-        if kind is str or kind is int or item is None:
+        if kind is str:
+            left -= len(item) // VALUE_CHARS
+        elif kind is int or item is None:
             continue
-        if isinstance(item, dict | list):
+        elif isinstance(item, dict | list):
             left -= len(item)
-            if left < 0:
-                return Holds.MUCH
-            layer += item.values() if isinstance(item, dict) else item
+            if isinstance(item, dict):
+                left -= sum(map(len, item)) // VALUE_CHARS
+                layer += item.values()
+            else:
+                layer += item
         elif isinstance(item, float):
             doubles = True
+        if left < 0:
+            return Holds.MUCH
     return Holds.DOUBLES if doubles else Holds.PLAIN
 
 

@@ -299,7 +299,7 @@ class AuditSettings(Model):
     """The key (ECDSA P-256) that signs the log's heads, each second. `eps audit key` makes it, too; likewise."""
 
     certified_file: ExistingFile | None = Field(default=None, examples=["/etc/eps/audit-key.signed.json"])
-    """What `eps sd sign` has made of `audit-key.json`: it says that the key is our operator's. Commands use it."""
+    """What `eps sd sign` has made of `audit-key.json`: it says that the key is our operator's. Evidence needs it."""
 
     when_failing: Literal["warn", "refuse"] = "warn"
     """While lines can't be written: `warn`: calls go on, and the log says how many have none. `refuse`: they are

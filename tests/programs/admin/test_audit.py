@@ -93,7 +93,7 @@ async def test_a_whole_log_is_called_whole(eps: Command, log: Path) -> None:
     assert done.exit_code == 0
     assert "hd-1's audit log, lines 1 to 5: 3 calls" in done.stdout
     assert "with the key that hd-1's administrator has signed for" in done.stdout
-    assert "whole: no line was altered" in done.stdout
+    assert "whole up to line 4: no line was altered" in done.stdout
     told = json.loads(eps("verify", "--json", str(log)).stdout)
     assert (told["is_whole"], told["calls"], told["first"], told["last"], told["not_covered"]) == (True, 3, 1, 5, 0)
 
@@ -110,7 +110,7 @@ async def test_another_log_is_not(eps: Command, log: Path) -> None:
     log.write_text("".join(text.splitlines(keepends=True)[:3]))
     assert eps("verify").exit_code == 0
     done = eps("verify", "--head", "head.json")
-    assert (done.exit_code, "its end was taken away" in done.stdout) == (1, True)
+    assert (done.exit_code, "its end is gone" in done.stdout) == (1, True)
     log.write_text(text[:-20])
     done = eps("verify")
     assert (done.exit_code, "the last line is torn" in done.stdout) == (0, True)
@@ -133,7 +133,7 @@ async def test_lost_calls_are_told(eps: Command, log: Path, tmp_path: Path) -> N
 
     from eps.core.audit import Chain
 
-    chain, at = Chain(), datetime(2026, 11, 28, tzinfo=UTC)
+    chain, at = Chain(log="0"), datetime(2026, 11, 28, tzinfo=UTC)
     log.parent.mkdir(exist_ok=True)
     log.write_text(chain.line(at, "begin", {}) + chain.line(at, "lost", 5))
     assert "5 calls have no line" in eps("verify").stdout
@@ -154,9 +154,7 @@ async def test_who_signed_for_nothing_is_told_so(eps: Command, log: Path, tmp_pa
     write_settings(tmp_path, certified_file=None)  # type: ignore[arg-type]
     done = eps("verify")
     assert (done.exit_code, "no administrator has signed for it" in done.stdout) == (0, True)
-    evidence = eps("reveal", "2")
-    Path("evidence.json").write_text(evidence.stdout)
-    done = eps("check", "evidence.json")
+    done = eps("reveal", "2")
     assert (done.exit_code, "does not say whose key" in done.stderr) == (1, True)
 
 
@@ -209,8 +207,39 @@ async def test_who_had_no_part_in_a_call_shows_nothing_of_it(
         direction="local", sender="x", recipient="y", method="f", outcome="error", seconds=0.1, reason="busy"
     ))  # fmt: skip
     await make_calls()
-    Path("evidence.json").write_text(eps("reveal", "2").stdout)
-    assert "hd-1 had no part in that call" in eps("check", "evidence.json").stderr
+    done = eps("reveal", "2")
+    assert (done.exit_code, "hd-1 had no part in that call" in done.stderr) == (1, True)
+
+
+async def test_two_heads_of_one_log_that_differ_show_two_logs(eps: Command, log: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        await make_calls(1)
+        Path(f"{name}.json").write_text(eps("head").stdout)
+        if name == "one":
+            kept = log.read_bytes()
+            log.write_bytes(b"".join(kept.splitlines(keepends=True)[:1]))
+    done = eps("verify", "--head", "one.json", "--head", "other.json")
+    assert (done.exit_code, "two signed heads of 2 lines differ: hd-1 keeps two logs as one" in done.stdout) == (
+        1,
+        True,
+    )
+
+
+async def test_a_secret_that_is_not_the_lines_reveals_nothing(eps: Command, log: Path, tmp_path: Path) -> None:
+    await make_calls()
+    (tmp_path / "keys" / "audit.secret").write_text("00" * 32)
+    done = eps("reveal", "2")
+    assert (done.exit_code, "this is not the line's key" in done.stderr) == (1, True)
+
+
+async def test_what_was_signed_for_another_key_ends_a_start(eps: Command, log: Path, tmp_path: Path) -> None:
+    eps("key", "--folder", "other")
+    (tmp_path / "other" / "audit.key").rename(tmp_path / "keys" / "audit.key")
+    with pytest.raises(StartError, match=r"is not about the key in audit\.key_file"):
+        await make_calls()
+    (tmp_path / "keys" / "audit-key.signed.json").write_text("{}")
+    with pytest.raises(StartError, match="does not say whose key"):
+        await make_calls()
 
 
 def test_without_a_log_there_is_nothing_to_check(eps: Command) -> None:

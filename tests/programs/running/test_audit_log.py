@@ -257,6 +257,74 @@ async def test_another_process_goes_on_with_the_file(tmp_path: Path) -> None:
     assert read(path).findings == read(beside).findings == []
 
 
+async def test_a_second_process_does_not_write_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    async with log_in(path) as (log, _):
+        await call(log)
+        with pytest.raises(StartError, match="another process writes the audit log"):
+            async with log_in(path):
+                pass
+        await call(log)
+    assert (read(path).findings, read(path).calls) == ([], 2)
+
+
+async def test_who_starts_and_stops_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    async with log_in(path) as (log, _):
+        await call(log)
+    text = path.read_text()
+    async with log_in(path):
+        pass
+    assert path.read_text() == text
+
+
+async def test_what_the_disk_did_not_take_until_the_end_is_told(tmp_path: Path, disk: Disk) -> None:
+    async with log_in(tmp_path / "audit.log") as (log, events):
+        await until(lambda: (tmp_path / "audit.log").stat().st_size)
+        disk.full = True
+        await call(log)
+    told = [event for event in events if isinstance(event, Notice)]
+    assert "the last lines of the audit log" in told[-1].text
+    assert "No space left on device" in told[-1].text
+
+
+async def test_lost_calls_are_in_the_log_though_no_further_one_comes(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "MAX_WAITING_CHARS", 20_000)
+    path = tmp_path / "audit.log"
+    async with log_in(path) as (log, _):
+        disk.full = True
+        for number in range(100):
+            await call(log, number)
+        disk.full = False
+        await until(lambda: not log.failing)
+        lost = log.lost
+    assert lost > 0
+    assert (read(path).findings, read(path).lost, read(path).calls) == ([], lost, 100 - lost)
+
+
+async def test_a_file_that_no_new_one_can_replace_is_told(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "logs"
+    path = folder / "audit.log"
+    async with log_in(path, refuse=True) as (log, events):
+        await call(log)
+        await until(lambda: calls_in(path))
+        path.rename(folder / "audit.log.1")
+        path.mkdir()  # as where the folder may not be written to
+        await until(lambda: log.failing)
+        with pytest.raises(NotAudited):
+            log.begin()
+        await until(lambda: events)
+        assert isinstance(events[0], Notice) and "it was moved away, and a new one can't be made" in events[0].text
+        path.rmdir()
+        await until(lambda: not log.failing)
+        await call(log)
+    assert (read(folder / "audit.log.1", path).findings, read(folder / "audit.log.1", path).calls) == ([], 2)
+
+
 async def test_large_values_are_covered_beside_the_loop(tmp_path: Path) -> None:
     some, much = {"n": list(range(10_000))}, {"n": [[1.0, number] for number in range(60_000)]}
     async with log_in(tmp_path / "audit.log") as (log, _):

@@ -17,9 +17,12 @@ ATTACKS = (
     ),
     Attack(
         "All lines behind an altered one are written anew, each with the hash of the one before it",
-        "no head is signed with the log's key",
+        "no head is signed with the log's key; or, if heads are left out, lines that none covers",
         VERIFY,
-        (CORE + "test_who_writes_the_chain_anew_has_no_key_to_sign_it",),
+        (
+            CORE + "test_who_writes_the_chain_anew_has_no_key_to_sign_it",
+            CORE + "test_a_log_whose_heads_were_taken_out_proves_nothing",
+        ),
     ),
     Attack(
         "The end of the log is taken away, heads and all",
@@ -38,6 +41,12 @@ ATTACKS = (
         "`eps audit check` does not believe it",
         ELSEWHERE,
         (CORE + "test_other_evidence_is_refused", COMMANDS + "test_other_evidence_is_not_believed"),
+    ),
+    Attack(
+        "An operator shows another key than the line's, and says that params and answer were others",
+        "`eps audit check` says that it is not the line's key",
+        ELSEWHERE,
+        (CORE + "test_other_evidence_is_refused",),
     ),
     Attack(
         "An operator shows evidence of a call between others",
@@ -78,9 +87,30 @@ GUARDS = (
         CORE + "test_who_writes_the_chain_anew_has_no_key_to_sign_it",
     ),
     Guard(
+        "a log that heads were taken out of is not whole",
+        "core/audit_reading.py",
+        "if self.uncovered > MAX_UNCOVERED:",
+        "if False:",
+        CORE + "test_a_log_whose_heads_were_taken_out_proves_nothing",
+    ),
+    Guard(
+        "evidence shows the line's own key",
+        "core/audit_evidence.py",
+        'if line.what.get("key") != key_mark(key):',
+        "if False:",
+        CORE + "test_other_evidence_is_refused",
+    ),
+    Guard(
+        "one process writes an audit log",
+        "programs/running/audit_log.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        "programs/running/test_audit_log.py::test_a_second_process_does_not_write_to_it",
+    ),
+    Guard(
         "a head that was handed out is still in it",
         "core/audit_reading.py",
-        "if self.known.get(line.number, line.hash.hex()) != line.hash.hex():",
+        "if is_here or is_before:",
         "if False:",
         CORE + "test_the_end_that_was_taken_away_shows_where_a_head_was_handed_out",
     ),
@@ -94,7 +124,7 @@ GUARDS = (
     Guard(
         "evidence of a call leads to a signed head",
         "core/audit_evidence.py",
-        "if reached.hex() != head.hash or line.number + len(then) != head.count:",
+        "if reached.hex() != head.hash or line.number + len(then) != head.count or line.log != head.log:",
         "if False:",
         CORE + "test_other_evidence_is_refused",
     ),

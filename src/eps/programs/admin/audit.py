@@ -5,7 +5,9 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -101,9 +103,11 @@ def verify(files: Sequence[Path], heads: Sequence[Path], certified: Path | None,
     for path, (head, signature) in zip(heads, known, strict=True):
         if not is_signed(key, head, signature):
             raise SettingsError(f"{path}: the head is not signed with {operator}'s key")
-    reading = Reading(
-        lambda head, signature: is_signed(key, head, signature), {one.count: one.hash for one, _ in known}
-    )
+    handed_out = [head for head, _ in known]
+    reading = Reading(lambda head, signature: is_signed(key, head, signature), handed_out)
+    for one, other in combinations(handed_out, 2):
+        if (one.log, one.count) == (other.log, other.count) and one.hash != other.hash:
+            reading.findings.append(f"two signed heads of {one.count} lines differ: {operator} keeps two logs as one")
     for _ in _lines(reading, files or [_own_file(settings)]):
         pass
     if as_json:
@@ -122,7 +126,9 @@ def _as_json(reading: Reading, operator: str) -> Object:
         "calls": reading.calls,
         "first": reading.first,
         "last": last.number if last is not None else 0,
+        "proven_up_to": reading.head[0].count if reading.head is not None else 0,
         "not_covered": reading.uncovered,
+        "back": reading.back,
         "lost": reading.lost,
         "torn": reading.torn,
         "findings": reading.findings,
@@ -143,14 +149,19 @@ def _print(reading: Reading, operator: str, by: str) -> None:
         head, _ = reading.head
         print(f"  signed up to line {head.count} at {quoted(head.at)}, with the key that {by}")
     if reading.uncovered:
-        print(f"  {counted(reading.uncovered, 'line')} at the end, which no signed head covers")
+        print(
+            f"  {counted(reading.uncovered, 'line')} at the end, which no signed head covers: nothing proves them yet"
+        )
     if reading.lost:
         print(f"  {counted(reading.lost, 'call has', 'calls have')} no line, since the log could not be written then")
     for text in (*reading.torn, *reading.findings):
         print(f"  {text}")
     if reading.more:
         print(f"  and {reading.more:,} more of this kind")
-    print("not whole" if reading.findings else "whole: no line was altered, taken out or moved")
+    if reading.back:
+        print(f"  {counted(reading.back, 'line is', 'lines are')} older than the line before: was the clock set back?")
+    proven = reading.head[0].count if reading.head is not None else 0
+    print("not whole" if reading.findings else f"whole up to line {proven}: no line was altered, taken out or moved")
 
 
 def _signer(settings: EpsSettings, certified: Path | None) -> tuple[str, ec.EllipticCurvePublicKey, str]:
@@ -214,7 +225,9 @@ def reveal(number: int, files: Sequence[Path]) -> None:
     if len(salt) != SALT_BYTES:
         raise SettingsError(f"line {number} has no salt, so it has no key", hint="was it altered? eps audit verify")
     certified = read_json(given.certified_file) if given.certified_file else {}
-    print_json(shown(found, line_keys(given).of(salt), then, head, certified))
+    made = shown(found, line_keys(given).of(salt), then, head, certified)
+    _believed(made, settings, "the evidence would not be believed")
+    print_json(made)
 
 
 def _found(number: int, files: Sequence[Path]) -> tuple[Line, list[bytes], tuple[Head, str]]:
@@ -240,15 +253,7 @@ def _found(number: int, files: Sequence[Path]) -> tuple[Line, list[bytes], tuple
 def check(evidence: Path, asked: Asked) -> int:
     """``eps audit check``: what a revealed line says, and whether params and answer are those; the exit code."""
     settings = own_settings()
-    try:
-        shown_ = read_evidence(read_json(evidence))
-        operator, key = certified_key(shown_.certified, signers_trust(signing_of(settings)))
-    except BadParams as error:
-        raise SettingsError(f"{evidence}: {error.message}", hint=error.hint) from None
-    if not is_signed(key, shown_.head, shown_.signature):
-        raise SettingsError(f"{evidence}: the head is not signed with {operator}'s key", hint="don't believe it")
-    if operator not in (shown_.call.get("caller"), shown_.call.get("callee")):
-        raise SettingsError(f"{evidence}: {operator} had no part in that call", hint="don't believe it")
+    shown_, operator = _believed(read_json(evidence), settings, str(evidence))
     print(*described(shown_, operator), sep="\n")
     told = list(_compared(shown_, asked))
     for kind, is_so in told:
@@ -256,6 +261,25 @@ def check(evidence: Path, asked: Asked) -> int:
     if not told:
         print("  nothing was compared: give --params, --result or --error", file=sys.stderr)
     return 0 if all(is_so for _, is_so in told) else FAILED
+
+
+def _believed(value: Any, settings: EpsSettings, what: str) -> tuple[Evidence, str]:
+    """The evidence in a JSON value, and whose log it is from.
+
+    Raises:
+        SettingsError: it can't be believed.
+        RecordError: nobody who may has signed for the log's key.
+    """
+    try:
+        shown_ = read_evidence(value)
+        operator, key = certified_key(shown_.certified, signers_trust(signing_of(settings)))
+    except BadParams as error:
+        raise SettingsError(f"{what}: {error.message}", hint=error.hint) from None
+    if not is_signed(key, shown_.head, shown_.signature):
+        raise SettingsError(f"{what}: the head is not signed with {operator}'s key", hint="don't believe it")
+    if operator not in (shown_.call.get("caller"), shown_.call.get("callee")):
+        raise SettingsError(f"{what}: {operator} had no part in that call", hint="don't believe it")
+    return shown_, operator
 
 
 def _compared(evidence: Evidence, asked: Asked) -> Iterator[tuple[str, bool]]:

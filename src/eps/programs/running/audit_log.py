@@ -10,6 +10,8 @@ head.
 """
 
 import asyncio
+import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -31,13 +33,15 @@ from eps.programs.running.log_queue import LineQueue
 HEAD_SECONDS = 1.0
 """Between two heads, if there were lines."""
 
-MAX_WAITING_CHARS = 32 * 1024 * 1024
-"""Of lines that wait for the disk: those of some 50,000 calls. With ``refuse``, room for 8,000 calls under way."""
+MAX_WAITING_CHARS = 8 * 1024 * 1024
+"""Of lines that wait for the disk: those of some 10,000 calls; 32 MiB at the most, where callers choose characters of
+four bytes. With ``refuse``, room for 2,000 calls under way."""
 
-TAIL_BYTES = 64 * 1024
-"""Of a log's end that a start reads: its last line is there."""
+TAIL_BYTES = 1024 * 1024
+"""Of a log's end that a start reads: its last line is there, also before what a power cut has left."""
 
 HINT = "its disk may be full; calls go on without lines (audit.when_failing: warn)"
+LAST_HINT = "calls that were answered have no line in it: keep the server's log, which has them"
 REFUSE_HINT = "its disk may be full; calls are refused until it can be written (audit.when_failing: refuse)"
 
 
@@ -91,6 +95,8 @@ class AuditLog:
         self._under_way = 0
         self._untold = 0
         self._is_told = False
+        self._path = file.path  # where it is now
+        self._held = -1  # the file, which no other process may have
         self._told_lost = 0
         self.lost = 0
 
@@ -122,7 +128,8 @@ class AuditLog:
             await asyncio.gather(self._ticking, return_exceptions=True)
             self._ticking = None
         queue, self._queue = self._queue, None
-        await self._end(queue)
+        await self._end(queue, self._chain, self._signed_at)
+        self._release()
 
     async def let_go(self) -> None:
         """Another process goes on with the file: what is still under way here has its lines in one beside it."""
@@ -138,30 +145,62 @@ class AuditLog:
 
         def moved() -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._sign)
+                loop.call_soon_threadsafe(self._begin_file)
 
+        held = -1
         try:
+            held = _held(path)
             end = await asyncio.to_thread(_end_of, path)
             queue = LineQueue(path, _never, moved, MAX_WAITING_CHARS)
         except OSError as error:
             hint = "see audit.file; the program's user must be able to write there"
+            _close(held)
             raise StartError(f"the audit log {path} can't be opened: {error.strerror or error}", hint=hint) from None
+        except BaseException:
+            _close(held)
+            raise
         queue.__enter__()
-        before, at_its_end = self._queue, self._chain
+        before, held_before = (self._queue, self._chain, self._signed_at), self._held
+        self._held, self._path = held, path
         self._queue, self._chain, self._signed_at = queue, end.chain, end.chain.count
         if end.torn:
             queue.write("\n")
         if not end.chain.count:
-            self._write("begin", {"format": FORMAT, "operator": self._file.operator, "nonce": secrets.token_hex(16)})
+            end.chain.log = secrets.token_hex(8)
+            self._write("begin", {"format": FORMAT, "operator": self._file.operator})
         if end.torn:
             self._write("torn", end.torn)
-        await self._end(before, at_its_end)
+        try:
+            await self._end(*before)
+        finally:
+            _close(held_before)
 
-    async def _end(self, queue: LineQueue | None, chain: Chain | None = None) -> None:
-        """Sign the end of what was written there, and close it."""
-        if queue is not None:
-            self._sign_into(queue, chain or self._chain)
-            await asyncio.to_thread(queue.__exit__)
+    async def _end(self, queue: LineQueue | None, chain: Chain, signed_at: int) -> None:
+        """Sign the end of what was written there, and close it; what the disk did not take is told."""
+        if queue is None:
+            return
+        if self._untold:
+            queue.write(chain.line(self._now(), "lost", self._untold))
+            self._untold = 0
+        if chain.count > signed_at:
+            self._sign_into(queue, chain)
+        await asyncio.to_thread(queue.__exit__)
+        if queue.waiting or queue.trouble:
+            text = (
+                f"the last lines of the audit log {self._file.path} could not be written: {queue.trouble or 'too slow'}"
+            )
+            self._emit(Notice(level=Level.ERROR, text=text, hint=LAST_HINT, reason="audit-failed", side="ours"))
+
+    def _release(self) -> None:
+        held, self._held = self._held, -1
+        _close(held)
+
+    def _begin_file(self) -> None:
+        """The file was moved away: a new one begins with a head, so that a start finds where the log is."""
+        self._release()
+        with suppress(OSError, StartError):  # told where it can't be written
+            self._held = _held(self._path)
+        self._sign()
 
     # Calls
 
@@ -182,9 +221,7 @@ class AuditLog:
             self.lost += 1
             self._untold += 1
             return
-        if self._untold:
-            self._write("lost", self._untold)
-            self._untold = 0
+        self._write_lost()
         told = {
             "caller": event.sender,
             "callee": quoted(event.recipient),
@@ -198,6 +235,11 @@ class AuditLog:
         self._write("call", told | call.macs)
         if self._chain.count - self._signed_at >= HEAD_LINES:
             self._sign()
+
+    def _write_lost(self) -> None:
+        if self._untold and self._has_room(0):
+            lost, self._untold = self._untold, 0
+            self._write("lost", lost)
 
     def _has_room(self, others: int) -> bool:
         """Whether there is some for a line, and for those of ``others`` that are under way."""
@@ -221,6 +263,7 @@ class AuditLog:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(HEAD_SECONDS)
+            self._write_lost()
             if self._chain.count > self._signed_at and self._has_room(0):
                 self._sign()
             self._tell()
@@ -268,11 +311,7 @@ def _end_of(path: str) -> _End:
         OSError: the file can't be read.
         StartError: it holds something else.
     """
-    make_folder(Path(path).absolute().parent)
-    try:
-        file = open_private(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return _End(Chain())
+    file = open_private(path, os.O_RDONLY)
     with os.fdopen(file, "rb") as opened:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
@@ -288,7 +327,32 @@ def _end_of(path: str) -> _End:
     line = read_line(whole.rpartition(b"\n")[2])
     if line is None:
         raise _no_audit_log(path)
-    return _End(Chain(line.number, line.hash), len(torn))
+    return _End(Chain(line.number, line.hash, line.log), len(torn))
+
+
+def _close(file: int) -> None:
+    if file >= 0:
+        os.close(file)
+
+
+def _held(path: str) -> int:
+    """The file, held: whoever else writes to it would break the chain.
+
+    Raises:
+        OSError: it can't be opened, or made.
+        StartError: another process has it.
+    """
+    make_folder(Path(path).absolute().parent)
+    file = open_private(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        hint = "stop that one, or name another file as audit.file; each server has a log of its own"
+        raise StartError(f"another process writes the audit log {path}", hint=hint) from None
+    return file
 
 
 def _no_audit_log(path: str) -> StartError:

@@ -57,7 +57,8 @@ class LineQueue:
     Attributes:
         waiting: characters that nobody has taken yet.
         lost: lines that found no room, in all.
-        trouble: why the last write failed; "" if it did not.
+        failed: why the last write failed; "" if it did not.
+        misplaced: why the file was moved away and none is in its place; "" if it was not.
 
     Raises:
         OSError: the file can't be opened.
@@ -77,7 +78,8 @@ class LineQueue:
         self._lines: deque[str] = deque()
         self.waiting = 0
         self.lost = 0
-        self.trouble = ""
+        self.failed = ""
+        self.misplaced = ""
         self._untold = 0
         self._changed = threading.Condition()
         self._reopen = False
@@ -97,6 +99,9 @@ class LineQueue:
             self._ending = True
             self._changed.notify()
         self._thread.join(LAST_SECONDS)
+        if self._thread.is_alive():  # it hangs in a write: whoever goes on with the file must not meet the next one
+            with self._changed:
+                self._lines.clear()
         if isinstance(self._target, str) and self._descriptor is not None and not self._thread.is_alive():
             os.close(self._descriptor)
 
@@ -104,6 +109,11 @@ class LineQueue:
     def is_written(self) -> bool:
         """Whether somebody takes the lines."""
         return self._thread.is_alive()
+
+    @property
+    def trouble(self) -> str:
+        """Why lines don't get where they are to be; "" if they do."""
+        return self.misplaced or self.failed
 
     def isatty(self) -> bool:
         """Whether people read the lines as they come."""
@@ -176,13 +186,13 @@ class LineQueue:
         while piece:
             try:
                 written = os.write(self._descriptor, piece)
-                self._amid, self.trouble = piece[written - 1 : written] != b"\n", ""
+                self._amid, self.failed = piece[written - 1 : written] != b"\n", ""
                 piece = piece[written:]
             except BlockingIOError:  # whoever shares it has made it a non-blocking one
                 if not select.select([], [self._descriptor], [], RETRY_SECONDS)[1]:
                     return piece
             except OSError as error:
-                self.trouble = os.strerror(error.errno or 0)
+                self.failed = os.strerror(error.errno or 0)
                 return b"" if error.errno in _GONE and not isinstance(self._target, str) else piece
         return b""
 
@@ -206,12 +216,15 @@ class LineQueue:
         if self._moved is not None:
             wanted = not self._amid and _is_elsewhere(self._target, self._descriptor)
         if wanted:
-            with suppress(OSError):  # the old file is better than none
+            try:
                 opened = _opened(self._target, private=self._moved is not None)
-                os.close(self._descriptor)
-                self._descriptor = opened
-                if self._moved is not None:
-                    self._moved()
+            except OSError as error:  # the old file is better than none
+                self.misplaced = f"it was moved away, and a new one can't be made: {error.strerror or error}"
+                return
+            os.close(self._descriptor)
+            self._descriptor, self.misplaced = opened, ""
+            if self._moved is not None:
+                self._moved()
 
 
 def _is_elsewhere(path: str, descriptor: int) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from eps.core.audit import KEY_BYTES, Head, LineKeys
-from eps.core.audit_key import sign_head
+from eps.core.audit_key import parts_of, sign_head
 from eps.core.event import Emit
 from eps.core.pem import key_in
-from eps.errors import StartError
+from eps.directory.json_files import read_json
+from eps.errors import BadParams, StartError
 from eps.programs.running.audit_log import AuditFile, AuditLog
 from eps.reasons import Reason
 from eps.settings import EpsSettings, models
@@ -27,6 +28,8 @@ def audit_log(settings: EpsSettings, emit: Emit) -> AuditLog | None:
     if given is None:
         return None
     key = head_key(given)
+    if given.certified_file:
+        _check_certified(given.certified_file, key, settings.name)
 
     def sign(head: Head) -> str:
         return sign_head(key, head)
@@ -35,6 +38,17 @@ def audit_log(settings: EpsSettings, emit: Emit) -> AuditLog | None:
         AuditFile(given.file, settings.name, line_keys(given), sign, given.when_failing == "refuse"),
         emit,
     )
+
+
+def _check_certified(file: str, key: ec.EllipticCurvePrivateKey, name: str) -> None:
+    """That it is said of this key, and of this operator: else the log's evidence would not be believed one day."""
+    try:
+        operator, public, _ = parts_of(read_json(file))
+    except BadParams as error:
+        raise StartError(f"{file}: {error.message}", hint=error.hint) from None
+    if operator != name or public.public_numbers() != key.public_key().public_numbers():
+        text = f"{file}: is not about the key in audit.key_file, or not about {name}"
+        raise StartError(text, hint="have audit-key.json signed anew: eps sd sign")
 
 
 def line_keys(given: models.AuditSettings) -> LineKeys:
