@@ -1,11 +1,11 @@
-"""Calls of our applications that are withdrawn."""
+"""Calls of our applications that are cancelled."""
 
 import asyncio
 
 import pytest
 
-from eps.channels.under_way import CANCEL, UnderWay
-from eps.core.jsonrpc_text import Call
+from eps.channels.under_way import MAX_IDS, UnderWay
+from eps.core.jsonrpc_text import CANCEL, Call
 from eps.core.message import Asker, Response
 from eps.errors import BadParams, BadRequest, EpsError, GivenUp, Outcome, OutcomeUnknown
 
@@ -33,36 +33,46 @@ async def begun(under_way: UnderWay, call: Call, *, sent: bool) -> "asyncio.Task
 
 
 @pytest.mark.parametrize(("sent", "kind"), [(False, GivenUp), (True, OutcomeUnknown)], ids=["not sent", "sent"])
-async def test_a_withdrawn_call_says_what_is_known(sent: bool, kind: type[EpsError]) -> None:
+async def test_a_cancelled_call_says_what_is_known(sent: bool, kind: type[EpsError]) -> None:
     under_way = UnderWay()
     task = await begun(under_way, called(), sent=sent)
-    assert under_way.cancel(cancelling()) == {"withdrawn": 1}
-    assert under_way.cancel(cancelling()) == {"withdrawn": 0}, "it is withdrawn already"
-    with pytest.raises(kind, match="withdrawn by its caller") as caught:
+    assert under_way.cancel(cancelling()) == {"cancelled": 1}
+    assert under_way.cancel(cancelling()) == {"cancelled": 0}, "it is cancelled already"
+    with pytest.raises(kind, match="cancelled by its caller") as caught:
         await task
     assert caught.value.outcome is (Outcome.UNKNOWN if sent else Outcome.NOT_SENT)
-    assert under_way.cancel(cancelling()) == {"withdrawn": 0}
+    assert under_way.cancel(cancelling()) == {"cancelled": 0}
 
 
-async def test_only_who_called_withdraws() -> None:
+async def test_only_who_called_cancels() -> None:
     under_way = UnderWay()
     task = await begun(under_way, called("app"), sent=False)
-    assert under_way.cancel(cancelling(who="another")) == {"withdrawn": 0}
-    assert under_way.cancel(cancelling("2")) == {"withdrawn": 0}
+    assert under_way.cancel(cancelling(who="another")) == {"cancelled": 0}
+    assert under_way.cancel(cancelling("2")) == {"cancelled": 0}
     assert not task.done()
-    assert under_way.cancel(cancelling()) == {"withdrawn": 1}
+    assert under_way.cancel(cancelling()) == {"cancelled": 1}
     await asyncio.wait({task})
 
 
-async def test_all_calls_with_the_id_are_withdrawn() -> None:
+async def test_all_calls_with_the_id_are_cancelled() -> None:
     under_way = UnderWay()
     tasks = [await begun(under_way, called(call_id="n:7"), sent=False) for _ in range(2)]
-    assert under_way.cancel(cancelling(7)) == {"withdrawn": 2}
+    assert under_way.cancel(cancelling(7)) == {"cancelled": 2}
     await asyncio.wait(tasks)
     assert all(isinstance(task.exception(), GivenUp) for task in tasks)
 
 
-async def test_who_has_no_name_withdraws_no_other_ones_call() -> None:
+async def test_several_at_once() -> None:
+    under_way = UnderWay()
+    tasks = [await begun(under_way, called(call_id=str(number)), sent=False) for number in range(3)]
+    assert under_way.cancel(cancelling(["0", "2", "2", "9"])) == {"cancelled": 2}
+    await asyncio.wait([tasks[0], tasks[2]])
+    assert not tasks[1].done()
+    assert under_way.cancel(cancelling("1")) == {"cancelled": 1}
+    await asyncio.wait(tasks)
+
+
+async def test_who_has_no_name_cancels_no_other_ones_call() -> None:
     under_way = UnderWay()
     tasks = [await begun(under_way, called(), sent=False) for _ in range(2)]
     nameless = Call(CANCEL, {"id": "1"}, "c", asker=Asker(who="app", is_shared=True))
@@ -70,7 +80,7 @@ async def test_who_has_no_name_withdraws_no_other_ones_call() -> None:
         under_way.cancel(nameless)
     tasks[0].cancel()
     await asyncio.wait(tasks[:1])
-    assert under_way.cancel(nameless) == {"withdrawn": 1}
+    assert under_way.cancel(nameless) == {"cancelled": 1}
     await asyncio.wait(tasks)
 
 
@@ -81,7 +91,7 @@ async def test_a_call_that_ends_is_not_under_way() -> None:
         return Response("1", {})
 
     assert await under_way.run(called(), answering()) == Response("1", {})
-    assert under_way.cancel(cancelling()) == {"withdrawn": 0}
+    assert under_way.cancel(cancelling()) == {"cancelled": 0}
 
 
 async def test_a_task_that_is_cancelled_for_another_reason_ends_so() -> None:
@@ -119,7 +129,7 @@ async def test_an_answer_in_the_same_moment_counts() -> None:
     assert await task == (Response("1", {"done": True}), 0), "nothing cancels what the task does next"
 
 
-@pytest.mark.parametrize("given", [None, "", True, [], {}, 1.5], ids=repr)
+@pytest.mark.parametrize("given", [None, "", True, [], {}, 1.5, ["a", None], ["a"] * (MAX_IDS + 1)], ids=repr)
 def test_what_is_no_id(given: object) -> None:
     with pytest.raises(BadParams):
         UnderWay().cancel(cancelling(given))

@@ -1,4 +1,4 @@
-"""How much time a caller gives a call, and how he withdraws it: from his client to the other operator's application."""
+"""How much time a caller gives a call, and how he cancels it: from his client to the other operator's application."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +11,7 @@ from eps.client import AsyncClient, CallReport, Client, OutcomeUnknown, Policy
 from eps.core.address import parse_address
 from eps.core.message import Asker, Request
 from eps.jsonrpc.client import JsonRpcClient
+from eps.jsonrpc.server import ServerLimits, Serving
 from support.network import HD_1, HD_2, PROXY, Network, Node
 
 
@@ -19,16 +20,20 @@ class Hanging:
 
     Attributes:
         begun, ended: set when one was begun, and when that was given up.
+        running: how many are under way.
     """
 
     def __init__(self) -> None:
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.running = 0
 
     async def __call__(self, request: Request) -> Any:
         self.begun.set()
+        self.running += 1
         try:
             await asyncio.Event().wait()
         finally:
+            self.running -= 1
             self.ended.set()
 
 
@@ -111,7 +116,7 @@ async def test_a_time_that_is_none_is_refused(network: Network, port: str, field
     assert not network.nodes[HD_2].application.requests
 
 
-async def test_a_cancelled_call_is_withdrawn_at_the_other_operator(network: Network, port: str) -> None:
+async def test_a_cancelled_call_is_cancelled_at_the_other_operator(network: Network, port: str) -> None:
     b, reports = network.nodes[HD_2], list[CallReport]()
     b.application.answer = application = Hanging()
     async with AsyncClient(port, on_call=reports.append) as client:
@@ -125,20 +130,52 @@ async def test_a_cancelled_call_is_withdrawn_at_the_other_operator(network: Netw
     assert [type(report.error) for report in reports] == [OutcomeUnknown], "the hook hears of it"
 
 
-async def test_cancel_answers_the_call_and_who_withdraws_it(network: Network, port: str) -> None:
+async def test_as_many_as_are_cancelled_end(network: Network, port: str) -> None:
+    b = network.nodes[HD_2]
+    b.application.answer = application = Hanging()
+    async with AsyncClient(port) as client:
+        calls = [asyncio.create_task(client.call("hd-2.echo")) for _ in range(60)]
+        async with asyncio.timeout(100):
+            while application.running < 60:
+                await asyncio.sleep(0.01)
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(calls)
+            while application.running:
+                await asyncio.sleep(0.01)
+
+
+async def test_to_cancel_needs_no_room(network: Network) -> None:
+    a, b = network.nodes[HD_1], network.nodes[HD_2]
+    b.application.answer = application = Hanging()
+    channel = JsonRpcServerChannel(a.name, "localhost:0", Serving(limits=ServerLimits(max_calls=1)))
+    await channel.start(a.broker.deliver)
+    client = JsonRpcClient(f"http://localhost:{channel.port}/jsonrpc", tls=None)
+    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine"))
+    async with asyncio.timeout(60):
+        await application.begun.wait()
+        busy = (await client.call("hd-2.echo", {})).error
+        assert busy is not None and busy.data["reason"] == "busy"
+        assert (await client.call("_cancel", {"id": ["mine"]})).result == {"cancelled": 1}
+        assert (await call).error is not None
+    await client.close()
+    await channel.close()
+
+
+async def test_cancel_answers_the_call_and_who_cancels_it(network: Network, port: str) -> None:
     b = network.nodes[HD_2]
     b.application.answer = application = Hanging()
     client = JsonRpcClient(f"{port}/jsonrpc", tls=None)
     call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine"))
     async with asyncio.timeout(60):
         await application.begun.wait()
-        assert (await client.call("_cancel", {"id": "other"})).result == {"withdrawn": 0}
-        assert (await client.call("_cancel", {"id": "mine"})).result == {"withdrawn": 1}
+        assert (await client.call("_cancel", {"id": "other"})).result == {"cancelled": 0}
+        assert (await client.call("_cancel", {"id": "mine"})).result == {"cancelled": 1}
         error = (await call).error
         await application.ended.wait()
         refused = (await client.call("_cancel", {})).error
     assert error is not None and refused is not None
-    assert error.data["outcome"] == "unknown" and "withdrawn by its caller after it was sent" in error.message
+    assert error.data["outcome"] == "unknown" and "cancelled by its caller after it was sent" in error.message
     assert refused.code == -32602
     await client.close()
 

@@ -773,7 +773,19 @@ def test_an_origin(origin: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["*", "null", "https://app.example.org/", "https://App.example.org", "https://a:443", "ftp://a", "a", ""]
+    "origin",
+    [
+        "*",
+        "null",
+        "https://app.example.org/",
+        "https://App.example.org",
+        "https://a:443",
+        "ftp://a",
+        "a",
+        "",
+        "https://*.example.org",
+        "https://a b",
+    ],
 )
 def test_what_no_browser_writes_as_an_origin(origin: str, folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"origin|URL"):

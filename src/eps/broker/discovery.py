@@ -24,6 +24,9 @@ KEPT_SECONDS = 60.0
 """For which an application's description is kept, also that there is none: who looks around asks again and again; who
 has changed a service sees it within a minute."""
 
+AGAIN_SECONDS = 5.0
+"""After which one that could not be asked is asked again: it may have been restarted."""
+
 DISCOVER_SECONDS = 5.0
 """For an application to describe itself: it need not compute anything."""
 
@@ -140,7 +143,8 @@ class Discovery:
         try:
             answer = await self._deliver(request, DISCOVER_SECONDS)
             self._told = offered(answer.result) if answer.error is None else {}
+            self._asked_at = time.monotonic()
         except EpsError:  # whoever calls it learns what is wrong with it
-            self._told = {}
+            self._told, self._asked_at = {}, time.monotonic() - KEPT_SECONDS + AGAIN_SECONDS
         finally:
-            self._asked_at, self._asking = time.monotonic(), None
+            self._asking = None

@@ -13,7 +13,7 @@ siblings         the other servers of our operator, where it has several: what i
                  takes it; lone_streams: of which streams there can be only one for all of us)
 absences         why an operator holds no stream to us, as far as we have seen
 own_pin          whether the directory pins the certificate that we show to others
-under_way        calls of our applications, which they may withdraw
+under_way        calls of our applications, which they may cancel
 stdout           prints calls for us             peers            what the two gRPC channels share
 
 gRPC itself, on one HTTP/2 connection, is ``eps.grpc``.

@@ -1,11 +1,11 @@
 """The channel that takes calls from our own applications (PROTOCOL.md section 2, «Channels»)."""
 
 from eps.channels import Deliver
-from eps.channels.under_way import CANCEL, UnderWay
+from eps.channels.under_way import UnderWay
 from eps.core.address import Address, parse_address
 from eps.core.descriptions import DESCRIBE, EVERYBODY
 from eps.core.event import Emit, ignore
-from eps.core.jsonrpc_text import Call
+from eps.core.jsonrpc_text import CANCEL, Call
 from eps.core.message import Request, Response
 from eps.core.names import Operator
 from eps.errors import AddressError

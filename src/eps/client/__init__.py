@@ -12,7 +12,7 @@ What decides is plain functions and values; ``blocking`` and ``asynchronous`` do
     requests      a call as bytes                                    answers    what came back: a result, or an error
     errors        their tree                                         failures   those between us and our EPS server
     policy        deadlines and repetitions                          course     a call, however often it is sent
-    described     what may be called
+    described     what may be called                           cancelling    of calls whose tasks are cancelled
     models        dataclasses and pydantic models                    telling    log lines, hook, trace
     given         what both clients are made of                      credentials   TLS contexts, new when a file changes
     fate          could a lost request be read?

@@ -2,12 +2,10 @@
 
 import asyncio
 import io
-import json
 import os
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
-from secrets import token_hex
+from contextlib import AbstractAsyncContextManager
 from types import UnionType
 from typing import Any, TypeVar, overload
 
@@ -15,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from eps.client.answers import MAX_ANSWER_BYTES
+from eps.client.cancelling import Cancelling
 from eps.client.connection import Answer, keep_seconds
 from eps.client.course import Course
 from eps.client.described import METHODS, MethodDescription, asked, methods_in
@@ -37,19 +36,9 @@ _LEFT_TO_PARENTS: list[aiohttp.ClientSession] = []
 connections that a parent goes on using."""
 
 
-WITHDRAW_SECONDS = 2.0
-"""For a cancelled call to be withdrawn at our own EPS server: a round trip to a machine that is near."""
-
-MAX_WITHDRAWALS = 64
-"""At once: as many as connections. Of further ones the server learns nothing."""
-
-MAX_HEAD_BYTES = 4096
-"""Of the answer to a withdrawal, which says nothing that is needed."""
-
-
 class AsyncClient(Given):
-    """As ``Client``, for tasks of one event loop. Cancelling a call ends the wait for it, and withdraws it: what has
-    not begun does not begin. Whether it had, is then not known. Nothing is opened before the first call.
+    """As ``Client``, for tasks of one event loop. Cancelling a task ends the wait for its call, and cancels that,
+    too: what has not begun does not begin. Whether it had, is then not known. Nothing is opened before the first call.
 
     Args:
         endpoint, policy, on_call: see ``Client``.
@@ -69,7 +58,7 @@ class AsyncClient(Given):
         self._session: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
-        self._withdrawals: set[asyncio.Task[None]] = set()
+        self._cancelling = Cancelling(self._endpoint)
 
     @overload
     async def call(
@@ -115,8 +104,7 @@ class AsyncClient(Given):
 
     async def close(self) -> None:
         """End the connections; calls under way fail."""
-        if self._withdrawals:
-            await asyncio.wait(self._withdrawals, timeout=WITHDRAW_SECONDS)
+        await asyncio.to_thread(self._cancelling.wait)
         self._closed = True
         if self._session is not None and self._home is not None and self._home[0] == os.getpid():
             await self._session.close()
@@ -146,7 +134,7 @@ class AsyncClient(Given):
             except asyncio.CancelledError:
                 course.is_sent = attempt.is_sent
                 if attempt.is_sent and not attempt.is_answering:
-                    self._withdraw(course.call.id)
+                    self._cancelling.add(course.call.id)
                 raise
             except TimeoutError as error:
                 if attempt.is_sent or not isinstance(error, aiohttp.ClientError):
@@ -177,21 +165,6 @@ class AsyncClient(Given):
             proxy_auth=self._proxy_auth,
             allow_redirects=False,  # a call is sent where it was to go, and once
         )
-
-    def _withdraw(self, call_id: str) -> None:
-        """Have our EPS server withdraw a call whose task was cancelled, beside it; where that fails, the call runs."""
-        if len(self._withdrawals) < MAX_WITHDRAWALS and not self._closed:
-            task = asyncio.create_task(self._cancel(call_id), name="withdraw a call")
-            self._withdrawals.add(task)
-            task.add_done_callback(self._withdrawals.discard)
-
-    async def _cancel(self, call_id: str) -> None:
-        cancel = {"jsonrpc": "2.0", "method": "_cancel", "params": {"id": call_id}, "id": token_hex(16)}
-        with suppress(aiohttp.ClientError, OSError, RuntimeError, ValueError), Attempt():
-            async with asyncio.timeout(WITHDRAW_SECONDS):
-                body = json.dumps(cancel).encode()
-                async with self._request(body, {"Content-Type": "application/json"}) as response:
-                    await response.content.read(MAX_HEAD_BYTES)
 
     async def _body(self, response: aiohttp.ClientResponse, course: Course, attempt: Attempt) -> bytes:
         attempt.is_answering = True

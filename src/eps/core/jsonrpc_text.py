@@ -37,6 +37,10 @@ from eps.errors import (
 )
 from eps.reasons import Reason
 
+CANCEL = "_cancel"
+"""The method of our EPS server's port by which applications cancel calls: it makes room, so it is never refused for
+want of it. A name without a dot is no operator's."""
+
 MAX_METHOD_BYTES = 100
 MAX_ID_BYTES = 1024
 """PROTOCOL.md section 5."""

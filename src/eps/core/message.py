@@ -27,7 +27,7 @@ class Asker:
 
     Attributes:
         timeout: seconds that he gives it, from its arrival on; None: he doesn't say.
-        who: by what he is known among those who ask here: only he may withdraw what he has asked.
+        who: by what he is known among those who ask here: only he may cancel what he has asked.
         is_shared: others may be known by the same: who shows no certificate has an address, no name.
         sent: whether it may have left us.
     """

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 
 from eps.core.defaults import MAX_CALLS
 from eps.core.event import Emit, Level, Notice, Refused, ignore
-from eps.core.jsonrpc_text import Call, parse_request, render_response
+from eps.core.jsonrpc_text import CANCEL, Call, parse_request, render_response
 from eps.core.limits import MAX_MESSAGE_BYTES
 from eps.core.message import Asker, Response
 from eps.core.told import error_response
@@ -328,7 +328,8 @@ class JsonRpcServer:
             text = body.take()
             call = await self._parsed(text, content_type, names)
             call_id = call.id
-            held.begin()
+            if call.method != CANCEL:
+                held.begin()
             if request.transport is None:
                 raise ConnectionResetError("the client has gone before its call began")
             call = Call(call.method, call.params, call.id, call.client_names, _asker(request, caller))

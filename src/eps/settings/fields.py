@@ -184,7 +184,7 @@ def _origin(text: str) -> str:
     parts = urlsplit(_url(text))
     port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if text != f"{parts.scheme}://{host}{port}" or not text.isascii():
+    if text != f"{parts.scheme}://{host}{port}" or not re.fullmatch(r"[a-z0-9.:/_\[\]-]+", text):
         raise bad("must be an origin as browsers write it", f"without a path: {parts.scheme}://{host}{port}")
     return text
 

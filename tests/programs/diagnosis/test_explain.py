@@ -111,6 +111,16 @@ def test_params_that_the_directory_names() -> None:
     assert text.count("hd-2.lookup") == 1
 
 
+@pytest.mark.parametrize("properties", [[], None, "x", 5, {"name": 1}], ids=str)
+def test_odd_descriptions(properties: object) -> None:
+    parameters = [{"name": "name", "validators": None}]
+    methods = [{"name": "lookup", "permissions": [EVERYONE], "parameters": parameters}]
+    directory = network_directory(services={"hd-2": [{"name": "s", "permissions": [], "methods": methods}]})
+    told = {"methods": [{"name": "lookup", "description": "", "params": {"properties": properties, "required": 1}}]}
+    found = with_descriptions(offers(directory, KNOWN.entry("hd-1"), "hd-2"), told)
+    assert "hd-2.lookup (name" in listed(found, Paper(80))
+
+
 def test_what_an_operator_says_of_its_methods() -> None:
     methods = [{"name": name, "permissions": [EVERYONE]} for name in ("lookup", "add", "none")]
     directory = network_directory(services={"hd-2": [{"name": "s", "permissions": [], "methods": methods}]})

@@ -182,6 +182,46 @@ def test_references() -> None:
     assert types.classes["T"] == "class T(TypedDict):\n    below: NotRequired[list[T]]"
 
 
+def chain(length: int, link: Any) -> dict[str, Any]:
+    """Schemas of which each refers to the next."""
+    return {f"D{n}": link({"$ref": f"#/$defs/D{n + 1}"}) for n in range(length)}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda one: {"anyOf": [{"type": "array", "items": one}, {"type": "object", "additionalProperties": one}]},
+        lambda one: one,
+        lambda one: {"type": "object", "properties": {"next": one}},
+    ],
+    ids=["doubling", "reference", "class"],
+)
+def test_chains_without_end(link: Any) -> None:
+    shared = chain(900, link)
+    types = typed_client.Types()
+    assert len(types.of({"$ref": "#/$defs/D0"}, "X", shared)) <= typed_client.MAX_HINT_CHARS
+    assert sum(map(len, types.classes.values())) < 100_000
+
+
+def test_names_that_python_and_types_have_are_others(tmp_path: Path) -> None:
+    names = ["list", "dict", "str", "True", "none", "Point", "cast"]
+    point = {"$ref": "#/$defs/none", "$defs": {"none": {"type": "object", "properties": {"list": {}, "a": {}}}}}
+    places = {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    params = {"type": "object", "properties": {"dict": {"type": "string"}, "str": {"type": "integer"}}}
+    methods = [described(name=one, params=params, result=places) for one in names]
+    methods.append(described(name="point", result=point | {"title": "x"}))
+    methods.append(described(name="x", params={"properties": {"list": {}}}))
+    (tmp_path / "made.py").write_text(client_code("none", methods))
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(ROOT / ".mypy_cache"), "made.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_long_text_is_cut() -> None:
+    code = client_code("x", [described(description="a\n\n" * 10_000)])
+    assert len(code) < 20_000
+
+
 def test_as_many_classes_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typed_client, "MAX_CLASSES", 1)
     types, schema = typed_client.Types(), {"type": "object", "properties": {"a": {}}}

@@ -373,11 +373,11 @@ PEERS = (
         "broker/test_discovery.py::test_a_caller_is_told_what_it_may_call",
     ),
     Guard(
-        "only who has made a call withdraws it",
+        "calls of another certificate are not cancelled",
         "channels/under_way.py",
         "self._calls.get((asked.asker.who, call_id), ())",
         "[one for (_, known), all_ in self._calls.items() if known == call_id for one in all_]",
-        "channels/test_under_way.py::test_only_who_called_withdraws",
+        "channels/test_under_way.py::test_only_who_called_cancels",
     ),
     Guard(
         "TLS is 1.2 or newer",

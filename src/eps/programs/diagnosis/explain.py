@@ -277,9 +277,9 @@ def _parameters(given: Any) -> tuple[str, ...] | None:
 def _params(offer: Offer) -> Iterator[str]:
     """Each with its type, and a question mark where it may be left out; in another operator's words."""
     params = offer.params or {}
-    required = params.get("required")
+    required, properties = params.get("required"), params.get("properties")
     for name in offer.parameters or ():
-        schema = params.get("properties", {}).get(name)
+        schema = properties.get(name) if isinstance(properties, dict) else None
         kind = schema.get("type") if isinstance(schema, dict) else None
         optional = "?" if isinstance(required, list) and name not in required else ""
         yield quoted(f"{name}{optional}: {kind}" if isinstance(kind, str) else f"{name}{optional}")

@@ -3,6 +3,7 @@
 import sys
 
 from eps.client import CallError, Client, SetupError
+from eps.core.told import quoted
 from eps.errors import EpsError, StartError
 from eps.programs.diagnosis.typed_client import client_code
 from eps.programs.running.runtime import EXIT_FAILED
@@ -27,5 +28,8 @@ def generate(operator: str, url: str, *, is_async: bool) -> int:
     if not methods:
         print(f"we may call no method of {operator} that a client could be made of", file=sys.stderr)
         return EXIT_FAILED
+    bare = [one.name for one in methods if one.described_by == "directory"]
+    if bare:
+        print(f"{operator} describes nothing of {', '.join(map(quoted, bare))}: they have no types", file=sys.stderr)
     print(client_code(operator, methods, is_async=is_async), end="")
     return 0

@@ -18,16 +18,30 @@ from eps.core.wording import plain
 MAX_CLASSES = 1_000
 """That one operator's description may need; beyond, objects are plain dictionaries."""
 
+MAX_HINT_CHARS = 1_000
+"""Of one type: what refers to others twice over and over would be as long as memory is large."""
+
+MAX_DEPTH = 40
+"""Of types inside each other; beyond, they are ``Any``. Python's own limit is not far."""
+
 MAX_TEXT = 2_000
 """Characters of a method's description."""
+
+MAX_NAME_CHARS = 80
+"""Of a class: those inside of others have theirs in front."""
 
 WIDTH = 100
 """Columns of a docstring's lines."""
 
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _REFERENCE = "#/$defs/"
-_OURS = ("Any", "AsyncClient", "Client", "Literal", "NotRequired", "TypedDict", "annotations", "cast")
-"""Names that the module has already."""
+_OURS = frozenset(
+    ["Any", "AsyncClient", "Client", "Literal", "NotRequired", "TypedDict", "annotations", "bool", "cast", "dict",
+     "float",
+     "int", "list", "str"]
+)  # fmt: skip
+"""Names that the module has already, and those of which its types are made: a method or field of such a name, before a
+type that uses it, would be what that type means."""
 
 Schema = Mapping[str, Any]
 
@@ -38,7 +52,7 @@ def client_code(operator: str, methods: Sequence[MethodDescription], *, is_async
     name = types.free(class_name(operator))
     names: dict[str, MethodDescription] = {}
     for one in methods:
-        names[_unused(_identifier(one.name), names)] = one
+        names[types.free(_identifier(one.name))] = one  # no class has a method's name
     bodies = [_method(f"{operator}.{one.name}", called, one, types, is_async) for called, one in names.items()]
     client = f"    def __init__(self, client: {kind}) -> None:\n        self._client = client"
     made = "\n\n".join([f'class {name}:\n    """Methods of {_text(operator)}."""', client, *bodies])
@@ -99,6 +113,7 @@ class Types:
     classes: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=lambda: set(_OURS))
     _known: dict[tuple[str, str], str] = field(default_factory=dict)
+    _depth: int = 0
 
     def of(self, schema: Any, name: str, shared: Schema) -> str:
         """The type that ``schema`` describes.
@@ -107,6 +122,16 @@ class Types:
             name: of a class, if it needs one.
             shared: ``$defs``.
         """
+        if self._depth >= MAX_DEPTH:
+            return "Any"
+        self._depth += 1
+        try:
+            hint = self._of(schema, name[:MAX_NAME_CHARS], shared)
+        finally:
+            self._depth -= 1
+        return hint if len(hint) <= MAX_HINT_CHARS else "Any"
+
+    def _of(self, schema: Any, name: str, shared: Schema) -> str:
         if not isinstance(schema, dict):
             return "Any"
         if isinstance(reference := schema.get("$ref"), str):
@@ -199,23 +224,25 @@ def _definitions(schema: Schema | None) -> Schema:
 
 def class_name(name: str) -> str:
     """``hd-2`` is ``Hd2``."""
-    found = "".join(part[:1].upper() + part[1:] for part in re.findall("[A-Za-z0-9]+", name))
-    return found if found[:1].isalpha() else f"Of{found}"
+    found = "".join(part[:1].upper() + part[1:] for part in re.findall("[A-Za-z0-9]+", name))[:MAX_NAME_CHARS]
+    return f"Of{found}" if not found[:1].isalpha() or keyword.iskeyword(found) else found
 
 
 def _is_name(name: str) -> bool:
     """Whether it can be a field: not one that Python would change inside of a class."""
-    return bool(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)) and not keyword.iskeyword(name) and name[:2] != "__"
+    is_one = bool(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)) and not keyword.iskeyword(name) and name[:2] != "__"
+    return is_one and name not in _OURS
 
 
 def _is_argument(name: str) -> bool:
-    return _is_name(name) and name not in ("self", "params", "timeout", "cast", "dict")
+    return _is_name(name) and name not in ("self", "params", "timeout")
 
 
 def _identifier(name: str) -> str:
     found = re.sub("[^A-Za-z0-9_]", "_", name).lstrip("_") if not _is_name(name) else name
+    found = found[:MAX_NAME_CHARS]
     found = found if found[:1].isalpha() or found[:1] == "_" else f"of_{found}"
-    return f"{found}_" if keyword.iskeyword(found) or found == "_client" else found
+    return f"{found}_" if keyword.iskeyword(found) or found == "_client" or found in _OURS else found
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:
@@ -231,6 +258,7 @@ def _text(words: str) -> str:
 
 
 def _docstring(words: str) -> list[str]:
+    words = words[:MAX_TEXT]
     lines = [line for paragraph in words.split("\n\n") for line in (*wrap(_text(paragraph), WIDTH - 8), "")][:-1]
     if len(lines) <= 1:
         return [f'        """{(lines or [""])[0]}"""']
