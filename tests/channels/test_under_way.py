@@ -73,15 +73,22 @@ async def test_several_at_once() -> None:
 
 
 async def test_who_has_no_name_cancels_no_other_ones_call() -> None:
-    under_way = UnderWay()
-    tasks = [await begun(under_way, called(), sent=False) for _ in range(2)]
-    nameless = Call(CANCEL, {"id": "1"}, "c", asker=Asker(who="app", is_shared=True))
-    with pytest.raises(BadParams, match="2 calls have the id '1'"):
-        under_way.cancel(nameless)
-    tasks[0].cancel()
-    await asyncio.wait(tasks[:1])
-    assert under_way.cancel(nameless) == {"cancelled": 1}
-    await asyncio.wait(tasks)
+    under_way, own = UnderWay(), "0123456789abcdef"
+
+    def nameless(call_id: str) -> Call:
+        return Call(CANCEL, {"id": call_id}, "c", asker=Asker(who="app", is_shared=True))
+
+    guessed = await begun(under_way, called(call_id="1"), sent=False)
+    with pytest.raises(BadParams, match="nobody else gives or guesses"):
+        under_way.cancel(nameless("1"))
+    twice = [await begun(under_way, called(call_id=own), sent=False) for _ in range(2)]
+    with pytest.raises(BadParams, match="2 calls have the id"):
+        under_way.cancel(nameless(own))
+    twice[0].cancel()
+    await asyncio.wait(twice[:1])
+    assert under_way.cancel(nameless(own)) == {"cancelled": 1}
+    assert under_way.cancel(cancelling("1")) == {"cancelled": 1}
+    await asyncio.wait([guessed, *twice])
 
 
 async def test_a_call_that_ends_is_not_under_way() -> None:

@@ -151,12 +151,12 @@ async def test_to_cancel_needs_no_room(network: Network) -> None:
     channel = JsonRpcServerChannel(a.name, "localhost:0", Serving(limits=ServerLimits(max_calls=1)))
     await channel.start(a.broker.deliver)
     client = JsonRpcClient(f"http://localhost:{channel.port}/jsonrpc", tls=None)
-    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine"))
+    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine-0123456789abcdef"))
     async with asyncio.timeout(60):
         await application.begun.wait()
         busy = (await client.call("hd-2.echo", {})).error
         assert busy is not None and busy.data["reason"] == "busy"
-        assert (await client.call("_cancel", {"id": ["mine"]})).result == {"cancelled": 1}
+        assert (await client.call("_cancel", {"id": ["mine-0123456789abcdef"]})).result == {"cancelled": 1}
         assert (await call).error is not None
     await client.close()
     await channel.close()
@@ -166,11 +166,11 @@ async def test_cancel_answers_the_call_and_who_cancels_it(network: Network, port
     b = network.nodes[HD_2]
     b.application.answer = application = Hanging()
     client = JsonRpcClient(f"{port}/jsonrpc", tls=None)
-    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine"))
+    call = asyncio.create_task(client.call("hd-2.echo", {}, request_id="mine-0123456789abcdef"))
     async with asyncio.timeout(60):
         await application.begun.wait()
-        assert (await client.call("_cancel", {"id": "other"})).result == {"cancelled": 0}
-        assert (await client.call("_cancel", {"id": "mine"})).result == {"cancelled": 1}
+        assert (await client.call("_cancel", {"id": "other-0123456789abcdef"})).result == {"cancelled": 0}
+        assert (await client.call("_cancel", {"id": "mine-0123456789abcdef"})).result == {"cancelled": 1}
         error = (await call).error
         await application.ended.wait()
         refused = (await client.call("_cancel", {})).error

@@ -104,6 +104,7 @@ class Node:
         await self.client.start(self.broker.deliver)
 
     async def close(self) -> None:
+        await self.broker.close()
         await self.client.close()
         await self.server.close()
 

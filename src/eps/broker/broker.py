@@ -154,6 +154,10 @@ class Broker:
                     await self._ended.wait()
         return self._running
 
+    async def close(self) -> None:
+        """End what it does of its own accord."""
+        await self._discovery.close()
+
     async def deliver(self, request: Request | Unread, sender: Operator) -> Response:
         """Answer ``request`` of the authenticated ``sender``. Failures are answers; only cancellation is raised."""
         self._running += 1

@@ -18,7 +18,9 @@ from eps.core.likeness import meant
 from eps.core.message import Request, Response
 from eps.core.names import Object, Operator
 from eps.core.permission import callable_by
+from eps.core.trace import CURRENT
 from eps.errors import BadParams, EpsError, NotPermitted, TooLarge, UnknownOperator
+from eps.transport.tasks import Tasks
 
 KEPT_SECONDS = 60.0
 """For which an application's description is kept, also that there is none: who looks around asks again and again; who
@@ -60,6 +62,11 @@ class Discovery:
         self._told: dict[str, Object] = {}
         self._asked_at: float | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await self._tasks.close()
 
     def check(self, sender: Entry, own: Entry) -> None:
         """Who may ask: whoever may call at least one method.
@@ -132,13 +139,14 @@ class Discovery:
         task of its own: whoever asks and goes away must not have it asked again and again."""
         if self._asked_at is None or time.monotonic() - self._asked_at >= KEPT_SECONDS:
             if self._asking is None:
-                self._asking = asyncio.create_task(self._discover(), name="describe: the application")
+                self._asking = self._tasks.start(self._discover(), "describe: the application")
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await asyncio.shield(self._asking)
         return self._told
 
     async def _discover(self) -> None:
+        CURRENT.set(None)  # it is for nobody's call in particular
         request = Request(Address(self._own, DISCOVER, secrets.token_hex(16)), {})
         try:
             answer = await self._deliver(request, DISCOVER_SECONDS)

@@ -15,6 +15,10 @@ from eps.core.names import Object
 from eps.errors import BadParams, GivenUp, OutcomeUnknown, Side
 from eps.reasons import Reason
 
+UNGUESSED_CHARS = 16
+"""Of an id, from which it is taken for one that only its caller knows, where the caller is known by his address alone:
+applications on one machine count 1, 2, 3, and would cancel each other's calls."""
+
 MAX_IDS = 1_000
 """That are cancelled at once: as many calls as a port may be at."""
 
@@ -73,6 +77,9 @@ class UnderWay:
 
     def _with(self, call_id: str, asked: Call) -> list[_One]:
         found = [one for one in self._calls.get((asked.asker.who, call_id), ()) if not one.cancelled]
+        if asked.asker.is_shared and len(call_id) < UNGUESSED_CHARS:
+            text = "without a client certificate only calls can be cancelled whose ids nobody else gives or guesses"
+            raise BadParams(text, hint=f"give calls random ids of {UNGUESSED_CHARS} characters or more")
         if len(found) > 1 and asked.asker.is_shared:
             text = f"{len(found)} calls have the id {call_id[:80]!r}; without certificates nobody knows whose they are"
             raise BadParams(text, hint="give calls ids that nobody else gives, such as random ones")

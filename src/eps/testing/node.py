@@ -100,6 +100,7 @@ class Node:
 
     async def close(self) -> None:
         await self._entrance.close()
+        await self._broker.close()
 
     # The channel to all others, and to its own service (``channels.Outbound``)
 

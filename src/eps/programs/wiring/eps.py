@@ -127,6 +127,7 @@ class EpsServer(Composite):
                 if not isinstance(channel, JsonRpcClientChannel | StdoutChannel):
                     await channel.stop()
             self.cut = await self._broker.settled(self._drain_timeout)
+        await self._broker.close()
         await super().close()
 
     @property
