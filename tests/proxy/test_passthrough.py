@@ -171,6 +171,36 @@ async def test_every_client_s_hello_arrives_whole_however_it_is_cut(name: str) -
         assert await recv_exactly(inside, len(hello) + 10) == hello + b"early data"
 
 
+async def test_whoever_was_accepted_is_served_before_another_process_gets_the_ports() -> None:
+    """Also who has not said yet whom he wants; who comes later waits in the kernel."""
+    async with announced() as stage:
+        outside = await stage.tls_client(HELLO[:10])
+        other = await stage.tls_client(HELLO)
+        other_inside = await stage.private_proxy((await stage.called_in())[1])
+        assert await recv_exactly(other_inside, len(HELLO)) == HELLO
+        resting = asyncio.create_task(stage.passthrough.rest())
+        await asyncio.sleep(0)
+        await stage.tls_client(HELLO)
+        await send(outside, HELLO[10:])
+        await resting
+        giving = asyncio.create_task(stage.proxy.hand_over())
+        inside = await stage.private_proxy((await stage.called_in())[1])
+        assert await recv_exactly(inside, len(HELLO)) == HELLO
+        await giving
+        assert stage.asked.empty(), "who came last is the next process's"
+        other.close()
+
+
+async def test_who_says_nothing_holds_up_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eps.proxy.passthrough.LAST_HELLO_SECONDS", 0.05)
+    async with announced() as stage:
+        await stage.tls_client()
+        await stage.tls_client(HELLO)
+        await stage.called_in()
+        async with asyncio.timeout(4):  # a hello may take 5 s otherwise
+            await stage.passthrough.rest()
+
+
 async def test_nothing_behind_the_hello_is_lost_while_the_operator_is_asked() -> None:
     async with announced() as stage:
         gate = asyncio.Event()

@@ -54,6 +54,10 @@ from eps.transport.tasks import Tasks
 HELLO_SECONDS = 5.0
 """From a connection to the end of its ClientHello, which a client sends at once."""
 
+LAST_HELLO_SECONDS = 1.0
+"""The same, for those that were accepted just before another process takes the port over, or this one stops: all that
+come wait meanwhile."""
+
 READ_BYTES = 4 * 1024
 """Of a client's first bytes, in one go: holds nearly every hello. What comes behind it in the same read is forwarded
 with it; the rest stays in the kernel, so that clients who wait take little memory."""
@@ -136,6 +140,11 @@ class Passthrough:
     async def start(self) -> None:
         """Begin to listen; raises StartError if the address can't be bound."""
         await self._listener.start()
+
+    async def rest(self) -> None:
+        """Accept no TLS clients for the moment, and find whom those that were accepted want."""
+        self._listener.rest()
+        await self._listener.settle(LAST_HELLO_SECONDS)
 
     async def stop(self) -> None:
         """Take no more TLS clients. Those that are here go on."""

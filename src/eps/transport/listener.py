@@ -163,6 +163,11 @@ class Listener:
         for bound in self._sockets:
             loop.remove_reader(bound.fileno())
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until whoever was accepted has said what he wants, so long at the most. To be called at rest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
     def go_on(self) -> None:
         """Accept again."""
         for bound in self._sockets:

@@ -236,6 +236,7 @@ class PublicProxyServer(_ProxyServer):
 
     async def _drain(self) -> int:
         proxy = self.proxy
+        await self.passthrough.rest()
         proxy.stop()
         await self.passthrough.stop()
         operators = {Operator(name) for names in proxy.relays.values() for name in names}
@@ -257,6 +258,7 @@ class PublicProxyServer(_ProxyServer):
     async def let_go(self) -> None:
         """Wait until every offer is met or withdrawn: the tokens are this process's, and so are its relay's ports."""
         self.rpc.send_away()
+        await self.passthrough.rest()  # their offers, too, are to be met
         await self.proxy.hand_over()
         await super().let_go()
 
