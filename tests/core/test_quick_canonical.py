@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eps.core.canonical import canonical_json
-from eps.core.quick_canonical import Holds, canonical_pieces, holds, quick_canonical
+from eps.core.quick_canonical import ForAThread, Holds, at_once, canonical_pieces, holds, quick_canonical
 
 _NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 _SCALARS = st.none() | st.booleans() | _NUMBERS.filter(lambda number: abs(number) < 1e300) | st.text()
@@ -53,6 +53,21 @@ def test_much_is_written_in_pieces() -> None:
     assert len(pieces) > 5
     assert b"".join(pieces) == canonical_json(value)
     assert value["a"] == 1  # it is left as it was
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": ["x" * 70_000, 1.5]}, {"é" * 40_000: 1}, [2**60], {"a": "\ud800"}],
+    ids=["a long text and a double", "a long key", "beyond 53 bits", "no JSON"],
+)
+def test_what_takes_long_is_for_a_thread(value: Any) -> None:
+    with pytest.raises(ForAThread):
+        at_once(value, holds(value))
+
+
+def test_what_does_not_is_written_at_once() -> None:
+    for value in ({"a": "x" * 70_000}, {"é": 1.0}, [1.5], {}):
+        assert at_once(value, holds(value)) == canonical_json(value)
 
 
 def test_half_a_character_is_no_json() -> None:

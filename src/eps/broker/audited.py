@@ -16,7 +16,7 @@ from eps.core.event import CallFinished
 from eps.core.json_pieces import FEW_VALUES
 from eps.core.message import Response
 from eps.core.names import Object
-from eps.core.quick_canonical import Holds, canonical_pieces, holds, quick_canonical
+from eps.core.quick_canonical import ForAThread, Holds, at_once, canonical_pieces, holds, quick_canonical
 from eps.transport.aside import aside
 
 UNWRITABLE = (orjson.JSONEncodeError, ValueError, OverflowError, RecursionError)
@@ -56,9 +56,9 @@ class AuditedCall:
         if inside is Holds.MUCH:
             return self._cover_beside(kind, covered)
         try:
-            self.macs[kind] = mac(self._key, quick_canonical(covered, inside))
-        except UNWRITABLE:  # no JSON in UTF-8: it can't travel, and the line says nothing of it
-            pass
+            self.macs[kind] = mac(self._key, at_once(covered, inside))
+        except ForAThread:
+            return self._cover_beside(kind, covered)
         return None
 
     async def _cover_beside(self, kind: str, covered: Object) -> None:
@@ -67,7 +67,7 @@ class AuditedCall:
             self.macs[kind] = found
 
     def _mac_of_much(self, covered: Object) -> str:
-        """In the thread; "" of what is no JSON in UTF-8."""
+        """In the thread; "" of what is no JSON in UTF-8: it can't travel, and the line says nothing of it."""
         inside = holds(covered)
         made = hmac.new(self._key, digestmod="sha256")
         try:

@@ -24,8 +24,8 @@ _OTHER_NUMBER = re.compile(rb"(?:\A|[:,\[])-?[0-9]+(?:\.0(?![0-9])|(?:\.[0-9]+)?
 """A number that canonical JSON writes differently, or might: ``1.0``, ``1e16``, ``-0.0``; also where a text looks
 so."""
 
-VALUE_CHARS = 16
-"""Characters of texts that count as one value: they, too, are looked through."""
+LONG_BYTES = 64 * 1024
+"""Of a text that would have to be looked through, or written the slow way, on the loop: that is for a thread."""
 
 _BEYOND = re.compile(rb"[\xf0-\xf4]")
 """The first byte of a character beyond the first 65,536, in UTF-8."""
@@ -44,22 +44,37 @@ def holds(value: Any, most: int = PIECE_VALUES) -> Holds:
     layer, left, doubles = [value], most - 1, False
     for item in layer:  # which grows
         kind = type(item)
-        if kind is str:
-            left -= len(item) // VALUE_CHARS
-        elif kind is int or item is None:
+        if kind is str or kind is int or item is None:
             continue
-        elif isinstance(item, dict | list):
+        if isinstance(item, dict | list):
             left -= len(item)
-            if isinstance(item, dict):
-                left -= sum(map(len, item)) // VALUE_CHARS
-                layer += item.values()
-            else:
-                layer += item
+            if left < 0:
+                return Holds.MUCH
+            layer += item.values() if isinstance(item, dict) else item
         elif isinstance(item, float):
             doubles = True
-        if left < 0:
-            return Holds.MUCH
     return Holds.DOUBLES if doubles else Holds.PLAIN
+
+
+class ForAThread(Exception):
+    """It would take long."""
+
+
+def at_once(value: Any, inside: Holds) -> bytes:
+    """As :func:`quick_canonical`, for an event loop.
+
+    Raises:
+        ForAThread: it would take more than some milliseconds.
+    """
+    try:
+        text = orjson.dumps(value, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        raise ForAThread from None
+    if inside is Holds.PLAIN and text.isascii():
+        return text
+    if len(text) > LONG_BYTES:
+        raise ForAThread
+    return quick_canonical(value, inside)
 
 
 def quick_canonical(value: Any, inside: Holds) -> bytes:

@@ -325,6 +325,23 @@ async def test_a_file_that_no_new_one_can_replace_is_told(
     assert (read(folder / "audit.log.1", path).findings, read(folder / "audit.log.1", path).calls) == ([], 2)
 
 
+async def test_a_file_beside_that_cant_be_made_keeps_nobody_from_taking_over(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    (tmp_path / f"audit.log.{os.getpid()}").mkdir()
+    async with log_in(path) as (log, events):
+        await call(log, 1)
+        await log.let_go()
+        assert isinstance(events[0], Notice) and "can't be opened" in events[0].text
+        async with log_in(path) as (successor, _):
+            await call(successor, 2)
+            await call(log, 3)
+        await log.take_back()
+        await log.take_back()  # it has it already
+        await call(log, 4)
+    assert [one["id"] for one in calls_in(path)] == ["1", "2", "4"]
+    assert (read(path).findings, read(path).lost) == ([], 1)
+
+
 async def test_large_values_are_covered_beside_the_loop(tmp_path: Path) -> None:
     some, much = {"n": list(range(10_000))}, {"n": [[1.0, number] for number in range(60_000)]}
     async with log_in(tmp_path / "audit.log") as (log, _):
@@ -351,9 +368,8 @@ async def test_what_is_no_json_has_a_line_without_a_hash(tmp_path: Path, much: b
     async with log_in(tmp_path / "audit.log") as (log, _):
         audited = log.begin()
         work = audited.asked({"a": ["\ud800"] * (10_000 if much else 1)})
-        assert (work is not None) is much
-        if work is not None:
-            await work
+        assert work is not None
+        await work
         log.ended(audited, ENDED, "\ud800")
     assert "params" not in calls_in(tmp_path / "audit.log")[0]
 

@@ -133,11 +133,20 @@ class AuditLog:
 
     async def let_go(self) -> None:
         """Another process goes on with the file: what is still under way here has its lines in one beside it."""
-        await self._go_on(f"{self._file.path}.{os.getpid()}")
+        try:
+            await self._go_on(f"{self._file.path}.{os.getpid()}")
+        except StartError as error:  # the other process starts all the same: it has the file, and the calls that come
+            hint = "calls that this process still answers have no line"
+            self._emit(Notice(level=Level.ERROR, text=error.message, hint=hint, reason="audit-failed", side="ours"))
+            before, self._queue = (self._queue, self._chain, self._signed_at), None
+            self._path = ""
+            await self._end(*before)
+            self._release()
 
     async def take_back(self) -> None:
-        """It did not come: go on with the file."""
-        await self._go_on(self._file.path)
+        """It did not come: go on with the file, unless it was never let go."""
+        if self._path != self._file.path:
+            await self._go_on(self._file.path)
 
     async def _go_on(self, path: str) -> None:
         """In that file, behind its last line; no call ends in between. What was written to before is closed."""
