@@ -39,7 +39,11 @@ class Setup:
 
     def serve(self) -> FakeStream:
         stream = FakeStream()
-        self.lone.serve(PROXY, stream, self.tasks)  # type: ignore[arg-type]  # a fake stream
+
+        async def anew() -> None:
+            stream.abort(ANEW)
+
+        self.lone.serve(PROXY, stream, self.tasks, anew)  # type: ignore[arg-type]  # a fake stream
         return stream
 
     async def opened(self) -> FakeStream:
@@ -127,7 +131,7 @@ async def test_a_stream_that_ends_before_it_says_anything_changes_nothing(setup:
 async def test_where_two_have_held_one_ours_is_opened_anew(setup: Setup) -> None:
     stream = await setup.opened()
     setup.leases.again(PROXY)
-    assert stream.aborted == ANEW
+    await until(lambda: stream.aborted == ANEW)
     setup.lone.ended(PROXY)
     setup.leases.again(PROXY)  # there is none now
 

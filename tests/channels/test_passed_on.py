@@ -7,7 +7,7 @@ import pytest
 
 from eps.channels.connected import Connected
 from eps.channels.passed_on import OneOfSeveralServers
-from eps.channels.siblings import PASSED_ON
+from eps.channels.siblings import OWN_WORDS, PASSED_ON
 from eps.core.message import Asker, Request, Response, Unread
 from eps.core.names import Fingerprint, Operator
 from eps.core.told import error_response
@@ -29,12 +29,16 @@ class Setup:
 
     def __init__(self) -> None:
         self.source = FakeSource(network_directory(pins={name: [PINS[name]] for name in PINS}))
+        self.own_words = False
+        self.failure: NotSent | None = None
         self.delivered: list[tuple[str, bool]] = []
         context = server_context(certificates().tls_files(HD_2), ["h2"])
         self.channel = OneOfSeveralServers(HD_2, self.source, context, bind_address="127.0.0.1:0", emit=Events())
 
     async def deliver(self, request: Request | Unread, sender: Operator) -> Response:
         self.delivered.append((sender, PASSED_ON.get()))
+        if self.failure is not None:
+            return error_response(str(request.address), self.failure, HD_2)
         return Response(str(request.address), {"sender": sender})
 
     def peer(self, name: Operator, *, pinned: bool = True) -> PeerIdentity:
@@ -43,7 +47,8 @@ class Setup:
     async def ask(self, peer: PeerIdentity, to: str, client_name: str) -> Response:
         message = pb.Request(method=f"{to}.f", id=f"{to}.f(1)", clientName=client_name)
         answer = await asyncio.create_task(_awaited(self.channel, peer, message))
-        assert answer.id == message.id
+        self.own_words = answer.id == OWN_WORDS
+        assert self.own_words or answer.id == message.id
         return codec.decode_response(answer, answer.id)
 
 
@@ -77,8 +82,25 @@ async def test_nobody_else_sends_in_anothers_name(setup: Setup) -> None:
 async def test_what_is_for_an_operator_that_is_not_connected_here_goes_nowhere(setup: Setup) -> None:
     answer = await setup.ask(setup.peer(HD_2), PROXY, HD_2)
     assert answer.error is not None
+    assert setup.own_words
     assert (answer.error.data["told_by"], answer.error.data["outcome"]) == (HD_2, "not_sent")
     assert setup.delivered == []
+
+
+async def test_a_call_that_was_not_begun_here_is_said_to_be_so_in_our_own_words(setup: Setup) -> None:
+    setup.failure = NotSent("the application is away")
+    await setup.ask(setup.peer(HD_2), HD_2, HD_1)
+    assert setup.own_words
+
+
+async def test_what_the_operator_says_in_our_name_is_not_our_word(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = error_response("", NotSent("believe me"), HD_2)
+    stream = FakeStream(codec.encode_response(said, f"{PROXY}.f(1)"))
+    monkeypatch.setattr(Connected, "get", lambda connected, operator: stream)
+    await setup.ask(setup.peer(HD_2), PROXY, HD_2)
+    assert not setup.own_words
 
 
 async def test_what_no_address_can_be_read_of_is_refused(setup: Setup) -> None:
@@ -92,6 +114,7 @@ class FakeStream:
 
     def __init__(self, answer: pb.Response, *, is_ours: bool = True) -> None:
         self.operator, self.is_stopping, self._answer, self.is_ours = PROXY, False, answer, is_ours
+        self.put_off = 0.0
 
     async def call(self, message: pb.Request, timeout: float, asker: Asker) -> pb.Response:
         return self._answer

@@ -6,28 +6,34 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 import eps.channels.siblings as module
-from eps.channels.siblings import PASSED_ON, Siblings
+from eps.channels.siblings import PASSED_ON, Siblings, own_words
 from eps.core.address import Address
 from eps.core.event import PeerChanged
 from eps.core.message import Asker, Request
-from eps.core.names import Operator
+from eps.core.names import Fingerprint, Operator
 from eps.core.told import error_response
 from eps.errors import EpsError, NoRoute, NotSent, OutcomeUnknown, Unreachable
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
+from eps.transport.tls import PeerIdentity
 from support.fakes import FakeLeases
 from support.testing import Events
 
+PIN = Fingerprint("a" * 64)
 HD_1, HD_2, PROXY = Operator("hd-1"), Operator("hd-2"), Operator("public-proxy-1.ga")
 PING = pb.Request(method="hd-2._ping", id="hd-2._ping(1)", clientName="public-proxy-1.ga")
+
+PING_ANSWER = pb.Response(id=PING.id)
 
 
 class FakeConnection:
     """A connection with a sibling; the test says what it answers."""
 
     usable, doubtful = True, False
+    peer = PeerIdentity((HD_2,), PIN)
 
     def __init__(self) -> None:
+        self.leaving: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.was_cut = False
         self.got: list[pb.Request] = []
@@ -47,6 +53,15 @@ class FakeConnection:
         self.was_cut = cut
         if not self.closed.done():
             self.closed.set_result(reason)
+            self.leave(reason)
+
+    def leave(self, reason: str = "it takes no more") -> None:
+        self.usable = False
+        if not self.leaving.done():
+            self.leaving.set_result(reason)
+
+    async def drain(self, grace: float) -> None:
+        self.leave("closed by us")
 
 
 class Setup:
@@ -56,6 +71,7 @@ class Setup:
         self.siblings = Siblings(HD_2, self.leases, self.events)
         self.connections: dict[str, FakeConnection] = {}
         self.refusal: EpsError | None = None
+        self.pins = {PIN}
 
     async def dial(self, address: str) -> FakeConnection:
         if self.refusal is not None:
@@ -85,7 +101,7 @@ class Setup:
 async def setup(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setup]:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
     made = Setup()
-    await made.siblings.start(made.dial)  # type: ignore[arg-type]  # fake connections
+    await made.siblings.start(made.dial, lambda operator: frozenset(made.pins))  # type: ignore[arg-type]  # fake connections
     yield made
     await made.siblings.close()
 
@@ -97,9 +113,11 @@ def fails(error: EpsError) -> Callable[[pb.Request], Awaitable[pb.Response]]:
     return answer
 
 
-def tells(error: EpsError, teller: str = HD_2) -> Callable[[pb.Request], Awaitable[pb.Response]]:
+def tells(error: EpsError) -> Callable[[pb.Request], Awaitable[pb.Response]]:
+    """The sibling's own words."""
+
     async def answer(message: pb.Request) -> pb.Response:
-        return codec.encode_response(error_response("", error, teller), message.id)
+        return own_words(error_response("", error, HD_2))
 
     return answer
 
@@ -128,7 +146,10 @@ async def test_what_comes_down_the_only_stream_is_spread_over_all(setup: Setup) 
     assert sorted(await asyncio.gather(*calls)) == ["here", "late", "late"]
 
 
-async def test_what_a_sibling_certainly_has_not_run_is_done_here_and_nothing_else(setup: Setup) -> None:
+async def test_what_a_sibling_certainly_has_not_run_is_done_here_and_nothing_else(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PUT_OFF_SECONDS", 0.0)
     (one,) = await setup.knows("one")
     one.answers = fails(NotSent("gone"))
     assert [await setup.spread() for _ in range(2)] == ["here", "here"]
@@ -166,14 +187,81 @@ async def test_an_operator_is_asked_for_at_each_until_one_has_its_stream(setup: 
         await ask(setup)
 
 
-async def test_what_the_operator_itself_answers_is_its_answer(setup: Setup) -> None:
+@pytest.mark.parametrize("teller", [HD_1, HD_2], ids=["as itself", "as us"])
+async def test_what_the_operator_itself_answers_is_its_answer_whoever_it_says_has_told_it(
+    setup: Setup, teller: str
+) -> None:
+    """Its application, or its server, may claim that our sibling has not sent the call: that one has."""
     (one,) = await setup.knows("one")
-    one.answers = tells(NotSent("busy"), teller=HD_1)
+
+    async def answer(message: pb.Request) -> pb.Response:
+        return codec.encode_response(error_response("", NotSent("believe me"), teller), message.id)
+
+    one.answers = answer
     way = setup.siblings.way_to(HD_1)
     assert way is not None
-    answer = await way(Request(Address(HD_1, "f", "1"), {}), HD_2, 5.0)
-    assert answer.error is not None
-    assert answer.error.data["told_by"] == HD_1
+    told = await way(Request(Address(HD_1, "f", "1"), {}), HD_2, 5.0)
+    assert told.error is not None
+    assert len(one.got) == 1
+    assert (await setup.siblings.spread(PING, PROXY, None)).id == PING.id
+
+
+async def test_who_refuses_at_once_does_not_get_all(setup: Setup) -> None:
+    (one,) = await setup.knows("one")
+    one.answers = tells(NotSent("its application is away"))
+    assert [await setup.spread() for _ in range(20)] == ["here"] * 20
+    assert len(one.got) == 1
+
+
+async def test_the_deadline_counts_once_for_all(setup: Setup) -> None:
+    made = await setup.knows("one", "two", "three")
+    given: list[float] = []
+
+    class Slow(FakeConnection):
+        async def call(self, message: pb.Request, timeout: float, asker: Asker | None = None) -> pb.Response:
+            given.append(timeout)
+            await asyncio.sleep(0.05)
+            raise NotSent("no room")
+
+    for one in made:
+        one.call = Slow.call.__get__(one)  # type: ignore[method-assign]  # a fake connection
+    with pytest.raises(NotSent):
+        await ask(setup)
+    assert given[0] > given[1] + 0.04 > given[2] + 0.08
+
+
+async def test_one_whose_certificate_is_withdrawn_gets_nothing_from_that_moment(setup: Setup) -> None:
+    (one,) = await setup.knows("one")
+    setup.pins.clear()
+    assert setup.siblings.way_to(HD_1) is None
+    assert [await setup.spread() for _ in range(3)] == ["here"] * 3
+    await setup.until(one.closed.done)
+    assert one.got == []
+
+
+async def test_with_another_certificate_of_ours_all_are_dialled_anew(setup: Setup) -> None:
+    (one,) = await setup.knows("one")
+    setup.siblings.renew()
+    await setup.until(lambda: setup.connections["one"] is not one)
+    await setup.until(lambda: dict(setup.siblings.up) == {"one": True})
+    assert not one.closed.done()
+    assert setup.leases.died == []
+
+
+async def test_what_siblings_are_at_for_us_is_waited_for(setup: Setup) -> None:
+    (one,) = await setup.knows("one")
+    slow: asyncio.Future[pb.Response] = asyncio.get_running_loop().create_future()
+
+    async def answer(message: pb.Request) -> pb.Response:
+        return await slow
+
+    one.answers = answer
+    call = asyncio.create_task(setup.siblings.spread(PING, PROXY, None))
+    await setup.until(lambda: setup.siblings.passing.running)
+    assert await setup.siblings.passing.settled(0.01) == 1
+    slow.set_result(PING_ANSWER)
+    assert await setup.siblings.passing.settled(30) == 0
+    assert (await call).id == PING.id
 
 
 async def test_with_all_gone_meanwhile_there_is_no_way(setup: Setup) -> None:

@@ -26,6 +26,7 @@ SOON = 30.0
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(module, "FRESH_SECONDS", 0.2)
+    monkeypatch.setattr(module, "RENEWED_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -112,6 +113,7 @@ async def test_one_that_is_silent_keeps_it_until_its_end_and_lets_go_before(
     """The holder can't reach Redis any more: it counts by its own clock, and ends sooner than Redis does."""
     monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(module, "MARGIN_SECONDS", 1.0)
+    monkeypatch.setattr(module, "ANEW_SECONDS", 0.1)
     at = f"127.0.0.1:{(line := FaultProxy(redis.port)).port}"
     async with line, members(redis, "1", "2", first_at=at) as (one, two):
         await one.gets()
@@ -124,6 +126,7 @@ async def test_one_that_is_silent_keeps_it_until_its_end_and_lets_go_before(
         line.freeze()
         await asyncio.gather(note(one.loses(), "lost"), note(two.gets(), "gained"))
         assert order == ["lost", "gained"]
+        await two.until(lambda: two.anew == 1)  # who held it may be a machine that died, as its peer learns later
 
 
 async def test_redis_away_changes_nothing_for_who_holds_it_and_says_so_once(redis: RedisServer) -> None:
@@ -152,7 +155,7 @@ async def test_after_a_flush_who_held_it_goes_on(redis: RedisServer, monkeypatch
         await two.until(lambda: PEER in two.leases.holders)
         await redis.ask("FLUSHALL")
         await redis.until(lambda lease: lease and b'"1"' in lease, "HGET", "test:siblings:x", f"l:{PEER}")
-        await redis.until(bool, "HGET", "test:siblings:x", "i:2")
+        await redis.until(bool, "HGET", "test:siblings:x", "siblings")
         assert one.leases.holds(PEER)
         assert not waiting.done()
         assert one.anew == 0
@@ -178,6 +181,7 @@ async def test_of_two_processes_in_turn_the_one_that_goes_does_not_let_go_for_th
     """A newer program takes over under the same name, while the older one still answers."""
     async with members(redis, "1", "1", "2") as (older, newer, sibling):
         await older.gets()
+        newer.leases.take_over()
         await newer.gets()
         waiting = asyncio.create_task(sibling.gets())
         await older.leases.close()
@@ -196,3 +200,66 @@ async def test_a_redis_that_is_not_there_keeps_nobody_from_starting(tmp_path: Pa
             await one.gets()
         finally:
             await server.kill()
+
+
+async def test_what_can_not_be_read_in_the_hash_stops_nothing(redis: RedisServer) -> None:
+    odd = {"siblings": '{"odd": {"ends": 9e15}, "b": 7}', f"l:{PEER}": "no JSON", "since": "[]"}
+    for field, value in odd.items():
+        await redis.ask("HSET", "test:siblings:x", field, value)
+    async with members(redis, "1", "2") as (one, two):
+        await one.gets()
+        await two.until(lambda: set(two.leases.siblings) == {"1"})
+        await redis.ask("DEL", "test:siblings:x")
+        await redis.ask("SET", "test:siblings:x", "no hash")
+        await one.until(lambda: one.leases.failing)
+        await redis.ask("DEL", "test:siblings:x")
+        await one.until(lambda: not one.leases.failing)
+        assert one.leases.holds(PEER)
+
+
+async def test_an_answer_that_can_not_be_read_is_told_and_asked_for_again(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with members(redis, "1") as (one,):
+        await one.gets()
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "BEAT", "return 'no JSON'")
+            await one.until(lambda: "can't be read" in one.leases.failing)
+        await one.until(lambda: not one.leases.failing)
+
+
+async def test_a_clock_that_goes_back_delays_nothing(redis: RedisServer) -> None:
+    later = 10**15
+    await redis.ask("HSET", "test:siblings:x", "since", f'{{"at": {later}}}')
+    stale = f'{{"by": "gone", "boot": "gone", "ends": {later}}}'
+    await redis.ask("HSET", "test:siblings:x", "l:other", stale)
+    async with members(redis, "1") as (one,):
+        await one.gets()
+
+
+async def test_leases_are_renewed_now_and_then_and_not_at_each_beat(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEWED_SECONDS", 60.0)
+    async with members(redis, "1", "2") as (one, two):
+        await one.gets()
+        lease = await redis.ask("HGET", "test:siblings:x", f"l:{PEER}")
+        waiting = asyncio.create_task(two.gets())
+        await two.until(lambda: PEER in two.leases.holders)
+        assert await redis.ask("HGET", "test:siblings:x", f"l:{PEER}") == lease
+        waiting.cancel()
+
+
+async def test_two_servers_of_one_name_do_not_share_a_lease_and_it_is_told(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that were copied to another machine as they were."""
+    monkeypatch.setattr(module, "TWIN_SECONDS", 0.1)
+    async with members(redis, "1", "1") as (one, twin):
+        await one.gets()
+        waiting = asyncio.create_task(twin.gets())
+        await twin.until(lambda: any("names itself 1" in event.text for event in twin.events.of(Notice)))
+        await one.until(lambda: any("names itself 1" in event.text for event in one.events.of(Notice)))
+        assert one.leases.holds(PEER)
+        assert not waiting.done()
+        waiting.cancel()

@@ -199,3 +199,6 @@ class FakeLeases:
 
     def dead(self, boot: str) -> None:
         self.died.append(boot)
+
+    def take_over(self) -> None:
+        """There is nobody else."""

@@ -34,6 +34,10 @@ MAX_INSTANCES = 32
 """Servers of one operator that may hold a stream to us, more than anybody runs: whoever makes up names of servers gets
 no more of our memory. The oldest one gives way."""
 
+PUT_OFF_SECONDS = 2.0
+"""For how long a server that has refused a call is asked last, where its operator has others: whoever refuses at once
+has nothing in hand, and would get all."""
+
 MAX_WAITING = 10_000
 """Calls waiting for answers on one stream; beyond, further ones are refused rather than piled up."""
 
@@ -44,6 +48,7 @@ class ConnectedStream:
     Attributes:
         instance: which of the operator's servers holds it; empty: its only one.
         is_stopping: it takes no new calls, as it has said.
+        put_off: until when it is asked last, since it has just refused a call; by the monotonic clock.
         used: when a call went down last, counted in calls.
     """
 
@@ -51,6 +56,7 @@ class ConnectedStream:
         self.operator = operator
         self.instance = instance_of(stream.client_metadata)
         self.is_stopping = False
+        self.put_off = 0.0
         self.used = 0
         self._stream = stream
         self._waiting: dict[str, asyncio.Future[pb.Response]] = {}
@@ -62,7 +68,8 @@ class ConnectedStream:
     @property
     def burden(self) -> tuple[bool, int, int]:
         """What speaks against giving it the next call: doubts, calls in hand, and else that it had the last one."""
-        return self.is_stopping or not self._stream.is_sure, len(self._waiting), self.used
+        speaks_against = self.is_stopping or time.monotonic() < self.put_off or not self._stream.is_sure
+        return speaks_against, len(self._waiting), self.used
 
     async def call(self, request: pb.Request, timeout: float, asker: Asker | None = None) -> pb.Response:
         """Send ``request`` down the stream and wait for the answer with its id.

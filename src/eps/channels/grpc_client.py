@@ -41,6 +41,7 @@ from eps.core.ways import Kind, undialable, way_between
 from eps.directory import DirectorySource
 from eps.errors import (
     DeliveryError,
+    EpsError,
     NotSent,
     NoWay,
     Outcome,
@@ -137,7 +138,7 @@ class GrpcClientChannel:
         self._deliver = deliver
         await self._pool.start()
         if self._siblings is not None:
-            await self._siblings.start(self._dial_sibling)
+            await self._siblings.start(self._dial_sibling, self._pins)
         self._streams.start()
 
     def take_over(self) -> None:
@@ -173,6 +174,8 @@ class GrpcClientChannel:
         if is_other:
             self._context = context
             self._pool.renew()
+            if self._siblings is not None:
+                self._siblings.renew()
 
     async def stop(self) -> None:
         """Take no new calls from those to whom we hold streams."""
@@ -321,7 +324,10 @@ class GrpcClientChannel:
         here = partial(answer_request, self._name, self._deliver, connection.peer, message, self._pins)
         if self._siblings is None or not self._streams.is_alone(connection.operator):
             return await here()
-        sender = sender_of(connection.peer, message.clientName, self._pins)
+        try:
+            sender = sender_of(connection.peer, message.clientName, self._pins)
+        except EpsError:
+            return await here()  # which says so
         return await self._siblings.spread(message, sender, None if self._streams.is_stopping else here)
 
     async def _dial_sibling(self, address: str) -> ClientConnection:

@@ -13,7 +13,7 @@ from functools import partial
 
 from eps.channels import Deliver, Way
 from eps.channels.absences import Absences
-from eps.channels.connected import Connected, ConnectedStream
+from eps.channels.connected import PUT_OFF_SECONDS, Connected, ConnectedStream
 from eps.channels.peers import DirectoryPins, answer_request, encode_request, read_answer, relay_trust_of
 from eps.core.event import Emit, Event, Refused, Step
 from eps.core.message import Error, Request, Response
@@ -129,11 +129,17 @@ class GrpcServerChannel:
 
     def way_to(self, operator: Operator) -> Way | None:
         """Down the stream that ``operator`` holds to us; see ``channels.Outbound``."""
-        stream = self._connected.get(operator)
-        if stream is not None:
-            return partial(_send_down, stream)
+        return self.way_down(operator) or self.why_absent(operator)
+
+    def why_absent(self, operator: Operator) -> Way | None:
+        """What tells why ``operator`` holds no stream to us, where that is known and its calls come by us."""
         why = self._absences.why(operator, self._name)
         return partial(_absent, why) if why is not None and self._brings(operator) else None
+
+    def way_down(self, operator: Operator) -> Way | None:
+        """Down the stream that ``operator`` holds to us; None without one."""
+        stream = self._connected.get(operator)
+        return partial(_send_down, stream) if stream is not None else None
 
     def _brings(self, operator: Operator) -> bool:
         """Whether others reach ``operator`` through us, so that it must hold a stream to us."""
@@ -226,7 +232,10 @@ def check_begun(error: Error, stream: ConnectedStream) -> None:
     operator = stream.operator
     data = error.data if isinstance(error.data, dict) else {}
     is_its_own = stream.is_ours and data.get(TOLD_BY) == operator
-    if is_its_own and data.get("reason") == Reason.STOPPING and data.get("outcome") == Outcome.NOT_SENT:
+    was_refused = is_its_own and data.get("outcome") == Outcome.NOT_SENT
+    if was_refused:
+        stream.put_off = time.monotonic() + PUT_OFF_SECONDS
+    if was_refused and data.get("reason") == Reason.STOPPING:
         stream.is_stopping = True  # the next attempt takes another, where there is one
         hint = f"try again when the server of {operator} runs again"
         raise NotSent(error.message, hint=hint, side=Side.PEER, reason=Reason.STOPPING)

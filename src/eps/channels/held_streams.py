@@ -285,6 +285,10 @@ class HeldStreams:
             await stream.over()
             hand.end()  # a reader that waits for room, too, learns it
 
+        async def anew() -> None:
+            await hand.take(hand.limit)  # nothing is under way, as far as we know
+            stream.abort(ANEW)
+
         async def move() -> None:
             await asyncio.shield(connection.leaving)
             if self._stopping or connection.closed.done():
@@ -296,7 +300,7 @@ class HeldStreams:
                 stream.abort(MOVES)
 
         if self._lone is not None:
-            self._lone.serve(connection.operator, stream, tasks)
+            self._lone.serve(connection.operator, stream, tasks, anew)
         tasks.start(watch(), "stream: end")
         tasks.start(move(), "stream: move")
         self._hands.add(hand)

@@ -10,8 +10,9 @@ use.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from eps.channels.siblings import Leases
 from eps.core.names import Operator
@@ -31,6 +32,8 @@ ASKED = "whether another server of ours holds it is being asked"
 KNOWN_SECONDS = 5.0
 """How long a server that has kept streams of all of us has to say that it still does: ours says so at once."""
 
+Anew = Callable[[], Coroutine[Any, Any, None]]
+
 LOOK_SECONDS = 1.0
 """Between two looks at who has the lease."""
 
@@ -45,7 +48,7 @@ class LoneStreams:
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self._several: set[Operator] = set()  # they keep a stream of each of us
-        self._end: dict[Operator, Callable[[str], object]] = {}
+        self._renew: dict[Operator, Callable[[], object]] = {}
         self._lost: set[Operator] = set()
 
     @property
@@ -73,17 +76,22 @@ class LoneStreams:
         finally:
             waiting.cancel()
 
-    def serve(self, operator: Operator, stream: ReverseStream, tasks: Tasks) -> None:
-        """Watch over a stream that is open; by ``tasks``, which end with it."""
+    def serve(self, operator: Operator, stream: ReverseStream, tasks: Tasks, anew: Anew) -> None:
+        """Watch over a stream that is open; by ``tasks``, which end with it.
+
+        Args:
+            anew: ends it, as ``ANEW``, when nothing is under way on it.
+        """
         tasks.start(self._learn(operator, stream), "stream: which of us it is kept of")
         if self.is_alone(operator):
-            self._end[operator] = stream.abort
+            self._renew[operator] = lambda: tasks.start(anew(), "stream: anew")
             tasks.start(self._until_lost(operator, stream), "stream: lease")
 
     def ended(self, operator: Operator) -> None:
         """The stream is closed."""
-        self._end.pop(operator, None)
-        if operator in self._lost:
+        self._renew.pop(operator, None)
+        is_lost = self.is_alone(operator) and not self._leases.holds(operator)  # whatever has ended it
+        if is_lost or operator in self._lost:
             self._lost.discard(operator)
             self._leases.ended(operator)
 
@@ -93,8 +101,8 @@ class LoneStreams:
         self._leases.release(operator)
 
     def _anew(self, operator: Operator) -> None:
-        if (end := self._end.get(operator)) is not None:
-            end(ANEW)
+        if (renew := self._renew.get(operator)) is not None:
+            renew()
 
     async def _learn(self, operator: Operator, stream: ReverseStream) -> None:
         was_alone = self.is_alone(operator)

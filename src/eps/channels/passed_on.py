@@ -6,10 +6,12 @@ if its sender had come here; what it has for another operator goes down the stre
 
 from collections.abc import Awaitable
 from dataclasses import replace
+from typing import Any
 
+from eps.channels import Way
 from eps.channels.grpc_server import GrpcServerChannel, check_begun
 from eps.channels.peers import answer_request_of, asker_of, is_of
-from eps.channels.siblings import PASSED_ON, seconds_of
+from eps.channels.siblings import PASSED_ON, Passing, as_own_words, own_words, seconds_of
 from eps.core.message import Response
 from eps.core.names import Operator
 from eps.core.told import anonymous, error_response
@@ -19,8 +21,31 @@ from eps.grpc import eps_pb2 as pb
 from eps.transport.tls import PeerIdentity
 
 
+class WhyAbsent:
+    """The last of all outbound channels: says why an operator holds no stream to us, where no sibling has one."""
+
+    def __init__(self, channel: GrpcServerChannel) -> None:
+        self._channel = channel
+
+    def way_to(self, operator: Operator) -> Way | None:
+        """See ``channels.Outbound``."""
+        return self._channel.why_absent(operator)
+
+
 class OneOfSeveralServers(GrpcServerChannel):
-    """See :class:`eps.channels.grpc_server.GrpcServerChannel`, and the module's text."""
+    """See :class:`eps.channels.grpc_server.GrpcServerChannel`, and the module's text.
+
+    Attributes:
+        passing: calls of siblings that are under way down streams.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.passing = Passing()
+
+    def way_to(self, operator: Operator) -> Way | None:
+        """Down its stream; a sibling may have one where we have none, and is asked before it is said why."""
+        return self.way_down(operator)
 
     def answer(self, peer: PeerIdentity, message: pb.Request) -> Awaitable[pb.Response]:
         if not message.clientName or not is_of(peer, self._name, self._pins):
@@ -34,10 +59,12 @@ class OneOfSeveralServers(GrpcServerChannel):
         try:
             operator = codec.decode_address(message).operator
             if operator == self._name or sender != self._name:
-                return await answer_request_of(self._name, self._deliver, sender, message)
-            return await self._pass_down(operator, message)
+                answer = await answer_request_of(self._name, self._deliver, sender, message)
+                return as_own_words(answer, self._name, message)
+            with self.passing.one():
+                return await self._pass_down(operator, message)
         except EpsError as error:
-            return codec.encode_response(error_response("", error, self._name), message.id)
+            return own_words(error_response("", error, self._name))
 
     async def _pass_down(self, operator: Operator, message: pb.Request) -> pb.Response:
         stream = self._connected.get(operator)

@@ -14,29 +14,36 @@ held is free at once. Any other silence may be a line's, and waits for the lease
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Protocol
 
 from eps.channels import Way
 from eps.channels.peers import asker_of, encode_request, read_answer
 from eps.core.address import Address
-from eps.core.defaults import CALL_SECONDS
+from eps.core.brokering import TUNNEL_METHODS
+from eps.core.defaults import CALL_SECONDS, MAX_CALL_SECONDS
 from eps.core.event import Emit, PeerChanged
-from eps.core.message import Asker, Error, Request, Response
-from eps.core.names import Operator
+from eps.core.message import Asker, Request, Response
+from eps.core.names import Fingerprint, Operator
 from eps.core.renewal import RENEW_CONNECTIONS
 from eps.core.told import TOLD_BY, error_response
 from eps.core.trace import IDS
-from eps.errors import EpsError, NoRoute, NotSent, Outcome, OutcomeUnknown
+from eps.errors import DeliveryError, EpsError, NoRoute, NotSent, Outcome, OutcomeUnknown
 from eps.grpc import codec
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.reasons import Reason, reason_of
 from eps.transport.tasks import Tasks
+from eps.transport.tls import Pins, no_longer_pinned
 
 LOOK_SECONDS = 0.5
 """Between two looks at who is there, and between two attempts to reach a sibling."""
+
+CUT_SECONDS = 0.05
+"""How long a connection that takes no more calls is looked at: is it cut, or does it end what runs?"""
 
 PASSED_ON: ContextVar[bool] = ContextVar("passed_on", default=False)
 """Whether the task works for a request that a sibling has passed on to us."""
@@ -66,21 +73,73 @@ class Leases(Protocol):
 
     def dead(self, boot: str) -> None: ...
 
+    def take_over(self) -> None: ...
+
 
 Dial = Callable[[str], Awaitable[ClientConnection]]
 """A connection to the server of our own operator that listens there."""
+
+OWN_WORDS = ""
+"""The id of a sibling's answer that says what it knows of the call itself. Whatever comes from elsewhere, up a stream,
+has the request's: nobody else can speak for it."""
+
+PUT_OFF_SECONDS = 2.0
+"""For how long one that has refused a call is asked last: who refuses at once has none in hand, and would get all."""
 
 Local = Callable[[], Awaitable[pb.Response]]
 """Answers a request here."""
 
 
+class Passing:
+    """Counts calls that are passed on.
+
+    Attributes:
+        running: those that are under way.
+    """
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._ended = asyncio.Event()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """For as long as one is under way."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._ended.set()
+
+    async def settled(self, timeout: float) -> int:
+        """Wait until none is, so many seconds at the most; how many are then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.running:
+                    self._ended.clear()
+                    await self._ended.wait()
+        return self.running
+
+
 class _Sibling:
-    """One of them, and what it is at for us."""
+    """One of them, and what it is at for us.
+
+    Attributes:
+        in_hand: what we have passed on to it, and has no answer.
+        used: when it was given the last one, counted in those.
+        put_off: until when it is asked last, since it has just refused; by the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.connection: ClientConnection | None = None
         self.in_hand = 0
         self.used = 0
+        self.put_off = 0.0
+
+    @property
+    def burden(self) -> tuple[bool, int, int]:
+        """What speaks against giving it the next one."""
+        return time.monotonic() < self.put_off, self.in_hand, self.used
 
     async def call(self, message: pb.Request, timeout: float, asker: Asker | None = None) -> pb.Response:
         """Raises NotSent if it certainly has not run; OutcomeUnknown if that is not known."""
@@ -89,13 +148,24 @@ class _Sibling:
             raise NotSent("the connection is over")
         self.in_hand += 1
         try:
-            return await connection.call(message, timeout, asker)
+            answer = await connection.call(message, timeout, asker)
+            if answer.id == OWN_WORDS:
+                _raise_told(answer)
+            return answer
+        except NotSent:
+            self.put_off = time.monotonic() + PUT_OFF_SECONDS
+            raise
         finally:
             self.in_hand -= 1
 
     @property
     def is_up(self) -> bool:
         return self.connection is not None and self.connection.usable and not self.connection.doubtful
+
+
+def _nobody(_operator: Operator) -> frozenset[Fingerprint]:
+    """Before the start."""
+    return frozenset()
 
 
 class Siblings:
@@ -108,6 +178,7 @@ class Siblings:
 
     Attributes:
         leases: see above.
+        passing: requests that came to us, and that siblings are at.
     """
 
     def __init__(self, name: Operator, leases: Leases, emit: Emit) -> None:
@@ -118,11 +189,24 @@ class Siblings:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self._here = _Sibling()
+        self.passing = Passing()
+        self._pins: Pins = _nobody
         self._used = 0
 
-    async def start(self, dial: Dial) -> None:
-        """Begin to keep a connection to each."""
+    async def start(self, dial: Dial, pins: Pins) -> None:
+        """Begin to keep a connection to each.
+
+        Args:
+            pins: whose certificates are known, now.
+        """
+        self._pins = pins
         self._tasks.start(self._follow(dial), "siblings")
+
+    def renew(self) -> None:
+        """Dial anew, with another certificate of ours; what runs ends where it is."""
+        for sibling in self._siblings.values():
+            if sibling.connection is not None:
+                self._tasks.start(sibling.connection.drain(CALL_SECONDS), "sibling: renewal")
 
     async def close(self) -> None:
         """End them."""
@@ -134,7 +218,7 @@ class Siblings:
     @property
     def up(self) -> Mapping[str, bool]:
         """Whom we know, and whether each can be reached."""
-        return {name: self._siblings[name].is_up for name in sorted(self._siblings)}
+        return {name: self._may_use(self._siblings[name]) for name in sorted(self._siblings)}
 
     # Keeping connections
 
@@ -146,6 +230,9 @@ class Siblings:
                 self._keepers[name] = keeper
             for name in [name for name, keeper in self._keepers.items() if keeper.done()]:
                 del self._keepers[name], self._siblings[name]
+            for sibling in self._siblings.values():
+                if sibling.connection is not None and not self._is_pinned(sibling):
+                    sibling.connection.abort(no_longer_pinned(self._pins))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _keep(self, name: str, sibling: _Sibling, dial: Dial) -> None:
@@ -162,7 +249,8 @@ class Siblings:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             self._emit(PeerChanged(link="sibling", peer=name, up=True))
-            reason = await asyncio.shield(connection.closed)
+            reason = await asyncio.shield(connection.leaving)
+            await asyncio.wait({connection.closed}, timeout=CUT_SECONDS)
             sibling.connection = None
             had = boot if connection.was_cut else ""
             self._emit(PeerChanged(link="sibling", peer=name, up=False, detail=reason))
@@ -178,13 +266,12 @@ class Siblings:
     async def _ask_all(self, request: Request, sender: Operator, timeout: float) -> Response:
         message = await encode_request(request, sender)
         operator, failure = request.address.operator, None
+        until = time.monotonic() + timeout
         for sibling in self._in_turn():
             try:
-                message_back = await sibling.call(message, timeout, request.asker)
-                answer = await read_answer(message_back, request, (operator, self._name))
-                if answer.error is not None:
-                    check_told(answer.error, self._name)
-                return answer
+                left = max(until - time.monotonic(), 0.0)
+                answer = await sibling.call(message, left, request.asker)
+                return await read_answer(answer, request, (operator,))
             except NotSent as error:
                 failure = error
         if failure is not None:
@@ -203,20 +290,23 @@ class Siblings:
             NotSent: we take no more, and there is nobody else.
         """
         here = [] if local is None else [self._here]
-        chosen = min([*here, *self._in_turn()], key=lambda one: (one.in_hand, one.used), default=None)
+        chosen = min([*here, *self._in_turn()], key=lambda one: one.burden, default=None)
         if chosen is None:
             raise NotSent(f"{self._name} is stopping", hint="try again when it runs again", reason=Reason.STOPPING)
         self._used += 1
         chosen.used = self._used
         if chosen is not self._here:
+            began, asker = time.monotonic(), asker_of(message)
             try:
-                asker = asker_of(message)
-                return await chosen.call(_on_behalf(message, sender), seconds_of(asker), asker)
+                with self.passing.one():
+                    return await chosen.call(_on_behalf(message, sender), seconds_of(asker), asker)
             except NotSent:
                 if local is None:
                     raise
             except EpsError as error:
                 return codec.encode_response(error_response("", error, self._name, abroad=True), message.id)
+            if asker.timeout is not None:
+                codec.tell_timeout(message, max(asker.timeout - (time.monotonic() - began), 0.0))
         assert local is not None
         self._here.in_hand += 1
         try:
@@ -226,7 +316,15 @@ class Siblings:
 
     def _in_turn(self) -> list[_Sibling]:
         """Those that can be reached; first whom we have asked least lately."""
-        return sorted((one for one in self._siblings.values() if one.is_up), key=lambda one: one.used)
+        return sorted((one for one in self._siblings.values() if self._may_use(one)), key=lambda one: one.used)
+
+    def _may_use(self, sibling: _Sibling) -> bool:
+        """Whether it can be reached, and is one of us: its certificate may have been withdrawn since."""
+        return sibling.is_up and self._is_pinned(sibling)
+
+    def _is_pinned(self, sibling: _Sibling) -> bool:
+        connection = sibling.connection
+        return connection is None or connection.peer.fingerprint in self._pins(self._name)
 
     # channels.Brokered
 
@@ -254,8 +352,8 @@ async def _told(sibling: _Sibling, message: pb.Request) -> None:
 
 
 def seconds_of(asker: Asker) -> float:
-    """How long an answer is waited for."""
-    return CALL_SECONDS if asker.timeout is None else asker.timeout
+    """How long an answer is waited for. Where the caller doesn't say, whoever runs the call, or asks for it, knows."""
+    return MAX_CALL_SECONDS if asker.timeout is None else asker.timeout
 
 
 def _on_behalf(message: pb.Request, sender: Operator) -> pb.Request:
@@ -265,18 +363,26 @@ def _on_behalf(message: pb.Request, sender: Operator) -> pb.Request:
     return passed
 
 
-def check_told(error: Error, own: Operator) -> None:
-    """What a sibling says for itself of a call that it was to pass on.
+def own_words(response: Response) -> pb.Response:
+    """What one of us tells a sibling of a call that it was to pass on, or to run."""
+    return codec.encode_response(response, OWN_WORDS)
 
-    Raises:
-        NotSent: it has not.
-        OutcomeUnknown: nobody knows.
-    """
-    data = error.data if isinstance(error.data, dict) else {}
-    if data.get(TOLD_BY) != own:
-        return
-    reason, hint = reason_of(data.get("reason")), str(data.get("hint", ""))
-    if data.get("outcome") == Outcome.NOT_SENT:
-        raise NotSent(error.message, hint=hint, reason=reason)
-    if data.get("outcome") == Outcome.UNKNOWN:
-        raise OutcomeUnknown(error.message, hint=hint, reason=reason)
+
+def as_own_words(answer: pb.Response, own: Operator, message: pb.Request) -> pb.Response:
+    """The answer of our own broker to a request that was passed on, marked where it says that the call was not begun:
+    what an application says of itself has lost ``told_by`` by then, but for a proxy's answers about tunnels."""
+    if not answer.HasField("error") or codec.decode_address(message).method in TUNNEL_METHODS:
+        return answer
+    error = codec.decode_response(answer, "").error
+    data = error.data if error is not None and isinstance(error.data, dict) else {}
+    if data.get(TOLD_BY) == own and data.get("outcome") == Outcome.NOT_SENT and message.clientName != own:
+        answer.id = OWN_WORDS
+    return answer
+
+
+def _raise_told(answer: pb.Response) -> None:
+    error = codec.decode_response(answer, "").error
+    data = error.data if error is not None and isinstance(error.data, dict) else {}
+    text, reason = error.message if error is not None else "it has not said why", reason_of(data.get("reason"))
+    kinds = {Outcome.NOT_SENT.value: NotSent, Outcome.UNKNOWN.value: OutcomeUnknown}
+    raise kinds.get(str(data.get("outcome")), DeliveryError)(text, hint=str(data.get("hint", "")), reason=reason)

@@ -318,7 +318,7 @@ class SiblingsSettings(Model):
     redis: RedisSettings
     """The same for all. Kept there is who runs, and who holds which stream: a hash, `KEY:siblings:NAME`.
 
-    An ACL user needs `+hgetall +hset +hdel` besides, for that key.
+    An ACL user needs `+hget +hset +hdel` besides, for that key.
     """
 
 

@@ -422,6 +422,20 @@ PEERS = (
         "integration/test_hostile_peers.py::test_nobody_sends_in_the_name_of_another",
     ),
     Guard(
+        "nobody but a sibling says that it has not passed a call on",
+        "channels/siblings.py",
+        "if answer.id == OWN_WORDS:",
+        'if answer.HasField("error"):',
+        "channels/test_siblings.py::test_what_the_operator_itself_answers_is_its_answer_whoever_it_says_has_told_it",
+    ),
+    Guard(
+        "a sibling's certificate counts while the directory pins it",
+        "channels/siblings.py",
+        "return connection is None or connection.peer.fingerprint in self._pins(self._name)",
+        "return True",
+        "channels/test_siblings.py::test_one_whose_certificate_is_withdrawn_gets_nothing_from_that_moment",
+    ),
+    Guard(
         "only a sibling passes on what others send",
         "channels/peers.py",
         "return operator in peer.names and peer.fingerprint in pins(operator)",

@@ -10,6 +10,7 @@ credentials the certificates that settings name, as plain values
 certificates  what is to be said of them, at a start and by ``config check``
 told        what an EPS server tells of its directory and streams, to commands and health checks
 audit       the audit log of settings: its secret and its key
+siblings    one EPS server among several of its operator
 renewal     tells when all connections are those of the present certificates
 parts       what several programs have: clients, datastores, metrics, from their settings
 """

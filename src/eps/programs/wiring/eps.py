@@ -17,7 +17,7 @@ from eps.channels.held_streams import Unheld
 from eps.channels.jsonrpc_client import JsonRpcClientChannel
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.channels.own_pin import OwnPin
-from eps.channels.passed_on import OneOfSeveralServers
+from eps.channels.passed_on import OneOfSeveralServers, WhyAbsent
 from eps.channels.siblings import Siblings
 from eps.channels.slots import Keeping
 from eps.channels.stdout import StdoutChannel
@@ -61,13 +61,13 @@ from eps.programs.wiring.parts import (
     jsonrpc_client,
     now,
     rate_limits,
-    redis_place,
     renewed_jsonrpc_server,
     renewed_status,
     serving_of,
     use_keepalive,
 )
 from eps.programs.wiring.renewal import Renewal
+from eps.programs.wiring.siblings import passings, settled, shown, siblings_of
 from eps.programs.wiring.told import health_of, streams_told
 from eps.settings import EpsSettings, models
 from eps.transport.tls import client_context, server_context
@@ -94,13 +94,14 @@ class EpsServer(Composite):
         self.name = Operator(settings.name)
         self._digests = _digests(settings)
         self.source = _directory_source(settings, emit)
-        self.siblings = _siblings(settings, emit)
+        self.siblings = siblings_of(settings, emit)
         self.own_pin = OwnPin(self.name, self.source, shown_to_operators(settings), emit)
         made = partial(_channel, own_pin=self.own_pin, source=self.source, settings=settings, siblings=self.siblings)
         self.channels = [made(channel, emit=emit) for channel in settings.channels]
         self.audit = audit_log(settings, emit)
         self._needs_audit = settings.audit is not None and settings.audit.when_failing == "refuse"
         self._broker = _broker(self, settings, emit)
+        self._passings = passings(self.channels, self.siblings)
         self._drain_timeout = settings.drain_timeout
         self._shown_peers: tuple[Directory | None, list[Object]] = (None, [])
         if self.audit is not None:
@@ -126,7 +127,9 @@ class EpsServer(Composite):
             for channel in self.channels:
                 if not isinstance(channel, JsonRpcClientChannel | StdoutChannel):
                     await channel.stop()
+            until = time.monotonic() + self._drain_timeout
             self.cut = await self._broker.settled(self._drain_timeout)
+            self.cut += await settled(self._passings, until)
         await self._broker.close()
         await super().close()
 
@@ -142,7 +145,7 @@ class EpsServer(Composite):
     def numbers(self) -> Numbers:
         return {
             "eps_audit_failing": {(): float(self.audit is not None and self.audit.failing)},
-            "eps_calls_in_flight": {(): self._broker.running},
+            "eps_calls_in_flight": {(): self._running},
             "eps_calls_held": {(): self._broker.held},
             "eps_stream_up": {(peer,): float(why is None) for peer, why in self._streams.items()},
         }
@@ -160,17 +163,18 @@ class EpsServer(Composite):
         return {"peers": with_streams(self._shown_peers[1], self._streams)}
 
     def status(self) -> Object:
-        return super().status() | {"streams": streams_told(self._streams)} | self._among_siblings()
+        return super().status() | {"streams": streams_told(self._streams)} | shown(self.siblings)
 
-    def _among_siblings(self) -> Object:
-        """Which of its operator's servers this is, and whether it reaches the others."""
-        siblings = self.siblings
-        return {} if siblings is None else {"instance": siblings.leases.instance, "siblings": dict(siblings.up)}
+    @property
+    def _running(self) -> int:
+        return self._broker.running + sum(one.running for one in self._passings)
 
     def work(self) -> Work:
-        return Work(self._broker.running, "call", self._drain_timeout)
+        return Work(self._running, "call", self._drain_timeout)
 
     def take_over(self) -> None:
+        if self.siblings is not None:
+            self.siblings.leases.take_over()
         for channel in self.channels:
             if isinstance(channel, GrpcClientChannel):
                 channel.take_over()
@@ -282,18 +286,6 @@ def _broker_limits(settings: EpsSettings) -> BrokerLimits:
     )
 
 
-def _siblings(settings: EpsSettings, emit: Emit) -> Siblings | None:
-    given, name = settings.siblings, Operator(settings.name)
-    if given is None:
-        return None
-    from eps.datastores.redis_leases import RedisLeases  # here: who has no siblings needs none of it
-
-    key = f"{given.redis.key}:siblings:{name}"
-    address = given.address or ""
-    leases = RedisLeases(redis_place(given.redis), key, instance=given.instance, address=address, emit=emit)
-    return Siblings(name, leases, emit)
-
-
 def _broker(server: EpsServer, settings: EpsSettings, emit: Emit) -> Broker:
     tunnels: dict[str, TunnelAcceptor] = {}
     channels = server.channels
@@ -306,6 +298,7 @@ def _broker(server: EpsServer, settings: EpsSettings, emit: Emit) -> Broker:
     internal = InternalMethods(server.name, version=__version__, tunnels=tunnels, now=now, brokered=brokered)
     outbound: list[Outbound] = [channel for channel in channels if not isinstance(channel, JsonRpcServerChannel)]
     outbound += others
+    outbound += [WhyAbsent(channel) for channel in channels if isinstance(channel, OneOfSeveralServers)]
     return Broker(
         server.name,
         server.source,
