@@ -239,13 +239,14 @@ async def test_failures_are_told_once_until_they_change(setup: Setup) -> None:
     ("text", "side", "reason"),
     [
         ("the server ended it", Side.PEER, Reason.BROKE_OFF),
-        (f"hd-1 {NEWER}", Side.OURS, Reason.SECOND_SERVER),
+        (f"{PROXY} ended the stream (UNAVAILABLE: hd-1 {NEWER})", Side.PEER, Reason.SECOND_SERVER),
+        (f"{PROXY} ended the stream (OK: hd-1 {NEWER}, or so)", Side.PEER, Reason.BROKE_OFF),
         (MOVES, None, None),
     ],
-    ids=["ended", "newer", "moves"],
+    ids=["ended", "newer", "odd", "moves"],
 )
 def test_whose_it_is_that_a_stream_ended(text: str, side: Side | None, reason: Reason | None) -> None:
-    why = Unheld.ended(text, HD_1)
+    why = Unheld.ended(text, HD_1, PROXY)
     assert (why.text, why.side, why.reason) == (text, side, reason)
 
 

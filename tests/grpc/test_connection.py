@@ -402,6 +402,20 @@ async def test_a_status_is_the_peers_answer(status: int, kind: type[DeliveryErro
         assert connection.usable
 
 
+async def test_what_a_peer_says_with_a_status_is_short_and_forges_no_line() -> None:
+    async def script(raw: Raw) -> None:
+        await raw.start()
+        raw.respond(await request(raw), None, 2, "x%1B[2J%0A" + "y" * 1000)
+        await raw.flush()
+        await until_gone(raw)
+
+    async with against(script) as connection:
+        with pytest.raises(DeliveryError) as caught:
+            await connection.call(ping(), 5)
+        assert caught.value.message.startswith("hd-2 answered UNKNOWN: x\\x1b[2J\\nyyy")
+        assert caught.value.message.isprintable() and len(caught.value.message) < 350
+
+
 async def test_a_status_may_come_before_the_request_is_read() -> None:
     async def script(raw: Raw) -> None:
         await raw.start()

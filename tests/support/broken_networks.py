@@ -281,7 +281,7 @@ class Tour:
         second = await self.machine.spawn("hd-2", *command, EPS_SETTINGS="settings/dev/roles/hd-2b")
         await second.up()
         for process in (self.machine.processes["hd-2"], second, self.machine.processes[PROXY_EPS]):
-            wanted = {"kind": "notice", "reason": "second-server"}
+            wanted = {"kind": "notice", "reason": "second-server", "text": "two servers of hd-2"}
             await self.logged("second-server", process, side="peer", **wanted)
         assert await second.end() == 0
 

@@ -77,16 +77,25 @@ class Absences:
         return True
 
 
-def two_servers(of: Operator, where: str, side: Side = Side.PEER) -> Notice:
+def is_replaced(reason: str, own: Operator) -> bool:
+    """Whether the one to whom ``own`` held a stream says, and says nothing else, that another has taken its place."""
+    return reason.endswith(f": {own} {NEWER})")
+
+
+def two_servers(of: Operator, where: str, teller: str = "") -> Notice:
     """What both of them, and their proxy, have in their logs.
 
     Args:
-        side: whose they are.
+        teller: who says so of our own servers; "": we have seen it of another's.
     """
+    side = Side.OURS if teller else Side.PEER
+    claimed = f"{teller} says that " if teller else ""
+    unless = f"; if only one runs, ask {teller}'s administrators" if teller else ""
     return Notice(
         level=Level.WARN,
-        text=f"two servers of {of} replace each other's streams {where}, so calls to {of} get lost between them",
-        hint="stop one of the two",
+        text=f"{claimed}two servers of {of} replace each other's streams {where}, "
+        f"so calls to {of} get lost between them",
+        hint=f"stop one of the two{unless}",
         reason=Reason.SECOND_SERVER.value,
         stage=Stage.BROKER.value,
         side=side.value,

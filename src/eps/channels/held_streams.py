@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from eps.channels.absences import NEWER, Absences, two_servers
+from eps.channels.absences import Absences, is_replaced, two_servers
 from eps.channels.lone_streams import ANEW, ASKED, LOST, LoneStreams
 from eps.core.event import Emit, Level, Notice, PeerChanged
 from eps.core.message import Response
@@ -78,12 +78,15 @@ class Unheld(NamedTuple):
         return cls(error.message, error.hint, error.side, error.reason)
 
     @classmethod
-    def ended(cls, text: str, own: Operator) -> "Unheld":
+    def ended(cls, text: str, own: Operator, operator: Operator) -> "Unheld":
         """It was over for a reason that its other end has said, or the connection's loss."""
         if text in (MOVES, ANEW, LOST):
             return cls(text)
-        if f"{own} {NEWER}" in text:
-            return cls(text, "stop one of the two", Side.OURS, Reason.SECOND_SERVER)
+        if is_replaced(text, own):
+            hint = (
+                f"if another server of {own} runs, stop one of the two; if none does, ask {operator}'s administrators"
+            )
+            return cls(text, hint, Side.PEER, Reason.SECOND_SERVER)  # as far as we know: it is what they say
         hint = "it is opened again by itself; if it ends again and again, look into that server's log"
         return cls(text, hint, Side.PEER, Reason.BROKE_OFF)
 
@@ -216,8 +219,8 @@ class HeldStreams:
                 reason = why.text
                 if self._lone is not None:
                     self._lone.ended(operator)
-                if f"{self._name} {NEWER}" in reason and self._absences.replaced(operator):
-                    self._emit(two_servers(self._name, f"to {operator}", Side.OURS))
+                if is_replaced(reason, self._name) and self._absences.replaced(operator):
+                    self._emit(two_servers(self._name, "to it", operator))
                 self.state[operator] = why
                 renamed = other_name and not renamed
                 if renamed:
@@ -259,7 +262,7 @@ class HeldStreams:
                 self.state[operator] = None
                 self._emit(PeerChanged(link="stream", peer=operator, up=True))
                 await self._serve(connection, stream, held)
-                why, other_name = Unheld.ended(stream.reason, self._name), stream.other_name
+                why, other_name = Unheld.ended(stream.reason, self._name, operator), stream.other_name
         except EpsError as error:
             why = Unheld.of(error)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody else opens this stream again

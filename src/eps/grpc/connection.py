@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from eps.core.message import Asker
 from eps.core.names import Operator
+from eps.core.told import quoted
 from eps.core.told_seconds import OF_CALLER
 from eps.core.trace import CURRENT, TOOK, TRACEPARENT, current_id, seconds_in
 from eps.errors import DeliveryError, GivenUp, NotSent, Outcome, OutcomeUnknown, Side
@@ -273,7 +274,7 @@ class ClientConnection:
             self._spoken.understood(service)
         elif message is None and no_such_path(service, status.text):
             raise _NoSuchPath(
-                f"the server of {self.operator} has no gRPC service named {service}: {status.text}",
+                f"the server of {self.operator} has no gRPC service named {service}: {quoted(status.text)}",
                 hint="check the address: is it the gRPC port of an EPS server?",
                 outcome=Outcome.NOT_SENT,
             )
@@ -319,7 +320,7 @@ def _require_grpc(operator: Operator, headers: Mapping[str, str]) -> None:
 
 
 def _status_error(operator: Operator, line: StatusLine) -> DeliveryError:
-    text = f"{operator} answered {line.status.name}: {line.text or 'no reason given'}"
+    text = f"{operator} answered {line.status.name}: {quoted(line.text) or 'no reason given'}"
     if line.status in _SAYS_NOT_WHETHER_IT_RAN:
         return OutcomeUnknown(text, hint="the call may have been executed in part")
     return DeliveryError(text)

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from h2.errors import ErrorCodes
 
 from eps.core.names import Operator
+from eps.core.told import quoted
 from eps.errors import NotSent, TooLarge
 from eps.grpc import eps_pb2 as pb
 from eps.grpc.framing import FramingError, Status, frame, metadata_of, read_status, response_headers, trailers
@@ -166,7 +167,7 @@ class ReverseStream:
             status = read_status(stream.trailers or stream.headers or {})
             if status.status is Status.UNIMPLEMENTED:  # whatever it says: to open a stream runs nothing
                 self.other_name = self._spoken.refused(self._service)
-            self._over(f"{self._operator} ended the stream ({status.status.name}: {status.text})")
+            self._over(f"{self._operator} ended the stream ({status.status.name}: {quoted(status.text)})")
             return None
         self._spoken.understood(self._service)
         try:
