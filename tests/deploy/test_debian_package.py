@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.howto import blocks_of
-from support.machine import ROOT
+from support.machine import BIN, ROOT
 from support.packages import built, debian, done, needs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800), pytest.mark.xdist_group("packages")]
@@ -73,7 +72,7 @@ def root(package: Path) -> Iterator[Path]:
 def with_settings(folder: Path, records: Path) -> None:
     """The development network's, as they look at an administrator's who has followed the pages."""
     with tempfile.TemporaryDirectory() as made:
-        done(sys.executable, "-m", "eps.programs.entry", "dev", "certs", folder=made)
+        done(BIN / "eps", "dev", "certs", folder=made)
         tree = Path(made) / "settings" / "dev"
         shutil.copytree(tree / "certs", folder / "certs")
         shutil.copytree(tree / "directory", records)
