@@ -184,6 +184,6 @@ async def test_pictures_for_the_documentation() -> None:
         for width, dark in SCREENS:
             await shown.page.show(width, dark=dark)
             await shown.open()
-            await shown.page.until("document.querySelector('table')")
+            await shown.page.until("document.querySelector('table') !== null")
             await shown.page.picture(folder / f"status-{width}-{'dark' if dark else 'light'}.png")
     assert len(list(folder.glob("*.png"))) == len(SCREENS)
