@@ -20,7 +20,7 @@ for block in blocks/*; do
     case "$first" in
     "systemctl enable"*)
         found "running: $(states)"
-        EPS_SETTINGS=/etc/eps/eps.yml eps sd submit-records --reset --wait 30 records > /dev/null && found submitted
+        EPS_SETTINGS=/etc/eps/admin.yml eps sd submit-records --reset --wait 30 records > /dev/null && found submitted
         for _ in $(seq 60); do
             EPS_SETTINGS=/etc/eps/eps.yml eps ping -n 1 public-proxy-1.ga && found called && break
             sleep 1

@@ -34,6 +34,7 @@ ROLES = {
     "eps.yml": ("public-proxy-eps-1", "eps"),
     "sd.yml": ("sd-1", "eps-sd"),
     "proxy.yml": ("public-proxy-1", "eps-proxy/public"),
+    "admin.yml": ("hd-1", "admin"),
 }
 """Of each file of settings: the development network's role, and the state folder."""
 
@@ -100,4 +101,4 @@ def test_it_is_installed_run_upgraded_and_removed_as_the_page_says(root: Path) -
         line for block in typed for first in block.text.split("\n")[:1] for line in (first, *BESIDE.get(first, ()))
     ]
     found = (root / "root" / "found").read_text().splitlines()
-    assert found == wanted, (root / "root" / "told").read_text()[-6000:]
+    assert found == wanted, f"{found}\n{(root / 'root' / 'told').read_text()[-20_000:]}"
