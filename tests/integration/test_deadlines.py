@@ -16,22 +16,23 @@ from support.network import HD_1, HD_2, PROXY, Network, Node
 
 
 class Hanging:
-    """An application whose calls begin and never end.
+    """An application whose calls begin and do not end by themselves.
 
     Attributes:
+        may_end: set when they may.
         begun, ended: set when one was begun, and when that was given up.
         running: how many are under way.
     """
 
     def __init__(self) -> None:
-        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.begun, self.ended, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.running = 0
 
     async def __call__(self, request: Request) -> Any:
         self.begun.set()
         self.running += 1
         try:
-            await asyncio.Event().wait()
+            await self.may_end.wait()
         finally:
             self.running -= 1
             self.ended.set()
@@ -195,3 +196,4 @@ async def test_a_client_that_goes_away_stops_nothing(network: Network, port: str
         assert (await other.call("hd-2.echo", {})).result == "done"
         await other.close()
     assert not application.ended.is_set()
+    application.may_end.set()

@@ -100,7 +100,9 @@ async def test_a_result_that_cannot_travel_does_not_say_that_the_call_was_not_se
     error = (await a.call("hd-2.echo")).error
     assert error is not None and len(b.application.requests) == 1
     assert (error.code, error.data["outcome"], error.data["side"]) == (400, "executed", "peer")
-    assert error.message.startswith("the call was executed, but its answer can't be passed on: the result has 5,")
+    assert error.message.startswith(
+        "hd-2 reports: the call was executed, but its answer can't be passed on: the result has 5,"
+    )
     assert "4,194,304" in error.message
 
 

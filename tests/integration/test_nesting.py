@@ -77,7 +77,9 @@ async def test_a_result_too_deep_was_executed_and_is_told_with_its_place(
     error = (await a.call("hd-2.echo")).error
     assert error is not None and len(b.application.requests) == 1
     assert (error.code, error.data["outcome"], error.data["side"]) == (500, "executed", "peer")
-    assert error.message.startswith(f"the call was executed, but its answer can't be passed on: too deep at {place}")
+    assert error.message.startswith(
+        f"hd-2 reports: the call was executed, but its answer can't be passed on: too deep at {place}"
+    )
 
 
 # Over JSON-RPC, from an application of A's to one of B's
