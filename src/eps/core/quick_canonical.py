@@ -46,11 +46,11 @@ def holds(value: Any, most: int = PIECE_VALUES) -> Holds:
         kind = type(item)
         if kind is str or kind is int or item is None:
             continue
-        if isinstance(item, dict | list):
+        if kind is dict or kind is list or isinstance(item, dict):
             left -= len(item)
             if left < 0:
                 return Holds.MUCH
-            layer += item.values() if isinstance(item, dict) else item
+            layer += item if kind is list else item.values()
         elif isinstance(item, float):
             doubles = True
     return Holds.DOUBLES if doubles else Holds.PLAIN
