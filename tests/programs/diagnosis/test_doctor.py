@@ -221,7 +221,13 @@ def test_an_empty_directory(settings: EpsSettings, local: Local) -> None:
     found = judge(facts, datetime.now(UTC))
     (one,) = [one for one in found if one.mark is Mark.WRONG]
     assert (one.group, one.side, one.reason) == ("service directory", "directory", "no-directory")
-    assert {one.group for one in found if one.mark is Mark.UNKNOWN} == {"our pin", "the way to hd-2"}
+    assert [one.group for one in found if one.mark is Mark.UNKNOWN] == [
+        "our pin",
+        "proxies",
+        "relay port",
+        "streams",
+        "the way to hd-2",
+    ], "whom we need is not known"
 
 
 def test_no_directory_at_all(settings: EpsSettings, local: Local) -> None:

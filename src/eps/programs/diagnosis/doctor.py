@@ -106,7 +106,7 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
     found += judge_pins(directory, own, facts.local.certificates)
     fresh = facts.followed.fresh or not isinstance(given, models.ApiDirectory)
     tried = [(reached, way.as_known(taken, fresh=fresh)) for reached, taken in facts.proxies]
-    proxies = tried if directory is not None else None
+    proxies = tried if directory is not None and directory.entries else None
     found += [*way.judge_own_way(directory, own), *way.judge_proxies(proxies)]
     asked = [Operator(taken.operator) for _, taken in proxies] if proxies is not None else None
     found += way.judge_relays(asked, facts.relays)
@@ -120,7 +120,7 @@ def judge(facts: Facts, at: datetime) -> list[Finding]:
 
 
 def _wanted_streams(settings: EpsSettings, directory: Directory | None) -> list[Operator] | None:
-    if directory is None:
+    if directory is None or not directory.entries:
         return None
     return directory.stream_targets(settings.name) if settings.grpc_client is not None else []
 
