@@ -83,6 +83,7 @@ async def test_other_users_are_not_heard(running: Control, tmp_path: Path, monke
         stranger.send({"command": "echo", "say": "a"})
         with pytest.raises(ConnectionResetError):
             await stranger.receive(30)
+    monkeypatch.setattr(control, "is_the_servers", lambda sock, owner: False)
     with pytest.raises(StartError, match="another user's program"):
         ask(tmp_path / "state", NAME, {"command": "echo"})
 
@@ -93,6 +94,23 @@ def test_who_is_at_the_other_end_is_the_kernels_word(monkeypatch: pytest.MonkeyP
         assert control.is_ours(one)
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
         assert control.is_ours(one) is (os.getuid() == 0), "root is heard, others are not"
+
+
+@pytest.mark.parametrize(
+    ("user", "server", "owner", "believed"),
+    [
+        (4711, 4711, 4711, True), (4711, 0, 0, True), (4711, 4712, 4712, False),
+        (0, 4711, 4711, True), (0, 4711, 0, False), (0, 0, 4711, True),
+    ],
+)  # fmt: skip
+def test_root_asks_the_server_of_the_user_whose_the_state_folder_is(
+    monkeypatch: pytest.MonkeyPatch, user: int, server: int, owner: int, believed: bool
+) -> None:
+    """As who administers a machine does: the server runs as a user of its own."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(control, "_user_of", lambda sock: server)
+    with socket.socket() as any_one:
+        assert control.is_the_servers(any_one, owner) is believed
 
 
 async def test_only_so_many_at_a_time(running: Control, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def ask(folder: Path, name: str, command: Object) -> Session | None:
             sock.settimeout(COMMAND_SECONDS)
             try:
                 sock.connect(_path_in(opened, name))
-                if not is_ours(sock):
+                if not is_the_servers(sock, os.fstat(opened).st_uid):
                     raise StartError(f"at {where}, another user's program listens", hint="see whose it is: ss -xlp")
                 sock.setblocking(False)
                 session = Session(sock)
@@ -248,9 +248,19 @@ async def heard(session: Session, take: Callable[[Object], int], failed: str, *,
 
 def is_ours(sock: socket.socket) -> bool:
     """Whether the process at the other end is our own user's, or root's."""
+    return _user_of(sock) in (os.geteuid(), 0)
+
+
+def is_the_servers(sock: socket.socket, owner: int) -> bool:
+    """Whether what listens at the other end is a server that we may believe: one of our own user's, or root's; root,
+    who types commands for all, believes also the user ``owner``, whose the state folder is."""
+    return is_ours(sock) or (os.geteuid() == 0 and _user_of(sock) == owner)
+
+
+def _user_of(sock: socket.socket) -> int:
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return uid in (os.geteuid(), 0)
+    return int(uid)
 
 
 class _Folder:
