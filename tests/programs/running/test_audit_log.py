@@ -384,5 +384,8 @@ async def test_whatever_callers_choose_a_line_has_its_bound(tmp_path: Path) -> N
         audited.asked({})
         audited.answered(Response("", {}))
         log.ended(audited, long, '"' * 8000)
+        refused = log.begin()
+        log.ended(refused, long, '"' * 8000)
     assert max(len(line) for line in path.read_text().splitlines()) < audit_log.MAX_LINE_CHARS
+    assert len(calls_in(path)[1]["method"]) == audit_log.REFUSED_CHARS
     assert read(path).findings == []

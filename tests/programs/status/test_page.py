@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eps.core.event import (
+    AuditLinesLost,
     CallFinished,
     DirectoryChanged,
     DirectoryConfirmed,
@@ -130,13 +131,14 @@ async def test_it_is_readable_for_everybody_on_every_screen() -> None:
 
 async def test_it_says_first_what_is_wrong() -> None:
     async with a_page() as shown:
-        await shown.serve("eps", EPS)
-        for event in EVENTS:
+        await shown.serve("eps", EPS, {"eps_audit_failing": {(): 1.0}})
+        for event in (*EVENTS, AuditLinesLost(lines=2)):
             shown.metrics(event)
         await shown.open()
         page = shown.page
         told = await page.value("document.querySelector('#verdict').innerText")
-        for words in ("No stream to hd-3", "No directory yet", "A certificate ends in 12 days", "Of 1 call nobody"):
+        for words in ("No stream to hd-3", "No directory yet", "A certificate ends in 12 days", "Of 1 call nobody",
+                      "The audit log can't be written", "2 calls have no line in the audit log"):  # fmt: skip
             assert words in told
         assert "All is well" not in told
         shown.metrics(DirectoryConfirmed(at=time.time(), date=""))

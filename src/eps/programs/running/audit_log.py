@@ -37,6 +37,9 @@ MAX_WAITING_CHARS = 8 * 1024 * 1024
 """Of lines that wait for the disk: those of some 10,000 calls; 32 MiB at the most, where callers choose characters of
 four bytes. With ``refuse``, room for 2,000 calls under way."""
 
+REFUSED_CHARS = 100
+"""Of what callers choose, where the call was refused before anything of it was read: they need no right for that."""
+
 TAIL_BYTES = 1024 * 1024
 """Of a log's end that a start reads: its last line is there, also before what a power cut has left."""
 
@@ -231,13 +234,14 @@ class AuditLog:
             self._untold += 1
             return
         self._write_lost()
+        most = None if "params" in call.macs else REFUSED_CHARS
         told = {
             "caller": event.sender,
-            "callee": quoted(event.recipient),
-            "method": quoted(event.method),
+            "callee": quoted(event.recipient)[:most],
+            "method": quoted(event.method)[:most],
             "outcome": event.outcome,
             "reason": event.reason,
-            "id": quoted(call_id),
+            "id": quoted(call_id)[:most],
             "trace": event.trace,
             "salt": call.salt,
         }

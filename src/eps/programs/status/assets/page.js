@@ -74,6 +74,9 @@ function verdicts() {
   const first = least("eps_certificate_expiry_timestamp_seconds") - value.at;
   if (first < 0) say("bad", `A certificate has ended ${spoken(-first)} ago`, "See Certificates below.");
   else if (first < 30 * DAY) say(first < 3 * DAY ? "bad" : "warn", `A certificate ends in ${spoken(first)}`, "See Certificates below; have the next one made and pinned.");
+  if (series(value, "eps_audit_failing")) say("bad", "The audit log can't be written", "Its disk may be full, or its folder may not be written to. The program's log says which.");
+  const unwritten = series(value, "eps_audit_lines_lost");
+  if (unwritten) say("bad", `${counted(unwritten, "call has", "calls have")} no line in the audit log`, "It could not be written then. The program's log says when.");
   const limit = series(value, "eps_tunnels_limit");
   const taken = series(value, "eps_tunnels_open") + series(value, "eps_tunnels_waiting");
   if (limit && taken / limit > 0.8) say("bad", `${Math.round((100 * taken) / limit)} % of the proxy's places are taken`, "Beyond them no tunnel can be made. Use another proxy, too.");
