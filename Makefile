@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo internal-server test lint types unit certs sd-setup sd-test-setup bench soak chaos fuzz mutants deb lock proto docs clean
 
 help:
-	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there'
+	@echo 'make demo [ONCE=1]   the network on this machine: hd-1 pings hd-2 through the proxy; STORE=redis or file: kept there; SCALE=1: several of everything'
 	@echo 'make internal-server an HTTPS server to reach through TLS passthrough (the demo has one)'
 	@echo 'make test            lint, types, tests with coverage'
 	@echo 'make certs           new certificates for settings/dev and settings/test, and fresh state'
@@ -36,8 +36,8 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	touch $@
 
 demo: $(VENV)/.run
-	$(if $(filter redis,$(STORE)),tests/packages.sh redis-server:redis-server)
-	$(BIN)/eps demo $(if $(ONCE),--once) $(if $(STORE),--store $(STORE))
+	$(if $(filter redis,$(STORE))$(SCALE),tests/packages.sh redis-server:redis-server)
+	$(BIN)/eps demo $(if $(ONCE),--once) $(if $(STORE),--store $(STORE)) $(if $(SCALE),--scale)
 
 internal-server: $(VENV)/.run
 	$(BIN)/eps dev internal-server

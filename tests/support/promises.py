@@ -229,6 +229,15 @@ LINK_FAULTS = (
         ),
     ),
     Fault(
+        "With two service directories, two public proxies and two EPS servers of one operator on one Redis, under 100 "
+        "calls a second: any one process is killed, Redis included, or all are restarted one after another",
+        "Of a kill only what was in flight is unknown; what is called later is answered. Of a restart nothing fails",
+        (
+            "faults/test_scaled.py::test_any_one_of_them_may_be_killed",
+            "faults/test_scaled.py::test_all_are_restarted_one_after_another_and_no_call_fails",
+        ),
+    ),
+    Fault(
         "The first of an operator's several proxies dies under load, refuses, or is silent",
         "Calls go on by the next one; only the outcome of those that ran through it is unknown",
         (

@@ -359,11 +359,12 @@ def trace(
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the ping rather than at Ctrl-C.")] = False,
     store: Annotated[Store, typer.Option(help="Where the programs keep what they keep.")] = Store.SQLITE,
+    scale: Annotated[bool, typer.Option("--scale", help="Several of everything, on a Redis of its own.")] = False,
 ) -> None:
     """Start the development network on this machine and show, step by step, how hd-1 pings hd-2 through the proxy."""
     from eps.programs.dev import demo as show
 
-    guarded(lambda: run(show.show(Path.cwd(), once=once, store=store)))
+    guarded(lambda: run(show.show(Path.cwd(), once=once, store=store, scale=scale)))
 
 
 add_store_commands(app, "eps")

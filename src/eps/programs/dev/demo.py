@@ -22,6 +22,7 @@ from eps.core.message import Response
 from eps.core.wording import counted
 from eps.errors import EpsError, StartError
 from eps.programs.admin.screen import compact, shortened
+from eps.programs.dev import scaled
 from eps.programs.dev.certs import make_dev_certs
 from eps.programs.dev.network import (
     DEV,
@@ -94,11 +95,16 @@ class Demo:
         once: end after the ping rather than at Ctrl-C.
         console: where to show it.
         store: where the programs keep what they keep.
+        scale: with several of everything, on Redis.
     """
 
-    def __init__(self, root: Path, console: Console, *, once: bool, store: Store = Store.SQLITE) -> None:
+    def __init__(
+        self, root: Path, console: Console, *, once: bool, store: Store = Store.SQLITE, scale: bool = False
+    ) -> None:
         self._root = root
-        self._store = store
+        self._scale = scale
+        self._store = Store.REDIS if scale else store
+        self._more: list[Path] = []
         self._redis_port = 0
         self._console = console
         self._once = once
@@ -116,7 +122,7 @@ class Demo:
         check_ports_free(PORTS)
         async with Children(self._logs, self.on_event) as children:
             await self._start_store(children)
-            await self._start(children, PROGRAMS)
+            await (self._start_scaled(children) if self._scale else self._start(children, PROGRAMS))
             ending = asyncio.create_task(children.first_to_end())
             showing = asyncio.create_task(self._show(started, children))
             try:
@@ -145,15 +151,30 @@ class Demo:
         folder = self._root / ".eps" / "demo-stores" / self._store
         await children.start(with_store(programs, self._store, folder, self._redis_port))
 
+    async def _start_scaled(self, children: Children) -> None:
+        ports = {name: free_port() for name in scaled.NAMES}
+        folder = self._root / ".eps" / "demo-scaled"
+        ground = scaled.Ground(self._root / DEV, folder, lambda port: port, ports, self._redis_port)
+        programs = scaled.programs(scaled.write_settings(ground))
+        self._more.append(scaled.relay_file(ground))
+        self._say("starting, several of everything:")
+        for program in programs:
+            (place,) = program.environment.values()
+            self._say(f"  {program.name:20}{Path(place).relative_to(self._root)}", fold=False)
+        await children.start(programs)
+
     async def _show(self, started: float, children: Children) -> None:
         await self.wait_for(lambda: "sd-1" in self._signs.running, "the service directory")
-        count = await setup_directory(self._root)
+        count = await setup_directory(self._root, self._more)
         self._say(f"signed and submitted the directory: {counted(count, 'record')}")
         await self.wait_for(self._signs.ready, "hd-1, hd-2 and the proxy")
         self._say(f"everybody is connected, {time.monotonic() - started:.1f} s after the start")
         await self._ping()
         self._say(f"from start to answer: {time.monotonic() - started:.1f} s", style="dim")
-        await self._passthrough(children)
+        if self._scale:
+            self._say("\ndocs/howto-scale.md says what happens when one of them ends. (Here, the demo ends with it.)")
+        else:
+            await self._passthrough(children)
         if not self._once:
             self._how_to_go_on()
 
@@ -235,6 +256,8 @@ class Demo:
     def on_event(self, program: str, event: LogLine) -> None:
         """A line of a program's log has come."""
         kind = event.get("kind")
+        if self._scale and program in scaled.COMMANDS:
+            program = scaled.COMMANDS[program][0]
         if kind == "started":
             self._signs.running.add(program)
         elif kind == "directory" and event.get("operators"):
@@ -296,10 +319,10 @@ async def timed(work: Awaitable[T]) -> tuple[T, float]:
     return result, time.perf_counter() - began
 
 
-async def show(root: Path, *, once: bool, store: Store = Store.SQLITE) -> None:
+async def show(root: Path, *, once: bool, store: Store = Store.SQLITE, scale: bool = False) -> None:
     """Run the demo until it ends, Ctrl-C or SIGTERM; nothing it started is left."""
     console = Console(file=sys.stdout, highlight=False)
-    demo = asyncio.ensure_future(Demo(root, console, once=once, store=store).run())
+    demo = asyncio.ensure_future(Demo(root, console, once=once, store=store, scale=scale).run())
     stopping = False
 
     def stop() -> None:

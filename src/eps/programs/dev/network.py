@@ -1,6 +1,6 @@
 """The development network of PROTOCOL.md section 1: its programs, ports and files, for ``eps demo`` and tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +108,14 @@ async def application_of(root: Path, operator: str) -> AsyncIterator[JsonRpcClie
         await client.close()
 
 
-async def setup_directory(root: Path) -> int:
-    """Sign and submit the development network's directory, as ``make sd-setup`` does; the number of records."""
+async def setup_directory(root: Path, more: Sequence[Path] = ()) -> int:
+    """Sign and submit the development network's directory, as ``make sd-setup`` does, and then the records of other
+    files; the number of records."""
     settings = admin.own_settings({"EPS_SETTINGS": str(DEV / "roles" / "hd-1")}, root)
     signer = admin.signer_of(settings)
     async with admin.directory_of(settings, wait=30.0) as calls:
         files = [root / DEV / "directory"]
-        done = await submit_records(files, reset=True, signer=signer, calls=calls, now=now)
-    return done.count
+        count = (await submit_records(files, reset=True, signer=signer, calls=calls, now=now)).count
+        if more:
+            count += (await submit_records(list(more), reset=False, signer=signer, calls=calls, now=now)).count
+    return count
