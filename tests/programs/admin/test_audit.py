@@ -242,6 +242,24 @@ async def test_what_was_signed_for_another_key_ends_a_start(eps: Command, log: P
         await make_calls()
 
 
+def test_config_check_looks_at_it(eps: Command, log: Path, tmp_path: Path) -> None:
+    def check() -> str:
+        return CliRunner().invoke(app, ["config", "check"]).output
+
+    assert "audit" not in check()
+    write_settings(tmp_path, certified_file=None)  # type: ignore[arg-type]
+    assert "no administrator has signed for the audit log's key" in check()
+    write_settings(tmp_path)
+    (tmp_path / "keys" / "audit.key").chmod(0o640)
+    assert "other users of this machine may read it" in check()
+
+
+def test_compressed_files_are_unpacked_first(eps: Command, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "audit.log.1.gz").write_bytes(b"\x1f\x8b")
+    done = eps("verify", "audit.log.1.gz")
+    assert (done.exit_code, "is compressed" in done.stderr) == (1, True)
+
+
 def test_without_a_log_there_is_nothing_to_check(eps: Command) -> None:
     for words in (("verify",), ("head",), ("reveal", "1")):
         done = eps(*words)

@@ -46,6 +46,9 @@ SECRET, KEY, CLAIM = "audit.secret", "audit.key", "audit-key.json"
 MAX_LINE_BYTES = 64 * 1024
 """Ours have at most a sixteenth; what is longer is read as several, none of which is one."""
 
+PACKED = frozenset({".gz", ".xz", ".bz2", ".zst"})
+"""What log rotation makes of files that are old."""
+
 SIGNED = "audit-key.signed.json"
 
 FAILED = 1
@@ -190,6 +193,8 @@ def _lines(reading: Reading, files: Sequence[Path]) -> Iterator[Line]:
     """The lines of all files, as they are taken."""
     for path in files:
         try:
+            if path.suffix in PACKED:
+                raise SettingsError(f"{path}: is compressed", hint="unpack it first, gunzip --keep say")
             with path.open("rb") as file:
                 for number, text in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
                     line = reading.take(text.removesuffix(b"\n"), f"{path}:{number}", is_whole=text.endswith(b"\n"))

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from eps.core.certificate import OWN, about_dates
+from eps.core.event import ignore
 from eps.core.names import Operator
 from eps.core.signature import Signer, load_signer, signing_certificate
 from eps.errors import EpsError, StartError
 from eps.programs.admin.recovery import copy_of
 from eps.programs.running.runtime import run
+from eps.programs.wiring.audit import audit_log
 from eps.programs.wiring.certificates import Certificates, Finding, authority_files, found
 from eps.programs.wiring.credentials import shown_to_operators, trust_store
 from eps.reasons import TABLE, Reason
@@ -112,8 +114,21 @@ def certificate_findings(settings: Model, now: datetime) -> Iterator[Finding]:
     return _findings(settings, now, [])
 
 
+def _check_audit(settings: EpsSettings) -> Iterator[Finding]:
+    """Whether a start could use the audit log's secret, its key, and what was signed for that."""
+    try:
+        audit_log(settings, ignore)
+    except StartError as error:
+        yield Finding(("audit",), error.message, error.hint, Severity.ERROR, reason=error.reason)
+    if settings.audit is not None and settings.audit.certified_file is None:
+        text = "no administrator has signed for the audit log's key: evidence from it will not be believed"
+        yield Finding(("audit", "certified_file"), text, "have audit-key.json signed: eps sd sign", Severity.WARNING)
+
+
 def _findings(settings: Model, now: datetime, certificates: list[str]) -> Iterator[Finding]:
     judging = Certificates(settings, now)
+    if isinstance(settings, EpsSettings) and settings.audit is not None:
+        yield from _check_audit(settings)
     for loc, model in walk(settings):
         certificates += [name for _, name in authority_files(model)]
         if isinstance(model, TlsSettings | SigningSettings) and model.certificate_file:
