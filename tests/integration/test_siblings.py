@@ -15,6 +15,7 @@ from eps.channels.held_streams import OPENING
 from eps.channels.jsonrpc_server import JsonRpcServerChannel
 from eps.core.event import Step
 from eps.core.names import Operator
+from support.foreign.messages import Request
 from support.foreign.network import HD_1, HD_2, PROXY
 from support.mixture import RELAY, A, B, Mixture, P, mixture
 from support.ours import in_thread
@@ -120,6 +121,17 @@ async def test_a_server_in_use_has_one_stream_and_both_get_what_comes_down_it(tm
         assert made.tunnels(other) == 3
         assert server.ended_while_newer_was_open == []
         assert await in_thread(server.wait_streams, HD_2, 1)
+
+
+async def test_who_sends_in_anothers_name_down_the_only_stream_is_told_so(tmp_path: Path) -> None:
+    async with several(tmp_path, ()) as made:
+        server = made.mixed.network.servers[PROXY].server
+        assert await in_thread(server.wait_streams, HD_2, 1)
+        for number in range(2):  # whichever of the two would be asked
+            asked = Request("hd-2._ping", {}, f"hd-2._ping({number})", HD_1)
+            answer = await in_thread(server.send, HD_2, asked)
+            assert answer.error is not None
+            assert answer.error.code == 404
 
 
 async def test_redis_that_is_restarted_and_flushed_moves_no_stream(tmp_path: Path) -> None:
