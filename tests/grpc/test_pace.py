@@ -18,6 +18,7 @@ from eps.grpc.pace import (
     QUESTION_BYTES,
     Pace,
 )
+from eps.grpc.service import SpokenName
 from eps.grpc.streams import STREAM_METADATA
 from eps.grpc.wire import PIECE_BYTES
 from support.grpc_rig import Raw, against, frames_of, ping, prefixed, rig, soon
@@ -170,6 +171,35 @@ async def test_both_ends_know_after_the_first_call_that_the_other_may_be_asked()
         await connection.call(ping(), 10)
         assert connection.wire.link.pulse.ours
         assert all(served.accepted.link.pulse.ours for served in it.endpoint.connections)
+
+
+async def test_what_is_known_of_a_peer_is_known_of_its_next_connection_until_that_says_otherwise() -> None:
+    """Else a large message that is the first one on it would go out as fast as the relay takes it."""
+    spoken = SpokenName()
+
+    async def of_our_kind(raw: Raw) -> None:
+        await raw.start()
+        respond(raw, (await raw.until(h2.events.StreamEnded)).stream_id)
+        await raw.flush()
+        await raw.goaway()
+
+    async def of_another(raw: Raw) -> None:
+        await raw.start()
+        raw.respond((await raw.until(h2.events.StreamEnded)).stream_id, pb.Response(id="x"))
+        await raw.flush()
+        await raw.goaway()
+
+    async with against(of_our_kind, spoken=spoken) as connection:
+        assert not connection.wire.may_be_asked
+        await connection.call(ping(), 10)
+        assert connection.wire.may_be_asked
+    async with against(of_another, spoken=spoken) as connection:
+        assert connection.wire.may_be_asked
+        assert not connection.wire.link.pulse.ours, "whom it may ping for its life is another matter"
+        await connection.call(ping(), 10)
+        assert not connection.wire.may_be_asked
+    async with against(of_another, spoken=spoken) as connection:
+        assert not connection.wire.may_be_asked
 
 
 async def test_large_messages_wait_for_what_arrives_and_small_ones_pass_them() -> None:

@@ -19,6 +19,7 @@ from eps.grpc import eps_pb2 as pb
 from eps.grpc.connection import ClientConnection
 from eps.grpc.link import WireLimits
 from eps.grpc.server import ServerEndpoint, ServerLimits, ServerStream
+from eps.grpc.service import SpokenName
 from eps.grpc.struct_encoder import encode_struct
 from eps.transport.tls import PeerIdentity, Pins, client_context, server_context
 from support.testing import Events, certificates, socket_pair, tls_files
@@ -313,6 +314,7 @@ async def against(
     timeout: float = 10.0,
     client_pins: Pins | None = None,
     alpn: list[str] | None = None,
+    spoken: SpokenName | None = None,
 ) -> AsyncIterator[ClientConnection]:
     """Our client, connected to a raw server that runs ``script`` after both sides' SETTINGS."""
     near, far = socket_pair()
@@ -341,6 +343,7 @@ async def against(
             pins=client_pins or pins(),
             timeout=timeout,
             limits=limits,
+            spoken=spoken,
         )
         yield connection
     finally:

@@ -184,8 +184,9 @@ LINK_FAULTS = (
     ),
     Fault(
         "The same on a line behind a relay: its far leg is narrow, or the proxy's own line",
-        "Small calls beside them take less than 3 s where both ends are ours (nine of ten on a machine that has little "
-        "time): whoever sends much asks what has arrived, and lets no more be on its way than arrives within a second",
+        "Nine of ten small calls beside them take less than 3 s where both ends are ours (the others wait for "
+        "packets that the line has lost): whoever sends much asks what has arrived, and lets no more be on its way "
+        "than arrives within a second",
         (
             "grpc/test_pace.py::test_on_a_narrow_line_no_more_waits_than_is_bearable",
             "grpc/test_pace.py::test_large_messages_wait_for_what_arrives_and_small_ones_pass_them",

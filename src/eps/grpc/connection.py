@@ -65,6 +65,7 @@ class ClientConnection:
         self._slots = dialled.slots
         self._spoken = spoken
         self._introduction: Mapping[str, str] = STREAM_METADATA
+        self.wire.may_be_asked = spoken.was_ours  # before its first answer says so
         self.operator = operator
         self.opened_by = current_id()
         self.peer: PeerIdentity = link.peer
@@ -260,6 +261,7 @@ class ClientConnection:
             raise sending_lost
         status = read_status(stream.trailers or headers)
         self._introduction = {}  # the peer has it
+        self.wire.may_be_asked = self._spoken.was_ours = self._link.pulse.ours
         trace = CURRENT.get()
         if trace is not None:
             trace.of_our_kind = self._link.pulse.ours

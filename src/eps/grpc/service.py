@@ -39,9 +39,11 @@ class SpokenName:
 
     Attributes:
         current: what to ask for.
+        was_ours: whether the last connection's server was of our kind.
     """
 
     def __init__(self) -> None:
+        self.was_ours = False
         self.current: str = EPS
         self._known = ""
         self._unknown: set[str] = set()

@@ -58,6 +58,7 @@ class Wire:
     Attributes:
         link: what it speaks over.
         admission: room for long messages; an owner may put one there that several wires share.
+        may_be_asked: whether the peer takes the questions of :class:`~eps.grpc.pace.Pace`: those in use take few.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Wire:
         self._turns: dict[WireStream, None] = {}  # those of them that wait for the socket only, whoever is next first
         self.admission = Admission()
         self._pace = Pace()
+        self.may_be_asked = False
         self._owner = owner
         self._flush_planned = False
         self._pending = 0
@@ -203,7 +205,7 @@ class Wire:
 
     def _look_whether_ours(self, headers: Mapping[str, str]) -> None:
         if STREAMS_KEY in headers:
-            self.link.pulse.ours = True
+            self.may_be_asked = self.link.pulse.ours = True
 
     def _on_trailers(self, event: h2.events.TrailersReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -300,7 +302,7 @@ class Wire:
     def write_data(self, stream: WireStream, data: memoryview, *, end: bool) -> int:
         """Write as much of ``data`` as windows, the socket and the line's pace allow now, but one piece if others wait
         for the socket; how much that was."""
-        paced = len(data) > PIECE_BYTES and self.link.pulse.ours  # peers in use take few questions
+        paced = len(data) > PIECE_BYTES and self.may_be_asked
         allowed = min(len(data), self._pace.room(self.clock())) if paced else len(data)
         sent, room = 0, 1
         others = len(self._turns) > (stream in self._turns)
