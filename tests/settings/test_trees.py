@@ -176,7 +176,7 @@ def test_directory(tree: str) -> None:
     assert callers("private-proxy-1.ga", "announceConnection") == ["health-departments"]
     assert callers("private-proxy-1.ga", "getAnnouncements") == ["health-departments"]
     assert callers("private-proxy-1.ga", "_ping") == ["*"]
-    assert callers("ls-1", "add") == callers("ls-1", "lookup") == ["health-departments"]
+    assert callers("ls-1", "add") == callers("ls-1", "lookup") == ["health-departments", "location-services"]
     domains = {"allowed_domains": [".internal-server.local"]}
     for name, expected in (
         ("hd-1", domains),
