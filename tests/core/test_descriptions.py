@@ -50,6 +50,7 @@ def test_shared_schemas_come_along_where_they_are_referred_to() -> None:
         "methods": [
             {"name": "f", "summary": "F.", "params": [{"name": "a", "schema": {}}], "result": {"schema": reference}},
             {"name": "g", "params": [], "result": {"schema": {"$ref": 7}}},
+            {"name": "h", "params": [], "result": {"schema": {"anyOf": [reference, reference, {"$ref": "#/x"}]}}},
         ],
     }
     found = offered(document)
@@ -57,6 +58,7 @@ def test_shared_schemas_come_along_where_they_are_referred_to() -> None:
         "$ref": "#/$defs/Place",
         "$defs": {"Place": {"items": [{"$ref": "#/$defs/Name"}]}, "Name": {}},
     }
+    assert set(found["h"]["result"]["$defs"]) == {"Place", "Name"}, "once each, and what is there"
     assert found["f"]["description"] == "F." and "$defs" not in found["f"]["params"]
     assert found["g"] == {"description": "", "params": {"type": "object", "properties": {}}, "result": {"$ref": 7}}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from eps.core.message import Error
-from eps.core.told import MAX_TEXT, Told, error_response, fit_to_cross, quoted, reported, told_of_tunnel
+from eps.core.told import MAX_TEXT, Told, anonymous, error_response, fit_to_cross, quoted, reported, told_of_tunnel
 from eps.errors import NotPermitted, Side, Stage, StoreFailed, Unreachable
 from eps.reasons import TABLE, Reason, reason_of
 
@@ -132,3 +132,21 @@ def test_texts_of_others_are_short_and_harmless() -> None:
     assert quoted("ä" * MAX_TEXT) == "ä" * MAX_TEXT
     assert quoted("x" * 10_000_000) == "x" * (MAX_TEXT - 1) + "…"
     assert len(quoted("\n" * 1000)) == MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ("text", "text"),
+        (None, None),
+        ({"a": 1, "told_by": "hd-1"}, {"a": 1}),
+        ({"_": {"told_by": "hd-1", "b": 2}}, {"_": {"b": 2}}),
+        ({"_": {"_": {"told_by": "hd-1"}}}, {"_": {"_": {}}}),
+        ({"_": "text"}, {"_": "text"}),
+        ({"_": {"told_by": "hd-1"}, "a": 1}, {"_": {"told_by": "hd-1"}, "a": 1}),
+    ],
+    ids=str,
+)
+def test_of_an_applications_data_nothing_says_that_a_server_made_it(data: Any, kept: Any) -> None:
+    """Wrapped as deep as it likes, where unwrapping gets: a lone ``_``."""
+    assert anonymous(data) == kept
